@@ -1,0 +1,62 @@
+"""How long the work at hand may still take: set once at the door, asked by everything behind it.
+
+A deadline is a point on the monotonic clock, so a corrected wall clock changes nothing; it travels between
+processes as the milliseconds that are left. It lives in a context variable, because SQL and Redis calls
+deep inside a rule must respect it and no rule should have to pass it along.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+class DeadlineExceeded(Exception):  # noqa: N818 - the name every RPC system gives it
+    """There is no time left; the caller has stopped waiting, or is about to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment on the monotonic clock, in seconds."""
+
+    at_s: float
+
+    @classmethod
+    def after_ms(cls, budget_ms: float) -> Deadline:
+        return cls(time.monotonic() + budget_ms / 1000)
+
+    def remaining_ms(self) -> float:
+        """Milliseconds left; negative once it has passed."""
+        return (self.at_s - time.monotonic()) * 1000
+
+    def sooner(self, budget_ms: float) -> Deadline:
+        """This deadline, or the one `budget_ms` from now if that comes first."""
+        return min(self, Deadline.after_ms(budget_ms), key=lambda deadline: deadline.at_s)
+
+    def check(self) -> None:
+        """Raises:
+        DeadlineExceeded: it has passed.
+        """
+        if self.remaining_ms() <= 0:
+            raise DeadlineExceeded("the deadline has passed")
+
+
+_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
+
+
+def current_deadline() -> Deadline | None:
+    """The deadline of the work at hand; None where nobody set one, as in a job."""
+    return _current.get()
+
+
+@contextmanager
+def deadline_scope(deadline: Deadline | None) -> Iterator[None]:
+    """Make `deadline` the current one inside the block."""
+    token = _current.set(deadline)
+    try:
+        yield
+    finally:
+        _current.reset(token)
