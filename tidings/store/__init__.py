@@ -1,0 +1,1 @@
+"""The database: tables, engine and migrations. SQLite embedded, MySQL or MariaDB in production."""

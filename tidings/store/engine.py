@@ -1,0 +1,119 @@
+"""Opens the database with every wait bounded, and names the request in each statement it sends.
+
+SQLAlchemy's defaults wait for ever in three places (connect, read, lock) and PyMySQL keeps one snapshot
+open between requests; both have cost people nights. Here reads run in a transaction that ends with the
+`with` block, and a connection that failed mid-statement is thrown away, never reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, make_url, text
+from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+from sqlalchemy.pool import QueuePool
+
+from tidings.settings import Settings
+from tidings.store.tables import Moment
+
+SQLITE_BUSY_MS = 5000
+LOCK_WAIT_S = 5
+
+
+def make_engine(settings: Settings) -> Engine:
+    """An engine with a bounded pool. It connects on first use, so build it after a fork, never before."""
+    url = make_url(settings.database_url)
+    options: dict[str, Any]
+    if url.get_backend_name() == "sqlite":
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        options = {"connect_args": {"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False}}
+    else:
+        options = {"isolation_level": "READ COMMITTED", "pool_pre_ping": True}
+        options["connect_args"] = {
+            "charset": "utf8mb4",
+            "connect_timeout": settings.database_connect_timeout_s,
+            "read_timeout": settings.database_read_timeout_s,
+            "write_timeout": settings.database_read_timeout_s,
+            "init_command": (
+                f"SET time_zone='+00:00', innodb_lock_wait_timeout={LOCK_WAIT_S}, "
+                "sql_mode='STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION'"
+            ),
+        }
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=settings.database_pool_timeout_s,
+        pool_recycle=1800,
+        **options,
+    )
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "before_cursor_execute", _name_request, retval=True)
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction that will write: committed at the end, rolled back on any exception.
+
+    SQLite has one writer. Saying so at BEGIN makes the second one wait its turn, where a transaction that
+    began as a reader would fail the moment it tried to write.
+    """
+    with engine.execution_options(writes=True).begin() as conn:
+        yield conn
+
+
+def database_now(conn: Connection) -> ColumnElement[Any]:
+    """The database's own clock in UTC, as an expression to compare `Moment` columns with.
+
+    What depends on "is it due yet" asks the clock that every process shares, never its own.
+    """
+    if conn.dialect.name == "sqlite":
+        return func.strftime("%Y-%m-%d %H:%M:%f", "now", type_=Moment)
+    return func.utc_timestamp(3, type_=Moment)
+
+
+def ping(engine: Engine) -> None:
+    """Raise unless the database answers."""
+    with engine.connect() as conn:
+        conn.execute(text("SELECT 1"))
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver must not open transactions by itself: it would start them as readers and fail to upgrade.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        f"busy_timeout={SQLITE_BUSY_MS}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(conn: Any) -> None:
+    writes = conn.get_execution_options().get("writes", False)
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _name_request(
+    _conn: Any,
+    _cursor: DBAPICursor,
+    statement: str,
+    parameters: Any,
+    _context: ExecutionContext | None,
+    _many: bool,
+) -> tuple[str, Any]:
+    request_id = structlog.contextvars.get_contextvars().get("request_id")
+    if request_id:
+        statement = f"{statement} /* request_id={request_id} */"
+    return statement, parameters

@@ -1,0 +1,1 @@
+"""Alembic's scripts. `tidings migrate` runs them; see `tidings.store.migrate`."""
