@@ -178,7 +178,7 @@ def fold(engine: Engine, redis: Redis, *, consumer: str, block_ms: int | None = 
     for attempt in itertools.count(1):
         try:
             with transaction(engine) as conn:
-                new = _store_rows(conn, rows)
+                new = store_rows(conn, rows)
             break
         except (IntegrityError, OperationalError):
             # Another consumer stored some of the same events, or a deadlock: look again at what is new.
@@ -236,18 +236,19 @@ def _to_rows(events: Sequence[_Event], redis: Redis) -> list[dict[str, Any]]:
     """One row an article: an exposure stands for each article of its batch."""
     exposures = [event for event in events if event.action == Action.EXPOSURE]
     batches = find_batches(redis, [(event.reader_id, event.channel_id, event.stamp_ms) for event in exposures])
-    rows = [_row(event.shown(), event) for event in events if event.action != Action.EXPOSURE]
+    rows = [to_row(event.shown(), event.at_ms, event.read_ms) for event in events if event.action != Action.EXPOSURE]
     for event, batch in zip(exposures, batches, strict=True):
         if batch is None:
             FOLDED.labels("batch_gone").inc()
             continue
         for position, article_id in enumerate(batch.article_ids):
             shown = Shown(Action.EXPOSURE, event.reader_id, event.channel_id, event.stamp_ms, article_id, position)
-            rows.append(_row(shown, event))
+            rows.append(to_row(shown, event.at_ms, event.read_ms))
     return list({row["event_id"]: row for row in rows}.values())
 
 
-def _row(shown: Shown, event: _Event) -> dict[str, Any]:
+def to_row(shown: Shown, at_ms: int, read_ms: int | None) -> dict[str, Any]:
+    """A row of the table `behaviour`."""
     return {
         "event_id": shown.event_id,
         "reader_id": shown.reader_id,
@@ -256,13 +257,13 @@ def _row(shown: Shown, event: _Event) -> dict[str, Any]:
         "action": shown.action.name.lower(),
         "position": shown.position,
         "batch_stamp": shown.stamp_ms,
-        "read_ms": event.read_ms,
-        "at": datetime.fromtimestamp(event.at_ms / 1000, UTC),
+        "read_ms": read_ms,
+        "at": datetime.fromtimestamp(at_ms / 1000, UTC),
     }
 
 
-def _store_rows(conn: Connection, rows: Sequence[dict[str, Any]]) -> int:
-    """Insert those rows that are not there yet and whose article exists; returns how many."""
+def store_rows(conn: Connection, rows: Sequence[dict[str, Any]]) -> int:
+    """Insert those rows that are not there yet and whose article exists, and count them; returns how many."""
     known: set[bytes] = set()
     existing: set[int] = set()
     for start in range(0, len(rows), 500):

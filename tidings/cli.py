@@ -5,14 +5,14 @@ so that this module imports none of them.
 from __future__ import annotations
 
 import sys
+import time
 from importlib.metadata import entry_points
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from tidings.settings import PREFIX, Settings, SettingsError, load_settings
-from tidings.store.migrate import SchemaError
+from tidings.settings import PREFIX, CannotStartError, Settings, load_settings
 
 
 class OneLineErrors(click.Group):
@@ -21,7 +21,7 @@ class OneLineErrors(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (SettingsError, SchemaError) as ex:
+        except CannotStartError as ex:
             click.echo(f"tidings: {ex}", err=True)
             sys.exit(2)
 
@@ -54,6 +54,24 @@ def migrate() -> None:
 
 
 @main.command()
+@click.option("--demo/--no-demo", default=True, help="Fill an empty site with example articles and readers.")
+def up(*, demo: bool) -> None:
+    """Run the whole site on this machine until Ctrl-C."""
+    from tidings.up import run_site
+
+    run_site(load_settings(), _load_demo_once if demo else None)
+
+
+@main.command()
+def demo() -> None:
+    """Add the example articles and their simulated readers."""
+    from tidings.boot import open_database
+    from tidings.demo.load import load_demo
+
+    click.echo(load_demo(open_database(load_settings()), _now_ms))
+
+
+@main.command()
 def settings() -> None:
     """Print every setting: its value, where that comes from, and what it means."""
     current = load_settings()
@@ -66,3 +84,15 @@ def settings() -> None:
         source = "environment" if name in current.model_fields_set else "default"
         table.add_row(PREFIX + name.upper(), shown, source, field.description or "")
     Console().print(table)
+
+
+def _load_demo_once() -> str:
+    from tidings.boot import open_database
+    from tidings.demo.load import is_empty, load_demo
+
+    engine = open_database(load_settings())
+    return load_demo(engine, _now_ms) if is_empty(engine) else "demo: this site has articles, none were added"
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 10**6

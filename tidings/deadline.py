@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 
-class DeadlineExceeded(Exception):  # noqa: N818 - the name every RPC system gives it
+class DeadlineExceeded(Exception):
     """There is no time left; the caller has stopped waiting, or is about to."""
 
 

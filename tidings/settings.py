@@ -24,7 +24,11 @@ PREFIX = "TIDINGS_"
 DATABASES = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
 
 
-class SettingsError(Exception):
+class CannotStartError(Exception):
+    """This process cannot do its work. The message is one line that says what to change."""
+
+
+class SettingsError(CannotStartError):
     """A setting is missing, misspelt or cannot be used. The message names the key and says what would do."""
 
 
@@ -157,7 +161,8 @@ def load_settings(**overrides: Any) -> Settings:
         for error in ex.errors():
             key = PREFIX + str(error["loc"][0]).upper() if error["loc"] else PREFIX.rstrip("_")
             message = error["msg"].removeprefix("Value error, ")
-            got = "" if "got" in message or not error["loc"] or "secret" in key.lower() else f", got {error['input']!r}"
+            may_be_shown = error["loc"] and not key.endswith(("_KEYS", "_URL")) and "got" not in message
+            got = f", got {error['input']!r}" if may_be_shown else ""
             lines.append(f"{key}: {message}{got}")
         raise SettingsError("; ".join(lines)) from None
 

@@ -1,4 +1,4 @@
-"""Opens the database with every wait bounded, and names the request in each statement it sends.
+"""Opens the database with every wait bounded, by the deadline of the request where there is one.
 
 SQLAlchemy's defaults wait for ever in three places (connect, read, lock) and PyMySQL keeps one snapshot
 open between requests; both have cost people nights. Here reads run in a transaction that ends with the
@@ -14,14 +14,17 @@ from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, make_url, text
-from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
 from sqlalchemy.pool import QueuePool
 
+from tidings.deadline import DeadlineExceeded, current_deadline
 from tidings.settings import Settings
 from tidings.store.tables import Moment
 
 SQLITE_BUSY_MS = 5000
 LOCK_WAIT_S = 5
+# MariaDB's ER_STATEMENT_TIMEOUT and MySQL's ER_QUERY_TIMEOUT.
+STATEMENT_TIMEOUTS = ((1969,), (3024,))
 
 
 def make_engine(settings: Settings) -> Engine:
@@ -55,7 +58,8 @@ def make_engine(settings: Settings) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-    event.listen(engine, "before_cursor_execute", _name_request, retval=True)
+    event.listen(engine, "before_cursor_execute", _prepare_statement, retval=True)
+    event.listen(engine, "handle_error", _translate_timeout)
     return engine
 
 
@@ -105,15 +109,29 @@ def _begin_sqlite(conn: Any) -> None:
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _name_request(
-    _conn: Any,
+def _prepare_statement(
+    conn: Connection,
     _cursor: DBAPICursor,
     statement: str,
     parameters: Any,
     _context: ExecutionContext | None,
     _many: bool,
 ) -> tuple[str, Any]:
+    """Name the request in the statement, and let the server give up when its caller does."""
+    deadline = current_deadline()
+    if deadline is not None:
+        deadline.check()
+        if getattr(conn.dialect, "is_mariadb", False):
+            statement = f"SET STATEMENT max_statement_time={deadline.remaining_ms() / 1000:.3f} FOR {statement}"
+        elif conn.dialect.name == "mysql" and statement.startswith("SELECT"):
+            statement = f"SELECT /*+ MAX_EXECUTION_TIME({deadline.remaining_ms():.0f}) */{statement[6:]}"
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if request_id:
         statement = f"{statement} /* request_id={request_id} */"
     return statement, parameters
+
+
+def _translate_timeout(context: ExceptionContext) -> None:
+    code = context.original_exception.args[:1]
+    if code in STATEMENT_TIMEOUTS:
+        raise DeadlineExceeded("the database did not answer before the deadline") from None

@@ -16,11 +16,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from tidings.settings import CannotStartError
+
 LOCK_NAME = "tidings.migrate"
 LOCK_WAIT_S = 60
 
 
-class SchemaError(Exception):
+class SchemaError(CannotStartError):
     """The database's schema is not the one this program was written for."""
 
 

@@ -1,16 +1,21 @@
 """Opens Redis with every wait bounded.
 
 redis-py's defaults wait 5 s and try ten times, far longer than a reader does. Here one answer may take
-`redis_timeout_s`, nothing is sent twice, and a caller waits no longer than that for a free connection.
+`redis_timeout_s`, or what is left of the request's deadline; nothing is sent twice, and a caller waits no longer
+than that for a free connection.
 Everything kept in Redis stands under `t1:`; a change of a value's shape takes the next number.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.utils import SENTINEL
 
+from tidings.deadline import current_deadline
 from tidings.settings import Settings
 
 PREFIX = "t1:"
@@ -27,4 +32,17 @@ def make_redis(settings: Settings) -> Redis:
         retry=Retry(NoBackoff(), 0),
         health_check_interval=30,
     )
+    pool.connection_class = type("DeadlineConnection", (_WaitsNoLonger, pool.connection_class), {})
     return Redis.from_pool(pool)
+
+
+class _WaitsNoLonger:
+    """Mixed into the pool's kind of connection: an answer is awaited until the current deadline at most."""
+
+    socket_timeout: float
+
+    def read_response(self, *args: Any, timeout: Any = SENTINEL, **options: Any) -> Any:
+        deadline = current_deadline()
+        if deadline is not None and timeout is SENTINEL:
+            timeout = min(max(deadline.remaining_ms() / 1000, 0.001), self.socket_timeout)
+        return super().read_response(*args, timeout=timeout, **options)  # type: ignore[misc]

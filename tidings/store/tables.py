@@ -72,6 +72,13 @@ class Moment(TypeDecorator[datetime]):
 Id = BigInteger().with_variant(Integer, "sqlite")
 EventId = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
 LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+def key_text(length: int) -> String:
+    """Text that identifies: equal only to itself, where MySQL's `unicode_ci` takes `/A` for `/a`, "José" for "Jose"."""
+    return String(length).with_variant(mysql.VARCHAR(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
 MYSQL: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
@@ -85,7 +92,7 @@ channel = Table(
     "channel",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("slug", String(64), nullable=False, unique=True),
+    Column("slug", key_text(64), nullable=False, unique=True),
     Column("name", String(128), nullable=False),
     **MYSQL,
 )
@@ -94,7 +101,7 @@ author = Table(
     "author",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("name", String(128), nullable=False, unique=True),
+    Column("name", key_text(128), nullable=False, unique=True),
     **MYSQL,
 )
 
@@ -103,7 +110,7 @@ article = Table(
     metadata,
     Column("id", Id, primary_key=True),
     # Whatever identifies the article where it came from: a feed's entry id, a URL, a key of the import file.
-    Column("source_id", String(191), nullable=False, unique=True),
+    Column("source_id", key_text(191), nullable=False, unique=True),
     Column("channel_id", Id, ForeignKey("channel.id"), nullable=False),
     Column("author_id", Id, ForeignKey("author.id")),
     Column("title", String(512), nullable=False),

@@ -7,7 +7,7 @@ Revises:
 import sqlalchemy as sa
 from alembic import op
 
-from tidings.store.tables import MYSQL, EventId, Id, LongText, Moment
+from tidings.store.tables import MYSQL, EventId, Id, LongText, Moment, key_text
 
 revision = "0001"
 down_revision = None
@@ -19,7 +19,7 @@ def upgrade() -> None:
     op.create_table(
         "channel",
         sa.Column("id", Id, primary_key=True),
-        sa.Column("slug", sa.String(64), nullable=False),
+        sa.Column("slug", key_text(64), nullable=False),
         sa.Column("name", sa.String(128), nullable=False),
         sa.UniqueConstraint("slug", name="uq_channel_slug"),
         **MYSQL,
@@ -27,14 +27,14 @@ def upgrade() -> None:
     op.create_table(
         "author",
         sa.Column("id", Id, primary_key=True),
-        sa.Column("name", sa.String(128), nullable=False),
+        sa.Column("name", key_text(128), nullable=False),
         sa.UniqueConstraint("name", name="uq_author_name"),
         **MYSQL,
     )
     op.create_table(
         "article",
         sa.Column("id", Id, primary_key=True),
-        sa.Column("source_id", sa.String(191), nullable=False),
+        sa.Column("source_id", key_text(191), nullable=False),
         sa.Column("channel_id", Id, sa.ForeignKey("channel.id", name="fk_article_channel_id"), nullable=False),
         sa.Column("author_id", Id, sa.ForeignKey("author.id", name="fk_article_author_id")),
         sa.Column("title", sa.String(512), nullable=False),

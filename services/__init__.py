@@ -1,0 +1,1 @@
+"""The Thrift services and other servers beside the gateway, one package each."""

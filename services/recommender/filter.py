@@ -1,0 +1,42 @@
+"""filter: which candidates may be shown to this reader in this channel, each once whoever proposed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import Counter
+
+from services.recommender.candidate import Candidate, Question
+from services.recommender.catalogue import FOR_YOU, Catalogue
+
+DROPPED = Counter("tidings_candidates_dropped_total", "Candidates dropped by the filter", ["reason"])
+
+
+def filter_candidates(
+    candidates: Iterable[Candidate], question: Question, catalogue: Catalogue
+) -> dict[int, Candidate]:
+    """article_id → candidate with the scores of every source that proposed it."""
+    kept: dict[int, Candidate] = {}
+    for candidate in candidates:
+        article_id = candidate.entry.article_id
+        if article_id in kept:
+            kept[article_id].scores.update(candidate.scores)
+            continue
+        reason = _reason_to_drop(candidate, question, catalogue)
+        if reason:
+            DROPPED.labels(reason).inc()
+        else:
+            kept[article_id] = candidate
+    return kept
+
+
+def _reason_to_drop(candidate: Candidate, question: Question, catalogue: Catalogue) -> str | None:
+    entry = candidate.entry
+    if entry.article_id in question.seen:
+        return "seen"
+    if question.channel_id not in (FOR_YOU, entry.channel_id):
+        return "other_channel"
+    # Sources look at different moments: what was taken down in between is caught here.
+    if catalogue.get(entry.article_id) is None:
+        return "not_visible"
+    return None

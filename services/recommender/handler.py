@@ -1,0 +1,108 @@
+"""The Thrift face of the recommender: checks what came in, asks the pipeline, and writes out what goes back.
+
+Thrift enforces neither ranges nor presence, so every field is taken for optional and checked here, once.
+"""
+
+from __future__ import annotations
+
+from redis import RedisError
+
+from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
+from tidings.articles import ChannelNotFoundError, Clock
+from tidings.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
+from tidings.behaviour import Verdict as ReportVerdict
+from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
+from tidings.tracking import Action, Shown, Tracker
+from tidings_idl.recommend.ttypes import (
+    Article,
+    ArticleResponse,
+    ReportRequest,
+    ReportResponse,
+    Track,
+    UserRequest,
+    Verdict,
+)
+
+MAX_ARTICLE_NUM = 100
+VERDICTS = {
+    ReportVerdict.ACCEPTED: Verdict.ACCEPTED,
+    ReportVerdict.REFUSED: Verdict.REFUSED,
+    ReportVerdict.EXPIRED: Verdict.EXPIRED,
+}
+
+# How the domain's exceptions look to a caller.
+ERRORS: ErrorTable = {
+    ChannelNotFoundError: lambda ex: not_found(str(ex)),
+    ReaderBusyError: lambda ex: unavailable(str(ex)),
+    BacklogFullError: lambda ex: unavailable(str(ex)),
+    RedisError: lambda _: unavailable("the readers' histories cannot be reached just now"),
+}
+
+
+class RecommendHandler:
+    """Implements `UserRecommend` of `idl/recommend.thrift`."""
+
+    def __init__(self, pipeline: Pipeline, behaviours: Behaviours, tracker: Tracker, clock: Clock) -> None:
+        self._pipeline = pipeline
+        self._behaviours = behaviours
+        self._tracker = tracker
+        self._clock = clock
+
+    def user_recommend(self, request: UserRequest) -> ArticleResponse:
+        """One page of a reader's feed."""
+        user_id, channel_id, article_num, time_stamp = _check_request(request)
+        feed = self._pipeline.recommend(user_id, channel_id, article_num, time_stamp)
+        now_ms = self._clock()
+        exposure = ""
+        if feed.fresh and feed.articles:
+            exposure = self._tracker.issue(Shown(Action.EXPOSURE, user_id, channel_id, feed.stamp_ms), now_ms)
+        return ArticleResponse(exposure, feed.before_ms, self._articles(feed, user_id, channel_id, now_ms))
+
+    def report(self, request: ReportRequest) -> ReportResponse:
+        """What readers did, in bulk."""
+        events = (request.events if request is not None else None) or []
+        if not 1 <= len(events) <= REPORT_LIMIT:
+            raise invalid({"events": f"expected 1 to {REPORT_LIMIT} events, got {len(events)}"})
+        reports = [Report(event.token or "", event.at or 0, event.read_ms) for event in events]
+        return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
+
+    def _articles(self, feed: Feed, user_id: int, channel_id: int, now_ms: int) -> list[Article]:
+        def track(position: int, article_id: int, source: int) -> Track:
+            tokens = (
+                self._tracker.issue(
+                    Shown(action, user_id, channel_id, feed.stamp_ms, article_id, position, source), now_ms
+                )
+                for action in (Action.CLICK, Action.COLLECT, Action.READING, Action.LIKING)
+            )
+            return Track(*tokens)
+
+        return [
+            Article(article_id, track(position, article_id, source or 0))
+            for position, (article_id, source) in enumerate(feed.articles)
+        ]
+
+
+def _check_request(request: UserRequest | None) -> tuple[int, int, int, int]:
+    """The four fields, absent ones as their defaults.
+
+    Raises:
+        Error: 422, with a reason for each field that is out of range.
+    """
+    if request is None:
+        raise invalid({"request": "expected a UserRequest, got nothing"})
+    user_id = request.user_id or 0
+    channel_id = request.channel_id or 0
+    article_num = 10 if request.article_num is None else request.article_num
+    time_stamp = request.time_stamp or 0
+    reasons = {}
+    if user_id < 1:
+        reasons["user_id"] = f"expected a number above 0, got {user_id}"
+    if channel_id < 0:
+        reasons["channel_id"] = f"expected 0 for every channel or a channel's number, got {channel_id}"
+    if not 1 <= article_num <= MAX_ARTICLE_NUM:
+        reasons["article_num"] = f"expected 1 to {MAX_ARTICLE_NUM}, got {article_num}"
+    if time_stamp < 0:
+        reasons["time_stamp"] = f"expected milliseconds since 1970, or 0 for now, got {time_stamp}"
+    if reasons:
+        raise invalid(reasons)
+    return user_id, channel_id, article_num, time_stamp
