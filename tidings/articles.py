@@ -18,7 +18,7 @@ from sqlalchemy import Engine, Row, Select, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.cache import CacheAside
-from tidings.store.engine import transaction
+from tidings.store.engine import database_now, transaction
 from tidings.store.tables import article, article_count, author, channel
 
 PUBLISHED = "published"
@@ -161,7 +161,8 @@ class Articles:
             changed = conn.execute(
                 update(article)
                 .where(article.c.id == article_id)
-                .values(status=TAKEN_DOWN, updated_at=_moment(self._clock()))
+                # The database's clock, which all writers share: whoever follows `updated_at` must not miss this one.
+                .values(status=TAKEN_DOWN, updated_at=database_now(conn))
             )
             if not changed.rowcount:
                 raise ArticleNotFoundError(article_id)
@@ -170,17 +171,29 @@ class Articles:
 
     def _read_channels(self) -> dict[int, Channel]:
         now_ms = self._clock()
-        with self._channels_lock:
-            read_at_ms, channels = self._channels
-            if not 0 <= now_ms - read_at_ms < CHANNELS_TTL_MS:
-                try:
-                    channels = self._load_channels()
-                except SQLAlchemyError as ex:
-                    if not channels:
-                        raise
-                    log.warning("channels could not be read again; the last known serve on", error=repr(ex))
-                self._channels = (now_ms, channels)
-            return channels
+        channels = self._known_channels(now_ms)
+        # One caller reads them again; meanwhile a slow database holds up nobody who has something to be served.
+        if channels is None and self._channels_lock.acquire(blocking=not self._channels[1]):
+            try:
+                channels = self._known_channels(now_ms) or self._refresh_channels(now_ms)
+            finally:
+                self._channels_lock.release()
+        return self._channels[1] if channels is None else channels
+
+    def _known_channels(self, now_ms: int) -> dict[int, Channel] | None:
+        read_at_ms, channels = self._channels
+        return channels if 0 <= now_ms - read_at_ms < CHANNELS_TTL_MS else None
+
+    def _refresh_channels(self, now_ms: int) -> dict[int, Channel]:
+        _, channels = self._channels
+        try:
+            channels = self._load_channels()
+        except SQLAlchemyError as ex:
+            if not channels:
+                raise
+            log.warning("channels could not be read again; the last known serve on", error=repr(ex))
+        self._channels = (now_ms, channels)
+        return channels
 
     def _load_channels(self) -> dict[int, Channel]:
         with self._engine.connect() as conn:

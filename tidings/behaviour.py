@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import prometheus_client
@@ -63,21 +63,26 @@ class Report(msgspec.Struct, frozen=True):
     read_ms: int | None = None
 
 
+# What no table can hold is undecodable too: one such entry would fail every fold that meets it, for ever.
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
+
+
 class _Event(msgspec.Struct, array_like=True, frozen=True):
     """An entry of the stream: what happened, where, and when."""
 
-    action: int
-    reader_id: int
-    channel_id: int
-    stamp_ms: int
-    article_id: int
-    position: int
-    at_ms: int
-    read_ms: int | None
+    action: Action
+    reader_id: _Int64
+    channel_id: _Int32
+    stamp_ms: _Int64
+    article_id: _Int64
+    position: Annotated[int, msgspec.Meta(ge=0, le=255)]
+    at_ms: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+    read_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_READ_MS)] | None
 
     def shown(self) -> Shown:
         return Shown(
-            Action(self.action),
+            self.action,
             self.reader_id,
             self.channel_id,
             self.stamp_ms,
@@ -298,15 +303,22 @@ def _add_counts(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _touch_readers(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    last_at: dict[int, datetime] = {}
+    seen_at: dict[int, list[datetime]] = {}
     for row in sorted(rows, key=lambda row: (row["reader_id"], row["at"])):
-        last_at[row["reader_id"]] = row["at"]
-    values = [{"id": id_, "first_seen_at": at, "last_seen_at": at} for id_, at in last_at.items()]
+        seen_at.setdefault(row["reader_id"], []).append(row["at"])
+    values = [{"id": id_, "first_seen_at": at[0], "last_seen_at": at[-1]} for id_, at in seen_at.items()]
+    mine = reader.c
     if conn.dialect.name == "sqlite":
         lite = sqlite.insert(reader)
-        latest: dict[str, Any] = {"last_seen_at": func.max(reader.c.last_seen_at, lite.excluded.last_seen_at)}
-        conn.execute(lite.on_conflict_do_update(index_elements=["id"], set_=latest), values)
+        widest: dict[str, Any] = {
+            "first_seen_at": func.min(mine.first_seen_at, lite.excluded.first_seen_at),
+            "last_seen_at": func.max(mine.last_seen_at, lite.excluded.last_seen_at),
+        }
+        conn.execute(lite.on_conflict_do_update(index_elements=["id"], set_=widest), values)
     else:
         my = mysql.insert(reader)
-        latest = {"last_seen_at": func.greatest(reader.c.last_seen_at, my.inserted.last_seen_at)}
-        conn.execute(my.on_duplicate_key_update(latest), values)
+        widest = {
+            "first_seen_at": func.least(mine.first_seen_at, my.inserted.first_seen_at),
+            "last_seen_at": func.greatest(mine.last_seen_at, my.inserted.last_seen_at),
+        }
+        conn.execute(my.on_duplicate_key_update(widest), values)

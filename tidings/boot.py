@@ -10,15 +10,15 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.settings import PREFIX, CannotStartError, Settings, load_settings, split_bind
 from tidings.store.engine import make_engine
-from tidings.store.migrate import check_schema
+from tidings.store.migrate import check_schema, migrate
 from tidings.telemetry import configure_logging
 
 EXIT_CANNOT_START = 2
@@ -59,13 +59,35 @@ def open_database(settings: Settings) -> Engine:
     Raises:
         CannotStartError: it does not answer, or its schema is another one.
     """
-    engine = make_engine(settings)
-    try:
+    with _database_can_be_used(settings):
+        engine = make_engine(settings)
         check_schema(engine)
-    except SQLAlchemyError as ex:
-        where = engine.url.render_as_string(hide_password=True)
-        raise CannotStartError(f"{PREFIX}DATABASE_URL: cannot use {where}: {_cause(ex)}") from None
     return engine
+
+
+def migrate_database(settings: Settings) -> str:
+    """Bring the database to the newest schema; returns its revision. Safe to run twice, and from two places at once.
+
+    Raises:
+        CannotStartError: it does not answer, or is newer than this program.
+    """
+    with _database_can_be_used(settings):
+        engine = make_engine(settings)
+        try:
+            return migrate(engine)
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def _database_can_be_used(settings: Settings) -> Iterator[None]:
+    where = make_url(settings.database_url).render_as_string(hide_password=True)
+    try:
+        yield
+    except SQLAlchemyError as ex:
+        raise CannotStartError(f"{PREFIX}DATABASE_URL: cannot use {where}: {_cause(ex)}") from None
+    except OSError as ex:  # the folder of SQLite's file
+        raise CannotStartError(f"{PREFIX}DATABASE_URL: cannot use {where}: {ex.strerror}") from None
 
 
 def check_bind(key: str, bind: str) -> None:

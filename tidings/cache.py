@@ -71,10 +71,13 @@ class CacheAside(Generic[Value]):
         found: dict[int, Value] = {}
         missing: list[int] = []
         for id_, raw in zip(ids, self._read(ids), strict=True):
-            if raw is None:
+            if raw == ABSENT:
+                continue
+            value = None if raw is None else self._decode(id_, raw)
+            if value is None:
                 missing.append(id_)
-            elif raw != ABSENT:
-                found[id_] = self._decoder.decode(raw)
+            else:
+                found[id_] = value
         self._count(len(ids) - len(missing), "hit")
         if missing:
             self._count(len(missing), "miss")
@@ -101,6 +104,15 @@ class CacheAside(Generic[Value]):
             for id_ in ids:
                 pipe.set(self._key(id_), ABSENT, ex=self._ttl_s)
             pipe.execute()
+
+    def _decode(self, id_: int, raw: bytes) -> Value | None:
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.MsgspecError as ex:
+            # Left to expire: deleting it could delete a burial that came in between.
+            self._count(1, "unreadable")
+            log.warning("unreadable cache entry", cache=self._name, id=id_, error=repr(ex))
+            return None
 
     def _load_once(self, ids: Sequence[int]) -> dict[int, Value]:
         mine: dict[int, Future[Value | None]] = {}

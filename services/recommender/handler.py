@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from redis import RedisError
 
-from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
+from services.recommender.pipeline import Feed, Pipeline, Placed, ReaderBusyError
 from tidings.articles import ChannelNotFoundError, Clock
 from tidings.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
 from tidings.behaviour import Verdict as ReportVerdict
@@ -67,19 +67,25 @@ class RecommendHandler:
         return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
 
     def _articles(self, feed: Feed, user_id: int, channel_id: int, now_ms: int) -> list[Article]:
-        def track(position: int, article_id: int, source: int) -> Track:
+        def track(placed: Placed) -> Track:
             tokens = (
                 self._tracker.issue(
-                    Shown(action, user_id, channel_id, feed.stamp_ms, article_id, position, source), now_ms
+                    Shown(
+                        action,
+                        user_id,
+                        channel_id,
+                        feed.stamp_ms,
+                        placed.article_id,
+                        placed.position,
+                        placed.source or 0,
+                    ),
+                    now_ms,
                 )
                 for action in (Action.CLICK, Action.COLLECT, Action.READING, Action.LIKING)
             )
             return Track(*tokens)
 
-        return [
-            Article(article_id, track(position, article_id, source or 0))
-            for position, (article_id, source) in enumerate(feed.articles)
-        ]
+        return [Article(placed.article_id, track(placed)) for placed in feed.articles]
 
 
 def _check_request(request: UserRequest | None) -> tuple[int, int, int, int]:

@@ -2,7 +2,8 @@
 
 The ranking alone would give a whole page to one prolific author, and never show what nobody has clicked yet. So an
 author gets three places in ten while others are waiting, and one place in five goes to the newest article that the
-ranking left out. Mixing reorders; it never makes a page shorter.
+ranking left out, within the same shares: or whoever publishes the most would have all of those. Mixing reorders; it
+never makes a page shorter.
 """
 
 from __future__ import annotations
@@ -18,26 +19,30 @@ EXPLORE_EVERY = 5
 
 def mix(ranked: Sequence[Candidate], wanted: int) -> list[Candidate]:
     """Up to `wanted` of the ranked candidates, in the order to show them."""
-    places_for_new = wanted // EXPLORE_EVERY
-    page = _cap_authors(ranked, wanted)[: wanted - places_for_new]
+    share = max(1, -(-wanted * 3 // 10))
+    by_author: Counter[int] = Counter()
+    page = _take(ranked, wanted - wanted // EXPLORE_EVERY, by_author, share)
     chosen = {candidate.entry.article_id for candidate in page}
     left_out = [candidate for candidate in ranked if candidate.entry.article_id not in chosen]
     newest = sorted(left_out, key=lambda c: (Source.LATEST in c.scores, c.entry.published_ms), reverse=True)
-    for number, candidate in enumerate(newest[: wanted - len(page)]):
+    for number, candidate in enumerate(_take(newest, wanted - len(page), by_author, share)):
         page.insert(min((number + 1) * EXPLORE_EVERY - 1, len(page)), candidate)
     return page
 
 
-def _cap_authors(ranked: Sequence[Candidate], wanted: int) -> list[Candidate]:
-    most = max(1, -(-wanted * 3 // 10))
-    counts: Counter[int] = Counter()
-    within, beyond = [], []
-    for candidate in ranked:
+def _take(candidates: Sequence[Candidate], number: int, by_author: Counter[int], share: int) -> list[Candidate]:
+    """The first `number` that are within their authors' shares; beyond those only when nobody else is left."""
+    within: list[Candidate] = []
+    beyond: list[Candidate] = []
+    for candidate in candidates:
+        if len(within) == number:
+            break
         author_id = candidate.entry.author_id
-        if author_id is None or counts[author_id] < most:
+        if author_id is None:
+            within.append(candidate)
+        elif by_author[author_id] < share:
+            by_author[author_id] += 1
             within.append(candidate)
         else:
             beyond.append(candidate)
-        if author_id is not None:
-            counts[author_id] += 1
-    return within + beyond
+    return within + beyond[: number - len(within)]

@@ -43,19 +43,32 @@ class ReaderBusyError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """An article in its place of the batch, 0 being the top; history does not know sources.
+
+    The place is the one recorded: an article that has gone from the page must not move those below it, or the tokens
+    of the same click would name two events.
+    """
+
+    position: int
+    article_id: int
+    source: Source | None
+
+
+@dataclass(frozen=True, slots=True)
 class Feed:
     """One page for one reader.
 
     Attributes:
         stamp_ms: of the batch; 0 when there is none.
         before_ms: stamp of the batch before it, 0 if there is none.
-        articles: (article_id, source) in the order to show them; history does not know sources.
+        articles: in the order to show them.
         fresh: whether the batch was made just now.
     """
 
     stamp_ms: int
     before_ms: int
-    articles: Sequence[tuple[int, Source | None]]
+    articles: Sequence[Placed]
     fresh: bool
 
 
@@ -122,7 +135,8 @@ class Pipeline:
         FEEDS.labels("history").inc()
         if state.page is None:
             return Feed(0, 0, (), fresh=False)
-        visible = [(id_, None) for id_ in state.page.article_ids if self._catalogue.get(id_) is not None]
+        placed = (Placed(place, id_, None) for place, id_ in enumerate(state.page.article_ids))
+        visible = [article for article in placed if self._catalogue.get(article.article_id) is not None]
         return Feed(state.page.stamp_ms, state.page_before_ms, visible, fresh=False)
 
 
@@ -142,7 +156,8 @@ def _fresh_feed(stamp_ms: int, before_ms: int, chosen: Sequence[Candidate]) -> F
     FEEDS.labels("fresh").inc()
     for candidate in chosen:
         SHOWN.labels(candidate.source.name.lower()).inc()
-    return Feed(stamp_ms, before_ms, [(c.entry.article_id, c.source) for c in chosen], fresh=True)
+    placed = [Placed(place, c.entry.article_id, c.source) for place, c in enumerate(chosen)]
+    return Feed(stamp_ms, before_ms, placed, fresh=True)
 
 
 @contextmanager

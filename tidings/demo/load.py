@@ -16,7 +16,7 @@ from tidings.behaviour import store_rows, to_row
 from tidings.demo.readers import Item, simulate
 from tidings.importing import import_rows
 from tidings.store.engine import transaction
-from tidings.store.tables import article
+from tidings.store.tables import article, behaviour
 
 READERS = 200
 DAYS = 3
@@ -31,19 +31,23 @@ def is_empty(engine: Engine) -> bool:
 
 
 def load_demo(engine: Engine, clock: Clock) -> str:
-    """Import the demo's articles and simulate their readers; running it again adds what is missing.
+    """Import the demo's articles and simulate their readers; running it again only gives the articles new dates.
 
     Returns:
         A line that says what is there now.
     """
     now = datetime.fromtimestamp(clock() / 1000, UTC)
-    report = import_rows(_rows(now), engine)
+    report = import_rows(_rows(now), engine, clock=clock)
+    articles = f"demo: {report.counts.rows - report.counts.rejected} articles"
+    with engine.connect() as conn:
+        if conn.scalar(select(behaviour.c.id).limit(1)) is not None:
+            return f"{articles}; there are readers already"
     acts = simulate(_items(engine), readers=READERS, days=DAYS, now_ms=clock(), seed=SEED)
     stored = 0
     while chunk := list(islice(acts, CHUNK)):
         with transaction(engine) as conn:
             stored += store_rows(conn, [to_row(act.shown, act.at_ms, act.read_ms) for act in chunk])
-    return f"demo: {report.total} articles, {stored} acts of {READERS} simulated readers"
+    return f"{articles}, {stored} acts of {READERS} simulated readers"
 
 
 def _rows(now: datetime) -> Iterator[dict[str, Any]]:
