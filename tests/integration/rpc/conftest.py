@@ -1,0 +1,102 @@
+"""Real servers on port 0, and clients of them, all stopped and looked over at the end of the test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.integration.rpc.peers import PATIENCE_S
+from tidings.rpc.client import Client, make_client
+from tidings.rpc.errors import ErrorTable
+from tidings.rpc.policy import Policy
+from tidings.rpc.server import Server, ServerOptions, make_server
+from tidings_idl.recommend import UserRecommend
+from tidings_idl.recommend.ttypes import ArticleResponse, ReportRequest, ReportResponse, UserRequest, Verdict
+
+Recommend = Callable[[UserRequest], Any]
+Serve = Callable[..., "Running"]
+Connect = Callable[..., Client]
+
+
+def echo(request: UserRequest) -> ArticleResponse:
+    """An answer that says to whom it belongs."""
+    return ArticleResponse(exposure=str(request.user_id), time_stamp=request.time_stamp or 0, recommends=[])
+
+
+class Handler:
+    """The service with `user_recommend` as the test wants it."""
+
+    def __init__(self, recommend: Recommend) -> None:
+        self._recommend = recommend
+
+    def user_recommend(self, request: UserRequest) -> Any:
+        return self._recommend(request)
+
+    def report(self, request: ReportRequest) -> ReportResponse:
+        return ReportResponse([Verdict.ACCEPTED for _ in request.events])
+
+
+@dataclass
+class Running:
+    server: Server
+    endpoint: str
+    thread: threading.Thread
+
+    def stop(self) -> None:
+        self.server.drain()
+        self.join()
+
+    def join(self) -> None:
+        self.thread.join(PATIENCE_S)
+        assert not self.thread.is_alive(), "the server has not stopped"
+
+
+@pytest.fixture(autouse=True)
+def _logs_to_pytest() -> None:
+    """Connections outlive the test's last line a little; what they print then would land between two tests."""
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.KeyValueRenderer()],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Start a server: `serve(recommend, max_in_flight=1)`."""
+    started: list[Running] = []
+
+    def start(
+        recommend: Recommend = echo, *, bind: str = "127.0.0.1:0", errors: ErrorTable | None = None, **options: Any
+    ) -> Running:
+        chosen = ServerOptions(**{"drain_window_s": 0, **options})
+        server = make_server(UserRecommend, Handler(recommend), bind, options=chosen, errors=errors)
+        endpoint = bind if bind.startswith("unix:") else f"{bind.rpartition(':')[0]}:{server.port}"
+        thread = threading.Thread(target=server.serve, name="serve")
+        thread.start()
+        started.append(Running(server, endpoint, thread))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Make a client: `connect(endpoint, timeout_ms=200)`. Patient, unless told otherwise."""
+    clients: list[Client] = []
+
+    def make(*endpoints: str, caller: str = "tests", **policy: Any) -> Client:
+        patient = {"timeout_ms": PATIENCE_S * 1000, "pool_wait_ms": PATIENCE_S * 1000, "connect_timeout_ms": 5000}
+        client = make_client(UserRecommend, endpoints, policy=Policy(**{**patient, **policy}), caller=caller)
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.close()

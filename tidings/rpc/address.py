@@ -1,0 +1,99 @@
+"""Where servers listen and clients connect: `host:port` or `unix:/path`.
+
+A host given as a literal address is used as it is, and a server takes nothing else: "localhost" and "all
+interfaces" mean different things to different resolvers, and then one end binds what the other does not try.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidings.settings import SettingsError, split_bind
+
+UNIX = "unix:"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to connect: no name, so that connecting never waits for a resolver."""
+
+    family: int
+    sockaddr: Any
+
+    def __str__(self) -> str:
+        if self.family == socket.AF_UNIX:
+            return f"{UNIX}{self.sockaddr}"
+        host, port = self.sockaddr[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_address(endpoint: str) -> Address | None:
+    """`unix:/path` or a literal `host:port` as an address; None if the host is a name to resolve.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if endpoint.startswith(UNIX):
+        return Address(socket.AF_UNIX, endpoint.removeprefix(UNIX))
+    try:
+        host, port = split_bind(endpoint)
+    except ValueError as ex:
+        raise SettingsError(str(ex)) from None
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return None
+    return Address(socket.AF_INET6 if version == 6 else socket.AF_INET, (host, port))
+
+
+def resolve(endpoint: str) -> list[Address]:
+    """Every address of `endpoint`; asks the resolver, without a limit on time, if the host is a name.
+
+    Raises:
+        OSError: the name cannot be resolved.
+    """
+    literal = parse_address(endpoint)
+    if literal is not None:
+        return [literal]
+    host, port = split_bind(endpoint)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))
+
+
+def listen(bind: str, backlog: int = 1024) -> socket.socket:
+    """A listening socket on a literal `host:port` (0 picks a port) or `unix:/path`.
+
+    Raises:
+        SettingsError: the address is malformed, or cannot be had.
+    """
+    address = parse_address(bind)
+    if address is None:
+        raise SettingsError(f"cannot listen on {bind}: name an address such as 127.0.0.1, not a host")
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        if address.family == socket.AF_UNIX:
+            _remove_stale(Path(address.sockaddr))
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address.sockaddr)
+        sock.listen(backlog)
+    except OSError as ex:
+        sock.close()
+        raise SettingsError(f"cannot listen on {bind}: {os.strerror(ex.errno or 0)}") from ex
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    """Unlink the socket file of a process that is gone; one that still answers makes `bind` fail."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
