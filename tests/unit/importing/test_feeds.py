@@ -1,0 +1,227 @@
+"""RSS and Atom as they are found: every entry with what it says, and no feed too broken to be read at all."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidings.importing import entries, feeds
+from tidings.importing.feeds import NotAFeedError, read_feed
+from tidings.importing.rows import Place, Reject, Row, RowError, make_article
+
+RSS = """<?xml version="1.0" encoding="UTF-8"?>
+<rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/" xmlns:media="http://search.yahoo.com/mrss/"
+     xmlns:dc="http://purl.org/dc/elements/1.1/">
+<channel>
+<title>Harbour News</title><link>https://harbour.example/</link>
+%s
+</channel>
+</rss>
+"""
+ATOM = """<feed xmlns="http://www.w3.org/2005/Atom"><title>Lighthouse</title>
+<author><name>The Keeper</name></author>
+%s
+</feed>
+"""
+
+
+def read(document: str | bytes, **options: Any) -> list[Any]:
+    data = document.encode() if isinstance(document, str) else document
+    return list(read_feed(io.BytesIO(data), **options))
+
+
+def item(number: int, extra: str = "") -> str:
+    return f"<item><title>T{number}</title><guid>urn:{number}</guid><description>D{number}</description>{extra}</item>"
+
+
+def test_an_rss_entry_with_all_its_fields() -> None:
+    """The full content is the body, the description the summary, the feed's title the channel."""
+    [row] = read(
+        RSS
+        % """<item>
+  <title>Tide &amp;amp; time &lt;b&gt;today&lt;/b&gt;</title>
+  <link>https://harbour.example/1</link>
+  <guid isPermaLink="false">1</guid>
+  <dc:creator>Una Mooring</dc:creator>
+  <pubDate>Sat, 31 Jan 2026 08:30:00 GMT</pubDate>
+  <description>&lt;p&gt;In short.&lt;/p&gt;</description>
+  <content:encoded><![CDATA[<p onclick="x()">At length.</p><script>x()</script>]]></content:encoded>
+  <media:thumbnail url="https://harbour.example/1.png"/>
+</item>"""
+    )
+    assert row == Row(
+        Place(line=6, entry=1),
+        {
+            "id": "1",
+            "source": "https://harbour.example/",
+            "title": "Tide & time today",
+            "body_html": '<p onclick="x()">At length.</p><script>x()</script>',
+            "summary": "In short.",
+            "channel": "Harbour News",
+            "author": "Una Mooring",
+            "published": datetime(2026, 1, 31, 8, 30, tzinfo=UTC),
+            "url": "https://harbour.example/1",
+            "cover": "https://harbour.example/1.png",
+        },
+    )
+    made = make_article(row.values)
+    assert made.body == "<p>At length.</p>"
+    assert made.source_id == "https://harbour.example/:1"
+    assert made.channel_slug == "harbour-news"
+
+
+def test_an_atom_entry_with_all_its_fields() -> None:
+    """An id that is a URI needs no source; the feed's author signs what nobody else does; a title is text."""
+    [row] = read(
+        ATOM
+        % """<entry><title type="text">Use &lt;b&gt; sparingly</title><id>tag:lighthouse.example,2026:1</id>
+<link href="https://lighthouse.example/1"/><updated>2026-01-31T08:30:00Z</updated>
+<content type="html">&lt;p&gt;Lit.&lt;/p&gt;</content></entry>"""
+    )
+    assert row.values == {
+        "id": "tag:lighthouse.example,2026:1",
+        "title": "Use <b> sparingly",
+        "body_html": "<p>Lit.</p>",
+        "channel": "Lighthouse",
+        "author": "The Keeper",
+        "published": datetime(2026, 1, 31, 8, 30, tzinfo=UTC),
+        "url": "https://lighthouse.example/1",
+    }
+
+
+def test_the_channel_can_be_given() -> None:
+    """As a folder of an OPML list or an option does."""
+    [row] = read(RSS % item(1), channel="Sea")
+    assert row.values["channel"] == "Sea"
+
+
+def test_a_description_alone_is_the_body() -> None:
+    """Its summary is then made from it, as for any article."""
+    [row] = read(RSS % item(1))
+    assert row.values["body_html"] == "D1"
+    assert "summary" not in row.values
+
+
+def test_a_bad_date_is_handed_on_to_be_refused_by_name() -> None:
+    """An old article must not become today's because its date was misspelt."""
+    [row] = read(RSS % item(1, "<pubDate>yesterday</pubDate>"))
+    assert row.values["published"] == "yesterday"
+
+
+def test_feedparsers_sanitiser_is_not_relied_upon() -> None:
+    """The body arrives as it was written; the one gate comes later."""
+    [row] = read(RSS % item(1, "<content:encoded>&lt;p style='x' onclick='y'&gt;Hi&lt;/p&gt;</content:encoded>"))
+    assert row.values["body_html"] == "<p style='x' onclick='y'>Hi</p>"
+
+
+def test_large_feeds_are_read_in_groups_with_the_right_lines() -> None:
+    """Every entry once, in order, at its line, though no more than a group is ever parsed at a time."""
+    rows = read(RSS % "\n".join(item(number) for number in range(1000)))
+    assert [row.values["title"] for row in rows] == [f"T{number}" for number in range(1000)]
+    assert [row.place.line for row in rows] == list(range(6, 1006))
+
+
+@settings(max_examples=20)
+@given(
+    st.integers(1, 200),
+    st.sampled_from(["utf-8", "iso-8859-1", "utf-16"]),
+    st.sampled_from(["", "<!-- <item> -->", "\n"]),
+)
+def test_a_feed_is_the_same_however_its_bytes_fall(chunk_bytes: int, encoding: str, between: str) -> None:
+    """Entries that begin, end and break anywhere in a chunk, in several encodings."""
+    document = RSS.replace("UTF-8", encoding) % between.join(
+        item(number, f"<dc:creator>Zoë {number}</dc:creator>") for number in range(9)
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entries, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(entries, "GROUP_ENTRIES", 2)
+        rows = read(document.encode(encoding))
+    assert [row.values["author"] for row in rows] == [f"Zoë {number}" for number in range(9)]
+
+
+def test_rss_1_keeps_its_items_beside_the_channel() -> None:
+    """RDF, where the channel is closed before the first item."""
+    [row] = read(
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns="http://purl.org/rss/1.0/">'
+        "<channel><title>Old</title></channel><item><title>T</title><link>https://old.example/1</link>"
+        "<description>D</description></item></rdf:RDF>"
+    )
+    assert (row.values["title"], row.values["channel"]) == ("T", "Old")
+
+
+def test_the_servers_charset_counts() -> None:
+    """Where the document does not say."""
+    document = (ATOM % "<entry><id>urn:1</id><title>Zoë</title></entry>").encode("iso-8859-1")
+    [row] = read(document, content_type="application/atom+xml; charset=ISO-8859-1")
+    assert row.values["title"] == "Zoë"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        item(1) + item(2) + "<item><title>Loose & unescaped</title><guid>urn:3</guid></item>",
+        item(1) + item(2) + "<item><title>Entity&nbsp;unknown</title><guid>urn:3</guid></item>",
+        item(1) + item(2) + "<item><guid>urn:3</guid><title>Unclosed</item>",
+    ],
+)
+def test_a_feed_that_is_not_well_formed_is_read_leniently(broken: str) -> None:
+    """What was read before the fault is not read twice."""
+    rows = read(RSS % broken)
+    assert [row.values["id"] for row in rows] == ["urn:1", "urn:2", "urn:3"]
+
+
+def test_a_feed_cut_short_gives_what_it_has() -> None:
+    """As an interrupted download leaves it."""
+    first, cut = read((RSS % (item(1) + item(2)))[:-60])
+    assert first.values["id"] == "urn:1"
+    with pytest.raises(RowError, match="body: missing"):
+        make_article(cut.values)
+
+
+def test_a_fault_in_a_feed_too_large_to_mend_is_one_reject(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entries before it stand."""
+    monkeypatch.setattr(feeds, "MAX_WHOLE_BYTES", 1000)
+    rows = read(RSS % ("".join(item(number) for number in range(100)) + "<item>&nbsp;</item>"))
+    assert isinstance(rows[-1], Reject)
+    assert "undefined entity, and the feed is too large to be mended" in rows[-1].reason
+
+
+def test_an_empty_feed_has_no_rows() -> None:
+    """Which is not an error."""
+    assert read(RSS % "") == []
+    assert read(ATOM % "") == []
+
+
+@pytest.mark.parametrize(
+    "document", ["", "plain words", "<html><body>Not found</body></html>", "<opml/>", b"\xff\xfe\x00"]
+)
+def test_what_is_no_feed_is_refused(document: str | bytes) -> None:
+    """A page that says "not found" with status 200 is the usual case."""
+    with pytest.raises(NotAFeedError):
+        read(document)
+
+
+def test_an_entity_bomb_stays_small() -> None:
+    """Trap: a few nested entities become gigabytes in a parser that expands them."""
+    bomb = '<!DOCTYPE rss [<!ENTITY a "aaaaaaaaaa">' + "".join(
+        f'<!ENTITY {chr(98 + level)} "{("&" + chr(97 + level) + ";") * 10}">' for level in range(9)
+    )
+    rows = read(bomb + "]>" + (RSS % "<item><title>&j;</title><guid>urn:1</guid></item>").split("?>")[1])
+    assert all(len(str(row)) < 10_000 for row in rows)
+
+
+def test_an_external_entity_is_not_fetched(tmp_path: Path) -> None:
+    """Trap: XML that reads our files into an article."""
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    document = (
+        f'<!DOCTYPE rss [<!ENTITY x SYSTEM "{secret.as_uri()}">]>'
+        + (RSS % "<item><title>[&x;]</title><guid>urn:1</guid></item>").split("?>")[1]
+    )
+    assert "hunter2" not in str(read(document))

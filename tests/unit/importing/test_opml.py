@@ -1,0 +1,47 @@
+"""Lists of feeds."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from tidings.importing.opml import ListError, Outline, parse_opml
+
+
+def parse(document: str | bytes) -> list[Outline]:
+    return parse_opml(io.BytesIO(document.encode() if isinstance(document, str) else document))
+
+
+def test_feeds_are_listed_with_their_folder_and_line() -> None:
+    """A folder is an outline around them; nested ones count from the inside."""
+    assert parse(
+        """<?xml version="1.0"?>
+<opml version="2.0"><head><title>Mine</title></head><body>
+<outline text="Sea"><outline text="Coast">
+<outline type="rss" text="Harbour" xmlUrl=" https://harbour.example/feed "/>
+</outline></outline>
+<outline title="Loose" text="x" xmlUrl="https://loose.example/feed"/>
+<outline text="no feed"/>
+</body></opml>"""
+    ) == [
+        Outline(4, "https://harbour.example/feed", "Harbour", "Coast"),
+        Outline(6, "https://loose.example/feed", "Loose", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ("<rss/>", "the document is <rss>, not <opml>"),
+        ("", "not well-formed XML, line 1: no element found"),
+        ("<opml>\n<body>", "not well-formed XML, line 2: no element found"),
+        ("<!DOCTYPE opml [<!ENTITY a 'b'>]><opml/>", "a DOCTYPE is not allowed in OPML"),
+        ("<?xml version='1.0' encoding='no-such'?><opml/>", "not (well-formed|readable as) XML"),
+        ("<opml>" + " " * 4 * 1024 * 1024, "more than 4194304 bytes"),
+    ],
+)
+def test_what_is_no_list_is_refused_with_the_reason(document: str, reason: str) -> None:
+    """One line that says where."""
+    with pytest.raises(ListError, match=reason):
+        parse(document)

@@ -1,0 +1,150 @@
+"""Cuts a feed of any size into small feeds of a few entries each, and tells the line each entry begins on.
+
+feedparser takes a whole document and keeps all of it several times over; a feed of 100,000 entries would need
+gigabytes. expat finds where entries begin and end while the document streams by, and each group of
+entries is handed on between the head of the feed and its closing tags. What is not well-formed cannot be cut like this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+from xml.parsers import expat
+
+CHUNK_BYTES = 64 * 1024
+GROUP_ENTRIES = 50
+GROUP_BYTES = 1024 * 1024
+MAX_HEAD_BYTES = 1024 * 1024
+MAX_ENTRY_BYTES = 4 * 1024 * 1024
+_ENTRIES = {"item", "entry"}
+_PARENTS = {"channel", "feed", "rdf"}
+
+
+class CutError(ValueError):
+    """The document is not well-formed XML, or has a head or an entry too long to hold."""
+
+
+@dataclass(slots=True)
+class Group:
+    """A small feed: the document, and the line of each of its entries in the large one."""
+
+    document: bytes
+    lines: list[int]
+
+
+def cut_feed(stream: BinaryIO, encoding: str | None = None) -> Iterator[Group]:
+    """The feed as small feeds, in order.
+
+    Args:
+        stream: the document.
+        encoding: of the document, if the server said so.
+
+    Raises:
+        CutError: from here on it cannot be cut; what came before is good.
+    """
+    cutter = _Cutter(encoding)
+    fault: CutError | None = None
+    is_last = False
+    while not is_last:
+        chunk = stream.read(CHUNK_BYTES)
+        try:
+            cutter.push(chunk)
+        except CutError as ex:
+            fault = ex
+        is_last = not chunk or fault is not None
+        if cutter.has_entries and (cutter.is_full or is_last):
+            yield cutter.take()
+    if fault is not None:
+        raise fault
+
+
+@dataclass(slots=True)
+class _Found:
+    entries: list[bytes] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+
+
+class _Cutter:
+    """Keeps the bytes of the head and of the entry under way, addressed by their offset in the document."""
+
+    def __init__(self, encoding: str | None) -> None:
+        self._parser = expat.ParserCreate(encoding)
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._kept = bytearray()
+        self._kept_from = 0
+        self._open: list[str] = []
+        self._head: bytes | None = None
+        self._tail = b""
+        self._entry_from: int | None = None
+        self._entry_depth = 0
+        self._found = _Found()
+
+    @property
+    def has_entries(self) -> bool:
+        return bool(self._found.entries)
+
+    @property
+    def is_full(self) -> bool:
+        entries = self._found.entries
+        return len(entries) >= GROUP_ENTRIES or sum(map(len, entries)) >= GROUP_BYTES
+
+    def push(self, chunk: bytes) -> None:
+        """Take the next bytes of the document; none of them at its end."""
+        self._kept += chunk
+        self._parse(chunk)
+        self._forget()
+
+    def take(self) -> Group:
+        """The entries that were found since the last time."""
+        assert self._head is not None
+        entries, lines = self._found.entries, self._found.lines
+        # The line of an entry under way belongs to the next group.
+        self._found = _Found(lines=lines[len(entries) :])
+        return Group(b"".join([self._head, *entries, self._tail]), lines[: len(entries)])
+
+    def _parse(self, chunk: bytes) -> None:
+        try:
+            self._parser.Parse(chunk, not chunk)
+        except expat.ExpatError as ex:
+            raise CutError(f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}") from None
+        except (ValueError, LookupError) as ex:
+            raise CutError(f"not readable as XML: {ex}") from None
+
+    def _start(self, name: str, _attributes: dict[str, str]) -> None:
+        parent = self._open[-1] if self._open else ""
+        self._open.append(name)
+        if self._entry_from is None and _local(name) in _ENTRIES and _local(parent) in _PARENTS:
+            self._entry_from = self._parser.CurrentByteIndex
+            self._entry_depth = len(self._open)
+            self._found.lines.append(self._parser.CurrentLineNumber)
+            if self._head is None:
+                self._head = bytes(self._kept[: self._entry_from - self._kept_from])
+                self._tail = "".join(f"</{name}>" for name in reversed(self._open[:-1])).encode()
+
+    def _end(self, _name: str) -> None:
+        if self._entry_from is not None and len(self._open) == self._entry_depth:
+            begin = self._entry_from - self._kept_from
+            end = self._kept.index(b">", self._parser.CurrentByteIndex - self._kept_from) + 1
+            self._found.entries.append(bytes(self._kept[begin:end]))
+            self._entry_from = None
+        self._open.pop()
+
+    def _forget(self) -> None:
+        needed_from = self._entry_from
+        if needed_from is None:
+            if self._head is None:
+                if len(self._kept) > MAX_HEAD_BYTES:
+                    raise CutError(f"no entry within the first {MAX_HEAD_BYTES} bytes")
+                return
+            # The last event: nothing that expat has yet to look at lies before it.
+            needed_from = max(self._parser.CurrentByteIndex, self._kept_from)
+        del self._kept[: needed_from - self._kept_from]
+        self._kept_from = needed_from
+        if len(self._kept) > MAX_ENTRY_BYTES:
+            raise CutError(f"an entry is longer than {MAX_ENTRY_BYTES} bytes")
+
+
+def _local(name: str) -> str:
+    return name.rpartition(":")[2].lower()

@@ -1,0 +1,120 @@
+"""Tells what a source holds, and reads it with the reader of that format.
+
+The name decides where it is plain, the content where it is not: exports are called .xml, .txt or nothing at all, and
+a server's Content-Type is wrong too often to be asked.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tidings.importing.delimited import HeaderError, read_columns, read_csv
+from tidings.importing.feeds import NotAFeedError, read_feed
+from tidings.importing.jsonl import read_jsonl
+from tidings.importing.opml import ListError, read_opml
+from tidings.importing.rows import Reject, Row
+from tidings.importing.sources import UNREADABLE, Source, SourceError
+
+HEAD_BYTES = 64 * 1024
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_FIRST_ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]*)")
+
+
+class Format(StrEnum):
+    """What an article source can be."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    FEED = "feed"
+    OPML = "opml"
+
+
+_EXTENSIONS = {
+    ".jsonl": Format.JSONL,
+    ".ndjson": Format.JSONL,
+    ".csv": Format.CSV,
+    ".tsv": Format.CSV,
+    ".rss": Format.FEED,
+    ".atom": Format.FEED,
+    ".opml": Format.OPML,
+}
+_ELEMENTS = {"opml": Format.OPML, "rss": Format.FEED, "feed": Format.FEED, "rdf": Format.FEED}
+_TEXT = (Format.JSONL, Format.CSV)
+
+
+def detect(source: Source) -> Format:
+    """The format of a source, by its name or else by its first bytes.
+
+    Raises:
+        SourceError: it is none of them, naming what it seems to be.
+    """
+    path = Path(urlsplit(source.url or "").path if source.url else source.location)
+    extension = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    if extension in _EXTENSIONS:
+        return _EXTENSIONS[extension]
+    head = _read_head(source)
+    text = head.decode("utf-16" if head.startswith(_UTF16) else "utf-8", "replace").lstrip("\ufeff \t\r\n")
+    found = _detect_text(text)
+    if isinstance(found, Format):
+        return found
+    raise SourceError(f"{source.location}: {found}; --format says which it is: {', '.join(Format)}")
+
+
+def read_source(source: Source, format_: Format, scratch: Path, *, channel: str | None) -> Iterator[Row | Reject]:
+    """Every row of a source, read as it is asked for.
+
+    Args:
+        source: at its start.
+        format_: how to read it.
+        scratch: a folder for downloads.
+        channel: for entries of feeds; rows of other formats name their own.
+
+    Raises:
+        SourceError: it is not of this format at all.
+    """
+    if format_ in _TEXT and _read_head(source).startswith(_UTF16):
+        raise SourceError(f"{source.location}: is UTF-16; save it as UTF-8")
+    try:
+        match format_:
+            case Format.JSONL:
+                yield from read_jsonl(source.stream)
+            case Format.CSV:
+                yield from read_csv(source.stream)
+            case Format.FEED:
+                yield from read_feed(source.stream, content_type=source.content_type, url=source.url, channel=channel)
+            case Format.OPML:
+                yield from read_opml(source.stream, scratch, channel=channel)
+    except (HeaderError, NotAFeedError, ListError) as ex:
+        raise SourceError(f"{source.location}: {ex}") from None
+
+
+def _read_head(source: Source) -> bytes:
+    try:
+        head = source.stream.read(HEAD_BYTES)
+        source.stream.seek(0)
+    except (*UNREADABLE, io.UnsupportedOperation) as ex:
+        raise SourceError(f"{source.location}: {ex}") from None
+    return head
+
+
+def _detect_text(text: str) -> Format | str:
+    if text.startswith("{"):
+        return Format.JSONL
+    if text.startswith("<"):
+        return _detect_xml(text)
+    if "\x00" not in text and read_columns(text.partition("\n")[0]) is not None:
+        return Format.CSV
+    if text.startswith("["):
+        return "is one JSON array; expected an object a line (`jq -c '.[]'` makes that)"
+    return "is neither JSONL, CSV with a title column, RSS, Atom nor OPML" if text else "is empty"
+
+
+def _detect_xml(text: str) -> Format | str:
+    element = _FIRST_ELEMENT.search(re.sub(r"<!--.*?(?:-->|$)", "", text, flags=re.DOTALL))
+    name = element[1].rpartition(":")[2].lower() if element else "?"
+    return _ELEMENTS.get(name, f"begins with <{name}>, which is neither a feed nor OPML")

@@ -1,0 +1,245 @@
+"""One row of any source, made into an article that may be stored, or refused with a reason.
+
+A source's reader only finds rows and their places; every rule about what a row must hold stands here once, so that
+the same article is the same whether it came by JSONL, CSV or feed. A wrong field refuses the row instead of being
+dropped: whoever runs an import can mend a row that was named, and cannot see one that was quietly changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from sqlalchemy import Column, String
+
+from tidings.articles import FOR_YOU
+from tidings.importing.bodies import BodyError, from_html, from_markdown, is_blank, looks_like_html, summarise
+from tidings.importing.moments import parse_moment
+from tidings.store.tables import article, author, channel
+
+_NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_SPACE = re.compile(r"\s+")
+_NOT_SLUG = re.compile(r"[\W_]+")
+
+
+class RowError(ValueError):
+    """The row cannot become an article. The message names the field and says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row stands: its first line, or its number in a feed that has no usable lines, and which feed."""
+
+    line: int | None = None
+    entry: int | None = None
+    feed: str | None = None
+
+    def __str__(self) -> str:
+        where = f"line {self.line}" if self.line is not None else f"entry {self.entry}" if self.entry else ""
+        return " of ".join(part for part in (where, self.feed) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a source says about one article, field by field, not yet believed."""
+
+    place: Place
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was not imported: why, and the row as it was found."""
+
+    place: Place
+    reason: str
+    row: object
+
+
+@dataclass(frozen=True, slots=True)
+class NewArticle:
+    """An article as it will be stored. `published_at` is None where the source does not say."""
+
+    source_id: str
+    channel_slug: str
+    channel_name: str
+    author: str | None
+    title: str
+    summary: str
+    body: str
+    cover: str | None
+    url: str | None
+    published_at: datetime | None
+
+
+def make_article(values: Mapping[str, object], *, default_channel: str | None = None) -> NewArticle:
+    """The article that a row describes.
+
+    Args:
+        values: the row's fields: `title`; `body` (Markdown) or `body_html`; `channel`; and, as far as they are known,
+            `id`, `source`, `slug`, `summary`, `author` or `authors`, `published` or `published_at`, `url`,
+            `cover` or `image`. Others are left alone.
+        default_channel: for a row that names no channel.
+
+    Raises:
+        RowError: naming the field that is wrong.
+    """
+    title = _line(values, "title")
+    if not title:
+        raise RowError("title: missing")
+    slug, name = _channel(values, default_channel)
+    url = _link(values, "url", None)
+    summary, body = _summary_and_body(values, url)
+    return NewArticle(
+        source_id=_source_id(values, url, slug, title),
+        channel_slug=slug,
+        channel_name=name,
+        author=_checked("author", _first_author(values), author.c.name) or None,
+        title=_checked("title", title, article.c.title),
+        summary=_checked("summary", summary, article.c.summary),
+        body=body,
+        cover=_link(values, "cover", url) or _link(values, "image", url),
+        url=url,
+        published_at=_published(values),
+    )
+
+
+def make_slug(text: str) -> str:
+    """`"Café & Bar"` as `"cafe-bar"`; letters of other scripts stay as they are."""
+    # Compatibility forms may turn out to be capitals, and folding a capital may bring out an accent.
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    letters = "".join(char for char in folded if not unicodedata.combining(char))
+    return _NOT_SLUG.sub("-", unicodedata.normalize("NFC", letters)).strip("-")
+
+
+def _text(values: Mapping[str, object], field: str) -> str:
+    """The field as text without what no text should hold; empty if it is absent. A number counts as its digits."""
+    value = values.get(field)
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise RowError(f"{field}: expected text, got {_kind(value)}")
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to print integers of more than 4300 digits.
+        raise RowError(f"{field}: the number is too long") from None
+    if found := _NOT_TEXT.search(text):
+        raise RowError(f"{field}: contains " + ("a NUL byte" if found[0] == "\0" else "bytes that are not UTF-8"))
+    return _CONTROL.sub("", text).strip()
+
+
+def _line(values: Mapping[str, object], field: str) -> str:
+    return _SPACE.sub(" ", _text(values, field))
+
+
+def _kind(value: object) -> str:
+    kinds = {bool: "true or false", float: "a fraction", list: "a list", tuple: "a list", dict: "an object"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def _width(column: Column[Any]) -> int:
+    assert isinstance(column.type, String)
+    assert column.type.length is not None
+    return column.type.length
+
+
+def _checked(field: str, text: str, column: Column[Any]) -> str:
+    if len(text) > _width(column):
+        raise RowError(f"{field}: {len(text)} characters, at most {_width(column)}")
+    return text
+
+
+def _channel(values: Mapping[str, object], default: str | None) -> tuple[str, str]:
+    text = _line(values, "channel") or default or ""
+    slug = make_slug(text)
+    if not slug:
+        raise RowError("channel: missing" if not text else f"channel: {text!r} holds no letter or digit")
+    if slug == FOR_YOU.slug:
+        raise RowError(f"channel: {slug!r} is the name of all channels together")
+    # A slug has to become readable; what somebody wrote as a name stays as written.
+    name = _NOT_SLUG.sub(" ", text).strip() if text.lower() == text else text
+    return (
+        _checked("channel", slug, channel.c.slug),
+        _checked("channel", name[0].upper() + name[1:], channel.c.name),
+    )
+
+
+def _first_author(values: Mapping[str, object]) -> str:
+    listed = values.get("author") or values.get("authors")
+    if isinstance(listed, list | tuple):
+        listed = listed[0] if listed else None
+    if isinstance(listed, Mapping):
+        listed = listed.get("name")
+    return _line({"author": listed}, "author").split(";")[0].rstrip()
+
+
+def _link(values: Mapping[str, object], field: str, base: str | None) -> str | None:
+    text = _text(values, field)
+    if not text:
+        return None
+    try:
+        url = urljoin(base, text) if base else text
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and not _SPACE.search(url)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise RowError(f"{field}: expected an http or https address, got {text[:100]!r}")
+    return _checked(field, url, article.c.url if field == "url" else article.c.cover)
+
+
+def _summary_and_body(values: Mapping[str, object], url: str | None) -> tuple[str, str]:
+    summary = _line(values, "summary")
+    html = _text(values, "body_html")
+    markdown = _text(values, "body")
+    if not (html or markdown or summary):
+        raise RowError("body: missing, and so is a summary that could stand for it")
+    try:
+        if html or looks_like_html(markdown):
+            body = from_html(html or markdown, url)
+        elif markdown:
+            body = from_markdown(markdown, url)
+        else:
+            body = from_html(f"<p>{escape(summary)}</p>")
+    except BodyError as ex:
+        raise RowError(f"body: {ex}") from None
+    if is_blank(body):
+        raise RowError("body: nothing is left of it once it is sanitised")
+    return summary or summarise(body), body
+
+
+def _published(values: Mapping[str, object]) -> datetime | None:
+    for field in ("published", "published_at"):
+        value = values.get(field)
+        if value is None or value == "":
+            continue
+        try:
+            return parse_moment(value)
+        except ValueError as ex:
+            raise RowError(f"{field}: {ex}") from None
+    return None
+
+
+def _source_id(values: Mapping[str, object], url: str | None, slug: str, title: str) -> str:
+    source = _line(values, "source")
+    if own := _line(values, "id"):
+        identity = f"{source}:{own}" if source else own
+    elif url:
+        identity = url
+    elif own := _line(values, "slug"):
+        identity = f"{source or slug}/{own}"
+    else:
+        return _digest(f"{slug}\n{title}")
+    return identity if len(identity) <= _width(article.c.source_id) else _digest(identity)
+
+
+def _digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
