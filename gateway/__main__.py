@@ -1,0 +1,27 @@
+"""`python -m gateway`: serves until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+
+from tidings.boot import start
+from tidings.settings import Settings
+from tidings.telemetry import share_metrics_between_workers
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop; gunicorn ends the process by itself.
+
+    Raises:
+        CannotStartError: something prevents a start.
+    """
+    share_metrics_between_workers(settings, "gateway")
+    # Only now: prometheus_client decides how it counts when it is imported.
+    from gateway.server import serve
+
+    serve(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(start("gateway", run))

@@ -1,0 +1,86 @@
+"""The gateway's composition root: routes, middleware and the one error table become a Falcon app.
+
+Falcon rather than a larger framework: what a request costs here is what its resource does. Collaborators come
+in as arguments, so a test builds the same app that production runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import TypeAlias
+
+import falcon
+
+from gateway.describing import describe
+from gateway.errors import answer_problem
+from gateway.readers import IdentifyReader, ReaderSigner
+from gateway.recommending import Recommending
+from gateway.resources.articles import ArticleResource, FeedResource
+from gateway.resources.behaviors import BehaviorsResource
+from gateway.resources.channels import ChannelsResource
+from gateway.resources.docs import OpenApiResource, render_docs
+from gateway.resources.health import HealthResource
+from gateway.resources.pages import FrontPageResource, PageResource, read_pages
+from gateway.scope import RequestScope
+from tidings.articles import Articles
+from tidings.behaviour import Behaviours
+from tidings.tracking import Tracker
+
+App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
+NO_ROUTES: Mapping[str, object] = {}
+
+
+def create_app(
+    *,
+    articles: Articles,
+    recommending: Recommending,
+    behaviours: Behaviours,
+    tracker: Tracker,
+    signer: ReaderSigner,
+    clock: Callable[[], int],
+    deadline_ms: int,
+    max_body_bytes: int,
+    is_ready: Callable[[], bool] = lambda: True,
+    more_routes: Mapping[str, object] = NO_ROUTES,
+) -> App:
+    """The WSGI app.
+
+    Args:
+        tracker: reads the tokens of reported events, to know which batches were seen.
+        signer: signs and reads readers' ids.
+        clock: now, in ms since the epoch.
+        deadline_ms: the budget of one request.
+        is_ready: whether requests may be sent here.
+        more_routes: path → resource, of nouns that are put together elsewhere.
+    """
+    routes: dict[str, object] = {
+        "/articles": FeedResource(recommending, articles),
+        "/articles/{article_id}": ArticleResource(articles),
+        "/channels": ChannelsResource(articles),
+        "/behaviors": BehaviorsResource(behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock),
+        "/health/live": HealthResource("Is this process alive?", lambda: True),
+        "/health/ready": HealthResource("May this process be sent requests?", is_ready),
+        **more_routes,
+    }
+    app: App = falcon.App()
+    app.add_middleware(RequestScope(deadline_ms))
+    app.add_middleware(IdentifyReader(signer))
+    app.req_options.strip_url_path_trailing_slash = True
+    app.add_error_handler(Exception, answer_problem)
+    app.add_error_handler(falcon.HTTPError, answer_problem)
+    for path, resource in (routes | _page_routes(routes)).items():
+        app.add_route(path, resource)
+    return app
+
+
+def _page_routes(routes: Mapping[str, object]) -> dict[str, object]:
+    pages = dict(read_pages())
+    description = describe(routes, version("tidings"))
+    docs = render_docs(pages.pop("docs.html").decode(), description)
+    return {
+        "/": FrontPageResource("index.html", pages.pop("index.html")),
+        "/docs": PageResource("docs.html", docs),
+        "/openapi.json": OpenApiResource(description),
+        **{f"/static/{name}": PageResource(name, content) for name, content in pages.items()},
+    }

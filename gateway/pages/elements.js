@@ -1,0 +1,34 @@
+// Makes elements out of data. Text only ever enters as text, so no title can become markup.
+
+const UNITS = [["year", 31536e6], ["month", 2592e6], ["week", 6048e5], ["day", 864e5], ["hour", 36e5], ["minute", 6e4]];
+const ago = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+export function timeAgo(ms) {
+  const past = ms - Date.now();
+  for (const [unit, size] of UNITS) {
+    if (Math.abs(past) >= size) return ago.format(Math.round(past / size), unit);
+  }
+  return "just now";
+}
+
+export function byline(card) {
+  const when = element("time", { datetime: new Date(card.published_at).toISOString() }, timeAgo(card.published_at));
+  const parts = [];
+  if (card.author) parts.push(`By ${card.author}`);
+  parts.push(when);
+  if (card.counts.read) parts.push(count(card.counts.read, "read"));
+  if (card.counts.liking) parts.push(count(card.counts.liking, "like"));
+  const joined = parts.flatMap((part, index) => (index ? [" · ", part] : [part]));
+  return element("p", { class: "byline" }, ...joined);
+}
+
+function count(number, what) {
+  return `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+}

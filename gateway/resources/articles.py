@@ -1,0 +1,91 @@
+"""`/articles`: a reader's feed, and one whole article."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import falcon
+
+from gateway.bodies import answer_json
+from gateway.describing import Operation
+from gateway.errors import InvalidRequestError
+from gateway.feed import Feed
+from gateway.parameters import IntParameter, read_parameters
+from gateway.readers import HEADER
+from gateway.recommending import Recommending
+from tidings.articles import ArticleNotFoundError, Articles, Page
+
+MAX_ID = 2**63 - 1
+MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript's numbers have gaps
+
+FEED_PARAMETERS = (
+    IntParameter("channel_id", 0, 2**31 - 1, 0, "a channel of GET /channels; 0 is for you"),
+    IntParameter(
+        "time_stamp", 0, MAX_SAFE_INTEGER, 0, "ms since 1970; 0 or the future is now, a pre_timestamp pages back"
+    ),
+    IntParameter("article_num", 1, 100, 10, "how many articles"),
+)
+
+
+class FeedResource:
+    """`GET /articles`: the feed."""
+
+    needs_reader = True
+    operations = {
+        "get": Operation(
+            "One page of the reader's feed",
+            answers=Feed,
+            parameters=FEED_PARAMETERS,
+            headers={HEADER: "the reader's signed id, from the same header of an earlier answer; or use the cookie"},
+            problems=(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+        )
+    }
+
+    def __init__(self, recommending: Recommending, articles: Articles) -> None:
+        self._recommending = recommending
+        self._articles = articles
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        wanted = read_parameters(req, FEED_PARAMETERS)
+        channel = self._articles.channel(wanted["channel_id"])
+        feed = self._recommending.feed(
+            req.context.reader_id, channel.channel_id, wanted["article_num"], wanted["time_stamp"]
+        )
+        req.context.served_from = feed.served_from.value
+        resp.cache_control = ["no-store"]
+        answer_json(resp, feed)
+
+
+class ArticleResource:
+    """`GET /articles/{article_id}`: the whole of one article."""
+
+    operations = {
+        "get": Operation(
+            "One whole article; `body` is sanitised HTML",
+            answers=Page,
+            path_parameters={"article_id": "from a feed"},
+            problems=(HTTPStatus.NOT_FOUND,),
+        )
+    }
+
+    def __init__(self, articles: Articles) -> None:
+        self._articles = articles
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, article_id: str) -> None:
+        read_parameters(req)
+        page = self._articles.page(_read_id(article_id))
+        # Taken down has to mean gone: nobody may show an article without asking again.
+        resp.cache_control = ["no-cache"]
+        answer_json(resp, page)
+
+    on_head = on_get
+
+
+def _read_id(text: str) -> int:
+    parameter = IntParameter("article_id", 1, MAX_ID, 1, "an article's id")
+    article_id = parameter.read(text)
+    if article_id is None:
+        if text.isascii() and text.isdigit() and len(text) <= 40:
+            raise ArticleNotFoundError(int(text))
+        raise InvalidRequestError({"article_id": f"must be a whole number from 1 to {MAX_ID}, got {text[:40]!r}"})
+    return article_id

@@ -1,0 +1,100 @@
+"""`/behaviors`: what readers did, named by the tokens they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from typing import Annotated
+
+import falcon
+import msgspec
+from msgspec import Meta
+
+from gateway.bodies import answer_json, read_body
+from gateway.describing import Operation
+from gateway.parameters import read_parameters
+from gateway.recommending import Recommending
+from tidings.behaviour import MAX_READ_MS, REPORT_LIMIT, Behaviours, Report, Verdict
+from tidings.tracking import Action, Shown, Tracker
+
+MAX_TOKEN_CHARS = 120
+MAX_MOMENT_MS = 2**53 - 1
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A token, when it happened (ms since 1970; 0 is now), and for `read` how long the article was read, in ms."""
+
+    track: Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]
+    at: Annotated[int, Meta(ge=0, le=MAX_MOMENT_MS)] = 0
+    read_ms: Annotated[int, Meta(ge=0, le=MAX_READ_MS)] | None = None
+
+
+class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """1 to 100 events, in any order."""
+
+    events: Annotated[list[Event], Meta(min_length=1, max_length=REPORT_LIMIT)]
+
+
+class Result(msgspec.Struct, frozen=True):
+    """`accepted`: stored, and counted once however often it is sent. `refused`, `expired`: do not send it again."""
+
+    verdict: Verdict
+
+
+class Results(msgspec.Struct, frozen=True):
+    """One result for each event, in their order."""
+
+    results: list[Result]
+
+
+class BehaviorsResource:
+    """`POST /behaviors`."""
+
+    operations = {
+        "post": Operation(
+            "Report what the reader did; answered once it is durable",
+            body=Events,
+            answers=Results,
+            status=HTTPStatus.ACCEPTED,
+            problems=(
+                HTTPStatus.BAD_REQUEST,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                HTTPStatus.SERVICE_UNAVAILABLE,
+            ),
+        )
+    }
+
+    def __init__(
+        self,
+        behaviours: Behaviours,
+        recommending: Recommending,
+        tracker: Tracker,
+        *,
+        max_body_bytes: int,
+        clock: Callable[[], int],
+    ) -> None:
+        self._behaviours = behaviours
+        self._recommending = recommending
+        self._tracker = tracker
+        self._max_body_bytes = max_body_bytes
+        self._clock = clock
+        self._decoder = msgspec.json.Decoder(Events)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        read_parameters(req)
+        events = read_body(req, self._decoder, self._max_body_bytes).events
+        verdicts = self._behaviours.report([Report(event.track, event.at, event.read_ms) for event in events])
+        req.context.events = len(events)
+        self._recommending.mark_read(self._exposures(events, verdicts))
+        answer_json(resp, Results([Result(verdict) for verdict in verdicts]), HTTPStatus.ACCEPTED)
+
+    def _exposures(self, events: Sequence[Event], verdicts: Sequence[Verdict]) -> list[Shown]:
+        now_ms = self._clock()
+        accepted = [
+            self._tracker.read(event.track, now_ms)
+            for event, verdict in zip(events, verdicts, strict=True)
+            if verdict is Verdict.ACCEPTED
+        ]
+        return [shown for shown in accepted if shown.action is Action.EXPOSURE]

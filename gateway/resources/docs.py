@@ -1,0 +1,32 @@
+"""`/openapi.json`, and `/docs` for people: both made once, from what the resources say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+import jinja2
+import msgspec
+
+from gateway.errors import PROBLEMS
+
+
+class OpenApiResource:
+    """`GET /openapi.json`."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        self._data = msgspec.json.encode(description)
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.content_type = "application/json"
+        resp.cache_control = ["no-cache"]
+        resp.data = self._data
+
+    on_head = on_get
+
+
+def render_docs(template: str, description: dict[str, Any]) -> bytes:
+    """The page at `/docs`."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    kinds = sorted({kind.slug: kind for kind in PROBLEMS.values()}.values(), key=lambda kind: (kind.status, kind.slug))
+    return environment.from_string(template).render(api=description, kinds=kinds).encode()

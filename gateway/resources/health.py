@@ -1,0 +1,35 @@
+"""`/health/…`: about this process alone, so that one store's trouble does not take every gateway out of rotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+import falcon
+import msgspec
+
+from gateway.bodies import answer_json
+from gateway.describing import Operation
+
+
+class Health(msgspec.Struct, frozen=True):
+    """`ok`, or `no`."""
+
+    status: str
+
+
+class HealthResource:
+    """`GET /health/live`: should it go on running? `GET /health/ready`: may it be sent requests?"""
+
+    def __init__(self, summary: str, probe: Callable[[], bool]) -> None:
+        self.operations = {
+            "get": Operation(summary, answers=Health, problems=(HTTPStatus.SERVICE_UNAVAILABLE,)),
+        }
+        self._probe = probe
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        good = self._probe()
+        resp.cache_control = ["no-store"]
+        answer_json(resp, Health("ok" if good else "no"), HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    on_head = on_get

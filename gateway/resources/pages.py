@@ -1,0 +1,62 @@
+"""The reader's page at `/`, its files under `/static/`, and `/docs`: read once, served from memory.
+
+The files are part of the package and name no other host, so the content policy can forbid everything else.
+Behind a proxy that serves `/static/` itself nothing changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import PurePosixPath
+
+import falcon
+
+CONTENT_POLICY = (
+    "default-src 'self'; img-src 'self' https: data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class PageResource:
+    """One page or file, with its ETag."""
+
+    def __init__(self, name: str, content: bytes) -> None:
+        self._media_type = MEDIA_TYPES[PurePosixPath(name).suffix]
+        self._content = content
+        self._etag = falcon.ETag(hashlib.blake2s(content, digest_size=12).hexdigest())
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        resp.etag = self._etag
+        resp.cache_control = ["no-cache"]
+        resp.set_header("Content-Security-Policy", CONTENT_POLICY)
+        if self._etag in (req.if_none_match or ()):
+            resp.status = int(HTTPStatus.NOT_MODIFIED)
+            return
+        resp.content_type = self._media_type
+        resp.data = self._content
+
+    on_head = on_get
+
+
+class FrontPageResource(PageResource):
+    """`GET /`. Whoever opens it has an id before its script asks for anything, twice at once perhaps."""
+
+    needs_reader = True
+
+
+def read_pages() -> Mapping[str, bytes]:
+    """File name → content of everything under `gateway/pages` that is served as it is."""
+    return {
+        entry.name: entry.read_bytes()
+        for entry in files("gateway.pages").iterdir()
+        if PurePosixPath(entry.name).suffix in MEDIA_TYPES
+    }

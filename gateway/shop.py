@@ -1,0 +1,37 @@
+"""Which payment provider this site has, and the routes of its paid editions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Engine
+
+from gateway.resources.payments import order_routes
+from tidings.payments import Charge, Provider, ProviderUnavailableError, Started, derive_keys
+from tidings.sandbox import SandboxProvider, deliver_by_http
+from tidings.settings import Settings
+
+
+class NoProvider:
+    """Implements `payments.Provider` for a site that has none: orders can be placed, and expire."""
+
+    name = "none"
+
+    def start(self, charge: Charge) -> Started:
+        raise ProviderUnavailableError("this site has no payment provider; nothing was charged")
+
+
+def make_shop_routes(settings: Settings, engine: Engine, keys: Sequence[bytes]) -> Mapping[str, object]:
+    """path → resource of products, orders and payments."""
+    secrets = settings.payment_secrets
+    payment_keys = [secret.encode() for secret in secrets] if secrets else derive_keys(keys)
+    provider: Provider = NoProvider()
+    if settings.payment_provider == "sandbox":
+        provider = SandboxProvider(deliver_by_http(f"{settings.site_url}/payments/callback", payment_keys[0]))
+    return order_routes(
+        engine,
+        provider,
+        payment_keys,
+        timeout_s=settings.order_timeout_s,
+        max_body_bytes=settings.gateway_max_body_bytes,
+    )

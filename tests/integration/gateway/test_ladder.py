@@ -1,0 +1,273 @@
+"""The ladder, step by step: which page a reader gets when something behind the door does not work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from gateway.recommending import RECOMMENDER_FAILURES
+from tests.newsroom import HOUR_MS, MINUTE_MS, SECOND_MS, moment
+from tests.unit.gateway.doors import READER_ID, Door, make_response
+from tidings import popularity
+from tidings.deadline import DeadlineExceeded
+from tidings.rpc.errors import CallerFault, Expected, ServerFault, TransportFault
+from tidings.tracking import Action, Source, Tracker
+from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
+
+GONE = TransportFault("connection refused", sent=False)
+
+
+def ids_of(feed: Any) -> list[int]:
+    return [card["article_id"] for card in feed["results"]]
+
+
+def fetch(door: Door, query: str = "", served_from: str = "personal") -> Any:
+    """The feed of channel 1, after checking who served it."""
+    answer = door.get(f"/articles?channel_id=1&{query}")
+    assert answer.status_code == 200, answer.text
+    assert answer.json["served_from"] == served_from
+    return answer.json
+
+
+def test_a_personal_page_is_the_recommenders_in_its_order_with_its_tokens(door: Door) -> None:
+    ids = door.newsroom.articles(3)[::-1]
+    door.recommends(ids, before_ms=12345)
+
+    feed = fetch(door, "article_num=3&time_stamp=0")
+
+    assert ids_of(feed) == ids
+    assert feed["pre_timestamp"] == 12345
+    assert door.tracker.read(feed["exposure"], door.clock()).action is Action.EXPOSURE
+    request = door.recommender.requests[0]
+    assert (request.user_id, request.channel_id, request.article_num, request.time_stamp) == (READER_ID, 1, 3, 0)
+    card = feed["results"][0]
+    assert set(card) == {
+        "article_id",
+        "title",
+        "summary",
+        "author",
+        "channel_id",
+        "cover",
+        "published_at",
+        "counts",
+        "track",
+    }
+    actions = {name: door.tracker.read(token, door.clock()).action for name, token in card["track"].items()}
+    assert actions == {
+        "click": Action.CLICK,
+        "collect": Action.COLLECT,
+        "read": Action.READING,
+        "liking": Action.LIKING,
+    }
+
+
+def test_what_was_taken_down_since_it_was_chosen_is_left_out(door: Door) -> None:
+    ids = door.newsroom.articles(3)
+    door.newsroom.change(ids[1], status="taken_down")
+    door.recommends(ids)
+
+    assert ids_of(fetch(door)) == [ids[0], ids[2]]
+
+
+def test_an_empty_page_of_history_is_an_answer(door: Door) -> None:
+    door.newsroom.articles(3)
+    door.recommends([])
+
+    feed = fetch(door, f"time_stamp={door.clock() - HOUR_MS}")
+
+    assert (feed["results"], feed["pre_timestamp"]) == ([], 0)
+
+
+def test_an_empty_fresh_page_is_none_while_there_are_articles(door: Door) -> None:
+    ids = door.newsroom.articles(3)
+    door.recommends([])
+
+    assert ids_of(fetch(door, served_from="latest")) == ids
+
+
+def test_an_empty_channel_is_an_empty_page(door: Door) -> None:
+    door.recommends([])
+
+    assert fetch(door)["results"] == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        GONE,
+        TransportFault("broken pipe", sent=True),
+        ServerFault("no", code=500),
+        ServerFault("too busy", code=503, retryable=True),
+        Expected("no such channel yet", code=404),
+        DeadlineExceeded("too late"),
+        ValueError("something nobody thought of"),
+    ],
+    ids=repr,
+)
+def test_whatever_the_recommender_does_the_reader_gets_a_page(door: Door, failure: Exception) -> None:
+    ids = door.newsroom.articles(3)
+    door.recommender.fails_with(failure)
+
+    assert ids_of(fetch(door, served_from="latest")) == ids
+
+
+def test_what_the_recommender_refuses_as_such_is_the_callers_problem(door: Door) -> None:
+    door.recommender.fails_with(CallerFault("not valid", code=422, details={"time_stamp": "is before the flood"}))
+
+    answer = door.get("/articles?channel_id=1")
+
+    assert answer.status_code == 422
+    assert answer.json["errors"] == {"time_stamp": "is before the flood"}
+
+
+def test_the_last_batch_is_shown_again_while_it_was_not_read(door: Door) -> None:
+    door.recommends(door.newsroom.articles(3), before_ms=12345)
+    personal = fetch(door)
+    door.clock.advance(HOUR_MS)
+    door.recommender.fails_with(GONE)
+
+    cached = fetch(door, served_from="cached")
+
+    assert ids_of(cached) == ids_of(personal)
+    assert cached["pre_timestamp"] == 12345
+    assert cached["exposure"] == personal["exposure"]
+    # The same places in the same batch, so a click on either page counts once.
+    for name in ("click", "collect", "read", "liking"):
+        before, after = (
+            door.tracker.read(feed["results"][2]["track"][name], door.clock()) for feed in (personal, cached)
+        )
+        assert (after.event_id, after.source) == (before.event_id, Source.HOT)
+
+
+def test_the_last_batch_is_cut_to_what_was_asked_for(door: Door) -> None:
+    ids = door.newsroom.articles(5)
+    door.recommends(ids)
+    fetch(door)
+    door.recommender.fails_with(GONE)
+
+    assert ids_of(fetch(door, "article_num=2", served_from="cached")) == ids[:2]
+
+
+def test_a_batch_that_was_read_is_not_shown_again_but_can_be_paged_back_to(door: Door) -> None:
+    ids = door.newsroom.articles(3)
+    door.recommends(ids)
+    stamp_ms = door.clock()
+    exposure = fetch(door)["exposure"]
+    door.clock.advance(5 * SECOND_MS)
+    assert door.report([{"track": exposure}]).status_code == 202
+    door.recommender.fails_with(GONE)
+
+    assert fetch(door, served_from="latest")["pre_timestamp"] == stamp_ms
+
+
+def test_reading_an_older_batch_does_not_forget_the_newer_one(door: Door) -> None:
+    ids = door.newsroom.articles(6)
+    door.recommends(ids[:3])
+    older = fetch(door)["exposure"]
+    door.clock.advance(MINUTE_MS)
+    door.recommends(ids[3:])
+    fetch(door)
+
+    door.report([{"track": older}])
+    door.recommender.fails_with(GONE)
+
+    assert ids_of(fetch(door, served_from="cached")) == ids[3:]
+
+
+def test_each_channel_has_its_own_last_batch(door: Door) -> None:
+    ids = door.newsroom.articles(3)
+    door.recommends(ids)
+    fetch(door)
+    door.recommender.fails_with(GONE)
+
+    assert door.get("/articles?channel_id=2").json["results"] == []
+
+
+def test_paging_back_without_the_recommender_asks_to_ask_again(door: Door) -> None:
+    """Only the recommender knows what was shown; another page in its place must not move the reader's bookmark."""
+    ids = door.newsroom.articles(3)
+    door.recommends(ids)
+    fetch(door)
+    door.recommender.fails_with(GONE)
+    back_to = door.clock() - 10 * MINUTE_MS
+
+    assert fetch(door, f"time_stamp={back_to}", served_from="latest")["pre_timestamp"] == back_to
+
+
+def test_the_ranking_is_served_in_its_order_without_what_was_taken_down(door: Door, redis_client: Redis) -> None:
+    ids = door.newsroom.articles(12)
+    popularity.rebuild(door.newsroom.engine, redis_client, moment(door.clock()))
+    door.newsroom.change(ids[0], status="taken_down")
+    door.recommender.fails_with(GONE)
+
+    feed = fetch(door, served_from="popular")
+
+    assert ids_of(feed) == ids[1:11]
+    assert feed["exposure"] == ""
+    shown = door.tracker.read(feed["results"][0]["track"]["liking"], door.clock())
+    assert (shown.action, shown.article_id, shown.reader_id, shown.channel_id) == (Action.LIKING, ids[1], READER_ID, 1)
+    assert (shown.source, shown.stamp_ms) == (Source.POPULAR, door.clock())
+
+
+def test_the_newest_are_served_with_tokens_that_count(door: Door) -> None:
+    door.newsroom.articles(3)
+    door.recommender.fails_with(GONE)
+
+    feed = fetch(door, served_from="latest")
+
+    events = [{"track": card["track"]["click"]} for card in feed["results"]]
+    assert [result["verdict"] for result in door.report(events).json["results"]] == ["accepted"] * 3
+
+
+def test_a_recommender_that_keeps_failing_is_asked_once_a_second(door: Door) -> None:
+    """Frozen, it would cost every reader the whole time-out before each page."""
+    door.newsroom.articles(3)
+    door.recommender.fails_with(DeadlineExceeded("no answer"))
+
+    for _ in range(RECOMMENDER_FAILURES + 20):
+        fetch(door, served_from="latest")
+
+    assert len(door.recommender.requests) == RECOMMENDER_FAILURES
+
+
+def test_one_that_answers_with_errors_is_asked_every_time(door: Door) -> None:
+    door.newsroom.articles(3)
+    door.recommender.fails_with(ServerFault("no", code=500))
+
+    for _ in range(10):
+        fetch(door, served_from="latest")
+
+    assert len(door.recommender.requests) == 10
+
+
+def test_a_batch_under_keys_of_another_site_is_served_and_not_kept(door: Door) -> None:
+    ids = door.newsroom.articles(3)
+    foreign = Tracker([b"f" * 32])
+
+    def answer(request: UserRequest) -> ArticleResponse:
+        return make_response(foreign, request, ids, stamp_ms=1, now_ms=door.clock())
+
+    door.recommender.answer = answer
+
+    assert ids_of(fetch(door)) == ids
+    door.recommender.fails_with(GONE)
+    fetch(door, served_from="latest")
+
+
+def test_what_is_kept_for_a_reader_is_small_and_forgotten_after_a_day(door: Door, redis_client: Redis) -> None:
+    door.recommends(door.newsroom.articles(10))
+    fetch(door)
+
+    key = f"t1:{{{READER_ID}}}:feed:1"
+    assert 0 < redis_client.ttl(key) <= 24 * 3600
+    assert redis_client.strlen(key) < 1024
+
+
+def test_a_kept_batch_that_cannot_be_read_is_passed_over(door: Door, redis_client: Redis) -> None:
+    ids = door.newsroom.articles(3)
+    redis_client.set(f"t1:{{{READER_ID}}}:feed:1", b"123:\xc1 of another version")
+    door.recommender.fails_with(GONE)
+
+    assert ids_of(fetch(door, served_from="latest")) == ids

@@ -1,0 +1,124 @@
+"""A gateway in one piece behind Falcon's test client. Only the recommender is not real; it says what it is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from falcon import testing
+from redis import Redis
+from sqlalchemy import Engine
+
+from gateway.app import create_app
+from gateway.readers import ReaderSigner
+from gateway.recommending import Recommending
+from tests.conftest import SECRET_KEY
+from tests.newsroom import Clock, Newsroom
+from tidings.articles import Articles
+from tidings.behaviour import Behaviours
+from tidings.deadline import Deadline
+from tidings.tracking import Action, Shown, Source, Tracker
+from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
+
+KEYS = (SECRET_KEY.encode(),)
+READER_ID = 2**52 + 7
+MAX_BODY_BYTES = 20_000
+
+
+def make_response(
+    tracker: Tracker, request: UserRequest, ids: Sequence[int], *, stamp_ms: int, now_ms: int, before_ms: int = 0
+) -> ArticleResponse:
+    """A fresh batch as the recommender would give it, with tokens that are valid."""
+
+    def token(action: Action, article_id: int = 0, position: int = 0) -> str:
+        source = Source.HOT if article_id else 0
+        place = Shown(action, request.user_id, request.channel_id, stamp_ms, article_id, position, source)
+        return tracker.issue(place, now_ms)
+
+    def track(article_id: int, position: int) -> Track:
+        return Track(
+            click=token(Action.CLICK, article_id, position),
+            collect=token(Action.COLLECT, article_id, position),
+            reading=token(Action.READING, article_id, position),
+            liking=token(Action.LIKING, article_id, position),
+        )
+
+    recommends = [Article(id_, track(id_, position)) for position, id_ in enumerate(ids)]
+    return ArticleResponse(exposure=token(Action.EXPOSURE), time_stamp=before_ms, recommends=recommends)
+
+
+@dataclass
+class StubRecommender:
+    """Answers what `answer` makes of the request, or raises what it raises; remembers what it was asked."""
+
+    answer: Callable[[UserRequest], ArticleResponse]
+    requests: list[UserRequest] = field(default_factory=list)
+
+    def call(self, method: str, request: Any, deadline: Deadline | None = None) -> Any:
+        assert method == "user_recommend"
+        assert deadline is not None
+        self.requests.append(request)
+        return self.answer(request)
+
+    def fails_with(self, ex: Exception) -> None:
+        def answer(_request: UserRequest) -> ArticleResponse:
+            raise ex
+
+        self.answer = answer
+
+
+@dataclass
+class Door:
+    """The app and all that stands around it."""
+
+    client: testing.TestClient
+    recommending: Recommending
+    recommender: StubRecommender
+    newsroom: Newsroom
+    clock: Clock
+    tracker: Tracker
+    signer: ReaderSigner
+
+    def get(self, path: str, **options: Any) -> testing.Result:
+        """GET as the reader READER_ID."""
+        return self.client.simulate_get(path, headers={"X-Reader": self.signer.sign(READER_ID)}, **options)
+
+    def report(self, events: Any) -> testing.Result:
+        return self.post_raw(json.dumps({"events": events}).encode())
+
+    def post_raw(self, body: bytes, content_type: str = "application/json") -> testing.Result:
+        return self.client.simulate_post("/behaviors", body=body, headers={"Content-Type": content_type})
+
+    def recommends(self, ids: Sequence[int], before_ms: int = 0) -> None:
+        """From now on the recommender gives these articles to everybody, in a batch of its own each time."""
+
+        def answer(request: UserRequest) -> ArticleResponse:
+            now_ms = self.clock()
+            chosen = ids[: request.article_num]
+            return make_response(self.tracker, request, chosen, stamp_ms=now_ms, now_ms=now_ms, before_ms=before_ms)
+
+        self.recommender.answer = answer
+
+
+def make_door(engine: Engine, redis: Redis, *, deadline_ms: int = 2000, **options: Any) -> Door:
+    """A gateway on this database and this Redis."""
+    clock, tracker, signer = Clock(), Tracker(KEYS), ReaderSigner(KEYS)
+    articles = Articles(engine, redis, card_ttl_s=60, clock=clock)
+    recommender = StubRecommender(lambda _: ArticleResponse(exposure="", time_stamp=0, recommends=[]))
+    recommending = Recommending(
+        recommender=recommender, articles=articles, redis=redis, tracker=tracker, recommend_ms=500, clock=clock
+    )
+    app = create_app(
+        articles=articles,
+        recommending=recommending,
+        behaviours=Behaviours(redis, tracker, backlog_limit=1000, clock=clock),
+        tracker=tracker,
+        signer=signer,
+        clock=clock,
+        deadline_ms=deadline_ms,
+        max_body_bytes=MAX_BODY_BYTES,
+        **options,
+    )
+    return Door(testing.TestClient(app), recommending, recommender, Newsroom(engine, clock), clock, tracker, signer)

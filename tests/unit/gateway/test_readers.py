@@ -1,0 +1,104 @@
+"""Readers' ids: whom they admit, whom they refuse, and how they travel."""
+
+from __future__ import annotations
+
+import pytest
+from falcon import testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.readers import COOKIE, FIRST_ID, ReaderSigner
+from tests.unit.gateway.doors import READER_ID, Door
+
+OLD, NEW = b"o" * 32, b"n" * 32
+IDS = st.integers(min_value=FIRST_ID, max_value=2 * FIRST_ID - 1)
+
+
+@given(IDS)
+def test_a_signed_id_is_read_back(reader_id: int) -> None:
+    signer = ReaderSigner([NEW])
+
+    assert signer.read(signer.sign(reader_id)) == (reader_id, True)
+
+
+@given(IDS, st.data())
+def test_one_changed_character_is_refused(reader_id: int, data: st.DataObject) -> None:
+    """Base64 has spare bits: the last character has four spellings, of which only ours counts."""
+    signer = ReaderSigner([NEW])
+    signed = signer.sign(reader_id)
+    place = data.draw(st.integers(0, len(signed) - 1))
+    other = data.draw(st.sampled_from("0123456789.ABab-_").filter(lambda char: char != signed[place]))
+
+    assert signer.read(signed[:place] + other + signed[place + 1 :]) is None
+
+
+@given(st.text(max_size=60))
+def test_no_text_is_a_reader_by_chance(text: str) -> None:
+    assert ReaderSigner([NEW]).read(text) is None
+
+
+def test_new_ids_are_exact_in_javascript_and_above_every_account() -> None:
+    for bits in (0, 2**52 - 1):
+        reader_id = ReaderSigner([NEW], random_bits=lambda _, bits=bits: bits).new_id()
+
+        assert 2**52 <= reader_id < 2**53
+        assert int(float(reader_id)) == reader_id
+
+
+def test_an_id_signed_with_the_old_key_is_known_and_is_to_be_signed_anew() -> None:
+    rotated = ReaderSigner([NEW, OLD])
+
+    assert rotated.read(ReaderSigner([OLD]).sign(READER_ID)) == (READER_ID, False)
+    assert rotated.read(rotated.sign(READER_ID)) == (READER_ID, True)
+
+
+def test_a_signer_needs_a_key() -> None:
+    with pytest.raises(ValueError, match="key"):
+        ReaderSigner([])
+
+
+def test_a_new_reader_gets_an_id_in_a_cookie_and_in_a_header(door: Door) -> None:
+    door.newsroom.channels(1)
+
+    answer = door.client.simulate_get("/articles")
+
+    cookie = answer.cookies[COOKIE]
+    assert cookie.value == answer.headers["X-Reader"]
+    assert (cookie.http_only, cookie.secure, cookie.same_site, cookie.path) == (True, False, "Lax", "/")
+    assert cookie.max_age == 365 * 24 * 3600
+    assert door.recommender.requests[0].user_id == door.signer.read(cookie.value)[0]
+
+
+def test_over_https_the_cookie_is_secure(door: Door) -> None:
+    answer = door.client.simulate_get("/", protocol="https")
+
+    assert answer.cookies[COOKIE].secure is True
+
+
+@pytest.mark.parametrize("carrier", ["cookie", "header"])
+def test_a_known_reader_keeps_its_id_and_is_given_none(door: Door, carrier: str) -> None:
+    door.newsroom.channels(1)
+    signed = door.signer.sign(READER_ID)
+    sent = {"cookie": {"cookies": {COOKIE: signed}}, "header": {"headers": {"X-Reader": signed}}}[carrier]
+
+    answer = door.client.simulate_get("/articles", **sent)
+
+    assert door.recommender.requests[0].user_id == READER_ID
+    assert "X-Reader" not in answer.headers
+    assert COOKIE not in answer.cookies
+
+
+def test_a_forged_id_makes_a_new_reader(door: Door) -> None:
+    door.newsroom.channels(1)
+    forged = door.signer.sign(READER_ID).replace(str(READER_ID), str(READER_ID + 1))
+
+    answer = door.client.simulate_get("/articles", cookies={COOKIE: forged})
+
+    assert door.recommender.requests[0].user_id not in (READER_ID, READER_ID + 1)
+    assert _reader_of(door, answer) == door.recommender.requests[0].user_id
+
+
+def _reader_of(door: Door, answer: testing.Result) -> int:
+    known = door.signer.read(answer.headers["X-Reader"])
+    assert known is not None
+    return known[0]
