@@ -134,6 +134,18 @@ class Settings(BaseSettings):
 
     behaviour_backlog: int = Field(1_000_000, ge=1000, description="behaviours waiting for SQL before new ones get 503")
     jobs_metrics_bind: Bind = Field("127.0.0.1:8300", description="/metrics and health of the jobs daemon")
+    jobs_keep_days: int = Field(90, ge=1, description="history of jobs and behaviours older than this is pruned")
+    feed_urls: CommaSeparated = Field((), description="comma-separated RSS/Atom feeds or OPML lists, imported hourly")
+    site_url: str = Field("http://127.0.0.1:8000", description="where readers find the static pages; no last slash")
+    training_command: str = Field("", description="program and arguments run nightly, such as `tidings train`")
+
+    order_timeout_s: float = Field(1800, gt=0, description="an unpaid order is cancelled after this time")
+    payment_provider: Literal["none", "sandbox"] = Field(
+        "none", description="who takes the money; the sandbox calls SITE_URL back and takes none"
+    )
+    payment_secrets: Annotated[CommaSeparated, AfterValidator(_check_secrets)] = Field(
+        (), description="comma-separated; sign the payment provider's calls; default: derived from SECRET_KEYS"
+    )
 
     @model_validator(mode="after")
     def _check_shares(self) -> Settings:

@@ -1,0 +1,184 @@
+"""`/products` and `/orders`: paid editions, ordered by the reader, who sees nobody else's."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Annotated
+
+import falcon
+import msgspec
+from msgspec import Meta
+from sqlalchemy import Engine
+
+from gateway.bodies import answer_json, read_body
+from gateway.describing import Operation
+from gateway.errors import InvalidRequestError
+from gateway.parameters import IntParameter, read_parameters
+from gateway.readers import HEADER
+from tidings import orders, stock
+from tidings.articles import milliseconds
+from tidings.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFoundError
+from tidings.stock import Product
+
+MAX_ID = 2**63 - 1
+KEY_HEADER = "Idempotency-Key"
+_KEY = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
+
+PRODUCT_PARAMETERS = (
+    IntParameter("after", 0, MAX_ID, 0, "the `next` of the page before; 0 is the first page"),
+    IntParameter("limit", 1, 100, 50, "how many products"),
+)
+READER = {HEADER: "the reader's signed id, from the same header of an earlier answer; or use the cookie"}
+
+
+class Products(msgspec.Struct, frozen=True):
+    """A page of products; `next` is the `after` of the page that follows, null on the last."""
+
+    results: list[Product]
+    next: int | None
+
+
+class LineWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """So many pieces of one product."""
+
+    product_id: Annotated[int, Meta(ge=1, le=MAX_ID)]
+    quantity: Annotated[int, Meta(ge=1, le=MOST_PIECES)]
+
+
+class OrderWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to order."""
+
+    lines: Annotated[list[LineWanted], Meta(min_length=1, max_length=MOST_LINES)]
+
+
+class OrderShown(msgspec.Struct, frozen=True):
+    """An order. Moments are ms since 1970; it is cancelled at `expires_at` unless it is paid by then."""
+
+    order_id: int
+    status: str
+    cancelled_for: str | None
+    total_cents: int
+    currency: str
+    created_at: int
+    expires_at: int
+    lines: list[Line]
+
+
+class ProductsResource:
+    """`GET /products`."""
+
+    operations = {"get": Operation("What is on sale", answers=Products, parameters=PRODUCT_PARAMETERS)}
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        wanted = read_parameters(req, PRODUCT_PARAMETERS)
+        limit = wanted["limit"]
+        with self._engine.connect() as conn:
+            found = stock.find_products(conn, after_id=wanted["after"], limit=limit + 1)
+        page = found[:limit]
+        resp.cache_control = ["no-cache"]
+        answer_json(resp, Products(page, page[-1].product_id if len(found) > limit else None))
+
+
+class OrdersResource:
+    """`POST /orders`."""
+
+    needs_reader = True
+    operations = {
+        "post": Operation(
+            "Order, and hold the stock until the order is paid or expires",
+            body=OrderWanted,
+            answers=OrderShown,
+            status=HTTPStatus.CREATED,
+            headers={KEY_HEADER: "1 to 128 visible characters; the same key and body make one order", **READER},
+            problems=(
+                HTTPStatus.BAD_REQUEST,
+                HTTPStatus.NOT_FOUND,
+                HTTPStatus.CONFLICT,
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+            ),
+        )
+    }
+
+    def __init__(self, engine: Engine, *, timeout_s: float, max_body_bytes: int) -> None:
+        self._engine = engine
+        self._timeout_s = timeout_s
+        self._max_body_bytes = max_body_bytes
+        self._decoder = msgspec.json.Decoder(OrderWanted)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        read_parameters(req)
+        key = req.get_header(KEY_HEADER) or ""
+        if not _KEY.fullmatch(key):
+            raise InvalidRequestError({KEY_HEADER: "must be 1 to 128 visible ASCII characters, new for each order"})
+        wanted = read_body(req, self._decoder, self._max_body_bytes)
+        lines = [Line(line.product_id, line.quantity) for line in wanted.lines]
+        order = orders.place(self._engine, req.context.reader_id, lines, key=key, timeout_s=self._timeout_s)
+        resp.location = f"/orders/{order.order_id}"
+        answer_json(resp, show_order(order), HTTPStatus.CREATED)
+
+
+class OrderResource:
+    """`GET` and `DELETE /orders/{order_id}`."""
+
+    needs_reader = True
+    operations = {
+        "get": Operation(
+            "One of the reader's own orders",
+            answers=OrderShown,
+            path_parameters={"order_id": "from POST /orders"},
+            headers=READER,
+            problems=(HTTPStatus.NOT_FOUND,),
+        ),
+        "delete": Operation(
+            "Cancel an unpaid order and give its stock back",
+            answers=OrderShown,
+            path_parameters={"order_id": "from POST /orders"},
+            headers=READER,
+            problems=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        ),
+    }
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, order_id: str) -> None:
+        read_parameters(req)
+        with self._engine.connect() as conn:
+            order = orders.read_order(conn, req.context.reader_id, read_order_id(order_id))
+        resp.cache_control = ["no-store"]
+        answer_json(resp, show_order(order))
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, order_id: str) -> None:
+        read_parameters(req)
+        order = orders.cancel(self._engine, req.context.reader_id, read_order_id(order_id))
+        answer_json(resp, show_order(order))
+
+
+def show_order(order: Order) -> OrderShown:
+    """An order as it is sent."""
+    return OrderShown(
+        order.order_id,
+        order.status,
+        order.cancelled_for,
+        order.total_cents,
+        order.currency,
+        milliseconds(order.created_at),
+        milliseconds(order.expires_at),
+        order.lines,
+    )
+
+
+def read_order_id(text: str) -> int:
+    """Raises:
+    OrderNotFoundError: this cannot be the id of an order.
+    """
+    number = IntParameter("order_id", 1, MAX_ID, 1, "an order's id").read(text)
+    if number is None:
+        raise OrderNotFoundError(f"there is no order {text[:40]}")
+    return number

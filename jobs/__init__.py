@@ -1,0 +1,1 @@
+"""The jobs daemon: what happens on time rather than on request."""

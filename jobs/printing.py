@@ -1,0 +1,52 @@
+"""What every `tidings jobs` command does alike: open the database, and print rows for people or for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine
+
+from tidings.settings import load_settings
+from tidings.store.engine import make_engine
+from tidings.store.migrate import check_schema
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
+
+
+def open_engine() -> Engine:
+    """The engine of the settings in the environment.
+
+    Raises:
+        SettingsError, SchemaError: one line and exit code 2, by the `tidings` command.
+    """
+    engine = make_engine(load_settings())
+    check_schema(engine)
+    return engine
+
+
+def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Print rows as a table for people, or as JSON lines for programs."""
+    if as_json:
+        for row in rows:
+            click.echo(msgspec.json.encode(row).decode())
+        return
+    if not rows:
+        click.echo("nothing to show")
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*_cells(row.values()))
+    Console().print(table)
+
+
+def _cells(values: Iterable[Any]) -> list[str]:
+    return [
+        f"{value:%Y-%m-%d %H:%M:%S}Z" if isinstance(value, datetime) else "" if value is None else str(value)
+        for value in values
+    ]

@@ -1,0 +1,55 @@
+"""What this site does on time: every static job, its moments (UTC) and what to do about missed ones.
+
+One table in code, read like a crontab, because a schedule is reviewed and released like the code it starts.
+Rejected: schedules in the database; nobody would see in a review what runs at night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jobs.context import Context, Run
+from jobs.runs import StaticJob
+from tidings import behaviour, popularity
+
+FOLD_ENTRIES = 1000
+
+
+def rebuild_popularity(run: Run) -> str:
+    """Rank each channel anew for the ladder's third rung."""
+    popularity.rebuild(run.context.engine, run.context.redis, run.now)
+    return "rankings rebuilt"
+
+
+def fold_behaviours(run: Run) -> str:
+    """Drain what waits; while a daemon runs its own loop does this within a second."""
+    folded = 0
+    while not run.context.stopping.is_set():
+        number = behaviour.fold(
+            run.context.engine, run.context.redis, consumer=run.context.owner, max_entries=FOLD_ENTRIES
+        )
+        folded += number
+        if number == 0:
+            break
+    return f"{folded} events folded"
+
+
+def fold_loop(context: Context) -> None:
+    """A round of the daemon's own loop: waits inside Redis for news, then folds it."""
+    # Below the time-out of the client's socket, or every idle round would look like a lost connection.
+    block_ms = max(int(context.settings.redis_timeout_s * 500), 10)
+    behaviour.fold(
+        context.engine,
+        context.redis,
+        consumer=f"{context.owner}.loop",
+        block_ms=block_ms,
+        max_entries=FOLD_ENTRIES,
+    )
+
+
+STATIC_JOBS: Sequence[StaticJob] = (
+    StaticJob("popularity", "* * * * *", rebuild_popularity),
+    StaticJob("behaviour_fold", "* * * * *", fold_behaviours, missed="skip"),
+)
+
+LOOPS: Sequence[tuple[str, Callable[[Context], object]]] = (("behaviour_fold", fold_loop),)

@@ -1,0 +1,265 @@
+"""Delayed jobs on SQLite and MariaDB: a promise is kept once, whatever fails in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis import Redis
+from sqlalchemy import Connection, Engine, insert, select, text, update
+
+from jobs.batches import BATCH_ROWS, MOST_ATTEMPTS, Batches
+from jobs.clock import ClockGuard
+from jobs.handlers import HANDLERS
+from jobs.runs import read_now
+from tidings import delayed, publishing
+from tidings.delayed import DelayedJob
+from tidings.store.engine import database_now, transaction
+from tidings.store.job_tables import delayed_job, paused_kind
+from tidings.store.tables import article, channel
+
+
+def schedule(engine: Engine, kind: str, *refs: object, after_s: float = -1, payload: Any = None) -> None:
+    with transaction(engine) as conn:
+        for ref in refs:
+            delayed.schedule(conn, kind, ref=ref, after_s=after_s, payload=payload)
+
+
+def rows(engine: Engine) -> list[Any]:
+    with engine.connect() as conn:
+        return list(conn.execute(select(delayed_job).order_by(delayed_job.c.id)))
+
+
+class Recorder:
+    """A handler that remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[DelayedJob]] = []
+
+    def __call__(self, _conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+        self.batches.append(list(due))
+        return {}
+
+    @property
+    def refs(self) -> list[str]:
+        return [job.ref for batch in self.batches for job in batch]
+
+
+def test_a_promise_is_rolled_back_with_what_made_it(engine: Engine) -> None:
+    def fail() -> None:
+        with transaction(engine) as conn:
+            delayed.schedule(conn, "note", ref=1, after_s=1)
+            raise RuntimeError("the order failed")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert rows(engine) == []
+
+
+def test_after_s_counts_on_the_databases_clock(engine: Engine) -> None:
+    schedule(engine, "note", 1, after_s=90.5)
+    with engine.connect() as conn:
+        ahead = rows(engine)[0].run_at - read_now(conn)
+    assert timedelta(seconds=88) < ahead <= timedelta(seconds=90.5)
+
+
+def test_a_second_promise_about_the_same_thing_is_refused_and_the_transaction_goes_on(engine: Engine) -> None:
+    with transaction(engine) as conn:
+        delayed.schedule(conn, "note", ref=1, after_s=1)
+        with pytest.raises(delayed.AlreadyScheduledError):
+            delayed.schedule(conn, "note", ref=1, after_s=5)
+        delayed.schedule(conn, "note", ref="A", after_s=1)
+        delayed.schedule(conn, "note", ref="a", after_s=1)
+    assert [row.ref for row in rows(engine)] == ["1", "A", "a"]
+
+
+def test_promises_can_be_moved_and_taken_back(engine: Engine) -> None:
+    schedule(engine, "note", 1)
+    hour = datetime(2030, 1, 1, 18, 0, 0, 123000, tzinfo=UTC)
+    with transaction(engine) as conn:
+        assert delayed.reschedule_at(conn, "note", ref=1, run_at=hour)
+        assert not delayed.reschedule_at(conn, "note", ref=2, run_at=hour)
+    assert rows(engine)[0].run_at == hour
+    with transaction(engine) as conn:
+        assert delayed.cancel(conn, "note", ref=1)
+        assert not delayed.cancel(conn, "note", ref=1)
+
+
+def test_due_rows_run_in_order_and_later_ones_wait(engine: Engine, make_batches: Any) -> None:
+    handler = Recorder()
+    schedule(engine, "note", "second", after_s=-1)
+    schedule(engine, "note", "first", after_s=-2, payload={"a": ["ü", 1]})
+    schedule(engine, "note", "later", after_s=60)
+    schedule(engine, "unknown", "untouched")
+    assert make_batches({"note": handler}).drain("note") == 2
+    assert handler.refs == ["first", "second"]
+    assert handler.batches[0][0].payload == {"a": ["ü", 1]}
+    assert [row.ref for row in rows(engine)] == ["later", "untouched"]
+
+
+def test_a_backlog_is_drained_batch_by_batch(engine: Engine, make_batches: Any) -> None:
+    handler = Recorder()
+    schedule(engine, "note", *range(2 * BATCH_ROWS + 5))
+    assert make_batches({"note": handler}).drain("note") == 2 * BATCH_ROWS + 5
+    assert [len(batch) for batch in handler.batches] == [BATCH_ROWS, BATCH_ROWS, 5]
+    assert rows(engine) == []
+
+
+def test_what_a_handler_puts_off_stays(engine: Engine, make_batches: Any) -> None:
+    hour = datetime(2030, 1, 1, tzinfo=UTC)
+    schedule(engine, "note", 1, 2)
+    make_batches({"note": lambda _, due: {due[0].id: hour}}).drain("note")
+    (row,) = rows(engine)
+    assert (row.ref, row.run_at, row.attempts) == ("1", hour, 0)
+
+
+def test_one_poisoned_row_delays_nobody_else(engine: Engine, make_batches: Any) -> None:
+    done: list[str] = []
+
+    def handler(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+        if any(job.ref == "13" for job in due):
+            raise ValueError("cannot do 13")
+        conn.execute(insert(paused_kind).values([{"kind": f"k{job.ref}", "paused_at": job.run_at} for job in due]))
+        done.extend(job.ref for job in due)
+        return {}
+
+    schedule(engine, "note", *range(30))
+    make_batches({"note": handler}).drain("note")
+    assert sorted(done, key=int) == [str(n) for n in range(30) if n != 13]
+    (row,) = rows(engine)
+    assert (row.ref, row.state, row.attempts) == ("13", "waiting", 1)
+    assert row.last_error == "ValueError: cannot do 13"
+    with engine.connect() as conn:
+        ahead = row.run_at - read_now(conn)
+    assert timedelta(seconds=0.5) < ahead <= timedelta(seconds=2)
+
+
+def test_after_five_failures_a_row_is_dead_and_no_longer_tried(engine: Engine, make_batches: Any) -> None:
+    tried = []
+
+    def handler(_conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+        tried.append(due[0].attempts)
+        raise ValueError("never")
+
+    schedule(engine, "note", 1)
+    for _ in range(MOST_ATTEMPTS + 2):
+        make_batches({"note": handler}).drain("note")
+        with transaction(engine) as conn:
+            conn.execute(update(delayed_job).values(run_at=datetime(2020, 1, 1, tzinfo=UTC)))
+    assert sorted(set(tried)) == [0, 1, 2, 3, 4]
+    assert (rows(engine)[0].state, rows(engine)[0].attempts) == ("dead", MOST_ATTEMPTS)
+
+
+def test_a_handler_that_broke_its_statement_loses_only_its_own_row(engine: Engine, make_batches: Any) -> None:
+    def handler(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+        if any(job.ref == "bad" for job in due):
+            conn.execute(text("SELECT no_such_column FROM delayed_job"))
+        return {}
+
+    schedule(engine, "note", "good", "bad")
+    make_batches({"note": handler}).drain("note")
+    (row,) = rows(engine)
+    assert row.ref == "bad"
+    assert "no_such_column" in row.last_error
+
+
+def test_nothing_runs_twice_for_four_daemons(engine: Engine) -> None:
+    handler = Recorder()
+    schedule(engine, "note", *range(900))
+
+    def drain(_: int) -> int:
+        return Batches(engine, {"note": handler}, ClockGuard(), threading.Event()).drain("note")
+
+    with ThreadPoolExecutor(4) as pool:
+        while any(pool.map(drain, range(4))):
+            pass
+    assert sorted(map(int, handler.refs)) == list(range(900))
+    assert rows(engine) == []
+
+
+def test_a_paused_kind_is_held_rows_yet_to_come_included(engine: Engine, make_batches: Any) -> None:
+    handler = Recorder()
+    schedule(engine, "note", 1)
+    with transaction(engine) as conn:
+        conn.execute(insert(paused_kind).values(kind="note", paused_at=database_now(conn)))
+    schedule(engine, "note", 2)
+    assert make_batches({"note": handler}).drain("note") == 0
+    with transaction(engine) as conn:
+        conn.execute(paused_kind.delete())
+    assert make_batches({"note": handler}).drain("note") == 2
+
+
+def test_nothing_runs_while_the_databases_clock_is_in_doubt(engine: Engine) -> None:
+    clock = [0.0]
+    guard = ClockGuard(lambda: clock[0])
+    with engine.connect() as conn:
+        now = read_now(conn)
+    guard.accepts(now - timedelta(hours=1))
+    handler = Recorder()
+    schedule(engine, "note", 1)
+    assert Batches(engine, {"note": handler}, guard, threading.Event()).drain("note") == 0
+    assert guard.is_held
+    clock[0] = 3600.0
+    assert Batches(engine, {"note": handler}, guard, threading.Event()).drain("note") == 1
+
+
+def test_a_batch_that_is_asked_to_stop_begins_nothing(engine: Engine) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    schedule(engine, "note", 1)
+    assert Batches(engine, {"note": Recorder()}, ClockGuard(), stopping).drain("note") == 0
+    assert len(rows(engine)) == 1
+
+
+def test_unpaid_orders_expire_and_paid_ones_do_not(shop: Any, make_batches: Any) -> None:
+    from tidings import orders
+
+    late = shop.order((1, 2), timeout_s=0)
+    paid = shop.order((1, 3), timeout_s=0)
+    early = shop.order((1, 4), timeout_s=600)
+    with transaction(shop.engine) as conn:
+        orders.advance(conn, paid.order_id, orders.Event.PAY)
+        # A job may be early: a clock was corrected, or somebody ran it by hand.
+        conn.execute(update(delayed_job).values(run_at=late.created_at - timedelta(seconds=1)))
+    assert make_batches(HANDLERS).drain("order_timeout") == 3
+    assert [shop.read(order.order_id).status for order in (late, paid, early)] == ["cancelled", "paid", "unpaid"]
+    assert [(job.ref, job.run_at) for job in shop.jobs()] == [(str(early.order_id), early.expires_at)]
+    assert shop.quantities()[1] == 100 - 7
+
+
+def test_an_article_appears_at_its_hour_and_not_before(engine: Engine, make_batches: Any) -> None:
+    now = datetime.now(UTC)
+    with transaction(engine) as conn:
+        conn.execute(insert(channel).values(id=1, slug="c", name="C"))
+        plain = {"channel_id": 1, "title": "t", "summary": "s", "body": "b", "published_at": now, "updated_at": now}
+        for n in (1, 2, 3):
+            conn.execute(insert(article).values(id=n, source_id=str(n), status="published", **plain))
+        publishing.schedule_publication(conn, 1, now - timedelta(seconds=1))
+        publishing.schedule_publication(conn, 2, now)
+        publishing.schedule_publication(conn, 2, now + timedelta(hours=1))
+        publishing.schedule_publication(conn, 3, now - timedelta(seconds=1))
+        conn.execute(update(article).where(article.c.id == 3).values(status="taken_down"))
+    make_batches(HANDLERS).drain("publish_article")
+    with engine.connect() as conn:
+        states = {row.id: row.status for row in conn.execute(select(article.c.id, article.c.status))}
+    assert states == {1: "published", 2: "scheduled", 3: "taken_down"}
+    assert [row.ref for row in rows(engine)] == ["2"]
+
+
+def test_a_hint_is_sent_only_for_what_is_due_before_the_next_look(redis_client: Redis) -> None:
+    listener = redis_client.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe(delayed.HINT_CHANNEL)
+    listener.get_message(timeout=1)
+    delayed.hint(redis_client, after_s=1800)
+    delayed.hint(redis_client, after_s=0.2)
+    assert listener.get_message(timeout=1) is not None
+    assert listener.get_message(timeout=0.05) is None
+    listener.close()
+
+
+def test_a_lost_hint_is_nobodys_problem() -> None:
+    delayed.hint(Redis(port=1, socket_connect_timeout=0.2, retry=None))
