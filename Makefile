@@ -1,0 +1,104 @@
+# Every command of this project. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
+LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
+BENCHES := rpc rpc-connections jobs
+FAULTS := rpc jobs
+
+##@ Run
+
+run: $(VENV)/.run  ## start everything, with its data in var/; Ctrl-C stops it
+	@exec $(BIN)/tidings up
+
+##@ Test
+
+test: system $(VENV)/.dev  ## the whole suite, on SQLite and on real MariaDB and Redis; ARGS= goes to pytest
+	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+test-unit: $(VENV)/.dev  ## what needs no server, in less than a minute
+	@$(BIN)/pytest tests/unit $(ARGS)
+
+lint: $(VENV)/.dev  ## style, and who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
+
+types: $(VENV)/.dev  ## mypy, strict
+	@$(BIN)/mypy
+
+docs-check: $(VENV)/.dev  ## the links and commands in README.md and docs/
+	@$(BIN)/pytest tests/unit/test_docs.py
+
+##@ Measure
+
+bench: $(BENCHES:%=bench-%)  ## every benchmark; one alone: bench-NAME, and what it survives: faults-NAME
+
+bench-%: $(VENV)/.bench system
+	@$(BIN)/python -m bench.$(subst -,_,$*) $(ARGS)
+
+faults-%: $(VENV)/.dev system
+	@$(BIN)/python -m bench.faults_$(subst -,_,$*) $(ARGS)
+
+##@ The contract in idl/
+
+gen: system  ## write gen-py/ anew from idl/
+	@scripts/generate-idl gen-py
+
+gen-check: system  ## fails unless gen-py/ is what idl/ gives
+	@fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT
+	scripts/generate-idl "$$fresh"
+	diff --recursive --exclude=__pycache__ gen-py "$$fresh"
+
+idl-audit: system  ## fails if idl/ breaks a caller of the last release, idl/released/
+	@scripts/audit-idl idl
+
+##@ Upkeep
+
+install: $(VENV)/.run  ## make .venv and install what running needs
+
+system:
+	@scripts/install-system-packages
+
+lock: $(VENV)/.dev  ## lock every dependency anew, at its newest version that setup.cfg and requirements/*.in allow
+	@$(LOCK) --allow-unsafe --build-deps-for=editable --output-file=requirements/run.txt setup.cfg
+	@$(LOCK) --output-file=requirements/dev.txt requirements/dev.in
+	@$(LOCK) --output-file=requirements/bench.txt requirements/bench.in
+	@sed --in-place '/^#/d; /^$$/d' requirements/{run,dev,bench}.txt
+	@rm -rf *.egg-info  # left by the build; its entry points would hide the installed ones from then on
+
+clean:  ## remove whatever can be made again; var/ stays
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+help:  ## this list
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+
+$(VENV)/.python:
+	@scripts/make-venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: requirements/run.txt setup.cfg pyproject.toml | $(VENV)/.python
+	@echo "Installing into $(VENV)"
+	@$(PIP) install --requirement=requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable=.
+	@rm -rf *.egg-info
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@$(PIP) install --requirement=requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	@$(PIP) install --requirement=requirements/bench.txt
+	@touch $@
+
+.PHONY: run test test-unit lint types docs-check bench gen gen-check idl-audit install system lock clean help

@@ -1,0 +1,80 @@
+"""A whole recommender in this process: the real Thrift server in a thread, and the client that the gateway uses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from unittest import mock
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from services.recommender import app
+from services.recommender.catalogue import Catalogue
+from tests.newsroom import Clock, Newsroom
+from tidings.rpc.client import Client, make_client
+from tidings.rpc.policy import Policy
+from tidings.rpc.server import Server, ServerOptions
+from tidings.settings import Settings
+from tidings.tracking import Shown, Tracker
+from tidings_idl.recommend import UserRecommend
+from tidings_idl.recommend.ttypes import ArticleResponse, Event, ReportRequest, ReportResponse, UserRequest, Verdict
+
+READER = 7
+
+
+@dataclass
+class Recommender:
+    """One that serves, with everything a test wants to look at or to turn."""
+
+    client: Client
+    server: Server
+    catalogue: Catalogue
+    newsroom: Newsroom
+    clock: Clock
+    tracker: Tracker
+
+    def ask(
+        self, time_stamp: int = 0, *, user_id: int = READER, channel_id: int = 0, article_num: int = 10
+    ) -> ArticleResponse:
+        """One call of `user_recommend`."""
+        response: ArticleResponse = self.client.call(
+            "user_recommend", UserRequest(user_id, channel_id, article_num, time_stamp)
+        )
+        return response
+
+    def report(self, *events: Event) -> Sequence[Verdict]:
+        """One call of `report`; its verdicts."""
+        response: ReportResponse = self.client.call("report", ReportRequest(list(events)))
+        return response.verdicts
+
+    def read(self, token: str) -> Shown:
+        """What a token is about."""
+        return self.tracker.read(token, self.clock())
+
+
+def ids_of(response: ArticleResponse) -> list[int]:
+    """The ids of the recommended articles, in the order to show them."""
+    return [article.article_id for article in response.recommends]
+
+
+@contextmanager
+def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Iterator[Recommender]:
+    """A recommender that serves inside the block. Its catalogue is as fresh as the last `catalogue.refresh()`."""
+    tracker = Tracker([b"k" * 32])
+    # No balancer has to notice that this server leaves.
+    options = ServerOptions(drain_window_s=0, drain_timeout_s=2)
+    with mock.patch.object(app, "ServerOptions", return_value=options):
+        server, catalogue = app.make_server(settings, engine, redis, tracker, clock)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    policy = Policy(timeout_ms=10_000, pool_size=32)
+    try:
+        with make_client(UserRecommend, (f"127.0.0.1:{server.port}",), policy=policy, caller="tests") as client:
+            yield Recommender(client, server, catalogue, Newsroom(engine, clock), clock, tracker)
+    finally:
+        server.drain()
+        thread.join(10)
+    assert not thread.is_alive()

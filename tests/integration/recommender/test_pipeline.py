@@ -1,0 +1,127 @@
+"""The pipeline against a model of the contract in plain lists: any requests, in any order, at any moments."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from redis import Redis
+
+from services.recommender.catalogue import Catalogue
+from services.recommender.pipeline import Feed, Pipeline
+from services.recommender.recall import Hot, Latest
+from tests.newsroom import NOW_MS, Clock, Newsroom
+from tidings.articles import PUBLISHED, TAKEN_DOWN
+from tidings.history import History
+
+READER = 7
+SEEN_KEPT = 30
+PER_CHANNEL = {1: 25, 2: 12}
+
+
+class PipelineAgainstContract(RuleBasedStateMachine):
+    """One reader in three channels, while articles come and go and time passes."""
+
+    redis: Redis
+    newsroom: Newsroom
+    clock: Clock
+    articles: dict[int, int]
+
+    @initialize()
+    def start(self) -> None:
+        self.redis.flushall()
+        self.clock.now_ms = NOW_MS
+        self.taken_down: set[int] = set()
+        for article_id in self.articles:
+            self.newsroom.change(article_id, status=PUBLISHED)
+        self.catalogue = Catalogue(self.newsroom.engine, self.clock)
+        self.catalogue.refresh()
+        history = History(self.redis, batches_kept=1000, seen_kept=SEEN_KEPT, ttl_s=3600)
+        sources = [Latest(self.catalogue), Hot(self.redis, self.catalogue)]
+        self.pipeline = Pipeline(self.catalogue, history, sources, self.clock)
+        self.batches: dict[int, list[tuple[int, list[int]]]] = {0: [], 1: [], 2: []}
+        self.shown: list[int] = []
+
+    @rule(data=st.data())
+    def an_article_is_taken_down(self, data: st.DataObject) -> None:
+        article_id = data.draw(st.sampled_from(sorted(self.articles)))
+        self.clock.advance(1)
+        self.newsroom.change(article_id, status=TAKEN_DOWN)
+        self.taken_down.add(article_id)
+        self.catalogue.refresh()
+
+    @rule(channel_id=st.integers(0, 2), wanted=st.integers(1, 15), ahead_ms=st.integers(0, 10**13) | st.none())
+    def the_reader_refreshes(self, channel_id: int, wanted: int, ahead_ms: int | None) -> None:
+        now_ms = self.clock.advance(1)
+        feed = self.pipeline.recommend(READER, channel_id, wanted, 0 if ahead_ms is None else now_ms + ahead_ms)
+
+        self._check_fresh(feed, channel_id, wanted, now_ms)
+
+    @rule(channel_id=st.integers(0, 2), wanted=st.integers(1, 15), data=st.data())
+    def the_reader_asks_for_some_moment(self, channel_id: int, wanted: int, data: st.DataObject) -> None:
+        now_ms = self.clock.advance(data.draw(st.integers(1, 10)))
+        stamps = [stamp_ms for stamp_ms, _ in self.batches[channel_id]]
+        at_ms = data.draw(st.sampled_from([1, NOW_MS, now_ms, *stamps])) + data.draw(st.integers(0, 3))
+        feed = self.pipeline.recommend(READER, channel_id, wanted, at_ms)
+
+        if at_ms > (stamps[-1] if stamps else 0):
+            self._check_fresh(feed, channel_id, wanted, now_ms)
+        else:
+            self._check_history(feed, channel_id, at_ms)
+
+    @rule(channel_id=st.integers(0, 2))
+    def the_reader_walks_back_to_the_start(self, channel_id: int) -> None:
+        at_ms = self.batches[channel_id][-1][0] if self.batches[channel_id] else 0
+        visited = []
+        while at_ms:
+            self.clock.advance(1)
+            visited.append(at_ms)
+            at_ms = self.pipeline.recommend(READER, channel_id, 10, at_ms).before_ms
+
+        assert [stamp_ms for stamp_ms, _ in reversed(self.batches[channel_id])] == visited
+
+    def _check_fresh(self, feed: Feed, channel_id: int, wanted: int, now_ms: int) -> None:
+        ids = [placed.article_id for placed in feed.articles]
+        visible = {id_ for id_, of in self.articles.items() if channel_id in (0, of)} - self.taken_down
+        seen = list(dict.fromkeys(reversed(self.shown[-SEEN_KEPT:])))[::-1]
+        unseen = visible - {*seen}
+
+        assert feed.fresh
+        assert self._newest_ms(channel_id) == feed.before_ms
+        assert list(range(len(ids))) == [placed.position for placed in feed.articles]
+        if unseen:
+            assert min(wanted, len(unseen)) == len({*ids} & unseen)
+            assert len({*ids}) == len(ids)
+        else:
+            assert [id_ for id_ in seen if id_ in visible][:wanted] == ids
+        if ids:
+            assert now_ms == feed.stamp_ms
+            self.batches[channel_id].append((feed.stamp_ms, ids))
+            self.shown.extend(ids)
+
+    def _check_history(self, feed: Feed, channel_id: int, at_ms: int) -> None:
+        *before, (stamp_ms, ids) = [(0, []), (0, []), *(b for b in self.batches[channel_id] if b[0] <= at_ms)]
+        expected = [(place, id_) for place, id_ in enumerate(ids) if id_ not in self.taken_down]
+
+        assert not feed.fresh
+        assert (stamp_ms, before[-1][0]) == (feed.stamp_ms, feed.before_ms)
+        assert expected == [(placed.position, placed.article_id) for placed in feed.articles]
+
+    def _newest_ms(self, channel_id: int) -> int:
+        return self.batches[channel_id][-1][0] if self.batches[channel_id] else 0
+
+
+def test_the_pipeline_keeps_the_contract(newsroom: Newsroom, redis: Redis, clock: Clock) -> None:
+    """Fresh or history, which batch, what before it, what in it, and how many: as the contract says, every time."""
+
+    class Machine(PipelineAgainstContract):
+        articles: ClassVar = {}
+
+    for channel_id, number in PER_CHANNEL.items():
+        Machine.articles |= dict.fromkeys(newsroom.articles(number, channel_id=channel_id), channel_id)
+    Machine.redis, Machine.newsroom, Machine.clock = redis, newsroom, clock
+    limits = hypothesis_settings(max_examples=25, stateful_step_count=30, deadline=None)
+
+    run_state_machine_as_test(Machine, settings=limits)

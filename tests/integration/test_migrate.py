@@ -1,0 +1,147 @@
+"""Migrations on both databases: they give the schema that the tables describe, once, whoever else is migrating."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect, make_url, text
+
+from tests.conftest import MakeSettings
+from tests.servers import MariaDBServer
+from tidings.store import job_tables, order_tables
+from tidings.store import migrate as migrations
+from tidings.store.engine import make_engine, transaction
+from tidings.store.migrate import SchemaError, check_schema, migrate
+from tidings.store.tables import channel, metadata
+
+# Each module of tables adds its own to the one description of the schema.
+TABLES = {channel, job_tables.job_run, order_tables.orders}
+MIGRATE = [sys.executable, "-c", "from tidings.cli import main; main()", "migrate"]
+
+
+@pytest.fixture
+def empty_engine(empty_database_url: str, make_settings: MakeSettings) -> Iterator[Engine]:
+    engine = make_engine(make_settings(database_url=empty_database_url))
+    yield engine
+    engine.dispose()
+
+
+def test_the_migrations_give_what_the_tables_describe(empty_engine: Engine) -> None:
+    """A column that somebody added to `tables.py` and not to a migration exists on nobody's server."""
+    migrate(empty_engine)
+
+    with empty_engine.connect() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True})
+        differences = compare_metadata(context, metadata)
+
+    assert set(metadata.sorted_tables) > TABLES
+    assert differences == []
+
+
+def test_migrating_twice_changes_nothing(empty_engine: Engine) -> None:
+    """A deployment that runs `tidings migrate` each time costs one look."""
+    first = migrate(empty_engine)
+    tables = inspect(empty_engine).get_table_names()
+
+    assert migrate(empty_engine) == first
+    assert inspect(empty_engine).get_table_names() == tables
+    check_schema(empty_engine)
+
+
+def test_processes_that_migrate_at_once_all_succeed(
+    empty_database_url: str, environment: Callable[..., dict[str, str]], make_settings: MakeSettings
+) -> None:
+    """Two hosts of one deployment start at the same moment: one migrates, the others find nothing left to do."""
+    env = environment(database_url=empty_database_url)
+    processes = [
+        subprocess.Popen(MIGRATE, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    engine = make_engine(make_settings(database_url=empty_database_url))
+    check_schema(engine)
+    engine.dispose()
+
+
+def test_a_schema_that_is_older_is_refused_with_the_command_that_helps(empty_engine: Engine) -> None:
+    """A process in front of an old schema would fail later, at some reader's request."""
+    with pytest.raises(SchemaError, match=r"revision none.*`tidings migrate`"):
+        check_schema(empty_engine)
+
+
+def test_a_schema_that_is_newer_is_refused(engine: Engine) -> None:
+    """After a roll-back of the program, the database is ahead of it."""
+    with transaction(engine) as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(SchemaError, match="9999"):
+        check_schema(engine)
+    with pytest.raises(SchemaError, match=r"9999.*does not know"):
+        migrate(engine)
+
+
+def test_on_the_command_line_a_newer_schema_is_one_line_and_exit_code_2(
+    engine: Engine, database_url: str, environment: Callable[..., dict[str, str]]
+) -> None:
+    """Never a traceback for what an operator can understand."""
+    with transaction(engine) as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    done = subprocess.run(
+        MIGRATE, env=environment(database_url=database_url), capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert "9999" in done.stderr
+
+
+def test_the_wait_for_another_migration_is_bounded(
+    mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration that hangs elsewhere must not hang every deployment behind it without a word."""
+    monkeypatch.setattr(migrations, "LOCK_WAIT_S", 1)
+    engine = make_engine(make_settings(database_url=mariadb_url))
+    with engine.connect() as other:
+        other.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": migrations.LOCK_NAME})
+
+        with pytest.raises(SchemaError, match="another migration"):
+            migrate(engine)
+
+        other.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": migrations.LOCK_NAME})
+    migrate(engine)
+    engine.dispose()
+
+
+def test_two_databases_of_one_server_migrate_at_the_same_time(
+    mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap: a named lock belongs to the whole server, not to the database that one is connected to."""
+    monkeypatch.setattr(migrations, "LOCK_WAIT_S", 1)
+    engine = make_engine(make_settings(database_url=mariadb_url))
+    url = mariadb.new_database()
+    neighbour = make_engine(make_settings(database_url=url))
+    with migrations._migration_lock(engine):
+        migrate(neighbour)
+    neighbour.dispose()
+    engine.dispose()
+    mariadb.drop_database(url)
+
+
+def test_every_table_is_utf8mb4_innodb_whatever_the_servers_default(mariadb: MariaDBServer, mariadb_url: str) -> None:
+    """The suite's server defaults to Latin-1, as one somewhere does."""
+    name = make_url(mariadb_url).database
+    tables = mariadb.execute(
+        f"SELECT table_name, engine, table_collation FROM information_schema.tables WHERE table_schema = '{name}'"
+    )
+
+    ours = [row for row in tables if row[0] != "alembic_version"]
+    assert len(ours) == len(metadata.tables)
+    assert {row[1:] for row in ours} == {("InnoDB", "utf8mb4_unicode_ci")}

@@ -1,0 +1,151 @@
+"""A whole site, as `tidings up` runs it, on free ports and in a folder of its own; and readers who visit it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_opener
+
+import psutil
+
+from tests.servers import free_port, spawn
+from tidings.settings import PREFIX, Settings
+
+TIDINGS = Path(sys.executable).with_name("tidings")
+READY = "Tidings is running"
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back over HTTP, whatever its status."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Reader:
+    """One browser: it keeps its cookies, and with them who it is. A 4xx or 5xx is an answer, not an exception."""
+
+    def __init__(self, site_url: str) -> None:
+        self._site_url = site_url
+        self._opener = build_opener(HTTPCookieProcessor(CookieJar()), ProxyHandler({}))
+
+    def get(self, path: str) -> Answer:
+        return self.send("GET", path)
+
+    def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """`body` travels as JSON.
+
+        Raises:
+            OSError: nobody answered within 10 s, or the connection broke.
+        """
+        request = Request(self._site_url + path, method=method, headers=dict(headers or {}))
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with self._opener.open(request, timeout=10) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except HTTPError as ex:
+            with ex:
+                return Answer(ex.code, ex.headers, ex.read())
+
+
+class Site:
+    """A site that is starting or running, and everything it prints."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, output: Path) -> None:
+        self.process = process
+        self.url = url
+        self._output = output
+        self._seen: set[psutil.Process] = set()
+
+    @property
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+    def reader(self) -> Reader:
+        """A new anonymous reader."""
+        return Reader(self.url)
+
+    def wait_until_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Raises:
+        AssertionError: it ended or took too long; with what it printed.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        while READY not in self.output:
+            assert self.process.poll() is None, f"exit code {self.process.returncode}:\n{self.output[-4000:]}"
+            assert time.monotonic() < give_up_at, f"not ready after {timeout_s} s:\n{self.output[-4000:]}"
+            time.sleep(0.05)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of the site below the one that was started."""
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        self._seen.update(found)
+        return found
+
+    def find(self, module: str) -> psutil.Process:
+        """The process that runs `python -m MODULE`, such as `services.recommender`; the first one if it has workers."""
+        found = [child for child in self.processes() if module in child.cmdline()]
+        assert found, f"{module} does not run:\n{self.output[-4000:]}"
+        return found[0]
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """What Ctrl-C does. Returns the exit code once the site has ended."""
+        self.processes()
+        os.killpg(self.process.pid, number)
+        return self.process.wait(STOP_TIMEOUT_S)
+
+    def survivors(self) -> list[str]:
+        """The command lines of processes that are still there after the end."""
+        gone_or_alive = psutil.wait_procs(self._seen, timeout=1)
+        return [" ".join(process.cmdline()) for process in gone_or_alive[1] if process.is_running()]
+
+
+@contextmanager
+def start_site(folder: Path, *options: str, command: list[str] | None = None, **settings: object) -> Iterator[Site]:
+    """`tidings up OPTIONS` in `folder`, with `settings` by their names in `Settings`. It is not ready yet at first."""
+    binds = {name: f"127.0.0.1:{free_port()}" for name in Settings.model_fields if name.endswith("_bind")}
+    values = {**binds, "recommender_endpoints": binds["recommender_bind"], **settings}
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+    environment |= {PREFIX + name.upper(): str(value) for name, value in values.items()}
+    output = folder / "output"
+    with output.open("wb") as file:
+        process = spawn(
+            command or [str(TIDINGS), "up", *options],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    site = Site(process, f"http://{values['gateway_bind']}", output)
+    try:
+        yield site
+    finally:
+        if process.poll() is None:
+            site.processes()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            for survivor in site._seen:
+                if survivor.is_running():
+                    survivor.kill()

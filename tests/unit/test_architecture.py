@@ -1,0 +1,140 @@
+"""Laws of the house that neither the linter nor the type checker sees; who may import whom is import-linter's part."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).parent.parent.parent
+PACKAGES = ("tidings", "gateway", "services", "jobs")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
+
+IMPORT_EVERYTHING = """
+import importlib, socket, subprocess, sys, threading
+
+def refuse(*_args, **_kwargs):
+    raise AssertionError("done at import time")
+
+socket.socket.connect = socket.socket.bind = subprocess.Popen.__init__ = threading.Thread.start = refuse
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    return config
+
+
+def locked(name: str) -> dict[str, str]:
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().split()
+    return dict(line.split("==") for line in lines)
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_every_package_on_disk_is_installed() -> None:
+    """Trap: an editable install finds a package that a real one leaves out."""
+    on_disk = {
+        relative(path.parent).replace("/", ".").removeprefix("gen-py.")
+        for package in (*PACKAGES, "gen-py/tidings_idl")
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+
+    assert set(setup_cfg()["options"]["packages"].split()) == on_disk
+
+
+def test_every_module_opens_with_why() -> None:
+    """What it is for and what was decided: there is no other record of decisions."""
+    texts = {relative(path): path.read_text() for path in MODULES}
+
+    assert [name for name, text in texts.items() if text.strip() and not ast.get_docstring(ast.parse(text))] == []
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert [relative(path) for path in MODULES if VAGUE & {path.stem, path.parent.name}] == []
+
+
+def test_nothing_connects_or_starts_at_import_time() -> None:
+    """Trap: what is opened at import time is opened before the fork, and then shared by every worker."""
+    names = [relative(path.with_suffix("")).replace("/", ".").removesuffix(".__init__") for path in MODULES]
+    # Alembic imports its own files, in its own context; a `__main__` is there to start things.
+    importable = [name for name in names if ".migrations" not in name and not name.endswith(".__main__")]
+
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING, *importable],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd="/",
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_process_adds_its_commands() -> None:
+    """A command whose module cannot be imported would break `tidings --help` for all the others."""
+    commands = {entry.name: entry.load() for entry in entry_points(group="tidings.commands")}
+
+    assert set(commands) == {line.split()[0] for line in entry_point_lines()}
+
+
+def entry_point_lines() -> list[str]:
+    return setup_cfg()["options.entry_points"]["tidings.commands"].strip().splitlines()
+
+
+@pytest.mark.parametrize("name", ["run", "dev", "bench"])
+def test_lock_files_name_versions_and_nothing_else(name: str) -> None:
+    """No index, no local path: whoever installs uses the index of their own machine."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+
+    assert lines
+    assert not [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==[a-zA-Z0-9.+!]+", line)]
+
+
+def test_what_running_needs_is_locked_within_its_range() -> None:
+    """`setup.cfg` says what may be used, `requirements/run.txt` what is; `make lock` after changing either."""
+    run = locked("run")
+    for line in setup_cfg()["options"]["install_requires"].strip().splitlines():
+        requirement = Requirement(line)
+        assert Version(run[requirement.name.lower()]) in requirement.specifier, line
+    assert "setuptools" in run, "`make install` builds with the locked one"
+
+
+@pytest.mark.parametrize("name", ["dev", "bench"])
+def test_the_lock_files_agree(name: str) -> None:
+    """They end up in one environment."""
+    run = locked("run")
+
+    assert {package: version for package, version in locked(name).items() if run.get(package, version) != version} == {}
+
+
+def test_no_test_is_ever_skipped() -> None:
+    """A missing server or program is a failure that names its package; a skip is a test that nobody runs."""
+    escapes = re.compile(r"(?:pytest\.|mark\.)(?:skip|skipif|importorskip|xfail)\b")
+    found = [relative(path) for path in (ROOT / "tests").rglob("*.py") if escapes.search(path.read_text())]
+
+    assert found == []
+
+
+def test_every_benchmark_that_make_offers_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    names = dict(re.findall(r"^(BENCHES|FAULTS) := (.*)$", makefile, re.MULTILINE))
+    modules = [name.replace("-", "_") for name in names["BENCHES"].split()]
+    modules += [f"faults_{name}" for name in names["FAULTS"].split()]
+
+    assert [name for name in modules if not (ROOT / "bench" / f"{name}.py").is_file()] == []
