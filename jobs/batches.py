@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy import Connection, Engine, Select, delete, exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.clock import ClockGuard, read_steady_s
+from jobs.clock import ClockGuard
 from jobs.failures import is_passing
 from jobs.handlers import Handler
 from jobs.runs import read_now
@@ -87,7 +87,7 @@ class Batches:
         return len(due)
 
     def _claim(self, conn: Connection, query: Select[Any]) -> tuple[list[DelayedJob], datetime]:
-        asked_at_s = read_steady_s()
+        asked_at_s = self.guard.read_steady_s()
         now = read_now(conn)
         if not self.guard.accepts(now, asked_at_s):
             return [], now

@@ -36,6 +36,10 @@ class ClockGuard:
         self._held = False
         self._lock = threading.Lock()
 
+    def read_steady_s(self) -> float:
+        """The steady clock that this guard compares with."""
+        return self._steady_s()
+
     @property
     def is_held(self) -> bool:
         return self._held

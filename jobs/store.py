@@ -27,7 +27,6 @@ from sqlalchemy import Engine, Row, Select, and_, delete, func, literal, select,
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.batches import BATCH_ROWS, Batches
-from jobs.clock import read_steady_s
 from tidings import delayed
 from tidings.delayed import LOOK_EVERY_S
 from tidings.store.engine import database_now, transaction
@@ -158,7 +157,7 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
 
     def _look(self) -> dict[str, int]:
         """Due rows by kind, oldest kind first; plans the next look."""
-        asked_at_s = read_steady_s()
+        asked_at_s = self._batches.guard.read_steady_s()
         with self._engine.connect() as conn:
             if self._query is None:
                 self._query = _look_query(tuple(self._batches.handlers), database_now(conn))

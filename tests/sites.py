@@ -47,7 +47,14 @@ class Reader:
 
     def __init__(self, site_url: str) -> None:
         self._site_url = site_url
-        self._opener = build_opener(HTTPCookieProcessor(CookieJar()), ProxyHandler({}))
+        self._cookies = CookieJar()
+        self._opener = build_opener(HTTPCookieProcessor(self._cookies), ProxyHandler({}))
+
+    @property
+    def reader_id(self) -> int:
+        """Who the site takes this browser for, once it has been there."""
+        (signed,) = [cookie.value for cookie in self._cookies if cookie.name == "tidings_reader"]
+        return int((signed or "").partition(".")[0])
 
     def get(self, path: str) -> Answer:
         return self.send("GET", path)
@@ -73,9 +80,13 @@ class Reader:
 class Site:
     """A site that is starting or running, and everything it prints."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, output: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], settings: Settings, environment: Mapping[str, str], output: Path
+    ) -> None:
         self.process = process
-        self.url = url
+        self.settings = settings
+        self.environment = environment
+        self.url = f"http://{settings.gateway_bind}"
         self._output = output
         self._seen: set[psutil.Process] = set()
 
@@ -121,6 +132,19 @@ class Site:
         return [" ".join(process.cmdline()) for process in gone_or_alive[1] if process.is_running()]
 
 
+def make_settings(folder: Path, values: Mapping[str, Any]) -> Settings:
+    """The settings of a site that runs in `folder`, for use from elsewhere."""
+    endpoints = tuple(str(values["recommender_endpoints"]).split(","))
+    return Settings(
+        **{
+            "var_dir": folder / "var",
+            "database_url": f"sqlite:///{folder / 'var' / 'tidings.db'}",
+            **values,
+            "recommender_endpoints": endpoints,
+        }
+    )
+
+
 @contextmanager
 def start_site(folder: Path, *options: str, command: list[str] | None = None, **settings: object) -> Iterator[Site]:
     """`tidings up OPTIONS` in `folder`, with `settings` by their names in `Settings`. It is not ready yet at first."""
@@ -138,7 +162,7 @@ def start_site(folder: Path, *options: str, command: list[str] | None = None, **
             stdout=file,
             stderr=subprocess.STDOUT,
         )
-    site = Site(process, f"http://{values['gateway_bind']}", output)
+    site = Site(process, make_settings(folder, values), environment, output)
     try:
         yield site
     finally:

@@ -4,6 +4,7 @@ so that this module imports none of them.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from importlib.metadata import entry_points
@@ -47,10 +48,9 @@ def main() -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database to the newest schema. Safe to run twice, and from two places at once."""
-    from tidings.store.engine import make_engine
-    from tidings.store.migrate import migrate as upgrade
+    from tidings.boot import migrate_database
 
-    click.echo(f"the database is at revision {upgrade(make_engine(load_settings()))}")
+    click.echo(f"the database is at revision {migrate_database(load_settings())}")
 
 
 @main.command()
@@ -77,13 +77,18 @@ def settings() -> None:
     current = load_settings()
     table = Table("setting", "value", "source", "meaning")
     for name, field in Settings.model_fields.items():
-        value = getattr(current, name)
-        shown = ",".join(value) if isinstance(value, tuple) else str(value)
-        if name == "secret_keys" and value:
-            shown = "(hidden)"
         source = "environment" if name in current.model_fields_set else "default"
-        table.add_row(PREFIX + name.upper(), shown, source, field.description or "")
+        table.add_row(PREFIX + name.upper(), _show(name, getattr(current, name)), source, field.description or "")
     Console().print(table)
+
+
+def _show(name: str, value: object) -> str:
+    if name.startswith(("secret", "payment_secret")) and value:
+        return "(hidden)"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    # A password in a URL stands between a colon and the at sign.
+    return re.sub(r"(://[^/@]*?:)[^/@]*@", r"\1***@", str(value))
 
 
 def _load_demo_once() -> str:

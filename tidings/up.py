@@ -23,10 +23,8 @@ from urllib.request import urlopen
 import click
 from redis import Redis, RedisError
 
-from tidings.boot import check_bind, prepare_var_dir
+from tidings.boot import check_bind, migrate_database, prepare_var_dir
 from tidings.settings import CannotStartError, Settings, make_secret_keys
-from tidings.store.engine import make_engine
-from tidings.store.migrate import migrate
 from tidings.store.redis import make_redis
 
 START_WAIT_S = 30.0
@@ -165,9 +163,7 @@ def _start_stores(site: Site, settings: Settings) -> None:
     redis = make_redis(settings)
     site.wait_until(lambda: _answers(redis), f"Redis at {settings.redis_url}")
     redis.close()
-    engine = make_engine(settings)
-    migrate(engine)
-    engine.dispose()
+    migrate_database(settings)
 
 
 def _start_processes(site: Site, settings: Settings) -> None:

@@ -110,12 +110,12 @@ def test_the_wait_for_another_migration_is_bounded(
     monkeypatch.setattr(migrations, "LOCK_WAIT_S", 1)
     engine = make_engine(make_settings(database_url=mariadb_url))
     with engine.connect() as other:
-        other.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": migrations.LOCK_NAME})
+        other.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": migrations.lock_name(engine)})
 
         with pytest.raises(SchemaError, match="another migration"):
             migrate(engine)
 
-        other.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": migrations.LOCK_NAME})
+        other.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": migrations.lock_name(engine)})
     migrate(engine)
     engine.dispose()
 

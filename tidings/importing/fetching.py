@@ -48,6 +48,9 @@ def fetch(url: str, target: BinaryIO, *, max_bytes: int, deadline_s: float) -> F
         )
         with watchdog, _make_opener(watchdog).open(request, timeout=READ_TIMEOUT_S) as response:
             _copy(response, target, max_bytes)
+            if watchdog.has_bitten:
+                # To http.client a shut socket may look like the end of the answer.
+                raise TimeoutError
             return Fetched(response.geturl(), response.headers.get("Content-Type", ""))
     except urllib.error.HTTPError as ex:
         ex.close()

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from tidings.importing.delimited import HeaderError, read_columns, read_csv
@@ -94,10 +95,11 @@ def read_source(source: Source, format_: Format, scratch: Path, *, channel: str 
 
 
 def _read_head(source: Source) -> bytes:
+    """The first bytes; of a file that is damaged further on, as many as come at once."""
     try:
-        head = source.stream.read(HEAD_BYTES)
+        head = cast(io.BufferedIOBase, source.stream).read1(HEAD_BYTES)
         source.stream.seek(0)
-    except (*UNREADABLE, io.UnsupportedOperation) as ex:
+    except UNREADABLE as ex:
         raise SourceError(f"{source.location}: {ex}") from None
     return head
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import os
 import re
 import stat
@@ -122,7 +121,7 @@ def decompressed(raw: BinaryIO) -> BinaryIO:
         if head.startswith(magic):
             raise ValueError(f"is packed with {packer}; unpack it first (gzip needs no unpacking)")
     if head.startswith(_GZIP):
-        return cast(BinaryIO, io.BufferedReader(gzip.GzipFile(fileobj=raw, mode="rb"), CHUNK_BYTES))
+        return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
     return raw
 
 

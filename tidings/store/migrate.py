@@ -18,7 +18,6 @@ from sqlalchemy import Connection, Engine, text
 
 from tidings.settings import CannotStartError
 
-LOCK_NAME = "tidings.migrate"
 LOCK_WAIT_S = 60
 
 
@@ -54,6 +53,11 @@ def check_schema(engine: Engine) -> None:
         )
 
 
+def lock_name(engine: Engine) -> str:
+    """Named locks belong to the server, not to the database; their names have 64 characters at most."""
+    return f"tidings.migrate:{engine.url.database}"[:64]
+
+
 def _config(conn: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", "tidings.store:migrations")
@@ -71,8 +75,9 @@ def _migration_lock(engine: Engine) -> Iterator[Connection]:
         with engine.execution_options(writes=True).begin() as conn:
             yield conn
         return
+    name = lock_name(engine)
     with engine.connect() as conn:
-        locked = conn.execute(text("SELECT GET_LOCK(:name, :wait)"), {"name": LOCK_NAME, "wait": LOCK_WAIT_S})
+        locked = conn.execute(text("SELECT GET_LOCK(:name, :wait)"), {"name": name, "wait": LOCK_WAIT_S})
         if locked.scalar() != 1:
             raise SchemaError(f"another migration has been running for {LOCK_WAIT_S} s; try again when it has ended")
         conn.commit()
@@ -81,4 +86,4 @@ def _migration_lock(engine: Engine) -> Iterator[Connection]:
             conn.commit()
         finally:
             conn.rollback()
-            conn.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": LOCK_NAME})
+            conn.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": name})
