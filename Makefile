@@ -77,6 +77,7 @@ lock: $(VENV)/.dev  ## lock every dependency anew, at its newest version that se
 
 clean:  ## remove whatever can be made again; var/ stays
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	@$(MAKE) --silent -C examples clean
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## this list

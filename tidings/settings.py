@@ -82,6 +82,14 @@ def _check_secrets(keys: tuple[str, ...]) -> tuple[str, ...]:
     return keys
 
 
+def _check_endpoints(endpoints: tuple[str, ...]) -> tuple[str, ...]:
+    if not endpoints:
+        raise ValueError("expected at least one HOST:PORT or unix:/path")
+    for endpoint in endpoints:
+        _check_bind(endpoint)
+    return endpoints
+
+
 Bind = Annotated[str, AfterValidator(_check_bind)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 
@@ -125,7 +133,7 @@ class Settings(BaseSettings):
 
     recommender_bind: Bind = Field("127.0.0.1:9090", description="Thrift")
     recommender_metrics_bind: Bind = Field("127.0.0.1:9190", description="/metrics of the recommender")
-    recommender_endpoints: CommaSeparated = Field(
+    recommender_endpoints: Annotated[CommaSeparated, AfterValidator(_check_endpoints)] = Field(
         ("127.0.0.1:9090",), description="comma-separated; where the gateway finds recommenders"
     )
     history_batches: int = Field(500, ge=1, le=10_000, description="feed pages kept per reader and channel")
