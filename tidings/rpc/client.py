@@ -17,6 +17,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -30,8 +31,9 @@ from tidings.rpc.balance import Balancer, Endpoint
 from tidings.rpc.errors import CallerFault, RpcError, ServerFault, TransportFault, from_reply, party
 from tidings.rpc.policy import Policy, RetryBudget
 from tidings.rpc.pool import PoolExhausted
+from tidings.rpc.protocol import BUDGET, CALLER, LEAVING, REQUEST_ID
 from tidings.rpc.service import Method, methods_of
-from tidings.rpc.transport import BUDGET, CALLER, LEAVING, REQUEST_ID, Connection, require_codec
+from tidings.rpc.transport import Connection, require_codec
 from tidings.telemetry import accept_request_id
 
 _CALLS = Counter("tidings_rpc_client_calls", "Calls, by whose fault they failed", ["method", "outcome"])
@@ -94,8 +96,9 @@ class Client:
             outcome = party(ex)
             raise
         finally:
-            _CALLS.labels(method, outcome).inc()
-            _SECONDS.labels(method).observe(time.monotonic() - started_s)
+            calls, seconds = _metrics(method, outcome)
+            calls.inc()
+            seconds.observe(time.monotonic() - started_s)
 
     def close(self) -> None:
         """Close every connection; calls after this fail."""
@@ -162,7 +165,7 @@ class Client:
             raise
         finally:
             self._balancer.done(endpoint, healthy=healthy)
-            _ATTEMPTS.labels(endpoint.name, outcome).inc()
+            _attempts(endpoint.name, outcome).inc()
 
     def _exchange(self, call: _Call, connection: Connection) -> Any:
         """The result struct or `TApplicationException` that came back. Whatever is raised spoils the connection."""
@@ -183,7 +186,7 @@ class Client:
         except Exception as ex:
             raise CallerFault(f"{name}: the request cannot be encoded: {ex}", code=400) from ex
         try:
-            protocol.trans.flush()
+            protocol.flush()
             return _read_reply(call.method, connection, seqid)
         except TTransportException as ex:
             if ex.type == TTransportException.TIMED_OUT:
@@ -197,14 +200,25 @@ class Client:
             raise TransportFault(f"{name}: the reply cannot be decoded: {ex}", sent=True) from ex
 
 
+@lru_cache(maxsize=1024)
+def _metrics(method: str, outcome: str) -> tuple[Counter, Histogram]:
+    # PERF: finding a metric by its labels costs more than adding to it. The names come from small sets.
+    return _CALLS.labels(method, outcome), _SECONDS.labels(method)
+
+
+@lru_cache(maxsize=1024)
+def _attempts(endpoint: str, outcome: str) -> Counter:
+    return _ATTEMPTS.labels(endpoint, outcome)
+
+
 def _request_id() -> bytes:
     """That of the work at hand, or a new one. Two attempts of one call bear the same."""
     return accept_request_id(structlog.contextvars.get_contextvars().get("request_id")).encode()
 
 
 def _read_reply(method: Method, connection: Connection, seqid: int) -> Any:
+    name, kind, got_seqid = connection.read_message_begin()
     protocol = connection.protocol
-    name, kind, got_seqid = protocol.readMessageBegin()
     if got_seqid != seqid or name != method.name:
         raise TransportFault(f"{method.name}: the reply belongs to another call", sent=True)
     if kind == TMessageType.REPLY:

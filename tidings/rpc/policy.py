@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from tidings.rpc.transport import Limits
+from tidings.rpc.protocol import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Policy:
         server never closes what this side is about to use.
     eject_after: failures in a row after which an endpoint is left alone.
     ejection_s: for how long at first; it doubles each time a probe fails, up to `max_ejection_s`.
+    lean: messages are taken apart and put together the lean way; else by Thrift's own code.
     resolve_every_s: how long the addresses of a host name are believed.
     """
 
@@ -41,6 +42,7 @@ class Policy:
     resolve_every_s: float = 30.0
     retry_ratio: float = 0.2
     retries_per_s: float = 10.0
+    lean: bool = True
     limits: Limits = field(default_factory=Limits)
 
 

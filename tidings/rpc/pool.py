@@ -133,7 +133,7 @@ class Pool:
         deadline.check()
         timeout_ms = min(self._policy.connect_timeout_ms, deadline.remaining_ms())
         try:
-            connection = connect(self._address, timeout_ms / 1000, self._policy.limits)
+            connection = connect(self._address, timeout_ms / 1000, self._policy.limits, lean=self._policy.lean)
         except OSError as ex:
             deadline.check()
             raise TransportFault(f"cannot connect to {self._address}: {ex}", sent=False) from ex

@@ -25,14 +25,10 @@ from thrift.transport.TTransport import TTransportException, TTransportFactoryBa
 from tidings.rpc.address import listen
 from tidings.rpc.dispatch import CallRules, Dispatcher
 from tidings.rpc.errors import ErrorTable
+from tidings.rpc.lean import Unusual
+from tidings.rpc.protocol import Limits, ProtocolFactory
 from tidings.rpc.service import methods_of
-from tidings.rpc.transport import (
-    HeaderProtocolFactory,
-    Limits,
-    Listener,
-    SocketTransport,
-    require_codec,
-)
+from tidings.rpc.transport import Listener, SocketTransport, require_codec
 from tidings_idl.base.ttypes import HealthProbe
 
 _CONNECTIONS = Gauge("tidings_rpc_server_connections", "Open connections", multiprocess_mode="livesum")
@@ -56,6 +52,7 @@ class ServerOptions:
     max_budget_ms: the time given to callers that name none, and the most given to any.
     drain_window_s: how long to serve on, not ready, while clients look elsewhere.
     drain_timeout_s: how long to wait then for the calls in flight.
+    lean: messages are taken apart and put together the lean way; else by Thrift's own code.
     """
 
     max_connections: int = 512
@@ -69,6 +66,7 @@ class ServerOptions:
     drain_timeout_s: float = 10.0
     max_frame_bytes: int = 1024 * 1024
     slow_ms: int = 200
+    lean: bool = True
 
 
 class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotations
@@ -76,7 +74,9 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
 
     def __init__(self, dispatcher: Dispatcher, listener: Listener, limits: Limits, options: ServerOptions) -> None:
         # NOTE: TServer counts these arguments, and with three or five of them silently sets nothing.
-        super().__init__(dispatcher, listener, TTransportFactoryBase(), HeaderProtocolFactory(limits), daemon=True)
+        super().__init__(
+            dispatcher, listener, TTransportFactoryBase(), ProtocolFactory(limits, lean=options.lean), daemon=True
+        )
         self._options = options
         self._lock = threading.Lock()
         self._gone = threading.Condition(self._lock)
@@ -138,11 +138,15 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         """Answer one connection's calls, one after another, until either side has had enough."""
         protocol = self.inputProtocolFactory.getProtocol(client)
         while client.await_message(self._options.idle_timeout_s):
-            self.processor.process(protocol)
+            try:
+                self.processor.process(protocol)
+            except Unusual:
+                protocol = self.inputProtocolFactory.get_stock_protocol(client)
+                self.processor.process(protocol)
 
     def _turn_away(self, client: SocketTransport) -> None:
         if client.await_message(self._options.io_timeout_s):
-            self.processor.process(self.inputProtocolFactory.getProtocol(client), refusal="too many connections")
+            self.processor.process(self.inputProtocolFactory.get_stock_protocol(client), refusal="too many connections")
 
     # Accepting.
 

@@ -18,34 +18,17 @@ import socket
 import ssl
 import struct
 import time
-from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
-from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
-from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
-from thrift.protocol.THeaderProtocol import THeaderProtocol, THeaderProtocolFactory
-from thrift.protocol.TProtocol import TProtocolException
-from thrift.transport.THeaderTransport import THeaderClientType, THeaderSubprotocolID, THeaderTransport
 from thrift.transport.TTransport import TServerTransportBase, TTransportBase, TTransportException
 
 from tidings.rpc.address import Address
+from tidings.rpc.lean import Unusual
+from tidings.rpc.protocol import HEADERS_ONLY, HeaderProtocol, LeanProtocol, Limits, Protocol
 from tidings.settings import SettingsError
-
-# The headers of a request, and of a reply.
-BUDGET, REQUEST_ID, CALLER = b"deadline-budget-ms", b"request-id", b"caller"
-LEAVING = b"leaving"
 
 _CHUNK_BYTES = 16 * 1024
 _TIMEVAL = struct.Struct("@ll")
-_UNFRAMED = (THeaderClientType.UNFRAMED_BINARY, THeaderClientType.UNFRAMED_COMPACT)
-ANY_DIALECT = (
-    THeaderClientType.HEADERS,
-    THeaderClientType.FRAMED_BINARY,
-    THeaderClientType.FRAMED_COMPACT,
-    *_UNFRAMED,
-)
-HEADERS_ONLY = (THeaderClientType.HEADERS,)
 
 
 class CodecMissing(SettingsError):
@@ -64,15 +47,6 @@ def require_codec() -> None:
             "thrift.protocol.fastbinary: Thrift's C codec is missing; reinstall thrift where a C compiler "
             "and Python's headers are present"
         ) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that a peer may make this process hold in memory, far above what the structs need."""
-
-    message_bytes: int = 1024 * 1024
-    string_bytes: int = 64 * 1024
-    container_items: int = 4096
 
 
 class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no annotations
@@ -161,6 +135,34 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
             data = b"".join(parts)
         return data
 
+    def read_frame(self, most_bytes: int) -> bytes | None:
+        """A whole frame without its length; None if what waits to be read is no frame, or longer than that."""
+        if self._at == len(self._buffer):
+            self._fill(self._remaining_s())
+        # PERF: it has nearly always come whole, with one `recv`.
+        buffer, at = self._buffer, self._at
+        size = int.from_bytes(buffer[at : at + 4])
+        end = at + 4 + size
+        if len(buffer) >= at + 4 and end <= len(buffer) and size <= most_bytes:
+            self._at = end
+            self._allowance -= end - at
+            return buffer[at + 4 : end]
+        head = self.readAll(4)
+        size = int.from_bytes(head)
+        if size > most_bytes:
+            self._put_back(head)
+            return None
+        return self.readAll(size)
+
+    def put_back_frame(self, frame: bytes) -> None:
+        """Undo `read_frame`."""
+        self._put_back(len(frame).to_bytes(4) + frame)
+
+    def _put_back(self, data: bytes) -> None:
+        self._buffer = data + self._buffer[self._at :]
+        self._at = 0
+        self._allowance += len(data)
+
     def write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
@@ -217,107 +219,6 @@ def _timed_out(ex: Exception | None) -> Any:
     return TTransportException(TTransportException.TIMED_OUT, "timed out", inner=ex)
 
 
-class _HeaderTransport(THeaderTransport):  # type: ignore[misc]
-    """The stock header transport, without compression and without joining one message out of two frames."""
-
-    def read(self, size: int) -> bytes:
-        data: bytes = self._read_buffer.read(size)
-        if len(data) < size:
-            if self._client_type not in _UNFRAMED:
-                raise TTransportException(TTransportException.END_OF_FILE, "the frame ends inside the message")
-            data += self._transport.readAll(size - len(data))
-        return data
-
-    def _apply_read_transform(self, transform_id: int, payload: bytes) -> bytes:
-        raise TTransportException(TTransportException.INVALID_CLIENT_TYPE, "compressed messages are not accepted")
-
-    def begin_read(self) -> None:
-        # The headers of one message must not be taken for the next one's, which may have none.
-        self._read_headers: dict[bytes, bytes] = {}
-
-    def forget_written(self) -> None:
-        self._write_buffer = BytesIO()
-
-    def has_unread(self) -> bool:
-        return bool(self._read_buffer.tell() < len(self._read_buffer.getbuffer()))
-
-
-class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
-    """The stock header protocol with limits that hold, and the C codec or nothing.
-
-    The C codec looks up both limits on the protocol it is handed, which is this one and not the binary or
-    compact one inside; the stock class has neither, so that one integer of a peer's allocates gigabytes.
-    """
-
-    def __init__(self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits) -> None:
-        self.string_length_limit = limits.string_bytes
-        self.container_length_limit = limits.container_items
-        self._codecs: dict[int, Any] = {}
-        self._socket = transport
-        header_transport = _HeaderTransport(transport, dialects)
-        header_transport.set_max_frame_size(limits.message_bytes)
-        super().__init__(header_transport, dialects)
-
-    def allow_until(self, until_s: float) -> None:
-        """From here on one message is read, or written, and has to be over at `until_s`."""
-        self._socket.begin_message(until_s)
-
-    def readMessageBegin(self) -> tuple[str, int, int]:  # noqa: N802 - Thrift's name
-        self.trans.begin_read()
-        self.trans.readFrame(0)
-        self._set_protocol()
-        name, kind, seqid = self._protocol.readMessageBegin()
-        return name, kind, seqid
-
-    def headers(self) -> dict[bytes, bytes]:
-        """Those that came with the message being read; none unless the peer speaks the header protocol."""
-        found: dict[bytes, bytes] = self.trans.get_headers()
-        return found
-
-    def start_over(self) -> None:
-        """Forget the message being written; nothing of it has left."""
-        self.trans.forget_written()
-        self._codecs.clear()
-        self._set_protocol()
-
-    def has_unread(self) -> bool:
-        """True if the frame just read went on after the message."""
-        return bool(self.trans.has_unread())
-
-    def _set_protocol(self) -> None:
-        kind = self.trans.protocol_id
-        if kind not in self._codecs:
-            self._codecs[kind] = self._make_codec(kind)
-        self._protocol = self._codecs[kind]
-        self._fast_encode = self._protocol._fast_encode
-        self._fast_decode = self._protocol._fast_decode
-
-    def _make_codec(self, kind: int) -> Any:
-        classes = {
-            THeaderSubprotocolID.BINARY: TBinaryProtocolAccelerated,
-            THeaderSubprotocolID.COMPACT: TCompactProtocolAccelerated,
-        }
-        if kind not in classes:
-            raise TProtocolException(TProtocolException.INVALID_PROTOCOL, f"unknown protocol {kind}")
-        return classes[kind](
-            self.trans,
-            string_length_limit=self.string_length_limit,
-            container_length_limit=self.container_length_limit,
-            fallback=False,
-        )
-
-
-class HeaderProtocolFactory(THeaderProtocolFactory):  # type: ignore[misc]
-    """What `TServer` makes a protocol with, once for each connection."""
-
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(ANY_DIALECT)
-        self._limits = limits
-
-    def getProtocol(self, transport: SocketTransport) -> HeaderProtocol:  # noqa: N802 - Thrift's name
-        return HeaderProtocol(transport, ANY_DIALECT, self._limits)
-
-
 class Listener(TServerTransportBase):  # type: ignore[misc]
     """A listening socket as `TServer` wants it; accepting from it never blocks."""
 
@@ -358,11 +259,21 @@ class Connection:
         peer_is_leaving: the server has said that it is about to stop.
     """
 
-    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+    def __init__(self, sock: socket.socket, limits: Limits, *, lean: bool = True) -> None:
         self.transport = SocketTransport(sock, limits.message_bytes)
-        self.protocol = HeaderProtocol(self.transport, HEADERS_ONLY, limits)
+        self._limits = limits
+        kind = LeanProtocol if lean else HeaderProtocol
+        self.protocol: Protocol = kind(self.transport, HEADERS_ONLY, limits)
         self.is_doubtful = False
         self.peer_is_leaving = False
+
+    def read_message_begin(self) -> tuple[str, int, int]:
+        """The name, type and sequence id of the next message."""
+        try:
+            return self.protocol.readMessageBegin()
+        except Unusual:
+            self.protocol = HeaderProtocol(self.transport, HEADERS_ONLY, self._limits)
+            return self.protocol.readMessageBegin()
 
     def is_idle(self) -> bool:
         """True if it can be used for a call: not closed, and no byte of a late reply has come."""
@@ -372,7 +283,7 @@ class Connection:
         self.transport.close()
 
 
-def connect(address: Address, timeout_s: float, limits: Limits) -> Connection:
+def connect(address: Address, timeout_s: float, limits: Limits, *, lean: bool = True) -> Connection:
     """Raises:
     OSError: nobody listens there, or not within `timeout_s`.
     """
@@ -380,7 +291,7 @@ def connect(address: Address, timeout_s: float, limits: Limits) -> Connection:
     try:
         sock.settimeout(max(timeout_s, 0.001))
         sock.connect(address.sockaddr)
-        return Connection(sock, limits)
+        return Connection(sock, limits, lean=lean)
     except BaseException:
         sock.close()
         raise

@@ -21,8 +21,9 @@ from tests.servers import wait_until
 from tidings.rpc.client import make_client
 from tidings.rpc.errors import ServerFault, TransportFault
 from tidings.rpc.policy import Policy
+from tidings.rpc.protocol import ProtocolFactory
 from tidings.rpc.server import Server, ServerOptions, make_server
-from tidings.rpc.transport import CodecMissing, HeaderProtocolFactory
+from tidings.rpc.transport import CodecMissing
 from tidings.settings import SettingsError
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend
@@ -47,7 +48,7 @@ def test_it_is_a_threaded_server_with_everything_set() -> None:
 
     assert isinstance(server, TThreadedServer)
     assert server.processor is not None
-    assert isinstance(server.inputProtocolFactory, HeaderProtocolFactory)
+    assert isinstance(server.inputProtocolFactory, ProtocolFactory)
     assert server.inputProtocolFactory is server.outputProtocolFactory
     assert server.daemon
     _discard(server)

@@ -1,0 +1,219 @@
+"""What a message looks like on a connection: Thrift's header protocol over binary, encoded in C, by either of two ways.
+
+The stock way is Thrift's own code, with limits that hold. The lean way gives the same bytes and reads the same dialects
+for a third of the instructions, and hands whatever is unusual to the stock one. Which is used is a setting; a test
+holds them against each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
+from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
+from thrift.protocol.THeaderProtocol import THeaderProtocol, THeaderProtocolFactory
+from thrift.protocol.TProtocol import TProtocolException
+from thrift.transport.THeaderTransport import THeaderClientType, THeaderSubprotocolID, THeaderTransport
+from thrift.transport.TTransport import TTransportException
+
+from tidings.rpc.lean import Message, Unusual, message_begin
+
+if TYPE_CHECKING:
+    from tidings.rpc.transport import SocketTransport
+
+# The headers of a request, and of a reply.
+BUDGET, REQUEST_ID, CALLER = b"deadline-budget-ms", b"request-id", b"caller"
+LEAVING = b"leaving"
+
+_UNFRAMED = (THeaderClientType.UNFRAMED_BINARY, THeaderClientType.UNFRAMED_COMPACT)
+ANY_DIALECT = (
+    THeaderClientType.HEADERS,
+    THeaderClientType.FRAMED_BINARY,
+    THeaderClientType.FRAMED_COMPACT,
+    *_UNFRAMED,
+)
+HEADERS_ONLY = (THeaderClientType.HEADERS,)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that a peer may make this process hold in memory, far above what the structs need."""
+
+    message_bytes: int = 1024 * 1024
+    string_bytes: int = 64 * 1024
+    container_items: int = 4096
+
+
+class _HeaderTransport(THeaderTransport):  # type: ignore[misc]
+    """The stock header transport, without compression and without joining one message out of two frames."""
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self._read_buffer.read(size)
+        if len(data) < size:
+            if self._client_type not in _UNFRAMED:
+                raise TTransportException(TTransportException.END_OF_FILE, "the frame ends inside the message")
+            data += self._transport.readAll(size - len(data))
+        return data
+
+    def _apply_read_transform(self, transform_id: int, payload: bytes) -> bytes:
+        raise TTransportException(TTransportException.INVALID_CLIENT_TYPE, "compressed messages are not accepted")
+
+    def begin_read(self) -> None:
+        # The headers of one message must not be taken for the next one's, which may have none.
+        self._read_headers: dict[bytes, bytes] = {}
+
+    def forget_written(self) -> None:
+        self._write_buffer = BytesIO()
+
+    def has_unread(self) -> bool:
+        return bool(self._read_buffer.tell() < len(self._read_buffer.getbuffer()))
+
+
+class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
+    """The stock header protocol with limits that hold, and the C codec or nothing.
+
+    The C codec looks up both limits on the protocol it is handed, which is this one and not the binary or
+    compact one inside; the stock class has neither, so that one integer of a peer's allocates gigabytes.
+    """
+
+    def __init__(self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits) -> None:
+        self.string_length_limit = limits.string_bytes
+        self.container_length_limit = limits.container_items
+        self._codecs: dict[int, Any] = {}
+        self._socket = transport
+        header_transport = _HeaderTransport(transport, dialects)
+        header_transport.set_max_frame_size(limits.message_bytes)
+        super().__init__(header_transport, dialects)
+
+    def allow_until(self, until_s: float) -> None:
+        """From here on one message is read, or written, and has to be over at `until_s`."""
+        self._socket.begin_message(until_s)
+
+    def readMessageBegin(self) -> tuple[str, int, int]:  # noqa: N802 - Thrift's name
+        self.trans.begin_read()
+        self.trans.readFrame(0)
+        self._set_protocol()
+        name, kind, seqid = self._protocol.readMessageBegin()
+        return name, kind, seqid
+
+    def headers(self) -> dict[bytes, bytes]:
+        """Those that came with the message being read; none unless the peer speaks the header protocol."""
+        found: dict[bytes, bytes] = self.trans.get_headers()
+        return found
+
+    def start_over(self) -> None:
+        """Forget the message being written; nothing of it has left."""
+        self.trans.forget_written()
+        self._codecs.clear()
+        self._set_protocol()
+
+    def has_unread(self) -> bool:
+        """True if the frame just read went on after the message."""
+        return bool(self.trans.has_unread())
+
+    def flush(self) -> None:
+        """Send the message that was written."""
+        self.trans.flush()
+
+    def _set_protocol(self) -> None:
+        kind = self.trans.protocol_id
+        if kind not in self._codecs:
+            self._codecs[kind] = self._make_codec(kind)
+        self._protocol = self._codecs[kind]
+        self._fast_encode = self._protocol._fast_encode
+        self._fast_decode = self._protocol._fast_decode
+
+    def _make_codec(self, kind: int) -> Any:
+        classes = {
+            THeaderSubprotocolID.BINARY: TBinaryProtocolAccelerated,
+            THeaderSubprotocolID.COMPACT: TCompactProtocolAccelerated,
+        }
+        if kind not in classes:
+            raise TProtocolException(TProtocolException.INVALID_PROTOCOL, f"unknown protocol {kind}")
+        return classes[kind](
+            self.trans,
+            string_length_limit=self.string_length_limit,
+            container_length_limit=self.container_length_limit,
+            fallback=False,
+        )
+
+
+class LeanProtocol(Message):
+    """The lean way, until something unusual comes; from then on, the stock way. The two have one interface."""
+
+    def __init__(self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits) -> None:
+        super().__init__(
+            string_bytes=limits.string_bytes,
+            container_items=limits.container_items,
+            message_bytes=limits.message_bytes,
+            accepts_bare=THeaderClientType.FRAMED_BINARY in dialects,
+        )
+        self._socket = transport
+        self._limits = limits
+        self._head = b""
+        self._write_headers: dict[bytes, bytes] = {}
+
+    def allow_until(self, until_s: float) -> None:
+        self._socket.begin_message(until_s)
+
+    def readMessageBegin(self) -> tuple[str, int, int]:  # noqa: N802 - Thrift's name, as below
+        """The begin of the next message.
+
+        Raises:
+            Unusual: it is still there to be read, by the stock protocol.
+        """
+        frame = self._socket.read_frame(self._limits.message_bytes)
+        if frame is None:
+            raise Unusual
+        try:
+            return self.take_apart(frame)
+        except Unusual:
+            self._socket.put_back_frame(frame)
+            raise
+
+    def readMessageEnd(self) -> None:  # noqa: N802
+        """Nothing is left to be done."""
+
+    def headers(self) -> dict[bytes, bytes]:
+        return self.read_headers
+
+    def set_header(self, name: bytes, value: bytes) -> None:
+        self._write_headers[name] = value
+
+    def start_over(self) -> None:
+        self._write_headers.clear()
+        self.trans.written.clear()
+
+    def writeMessageBegin(self, name: str, kind: int, seqid: int) -> None:  # noqa: N802
+        self.trans.written.clear()
+        self._sequence_id = seqid
+        self._head = message_begin(name, kind, seqid)
+
+    def writeMessageEnd(self) -> None:  # noqa: N802
+        """The message is sent by `flush`."""
+
+    def flush(self) -> None:
+        frame = self.put_together(self._head, self._write_headers)
+        self._write_headers = {}
+        self._socket.write(frame)
+
+
+class ProtocolFactory(THeaderProtocolFactory):  # type: ignore[misc]
+    """What `TServer` makes a protocol with, once for each connection."""
+
+    def __init__(self, limits: Limits, *, lean: bool) -> None:
+        super().__init__(ANY_DIALECT)
+        self._limits = limits
+        self._protocol_type: type[LeanProtocol] | type[HeaderProtocol] = LeanProtocol if lean else HeaderProtocol
+
+    def getProtocol(self, transport: SocketTransport) -> Protocol:  # noqa: N802 - Thrift's name
+        return self._protocol_type(transport, ANY_DIALECT, self._limits)
+
+    def get_stock_protocol(self, transport: SocketTransport) -> Protocol:
+        """For a connection on which something `Unusual` waits to be read."""
+        return HeaderProtocol(transport, ANY_DIALECT, self._limits)
+
+
+Protocol: TypeAlias = LeanProtocol | HeaderProtocol
