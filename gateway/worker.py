@@ -22,7 +22,7 @@ REQUEST_S = 10.0
 
 
 class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no annotations
-    """Relies on names of gunicorn 25 to 27; the tests drive each of them."""
+    """Relies on names inside gunicorn (seen with 27.0); the tests drive what is built on them."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

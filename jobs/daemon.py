@@ -47,7 +47,7 @@ SILENT_CHECKS = 5
 # Apart, so that building pages never keeps orders waiting, nor either of them a heartbeat. One place more for batches
 # than one kind can take, so that a kind whose handler hangs never bars the others.
 BATCH_THREADS = BATCHES_PER_KIND + 1
-EXECUTORS = {"due": BATCH_THREADS, "watch": 2, "static": 2, "pages": 1}
+EXECUTORS = {"due": BATCH_THREADS, "watch": 2, "static": 2, "pages": 1, "long": 2}
 
 log = structlog.get_logger(__name__)
 _ERRORS = Counter("tidings_jobs_errors", "errors of the daemon itself, by where", ["where"])

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
+from tidings.boot import open_database
 from tidings.settings import load_settings
-from tidings.store.engine import make_engine
-from tidings.store.migrate import check_schema
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
 
@@ -23,11 +22,9 @@ def open_engine() -> Engine:
     """The engine of the settings in the environment.
 
     Raises:
-        SettingsError, SchemaError: one line and exit code 2, by the `tidings` command.
+        CannotStartError: one line and exit code 2, by the `tidings` command.
     """
-    engine = make_engine(load_settings())
-    check_schema(engine)
-    return engine
+    return open_database(load_settings())
 
 
 def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:

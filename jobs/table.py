@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from jobs import outside, upkeep
 from jobs.context import Context, Run
+from jobs.pages.build import build_pages
 from jobs.runs import StaticJob
 from tidings import behaviour, popularity
 
@@ -50,6 +52,13 @@ def fold_loop(context: Context) -> None:
 STATIC_JOBS: Sequence[StaticJob] = (
     StaticJob("popularity", "* * * * *", rebuild_popularity),
     StaticJob("behaviour_fold", "* * * * *", fold_behaviours, missed="skip"),
+    StaticJob("overdue_orders", "* * * * *", upkeep.find_overdue_orders, missed="skip"),
+    StaticJob("pages", "* * * * *", build_pages, executor="pages"),
+    StaticJob("feeds", "7 * * * *", outside.import_feeds, executor="long"),
+    StaticJob("books", "20 3 * * *", upkeep.balance_books),
+    StaticJob("recount", "40 3 * * *", upkeep.recount),
+    StaticJob("prune", "0 4 * * *", upkeep.prune),
+    StaticJob("training", "30 4 * * *", outside.train, executor="long"),
 )
 
 LOOPS: Sequence[tuple[str, Callable[[Context], object]]] = (("behaviour_fold", fold_loop),)

@@ -126,7 +126,9 @@ def _tame(markup: str) -> str:
     """The same HTML without what would cost a parser more than its size deserves."""
     if markup.count("<") > MAX_TAGS:
         raise BodyError(f"more than {MAX_TAGS} tags")
-    return _FORMATTING.sub(r"<\1>", markup)
+    # What is after the last ">" is no tag; looking for its end from every "<" would be quadratic.
+    end = markup.rfind(">") + 1
+    return _FORMATTING.sub(r"<\1>", markup[:end]) + markup[end:]
 
 
 def _sanitise(markup: str, base_url: str | None) -> str:

@@ -16,13 +16,19 @@ CHUNK_BYTES = 64 * 1024
 GROUP_ENTRIES = 50
 GROUP_BYTES = 1024 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
-MAX_ENTRY_BYTES = 4 * 1024 * 1024
+MAX_ENTRY_BYTES = 2 * 1024 * 1024
+# feedparser's time grows with the square of their number: 80,000 on one element took it three minutes.
+MAX_ATTRIBUTES = 200
 _ENTRIES = {"item", "entry"}
 _PARENTS = {"channel", "feed", "rdf"}
 
 
 class CutError(ValueError):
-    """The document is not well-formed XML, or has a head or an entry too long to hold."""
+    """The document is not well-formed XML."""
+
+
+class BoundError(ValueError):
+    """The document has a head, an entry or an element larger than any feed needs, and should not be parsed at all."""
 
 
 @dataclass(slots=True)
@@ -42,15 +48,16 @@ def cut_feed(stream: BinaryIO, encoding: str | None = None) -> Iterator[Group]:
 
     Raises:
         CutError: from here on it cannot be cut; what came before is good.
+        BoundError: likewise, and what follows is better left alone.
     """
     cutter = _Cutter(encoding)
-    fault: CutError | None = None
+    fault: CutError | BoundError | None = None
     is_last = False
     while not is_last:
         chunk = stream.read(CHUNK_BYTES)
         try:
             cutter.push(chunk)
-        except CutError as ex:
+        except (CutError, BoundError) as ex:
             fault = ex
         is_last = not chunk or fault is not None
         if cutter.has_entries and (cutter.is_full or is_last):
@@ -109,10 +116,14 @@ class _Cutter:
             self._parser.Parse(chunk, not chunk)
         except expat.ExpatError as ex:
             raise CutError(f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}") from None
+        except BoundError:
+            raise
         except (ValueError, LookupError) as ex:
             raise CutError(f"not readable as XML: {ex}") from None
 
-    def _start(self, name: str, _attributes: dict[str, str]) -> None:
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise BoundError(f"line {self._parser.CurrentLineNumber}: an element of {len(attributes)} attributes")
         parent = self._open[-1] if self._open else ""
         self._open.append(name)
         if self._entry_from is None and _local(name) in _ENTRIES and _local(parent) in _PARENTS:
@@ -136,14 +147,14 @@ class _Cutter:
         if needed_from is None:
             if self._head is None:
                 if len(self._kept) > MAX_HEAD_BYTES:
-                    raise CutError(f"no entry within the first {MAX_HEAD_BYTES} bytes")
+                    raise BoundError(f"no entry within the first {MAX_HEAD_BYTES} bytes")
                 return
             # The last event: nothing that expat has yet to look at lies before it.
             needed_from = max(self._parser.CurrentByteIndex, self._kept_from)
         del self._kept[: needed_from - self._kept_from]
         self._kept_from = needed_from
         if len(self._kept) > MAX_ENTRY_BYTES:
-            raise CutError(f"an entry is longer than {MAX_ENTRY_BYTES} bytes")
+            raise BoundError(f"an entry is longer than {MAX_ENTRY_BYTES} bytes")
 
 
 def _local(name: str) -> str:

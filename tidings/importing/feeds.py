@@ -7,6 +7,7 @@ off: bodies are sanitised in one place, whatever brought them here.
 
 from __future__ import annotations
 
+import io
 import re
 from calendar import timegm
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +18,25 @@ from typing import Any, BinaryIO
 import feedparser
 
 from tidings.importing.bodies import BodyError, plain_text, shorten
-from tidings.importing.entries import CutError, cut_feed
+from tidings.importing.entries import BoundError, CutError, cut_feed
 from tidings.importing.moments import from_milliseconds
 from tidings.importing.rows import Place, Reject, Row
 
-MAX_WHOLE_BYTES = 32 * 1024 * 1024
+# What lenient parsing takes is at worst a minute for this much, and far more for more.
+MAX_WHOLE_BYTES = 4 * 1024 * 1024
 SUMMARY_CHARS = 1000
-_UTF16 = (b"\xff\xfe", b"\xfe\xff", b"\x00<", b"<\x00")
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"<\x00": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\x00<": "utf-16-be"}
+_CHARACTER = re.compile(rb"&#(?:([0-9]+)|[xX]([0-9a-fA-F]+));?")
+_DECLARATION = re.compile(r"^<\?xml[^>]*\?>")
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 
 class NotAFeedError(ValueError):
     """The document is neither RSS nor Atom."""
+
+
+class _ParserError(Exception):
+    """This part of the document cannot be parsed."""
 
 
 def read_feed(
@@ -45,10 +53,11 @@ def read_feed(
     Raises:
         NotAFeedError: before anything was yielded, and if nothing can be.
     """
-    charset = _charset(content_type)
+    document = _without_utf16(stream)
+    charset = _charset(content_type) if document is stream else None
     entry = 0
     try:
-        for group in _groups(stream, charset):
+        for group in cut_feed(document, charset):
             parsed = _parse(group.document, charset)
             for number, item in enumerate(parsed.entries):
                 entry += 1
@@ -57,30 +66,61 @@ def read_feed(
                 yield _row(item, parsed, Place(line, entry, url), channel)
         if entry:
             return
-        problem = None
-    except CutError as ex:
+        problem = ""
+    except (CutError, _ParserError) as ex:
         problem = str(ex)
-    stream.seek(0)
-    document = stream.read(MAX_WHOLE_BYTES + 1)
-    if len(document) > MAX_WHOLE_BYTES:
-        reason = f"{problem or 'no entry found'}, and the feed is too large to be mended"
+    except BoundError as ex:
         if not entry:
-            raise NotAFeedError(reason)
-        yield Reject(Place(entry=entry + 1, feed=url), reason, None)
+            raise NotAFeedError(str(ex)) from None
+        yield Reject(Place(entry=entry + 1, feed=url), f"{ex}; the rest of the feed was not read", None)
         return
-    parsed = _parse(document, charset)
+    yield from _read_leniently(document, charset, entry, problem, url, channel)
+
+
+def _read_leniently(
+    stream: BinaryIO, charset: str | None, done: int, problem: str, url: str | None, channel: str | None
+) -> Iterator[Row | Reject]:
+    """The entries after the first `done`, which strict reading found before it met a problem."""
+    try:
+        parsed = _parse(_mend(stream), charset)
+    except _ParserError as ex:
+        reason = f"{problem or 'no entry found'}, and {ex}"
+        if not done:
+            raise NotAFeedError(reason) from None
+        yield Reject(Place(entry=done + 1, feed=url), reason, None)
+        return
     if not parsed.get("version") and not parsed.entries:
-        raise NotAFeedError(f"neither RSS nor Atom{': ' + problem if problem else ''}")
-    for number, item in enumerate(parsed.entries[entry:], start=entry + 1):
+        raise NotAFeedError(f"neither RSS nor Atom{': ' if problem else ''}{problem}")
+    for number, item in enumerate(parsed.entries[done:], start=done + 1):
         yield _row(item, parsed, Place(entry=number, feed=url), channel)
 
 
-def _groups(stream: BinaryIO, charset: str | None) -> Iterator[Any]:
+def _mend(stream: BinaryIO) -> bytes:
+    """The whole document without the characters on which feedparser's lenient parser gives up."""
+    stream.seek(0)
+    document = stream.read(MAX_WHOLE_BYTES + 1)
+    if len(document) > MAX_WHOLE_BYTES:
+        raise _ParserError("the feed is too large to be mended")
+    return _CHARACTER.sub(_possible_character, document.replace(b"\x00", b""))
+
+
+def _possible_character(reference: re.Match[bytes]) -> bytes:
+    decimal, hexadecimal = reference.groups()
+    code = int(decimal[:9]) if decimal else int(hexadecimal[:9], 16)
+    return reference[0] if 0 < code < 0xD800 or 0xDFFF < code < 0x110000 else b"&#65533;"
+
+
+def _without_utf16(stream: BinaryIO) -> BinaryIO:
+    """The same document in UTF-8 if it is UTF-16, whose bytes cannot be cut and joined like text."""
     start = stream.read(2)
     stream.seek(0)
-    if start in _UTF16:
-        raise CutError("UTF-16")
-    return cut_feed(stream, charset)
+    if start not in _UTF16:
+        return stream
+    document = stream.read(MAX_WHOLE_BYTES + 1)
+    if len(document) > MAX_WHOLE_BYTES:
+        raise NotAFeedError(f"UTF-16, and more than {MAX_WHOLE_BYTES} bytes")
+    text = document.decode(_UTF16[start], "replace").removeprefix("\ufeff")
+    return io.BytesIO(_DECLARATION.sub("", text, count=1).encode())
 
 
 def _charset(content_type: str) -> str | None:
@@ -92,7 +132,10 @@ def _charset(content_type: str) -> str | None:
 
 def _parse(document: bytes, charset: str | None) -> Any:
     headers = {"content-type": f"application/xml; charset={charset}"} if charset else {}
-    return feedparser.parse(document, response_headers=headers, sanitize_html=False, resolve_relative_uris=False)
+    try:
+        return feedparser.parse(document, response_headers=headers, sanitize_html=False, resolve_relative_uris=False)
+    except Exception as ex:
+        raise _ParserError(f"feedparser failed: {ex!r:.200}") from ex
 
 
 def _row(entry: Mapping[str, Any], parsed: Any, place: Place, channel: str | None) -> Row | Reject:
@@ -157,11 +200,15 @@ def _author(holder: Mapping[str, Any]) -> str | None:
 
 def _published(entry: Mapping[str, Any]) -> datetime | str | None:
     for field in ("published", "updated"):
-        if not entry.get(field):
+        # Not .get, which on feedparser's dictionaries falls back to another field.
+        if field not in entry or not entry[field]:
             continue
         parsed = entry.get(f"{field}_parsed")
-        # What cannot be read is handed on as it stands, for the row to be refused by it.
-        return from_milliseconds(1000 * timegm(parsed)) if parsed else str(entry[field])
+        try:
+            return from_milliseconds(1000 * timegm(parsed)) if parsed else str(entry[field])
+        except (ValueError, OverflowError):
+            # Handed on as it stands, like what could not be read, for the row to be refused by it.
+            return str(entry[field])
     return None
 
 

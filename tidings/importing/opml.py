@@ -105,7 +105,9 @@ def parse_opml(stream: BinaryIO) -> list[Outline]:
         parser.Parse(document, True)
     except expat.ExpatError as ex:
         raise ListError(f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}") from None
-    except LookupError as ex:
+    except ListError:
+        raise
+    except (ValueError, LookupError) as ex:
         raise ListError(f"not readable as XML: {ex}") from None
     return outlines
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,7 @@ def test_a_feed_is_the_same_however_its_bytes_fall(chunk_bytes: int, encoding: s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(entries, "CHUNK_BYTES", chunk_bytes)
         patch.setattr(entries, "GROUP_ENTRIES", 2)
-        rows = read(document.encode(encoding))
+        rows = read(document.encode(encoding), content_type=f"text/xml; charset={encoding}")
     assert [row.values["author"] for row in rows] == [f"Zoë {number}" for number in range(9)]
 
 
@@ -168,6 +169,9 @@ def test_the_servers_charset_counts() -> None:
         item(1) + item(2) + "<item><title>Loose & unescaped</title><guid>urn:3</guid></item>",
         item(1) + item(2) + "<item><title>Entity&nbsp;unknown</title><guid>urn:3</guid></item>",
         item(1) + item(2) + "<item><guid>urn:3</guid><title>Unclosed</item>",
+        item(1) + item(2) + "<item><guid>urn:3</guid><title>Half an emoji &#55357;</title></item>",
+        item(1) + item(2) + "<item><guid>urn:3</guid><title>Beyond &#x110000; Unicode &#0;</title></item>",
+        item(1) + item(2) + "<item><guid>urn:3</guid><title>NUL \x00</title></item>",
     ],
 )
 def test_a_feed_that_is_not_well_formed_is_read_leniently(broken: str) -> None:
@@ -192,6 +196,42 @@ def test_a_fault_in_a_feed_too_large_to_mend_is_one_reject(monkeypatch: pytest.M
     assert "undefined entity, and the feed is too large to be mended" in rows[-1].reason
 
 
+PIECES = [
+    "<",
+    ">",
+    "&",
+    "]]>",
+    "<![CDATA[",
+    "<!--",
+    '"',
+    "\x00",
+    "é",
+    "<item>",
+    "</item>",
+    "</channel>",
+    "<link/>",
+    "<enclosure/>",
+]
+PIECES += ["</category>", "<pubDate>0000-01-01</pubDate>", "<pubDate></pubDate>", "<updated>9999-99-99</updated>"]
+PIECES += ["<media:content/>", "<author>a@b (", "<!DOCTYPE x>", "<?xml version='1.0' encoding='no-such'?>", "&#xd800;"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 700), st.sampled_from(PIECES), st.integers(0, 30)), max_size=6))
+def test_a_feed_broken_anywhere_is_read_or_refused(edits: list[tuple[int, str, int]]) -> None:
+    """Trap: on what it did not foresee, feedparser raises KeyError, UnicodeDecodeError, anything."""
+    document = RSS % (item(1) + item(2, "<category>c</category><pubDate>Sat, 31 Jan 2026 08:30:00 GMT</pubDate>"))
+    for place, piece, removed in edits:
+        document = document[:place] + piece + document[place + removed :]
+    try:
+        rows = read(document)
+    except NotAFeedError:
+        return
+    for row in rows:
+        if isinstance(row, Row):
+            with suppress(RowError):
+                make_article(row.values)
+
+
 def test_an_empty_feed_has_no_rows() -> None:
     """Which is not an error."""
     assert read(RSS % "") == []
@@ -205,6 +245,23 @@ def test_what_is_no_feed_is_refused(document: str | bytes) -> None:
     """A page that says "not found" with status 200 is the usual case."""
     with pytest.raises(NotAFeedError):
         read(document)
+
+
+@pytest.mark.parametrize(
+    ("large", "reason"),
+    [
+        ("<x " + " ".join(f'a{number}="1"' for number in range(300)) + "/>", "line 6: an element of 300 attributes"),
+        ("<x>" + "y" * 3_000_000 + "</x>", "an entry is longer than 2097152 bytes"),
+    ],
+)
+def test_what_no_feed_needs_is_not_parsed(large: str, reason: str) -> None:
+    """Trap: 80,000 attributes on one element took feedparser three minutes."""
+    before = "".join(item(number) for number in range(50)) + " " * entries.CHUNK_BYTES
+    *rows, reject = read(RSS % (before + f"<item>{large}</item>" + item(99)))
+    assert len(rows) == 50
+    assert (reject.place, reject.reason) == (Place(entry=51), f"{reason}; the rest of the feed was not read")
+    with pytest.raises(NotAFeedError, match=reason):
+        read(RSS % f"<item>{large}</item>")
 
 
 def test_an_entity_bomb_stays_small() -> None:

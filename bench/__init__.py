@@ -1,0 +1,1 @@
+"""Benchmarks and fault runs, one module each; `make bench-NAME` and `make faults-NAME` run them."""

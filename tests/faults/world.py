@@ -1,0 +1,280 @@
+"""A site to break: real MariaDB, real Redis, daemons and a shop as processes, and a supervisor that starts them again.
+
+MariaDB runs under libfaketime so that its clock can be set while it runs, and its users may not do what an ordinary
+user may not. Everything that is drawn comes from one seed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pymysql
+import redis
+from sqlalchemy import Engine, insert, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from tests.faults import invariants
+from tests.faults.shopkeeper import Plan
+from tests.servers import MariaDBServer, RedisServer, ServerError, free_port, spawn, wait_until
+from tidings import stock
+from tidings.boot import EXIT_CANNOT_START
+from tidings.settings import PREFIX, Settings
+from tidings.store.engine import make_engine, transaction
+from tidings.store.migrate import migrate
+from tidings.store.order_tables import sku
+
+REPOSITORY = Path(__file__).parents[2]
+SKUS = 12
+STOCK = 100_000
+SETTLE_S = 20.0
+
+
+class FakedClockMariaDB(MariaDBServer):
+    """A MariaDB whose wall clock reads what a file says; its monotonic clock stays honest."""
+
+    def set_clock(self, offset_s: int) -> None:
+        new = self.folder / "clock.new"
+        new.write_text(f"{offset_s:+d}")
+        new.replace(self.folder / "clock")
+
+    @contextmanager
+    def root(self) -> Iterator[Callable[[str], Any]]:
+        """Runs statements over one connection of the administrator's, who keeps it when nobody else gets one."""
+        socket = str(self.folder / "socket")
+        with (
+            pymysql.connect(unix_socket=socket, user="root", autocommit=True, read_timeout=30) as connection,
+            connection.cursor() as cursor,
+        ):
+
+            def execute(statement: str) -> Any:
+                cursor.execute(statement)
+                return cursor.fetchall()
+
+            yield execute
+
+    def _command(self) -> list[str]:
+        if not (self.folder / "clock").exists():
+            self.set_clock(0)
+        return ["env", *faketime_env(FAKETIME_TIMESTAMP_FILE=str(self.folder / "clock")), *super()._command()]
+
+
+def faketime_env(**variables: str) -> list[str]:
+    """What makes a program's clock read something else.
+
+    Raises:
+        ServerError: libfaketime is not installed.
+    """
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        raise ServerError("libfaketime is not installed; it is in the Debian package libfaketime")
+    fixed = {"LD_PRELOAD": str(found[0]), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return [f"{name}={value}" for name, value in (fixed | variables).items()]
+
+
+@dataclass
+class Process:
+    """A process that is kept running: started anew whenever the test has killed it."""
+
+    name: str
+    command: list[str]
+    env: dict[str, str]
+    log: Path
+    port: int = 0
+    popen: subprocess.Popen[bytes] | None = None
+    is_wanted: bool = False
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.popen = spawn(self.command, env=self.env, cwd=REPOSITORY, stdout=output, stderr=output)
+        self.is_wanted = True
+
+    def send(self, number: int) -> None:
+        assert self.popen is not None
+        with suppress(ProcessLookupError):
+            self.popen.send_signal(number)
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """End it on purpose; an end that was not on purpose is a violation."""
+        assert self.popen is not None
+        self.is_wanted = False
+        if self.popen.poll() is None:
+            self.send(number)
+            self.send(signal.SIGCONT)
+            self.popen.wait(30)
+
+    @property
+    def is_running(self) -> bool:
+        return self.popen is not None and self.popen.poll() is None
+
+    def is_up(self, path: str = "/health/ready") -> bool:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+            return bool(answer.status == 200)
+        return False
+
+
+@dataclass
+class World:
+    """Everything a fault can be done to."""
+
+    folder: Path
+    database: FakedClockMariaDB
+    redis: RedisServer
+    seed: int
+    url: str = ""
+    timeout_s: float = 3.0
+    daemons: list[Process] = field(default_factory=list)
+    shops: list[Process] = field(default_factory=list)
+    died: list[str] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._supervising = threading.Lock()
+        self.random = random.Random(self.seed)
+        self.url = self.database.new_database()
+        self.engine = self._make_engine()
+        migrate(self.engine)
+        with transaction(self.engine) as conn:
+            plain = {"price_cents": 100, "currency": "EUR", "quantity": 0}
+            conn.execute(insert(sku), [{"id": n, "title": f"E{n}", **plain} for n in range(1, SKUS + 1)])
+            for n in range(1, SKUS + 1):
+                stock.receive(conn, n, STOCK, delivery=n)
+
+    def _make_engine(self) -> Engine:
+        return make_engine(Settings(_env_file=None, database_url=self.url, database_read_timeout_s=10))  # type: ignore[call-arg]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        ours = {
+            "database_url": self.url,
+            "redis_url": self.redis.url,
+            "secret_keys": "0123456789abcdef" * 4,
+            "var_dir": str(self.folder),
+            "log_format": "json",
+            **more,
+        }
+        return kept | {PREFIX + name.upper(): value for name, value in ours.items()}
+
+    def add_daemons(
+        self, n: int = 1, *, module: Sequence[str] = ("jobs",), before: Sequence[str] = (), **more: str
+    ) -> None:
+        added = []
+        for _ in range(n):
+            port = free_port()
+            env = self.environment(jobs_metrics_bind=f"127.0.0.1:{port}") | more
+            name = f"daemon{len(self.daemons)}"
+            command = [*before, sys.executable, "-m", *module]
+            added.append(Process(name, command, env, self.folder / f"{name}.log", port))
+            added[-1].start()
+            self.daemons.append(added[-1])
+        for daemon in added:
+            wait_until(lambda daemon=daemon: daemon.is_up() or not daemon.is_running, 40, daemon.name)  # type: ignore[misc]
+            if not daemon.is_running:
+                raise ServerError(daemon.log.read_text()[-3000:])
+
+    def open_shop(self, orders_per_s: float = 80) -> None:
+        plan = Plan(str(self.folder / "ledger"), self.seed, self.timeout_s, SKUS, orders_per_s)
+        command = [sys.executable, "-m", "tests.faults.shopkeeper", msgspec.json.encode(plan).decode()]
+        shop = Process("shop", command, self.environment(), self.folder / "shop.log")
+        shop.start()
+        self.shops.append(shop)
+        wait_until(lambda: bool(invariants.read_ledger(self.folder / "ledger")), 30, "the first order")
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; True when the scenario is over."""
+        return self.stopping.wait(seconds)
+
+    def execute(self, *statements: str) -> Any:
+        """Run statements as the database's administrator, if it can be had at this moment."""
+        with suppress(pymysql.MySQLError):
+            return self.database.execute(*statements)
+        return ()
+
+    def supervise(self) -> None:
+        """Start anew what ended without having been killed. That is a violation, unless it could not even start."""
+        with self._supervising:
+            for daemon in self.daemons:
+                if not daemon.is_wanted or daemon.is_running or daemon.popen is None:
+                    continue
+                if daemon.popen.returncode != EXIT_CANNOT_START:
+                    self.died.append(f"{daemon.name} exited {daemon.popen.returncode}")
+                    # For whoever reads the report: logs are gone by then.
+                    print(self.died[-1], daemon.log.read_text()[-3000:], sep="\n")
+                daemon.start()
+
+    def settle(self) -> Counter[str]:
+        """Close the shop, wait until nothing is overdue, and check every invariant."""
+        for shop in self.shops:
+            shop.kill()
+        self.supervise()
+        wait_until(self.answers, 30, "the database")
+        with suppress(TimeoutError):
+            wait_until(self._is_calm, SETTLE_S, "nothing to be overdue")
+        for daemon in self.daemons:
+            try:
+                # It may have been started this very moment.
+                wait_until(lambda daemon=daemon: daemon.is_up("/health/live"), 20, daemon.name)  # type: ignore[misc]
+            except TimeoutError:
+                self.died.append(f"{daemon.name} says that it is dead, or nothing")
+        self.supervise()
+        return invariants.check(self.engine, invariants.read_ledger(self.folder / "ledger"), self.died)
+
+    def answers(self) -> bool:
+        try:
+            with self.engine.connect() as conn:
+                conn.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return False
+        return True
+
+    def _is_calm(self) -> bool:
+        self.supervise()
+        try:
+            return invariants.count_overdue(self.engine, 0) == 0 and self._nothing_waits()
+        except SQLAlchemyError:
+            return False
+
+    def _nothing_waits(self) -> bool:
+        with self.engine.connect() as conn:
+            waiting = "SELECT COUNT(*) FROM delayed_job WHERE kind = 'order_timeout' AND state = 'waiting'"
+            return conn.scalar(text(waiting)) == 0
+
+    def close(self) -> None:
+        self.stopping.set()
+        for process in (*self.shops, *self.daemons):
+            process.kill()
+        self.engine.dispose()
+
+
+@contextmanager
+def servers() -> Iterator[tuple[FakedClockMariaDB, RedisServer]]:
+    """The servers that scenarios are run on, one after the other."""
+    with ExitStack() as stack:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-"))) for _ in range(2)]
+        database = stack.enter_context(FakedClockMariaDB(folders[0]))
+        yield database, stack.enter_context(RedisServer(folders[1], ("--appendonly", "yes")))
+
+
+@contextmanager
+def world(database: FakedClockMariaDB, redis_server: RedisServer, seed: int, folder: Path) -> Iterator[World]:
+    """A fresh site on those servers."""
+    with redis.Redis.from_url(redis_server.url, socket_timeout=5) as client:
+        client.flushall()
+    made = World(folder, database, redis_server, seed)
+    try:
+        yield made
+    finally:
+        made.close()
