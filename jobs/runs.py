@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import Connection, Engine, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from jobs.context import Context, Run
+from jobs.context import Context, JobFailed, Run
 from jobs.locks import exclusive
 from jobs.slots import Missed, due_slots, make_trigger
 from tidings.store.engine import database_now, transaction
@@ -108,6 +108,9 @@ def run_slot(job: StaticJob, slot: datetime, context: Context) -> Ran:
         started_s = time.monotonic()
         try:
             detail, outcome = job.work(Run(context, slot, now)), Outcome.DONE
+        except JobFailed as ex:  # its own words, such as being asked to stop; where it stood says nothing more
+            detail, outcome = str(ex), Outcome.FAILED
+            log.warning("job_failed", job=job.name, slot=slot.isoformat(), reason=detail)
         except Exception as ex:  # recorded, logged, counted and tried again
             detail, outcome = f"{type(ex).__name__}: {ex}", Outcome.FAILED
             log.exception("job_failed", job=job.name, slot=slot.isoformat())
