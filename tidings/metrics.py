@@ -7,14 +7,16 @@ Metrics themselves are made where they are counted, with prometheus_client's own
 from __future__ import annotations
 
 import os
+import struct
 import threading
+import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app, multiprocess
+from prometheus_client import REGISTRY, CollectorRegistry, Metric, make_wsgi_app, multiprocess
 
 from tidings.settings import split_bind
 
@@ -50,11 +52,26 @@ def serve_metrics(bind: str, is_ready: Probe, is_live: Probe = lambda: True) -> 
     return stop
 
 
+class _WorkersCollector(multiprocess.MultiProcessCollector):
+    def collect(self) -> Iterable[Metric]:
+        """Look again if a worker is just making its file, which for an instant is empty."""
+        for pause_s in (0.01, 0.05, 0.2):
+            try:
+                return self._collect()
+            except struct.error:
+                time.sleep(pause_s)
+        return self._collect()
+
+    def _collect(self) -> Iterable[Metric]:
+        found: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
+        return found
+
+
 def _make_app(is_ready: Probe, is_live: Probe) -> WSGIApp:
     registry: CollectorRegistry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        _WorkersCollector(registry)  # type: ignore[no-untyped-call]
     metrics: WSGIApp = make_wsgi_app(registry)
     probes = {"/health/live": is_live, "/health/ready": is_ready}
 

@@ -7,9 +7,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from prometheus_client import Counter
+from prometheus_client.mmap_dict import MmapedDict
 
 from tests.servers import free_port, wait_until
 from tidings.metrics import serve_metrics
@@ -52,6 +54,22 @@ def test_metrics_are_those_that_were_counted(serve: Serve) -> None:
 
     assert status == 200
     assert f"tests_probed_total {PROBED._value.get()}" in body
+
+
+def test_a_file_of_a_worker_that_is_just_starting_is_looked_at_again(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Trap: prometheus_client makes the file first and gives it a length afterwards; a scrape between is a 500."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    empty = tmp_path / "counter_1.db"
+    empty.touch()
+    bind = serve()
+    with ThreadPoolExecutor(1) as threads:
+        scrape = threads.submit(get, bind, "/metrics")
+        MmapedDict(str(empty)).close()  # type: ignore[no-untyped-call]
+        status, _ = scrape.result()
+
+    assert status == 200
 
 
 def test_health_is_asked_anew_each_time(serve: Serve) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import MakeSettings
+from tidings.settings import CannotStartError
 from tidings.telemetry import accept_request_id, configure_logging, share_metrics_between_workers
 
 
@@ -124,10 +125,39 @@ multiprocess.MultiProcessCollector(registry)
 sys.stdout.write(generate_latest(registry).decode())
 """
     for _ in range(2):
-        folder = share_metrics_between_workers(settings, "recommender")
+        folder = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
         assert list(folder.iterdir()) == []
         assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == str(folder)
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
         assert "things_total 3.0" in done.stdout
 
     assert neighbour.exists()
+
+
+def test_a_process_that_runs_already_keeps_its_files(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody types the same start command again: the second one may not empty the metrics of the first."""
+    settings = make_settings()
+    monkeypatch.setitem(os.environ, "PROMETHEUS_MULTIPROC_DIR", "")
+    holding = """
+import sys
+from pathlib import Path
+from tidings.settings import Settings
+from tidings.telemetry import share_metrics_between_workers
+folder = share_metrics_between_workers(Settings(var_dir=Path(sys.argv[1])), "recommender", "127.0.0.1:9090")
+(folder / "counter_1.db").touch()
+print("held", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", holding, str(settings.var_dir)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+        with pytest.raises(CannotStartError, match=r"recommender runs already for 127\.0\.0\.1:9090"):
+            share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
+        other = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9091")
+
+        assert [path.name for path in (other.parent / "recommender-127.0.0.1-9090").iterdir()] == ["counter_1.db"]
+        first.communicate(timeout=20)
+    assert list(share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090").iterdir()) == []
