@@ -31,8 +31,9 @@ from tidings.behaviour import Behaviours
 from tidings.boot import cannot_bind, open_database
 from tidings.metrics import serve_metrics
 from tidings.rpc.client import make_client
+from tidings.rpc.codec import require_codec
 from tidings.rpc.policy import Policy
-from tidings.rpc.transport import require_codec
+from tidings.rpc.tls import make_client_tls
 from tidings.settings import Settings, read_secret_keys
 from tidings.store.engine import make_engine
 from tidings.store.redis import make_redis
@@ -109,7 +110,12 @@ def make_worker_app(settings: Settings) -> App:
     keys = read_secret_keys(settings)
     engine, redis, tracker = make_engine(settings), make_redis(settings), Tracker(keys)
     articles = Articles(engine, redis, card_ttl_s=settings.card_ttl_s, clock=now_ms)
-    policy = Policy(timeout_ms=settings.gateway_recommend_ms, pool_size=settings.gateway_threads)
+    policy = Policy(
+        timeout_ms=settings.gateway_recommend_ms,
+        pool_size=settings.gateway_threads,
+        lean=settings.rpc_lean,
+        tls=make_client_tls(settings),
+    )
     recommending = Recommending(
         recommender=make_client(UserRecommend, settings.recommender_endpoints, policy=policy, caller="gateway"),
         articles=articles,
@@ -139,6 +145,7 @@ def serve(settings: Settings) -> None:
     """
     read_secret_keys(settings)
     require_codec()
+    make_client_tls(settings)
     # A connection opened before the fork must not be there after it.
     open_database(settings).dispose()
     listener = listen(settings.gateway_bind, "GATEWAY_BIND")

@@ -39,6 +39,9 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting comes in from outside, and no environment, log set-up or log context gets out to the next test."""
     monkeypatch.setitem(Settings.model_config, "env_file", None)
     configure = structlog.configure
+    # The default traceback draws every frame's variables, which takes longer than most tests.
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     # A logger that caches its set-up would keep this test's for the rest of the run.
     monkeypatch.setattr(
         structlog, "configure", lambda **options: configure(**options | {"cache_logger_on_first_use": False})

@@ -136,6 +136,19 @@ class Settings(BaseSettings):
     recommender_endpoints: Annotated[CommaSeparated, AfterValidator(_check_endpoints)] = Field(
         ("127.0.0.1:9090",), description="comma-separated; where the gateway finds recommenders"
     )
+    recommender_workers: int = Field(1, ge=1, le=64, description="worker processes, each on a core of its own")
+    recommender_max_connections: int = Field(512, ge=1, le=20_000, description="open connections of each worker")
+    recommender_max_in_flight: int = Field(64, ge=1, le=1000, description="calls each worker answers at once")
+    recommender_idle_timeout_s: float = Field(60, ge=1, description="a connection without a call this long is closed")
+    recommender_drain_window_s: float = Field(
+        1, ge=0, description="on SIGTERM, serve on this long while clients look elsewhere"
+    )
+    recommender_tls_cert: Path | None = Field(None, description="PEM; this process's certificate towards its peer")
+    recommender_tls_key: Path | None = Field(None, description="PEM; the private key of that certificate")
+    recommender_tls_ca: Path | None = Field(None, description="PEM; who must have signed the peer's certificate")
+    recommender_tls_name: str = Field("", description="what the recommender's certificate must be for; empty: anything")
+    recommender_allow_plaintext: bool = Field(False, description="speak Thrift without TLS over the network")
+    rpc_lean: bool = Field(True, description="read and write messages the lean way; else by Thrift's own code")
     history_batches: int = Field(500, ge=1, le=10_000, description="feed pages kept per reader and channel")
     seen_articles: int = Field(5000, ge=1, le=100_000, description="latest exposures not shown again")
     reader_ttl_days: int = Field(30, ge=1, description="a reader's state is dropped after this idle time")

@@ -18,6 +18,7 @@ from enum import IntEnum
 
 TOKEN_TTL_S = 30 * 24 * 3600
 MAC_BYTES = 16
+TOKEN_BYTES = 68
 _BODY = struct.Struct(">BqiqqBBI")
 
 
@@ -90,7 +91,11 @@ class Tracker:
         self._keys = [hmac.digest(key, b"tidings.tracking.1", "sha256") for key in keys]
 
     def issue(self, shown: Shown, now_ms: int) -> str:
-        """A URL-safe token of 68 characters, valid for 30 days from `now_ms`."""
+        """A URL-safe token of `TOKEN_BYTES` characters, valid for 30 days from `now_ms`."""
+        return self.issue_encoded(shown, now_ms).decode()
+
+    def issue_encoded(self, shown: Shown, now_ms: int) -> bytes:
+        """`issue`, for who would only encode it again."""
         body = _BODY.pack(
             shown.action,
             shown.reader_id,
@@ -101,7 +106,7 @@ class Tracker:
             shown.source,
             now_ms // 1000,
         )
-        return base64.urlsafe_b64encode(body + self._mac(self._keys[0], body)).rstrip(b"=").decode()
+        return base64.urlsafe_b64encode(body + self._mac(self._keys[0], body)).rstrip(b"=")
 
     def read(self, token: str, now_ms: int) -> Shown:
         """What the token is about.

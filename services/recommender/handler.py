@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from redis import RedisError
 
-from services.recommender.pipeline import Feed, Pipeline, Placed, ReaderBusyError
+from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
 from tidings.articles import ChannelNotFoundError, Clock
 from tidings.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
 from tidings.behaviour import Verdict as ReportVerdict
+from tidings.rpc.encoded import Encoded, Pages
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
-from tidings.tracking import Action, Shown, Tracker
+from tidings.tracking import TOKEN_BYTES, Action, Shown, Tracker
 from tidings_idl.recommend.ttypes import (
-    Article,
     ArticleResponse,
     ReportRequest,
     ReportResponse,
-    Track,
     UserRequest,
     Verdict,
 )
 
 MAX_ARTICLE_NUM = 100
+_PAGES = Pages(ArticleResponse, TOKEN_BYTES)
+_TRACKED = (Action.CLICK, Action.COLLECT, Action.READING, Action.LIKING)
 VERDICTS = {
     ReportVerdict.ACCEPTED: Verdict.ACCEPTED,
     ReportVerdict.REFUSED: Verdict.REFUSED,
@@ -48,15 +49,17 @@ class RecommendHandler:
         self._tracker = tracker
         self._clock = clock
 
-    def user_recommend(self, request: UserRequest) -> ArticleResponse:
-        """One page of a reader's feed."""
+    def user_recommend(self, request: UserRequest) -> Encoded:
+        """One page of a reader's feed: an `ArticleResponse`."""
         user_id, channel_id, article_num, time_stamp = _check_request(request)
         feed = self._pipeline.recommend(user_id, channel_id, article_num, time_stamp)
         now_ms = self._clock()
         exposure = ""
         if feed.fresh and feed.articles:
             exposure = self._tracker.issue(Shown(Action.EXPOSURE, user_id, channel_id, feed.stamp_ms), now_ms)
-        return ArticleResponse(exposure, feed.before_ms, self._articles(feed, user_id, channel_id, now_ms))
+        return _PAGES.encode(
+            ArticleResponse(exposure, feed.before_ms), self._articles(feed, user_id, channel_id, now_ms)
+        )
 
     def report(self, request: ReportRequest) -> ReportResponse:
         """What readers did, in bulk."""
@@ -66,26 +69,14 @@ class RecommendHandler:
         reports = [Report(event.token or "", event.at or 0, event.read_ms) for event in events]
         return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
 
-    def _articles(self, feed: Feed, user_id: int, channel_id: int, now_ms: int) -> list[Article]:
-        def track(placed: Placed) -> Track:
-            tokens = (
-                self._tracker.issue(
-                    Shown(
-                        action,
-                        user_id,
-                        channel_id,
-                        feed.stamp_ms,
-                        placed.article_id,
-                        placed.position,
-                        placed.source or 0,
-                    ),
-                    now_ms,
-                )
-                for action in (Action.CLICK, Action.COLLECT, Action.READING, Action.LIKING)
-            )
-            return Track(*tokens)
-
-        return [Article(placed.article_id, track(placed)) for placed in feed.articles]
+    def _articles(self, feed: Feed, user_id: int, channel_id: int, now_ms: int) -> list[int | bytes]:
+        """The number of each article, and its tokens, in the order of `Track`'s fields."""
+        values: list[int | bytes] = []
+        for placed in feed.articles:
+            values.append(placed.article_id)
+            place = (user_id, channel_id, feed.stamp_ms, placed.article_id, placed.position, placed.source or 0)
+            values += [self._tracker.issue_encoded(Shown(action, *place), now_ms) for action in _TRACKED]
+        return values
 
 
 def _check_request(request: UserRequest | None) -> tuple[int, int, int, int]:

@@ -16,6 +16,7 @@ from typing import Any
 from tidings.settings import SettingsError, split_bind
 
 UNIX = "unix:"
+BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,35 @@ def resolve(endpoint: str) -> list[Address]:
     return list(dict.fromkeys(Address(family, sockaddr) for family, _, _, _, sockaddr in found))
 
 
-def listen(bind: str, backlog: int = 1024) -> socket.socket:
+def bind_for_each(count: int, bind: str) -> list[socket.socket]:
+    """`count` sockets on one TCP address, over which the kernel spreads the clients; one on `unix:/path`.
+
+    The address is taken, but who connects is refused until somebody listens, so that nobody waits for a server that is
+    only starting. The unix socket listens already, or it could not be told from what a dead process left.
+
+    Raises:
+        SettingsError: the address is malformed, or cannot be had.
+    """
+    if bind.startswith(UNIX):
+        return [listen(bind)]
+    # Sockets that share their port also share it with a second master of the same user: this one finds that out.
+    listen(bind).close()
+    found = [_take(bind, shared=True)]
+    host, _ = split_bind(bind)
+    address = str(Address(found[0].family, (host, found[0].getsockname()[1])))
+    return found + [_take(address, shared=True) for _ in range(count - 1)]
+
+
+def listen(bind: str, backlog: int = BACKLOG) -> socket.socket:
     """A listening socket on a literal `host:port` (0 picks a port) or `unix:/path`.
 
     Raises:
         SettingsError: the address is malformed, or cannot be had.
     """
+    return _take(bind, backlog)
+
+
+def _take(bind: str, backlog: int | None = None, *, shared: bool = False) -> socket.socket:
     address = parse_address(bind)
     if address is None:
         raise SettingsError(f"cannot listen on {bind}: name an address such as 127.0.0.1, not a host")
@@ -80,8 +104,10 @@ def listen(bind: str, backlog: int = 1024) -> socket.socket:
             _remove_stale(Path(address.sockaddr))
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
         sock.bind(address.sockaddr)
-        sock.listen(backlog)
+        if backlog is not None:
+            sock.listen(backlog)
     except OSError as ex:
         sock.close()
         raise SettingsError(f"cannot listen on {bind}: {os.strerror(ex.errno or 0)}") from ex

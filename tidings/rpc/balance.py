@@ -20,32 +20,66 @@ from tidings.rpc.address import Address, parse_address, resolve
 from tidings.rpc.errors import TransportFault
 from tidings.rpc.policy import Policy
 from tidings.rpc.pool import Pool
+from tidings.rpc.tally import Tally
 from tidings.settings import SettingsError
 
 _EJECTIONS = Counter("tidings_rpc_client_ejections", "Endpoints left alone after failing", ["endpoint"])
+_ATTEMPTS = Counter("tidings_rpc_client_attempts", "Attempts to answer calls", ["endpoint", "outcome"])
+_attempts = Tally(_ATTEMPTS)
 _log = structlog.get_logger()
 
 
 class Endpoint:
-    """One server as this client sees it. Its fields change only under the balancer's lock."""
+    """One server as this client sees it. All but its calls change only under the balancer's lock."""
 
-    __slots__ = ("address", "ejected_until_s", "ejection_s", "failures", "in_flight", "name", "pool", "probing")
+    __slots__ = (
+        "_answered",
+        "address",
+        "calls",
+        "ejected_until_s",
+        "ejection_s",
+        "failures",
+        "name",
+        "pool",
+        "probing",
+    )
 
     def __init__(self, address: Address, policy: Policy) -> None:
         self.address = address
         self.name = str(address)  # in metrics
         self.pool = Pool(address, policy)
-        self.in_flight = 0
+        # One entry for each call. PERF: appending and popping are one step each of the interpreter's, without a lock.
+        self.calls: list[None] = []
+        self._answered = _attempts.pending(self.name, "ok")
         self.failures = 0
         self.ejected_until_s = 0.0
         self.ejection_s = policy.ejection_s
         self.probing = False
+
+    def count(self, outcome: str) -> None:
+        """One more attempt has come to this."""
+        if outcome == "ok":
+            self._answered.append(
+                0.0
+            )  # PERF: of these there are nearly as many as calls, and with them they are bounded
+        else:
+            _attempts.add(self.name, outcome, 0.0)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.calls)
 
     def is_ejected(self) -> bool:
         return self.ejected_until_s > 0
 
     def may_be_asked(self, now_s: float) -> bool:
         return not self.is_ejected() or (now_s >= self.ejected_until_s and not self.probing)
+
+    def recover(self, ejection_s: float) -> None:
+        self.failures = 0
+        self.ejected_until_s = 0.0
+        self.ejection_s = ejection_s
+        self.probing = False
 
 
 class Balancer:
@@ -73,6 +107,10 @@ class Balancer:
         """
         if self._has_names:
             self._resolve_if_stale(deadline)
+        endpoints = self._endpoints
+        if len(endpoints) == 1 and not endpoints[0].ejected_until_s:
+            endpoints[0].calls.append(None)
+            return endpoints[0]
         endpoint = self.pick_other(None)
         if endpoint is None:
             raise TransportFault(f"no address is known for {', '.join(self._names)}", sent=False)
@@ -80,36 +118,36 @@ class Balancer:
 
     def pick_other(self, avoid: Endpoint | None) -> Endpoint | None:
         """An endpoint that is not `avoid`; None if there is no other."""
-        now_s = time.monotonic()
         with self._lock:
             others = [endpoint for endpoint in self._endpoints if endpoint is not avoid]
             if not others:
                 return None
-            healthy = [endpoint for endpoint in others if endpoint.may_be_asked(now_s)]
+            now_s = time.monotonic()
+            healthy = [endpoint for endpoint in others if not endpoint.ejected_until_s or endpoint.may_be_asked(now_s)]
             chosen = _less_busy_of_two(healthy or others)
-            chosen.in_flight += 1
-            if chosen.is_ejected() and now_s >= chosen.ejected_until_s:
+            chosen.calls.append(None)
+            if chosen.ejected_until_s and now_s >= chosen.ejected_until_s:
                 chosen.probing = True
             return chosen
 
     def done(self, endpoint: Endpoint, *, healthy: bool | None) -> None:
         """One call to `endpoint` is over; `healthy` is None if it says nothing about the endpoint."""
+        endpoint.calls.pop()
+        if healthy and not endpoint.failures and not endpoint.ejected_until_s:
+            return
         with self._lock:
-            endpoint.in_flight -= 1
             if healthy is None:
                 endpoint.probing = False
             elif healthy:
-                endpoint.failures = 0
-                endpoint.ejected_until_s = 0.0
-                endpoint.ejection_s = self._policy.ejection_s
-                endpoint.probing = False
+                endpoint.recover(self._policy.ejection_s)
             else:
                 self._count_failure(endpoint)
 
     def leave_alone(self, endpoint: Endpoint) -> None:
-        """`endpoint` has said that it is about to stop."""
+        """`endpoint` has said that it is about to stop: it will close its connections, perhaps just as one is used."""
         with self._lock:
             self._eject(endpoint)
+        endpoint.pool.drop_idle("leaving")
 
     def close(self) -> None:
         with self._lock:
@@ -166,5 +204,8 @@ class Balancer:
 def _less_busy_of_two(endpoints: list[Endpoint]) -> Endpoint:
     if len(endpoints) == 1:
         return endpoints[0]
-    one, other = random.sample(endpoints, 2)
-    return one if one.in_flight <= other.in_flight else other
+    one, other = endpoints if len(endpoints) == 2 else random.sample(endpoints, 2)
+    more = len(one.calls) - len(other.calls)
+    if more == 0:
+        more = random.random() < 0.5  # noqa: S311 - an even share
+    return other if more > 0 else one

@@ -14,37 +14,38 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from types import ModuleType, TracebackType
 from typing import Any
 
-import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 from thrift.Thrift import TApplicationException, TMessageType
 from thrift.transport.TTransport import TTransportException
 
-from tidings.deadline import Deadline, DeadlineExceeded, current_deadline
+from tidings.deadline import Deadline, DeadlineExceeded, get_current_deadline
 from tidings.rpc.balance import Balancer, Endpoint
+from tidings.rpc.codec import require_codec
 from tidings.rpc.errors import CallerFault, RpcError, ServerFault, TransportFault, from_reply, party
+from tidings.rpc.headers import LEAVING, SERVER_LEAVES
 from tidings.rpc.policy import Policy, RetryBudget
 from tidings.rpc.pool import PoolExhausted
-from tidings.rpc.protocol import BUDGET, CALLER, LEAVING, REQUEST_ID
 from tidings.rpc.service import Method, methods_of
-from tidings.rpc.transport import Connection, require_codec
-from tidings.telemetry import accept_request_id
+from tidings.rpc.tally import Seconds, Tally
+from tidings.rpc.transport import Connection
+from tidings.telemetry import accept_request_id, log_variable
 
 _CALLS = Counter("tidings_rpc_client_calls", "Calls, by whose fault they failed", ["method", "outcome"])
-_ATTEMPTS = Counter("tidings_rpc_client_attempts", "Attempts to answer calls", ["endpoint", "outcome"])
 _RETRIES = Counter("tidings_rpc_client_retries", "Second attempts", ["method"])
-_SECONDS = Histogram(
+_SECONDS = Seconds(
     "tidings_rpc_client_call_seconds",
     "How long calls took, retries included",
     ["method"],
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2),
 )
+_calls = Tally(_CALLS, _SECONDS)
+_request_id_in_logs = log_variable("request_id")
 _MAX_SEQID = 0x7FFFFFFF
 _ENDPOINT_FAILED = (ServerFault, TransportFault, DeadlineExceeded)
 
@@ -53,21 +54,13 @@ class ForkedClient(RuntimeError):
     """The process forked after this client was used: parent and child would read each other's replies."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    method: Method
-    request: Any
-    deadline: Deadline
-    request_id: bytes
-
-
 class Client:
     """Calls the methods of one service. Safe for threads; connects on first use, which must follow any fork."""
 
     def __init__(self, service: ModuleType, balancer: Balancer, policy: Policy, caller: str) -> None:
         self._methods = methods_of(service)
         self._balancer = balancer
-        self._policy = policy
+        self._timeout_s = policy.timeout_ms / 1000
         self._caller = caller.encode()
         self._retries = RetryBudget(policy)
         self._seqids = itertools.count(1)
@@ -84,21 +77,20 @@ class Client:
             DeadlineExceeded: there was no answer in time.
             ForkedClient: this client belongs to another process.
         """
-        self._refuse_after_fork()
-        call = _Call(self._methods[method], request, self._soonest(deadline), _request_id())
+        if self._pid != os.getpid():
+            self._adopt_process()
         started_s = time.monotonic()
+        until = self._soonest(started_s, deadline)
         outcome = "unclassified"
         try:
-            result = self._call_with_retry(call)
+            result = self._call_with_retry(self._methods[method], request, until, _request_id())
             outcome = "ok"
             return result
         except (RpcError, DeadlineExceeded) as ex:
             outcome = party(ex)
             raise
         finally:
-            calls, seconds = _metrics(method, outcome)
-            calls.inc()
-            seconds.observe(time.monotonic() - started_s)
+            _calls.add(method, outcome, time.monotonic() - started_s)
 
     def close(self) -> None:
         """Close every connection; calls after this fail."""
@@ -112,29 +104,33 @@ class Client:
     ) -> None:
         self.close()
 
-    def _refuse_after_fork(self) -> None:
+    def _adopt_process(self) -> None:
         # Before any lock is taken: another thread may have held it when the process forked.
-        if self._pid is None:
-            self._pid = os.getpid()
-        elif self._pid != os.getpid():
+        if self._pid is not None:
             raise ForkedClient("made before a fork and used on both sides of it; make one client in each process")
+        self._pid = os.getpid()
 
-    def _soonest(self, deadline: Deadline | None) -> Deadline:
-        candidates = [Deadline.after_ms(self._policy.timeout_ms), deadline, current_deadline()]
-        return min((given for given in candidates if given is not None), key=lambda given: given.at_s)
+    def _soonest(self, now_s: float, given: Deadline | None) -> Deadline:
+        soonest = Deadline(now_s + self._timeout_s)
+        if given is not None and given.at_s < soonest.at_s:
+            soonest = given
+        current = get_current_deadline()
+        if current is not None and current.at_s < soonest.at_s:
+            soonest = current
+        return soonest
 
-    def _call_with_retry(self, call: _Call) -> Any:
+    def _call_with_retry(self, method: Method, request: Any, deadline: Deadline, request_id: bytes) -> Any:
         self._retries.count_call()
-        endpoint = self._balancer.pick(call.deadline)
+        endpoint = self._balancer.pick(deadline)
         try:
-            return self._attempt(call, endpoint)
+            return self._attempt(endpoint, method, request, deadline, request_id)
         except RpcError as ex:
             # NOTE: a TransportFault is retryable only if nothing was sent.
-            other = self._other_than(endpoint) if ex.retryable and call.deadline.remaining_ms() >= 1 else None
+            other = self._other_than(endpoint) if ex.retryable and deadline.remaining_ms() >= 1 else None
             if other is None:
                 raise
-        _RETRIES.labels(call.method.name).inc()
-        return self._attempt(call, other)
+        _RETRIES.labels(method.name).inc()
+        return self._attempt(other, method, request, deadline, request_id)
 
     def _other_than(self, failed: Endpoint) -> Endpoint | None:
         """Where to try again; None if there is no other endpoint, or the budget for retries is spent."""
@@ -144,17 +140,17 @@ class Client:
             return None
         return other
 
-    def _attempt(self, call: _Call, endpoint: Endpoint) -> Any:
+    def _attempt(self, endpoint: Endpoint, method: Method, request: Any, deadline: Deadline, request_id: bytes) -> Any:
         outcome = "unclassified"
         healthy: bool | None = None
         try:
-            with endpoint.pool.lease(call.deadline) as connection:
-                reply = self._exchange(call, connection)
+            with endpoint.pool.lease(deadline) as connection:
+                reply = self._exchange(connection, method, request, deadline.at_s, request_id)
             if connection.peer_is_leaving:
                 self._balancer.leave_alone(endpoint)
             else:
                 healthy = True
-            result = _unwrap(call.method, reply)
+            result = _unwrap(method, reply)
             outcome = "ok"
             return result
         except (RpcError, DeadlineExceeded) as ex:
@@ -165,29 +161,23 @@ class Client:
             raise
         finally:
             self._balancer.done(endpoint, healthy=healthy)
-            _attempts(endpoint.name, outcome).inc()
+            endpoint.count(outcome)
 
-    def _exchange(self, call: _Call, connection: Connection) -> Any:
+    def _exchange(self, connection: Connection, method: Method, request: Any, until_s: float, request_id: bytes) -> Any:
         """The result struct or `TApplicationException` that came back. Whatever is raised spoils the connection."""
-        name = call.method.name
-        budget_ms = int(call.deadline.remaining_ms())
+        name = method.name
+        budget_ms = int((until_s - time.monotonic()) * 1000)
         if budget_ms < 1:
             raise DeadlineExceeded(f"{name}: no time is left to ask")
-        protocol, transport = connection.protocol, connection.transport
-        protocol.allow_until(call.deadline.at_s)
+        transport = connection.transport
+        transport.begin_message(until_s)
         seqid = next(self._seqids) & _MAX_SEQID
         try:
-            protocol.set_header(BUDGET, b"%d" % budget_ms)
-            protocol.set_header(REQUEST_ID, call.request_id)
-            protocol.set_header(CALLER, self._caller)
-            protocol.writeMessageBegin(name, TMessageType.CALL, seqid)
-            call.method.args_type(call.request).write(protocol)
-            protocol.writeMessageEnd()
-        except Exception as ex:
-            raise CallerFault(f"{name}: the request cannot be encoded: {ex}", code=400) from ex
-        try:
-            protocol.flush()
-            return _read_reply(call.method, connection, seqid)
+            arguments = method.args_codec[0]()
+            setattr(arguments, method.argument, request)
+            context = b"%d" % budget_ms, request_id, self._caller
+            connection.protocol.send_call(name, seqid, arguments, method.args_codec, context)
+            return _read_reply(method, connection, seqid)
         except TTransportException as ex:
             if ex.type == TTransportException.TIMED_OUT:
                 raise DeadlineExceeded(f"{name}: no answer in {budget_ms} ms") from ex
@@ -197,40 +187,45 @@ class Client:
         except RpcError:
             raise
         except Exception as ex:
+            if not transport.sent_bytes:
+                raise CallerFault(f"{name}: the request cannot be encoded: {ex}", code=400) from ex
             raise TransportFault(f"{name}: the reply cannot be decoded: {ex}", sent=True) from ex
-
-
-@lru_cache(maxsize=1024)
-def _metrics(method: str, outcome: str) -> tuple[Counter, Histogram]:
-    # PERF: finding a metric by its labels costs more than adding to it. The names come from small sets.
-    return _CALLS.labels(method, outcome), _SECONDS.labels(method)
-
-
-@lru_cache(maxsize=1024)
-def _attempts(endpoint: str, outcome: str) -> Counter:
-    return _ATTEMPTS.labels(endpoint, outcome)
 
 
 def _request_id() -> bytes:
     """That of the work at hand, or a new one. Two attempts of one call bear the same."""
-    return accept_request_id(structlog.contextvars.get_contextvars().get("request_id")).encode()
+    known = _request_id_in_logs.get(None)
+    if isinstance(known, str):
+        return accept_request_id(known).encode()
+    return b"%016x" % random.getrandbits(64)  # PERF: it need not be a secret
 
 
-def _read_reply(method: Method, connection: Connection, seqid: int) -> Any:
+def _begin_reply(method: Method, connection: Connection, seqid: int) -> Any:
+    """What the reply is to be read into, once it is sure that it is this call's."""
     name, kind, got_seqid = connection.read_message_begin()
-    protocol = connection.protocol
     if got_seqid != seqid or name != method.name:
         raise TransportFault(f"{method.name}: the reply belongs to another call", sent=True)
     if kind == TMessageType.REPLY:
-        reply = method.result_type()
-    elif kind == TMessageType.EXCEPTION:
-        reply = TApplicationException()
-    else:
-        raise TransportFault(f"{method.name}: the peer sent a message of type {kind}, not a reply", sent=True)
+        return method.result_type()
+    if kind == TMessageType.EXCEPTION:
+        return TApplicationException()
+    raise TransportFault(f"{method.name}: the peer sent a message of type {kind}, not a reply", sent=True)
+
+
+def _read_reply(method: Method, connection: Connection, seqid: int) -> Any:
+    reply = method.result_codec[0]()
+    protocol = connection.protocol
+    if protocol.read_reply(method.name, seqid, reply, method.result_codec):
+        connection.peer_is_leaving = False
+        connection.is_doubtful = protocol.has_unread()
+        return reply
+    reply = _begin_reply(method, connection, seqid)
+    protocol = connection.protocol
     reply.read(protocol)
     protocol.readMessageEnd()
-    connection.peer_is_leaving = LEAVING in protocol.headers()
-    connection.is_doubtful = connection.peer_is_leaving or protocol.has_unread()
+    leaving = protocol.headers().get(LEAVING)
+    connection.peer_is_leaving = leaving == SERVER_LEAVES
+    connection.is_doubtful = leaving is not None or protocol.has_unread()
     return reply
 
 
@@ -238,15 +233,15 @@ def _unwrap(method: Method, reply: Any) -> Any:
     """The value in `reply`, or the failure in it, raised."""
     if isinstance(reply, TApplicationException):
         raise ServerFault(f"{method.name}: {reply}", code=500)
+    if method.returns and reply.success is not None:
+        return reply.success
     for _, field in method.throws:
         raised = getattr(reply, field)
         if raised is not None:
             raise from_reply(raised)
-    if not method.returns:
-        return None
-    if reply.success is None:
+    if method.returns:
         raise ServerFault(f"{method.name}: the service answered with nothing", code=500)
-    return reply.success
+    return None
 
 
 def make_client(service: ModuleType, endpoints: Sequence[str], *, policy: Policy, caller: str) -> Client:

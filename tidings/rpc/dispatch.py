@@ -7,8 +7,9 @@ Whatever happens in a handler here, the caller gets an answer that says whose fa
 
 from __future__ import annotations
 
+import logging
+import math
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,31 +17,35 @@ from functools import lru_cache
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 from thrift.Thrift import TApplicationException, TMessageType, TProcessor, TType
 from thrift.transport.TTransport import TTransportException
 
-from tidings.deadline import Deadline, deadline_scope
+from tidings.deadline import Deadline, reset_current_deadline, set_current_deadline
+from tidings.rpc.encoded import Encoded
 from tidings.rpc.errors import ErrorTable, party, too_late, translate, unavailable
-from tidings.rpc.protocol import BUDGET, CALLER, LEAVING, REQUEST_ID, Protocol
+from tidings.rpc.headers import LEAVING
+from tidings.rpc.protocol import Protocol
 from tidings.rpc.service import Method
-from tidings.telemetry import accept_request_id
+from tidings.rpc.tally import Level, Seconds, Tally
+from tidings.telemetry import accept_request_id, log_variable
 from tidings_idl.base.ttypes import Error
 
 _CALLS = Counter("tidings_rpc_server_calls", "Calls, by whose fault they failed", ["method", "outcome"])
-_SECONDS = Histogram(
+_SECONDS = Seconds(
     "tidings_rpc_server_call_seconds",
     "How long calls took, from request decoded to reply written",
     ["method"],
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 _IN_FLIGHT = Gauge("tidings_rpc_server_in_flight", "Calls being answered", multiprocess_mode="livesum")
+_calls = Tally(_CALLS, _SECONDS)
 
 _log = structlog.get_logger()
-_CALLER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_request_id_in_logs, _caller_in_logs = log_variable("request_id"), log_variable("caller")
+_CALLER = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 _REFUSED = "refused"
 _WORTH_A_LINE = ("server_fault", "transport_fault", "deadline_exceeded")
-_BUDGET_MS = re.compile(rb"[0-9]{1,9}")
 _HEALTH = "is_healthy"
 
 
@@ -69,8 +74,8 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         answer_probe: asked for health, with the number of the probe.
 
     Attributes:
-        is_leaving: set when this process is about to stop; replies tell it to clients of ours, which then
-            call elsewhere before their connections close.
+        leaving: `SERVER_LEAVES` or `WORKER_LEAVES` once this process is about to stop; replies tell it to clients
+            of ours, which then call elsewhere, or on another connection, before theirs closes.
 
     Raises:
         TypeError: the handler lacks a method.
@@ -93,14 +98,20 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         }
         self._errors = errors
         self._rules = rules
-        self._free_slots = rules.max_in_flight
-        self._lock = threading.Lock()
-        self.is_leaving = False
+        self._io_timeout_s = rules.io_timeout_s
+        self._min_budget_ms = rules.min_budget_ms
+        self._max_budget_ms = rules.max_budget_ms
+        self._slow_s = rules.slow_ms / 1000
+        # A list, since taking from it and putting back are one step each of the interpreter's, without a lock.
+        self._free_slots = [None] * rules.max_in_flight
+        self._in_flight = Level(_IN_FLIGHT, lambda: rules.max_in_flight - len(self._free_slots))
+        self._logs_every_call = bool(_log.is_enabled_for(logging.DEBUG))
+        self.leaving = b""
 
     @property
     def is_full(self) -> bool:
         """True while one more call would be refused."""
-        return self._free_slots <= 0
+        return not self._free_slots
 
     def process(self, protocol: Protocol, _: Protocol | None = None, *, refusal: str = "") -> None:
         """Read one request and answer it; with a `refusal`, answer with that as a retryable 503.
@@ -108,7 +119,7 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         Raises:
             Exception: the peer is gone, or does not speak Thrift; the connection is of no more use.
         """
-        protocol.allow_until(time.monotonic() + self._rules.io_timeout_s)
+        protocol.allow_until(time.monotonic() + self._io_timeout_s)
         name, kind, seqid = protocol.readMessageBegin()
         if kind != TMessageType.CALL:
             raise TApplicationException(TApplicationException.INVALID_MESSAGE_TYPE, f"message type {kind}")
@@ -116,52 +127,68 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         if method is None:
             _answer_unknown(protocol, name, seqid)
             return
-        arguments = method.args_type()
-        arguments.read(protocol)
-        protocol.readMessageEnd()
-        headers = protocol.headers()
-        caller = headers.get(CALLER, b"").decode(errors="replace")
-        # PERF: never unbound, because this thread serves calls only, and the next one binds its own.
-        structlog.contextvars.bind_contextvars(
-            request_id=accept_request_id(headers.get(REQUEST_ID, b"").decode(errors="replace")),
-            caller=caller if _CALLER.fullmatch(caller) else "unknown",
-        )
-        self._answer(protocol, method, seqid, arguments, refusal)
-
-    def _answer(self, protocol: Protocol, method: Method, seqid: int, arguments: Any, refusal: str) -> None:
+        arguments = method.args_codec[0]()
+        protocol.read_arguments(arguments, method.args_codec)
         started_s = time.monotonic()
-        argument = getattr(arguments, arguments.__slots__[0])
-        if method.name == _HEALTH:
-            reply = Reply(method, value=self._functions[_HEALTH](argument))
-        elif refusal:
-            reply = Reply(method, failure=unavailable(refusal), outcome=_REFUSED)
-        else:
-            reply = self._run(method, argument, self._budget_ms(protocol.headers()))
-        protocol.allow_until(time.monotonic() + self._rules.io_timeout_s)
-        if self.is_leaving:
-            protocol.set_header(LEAVING, b"1")
+        budget, request_id, caller = protocol.context
+        id_before = _request_id_in_logs.set(_accept_request_id(request_id))
+        caller_before = _caller_in_logs.set(_accept_caller(caller))
         try:
-            reply = _send(protocol, seqid, reply)
+            reply = self._reply_to(method, getattr(arguments, method.argument), budget, refusal, started_s)
+            protocol.allow_until(time.monotonic() + self._io_timeout_s)
+            try:
+                kind, struct = reply.as_message()
+                if self.leaving:
+                    protocol.set_header(LEAVING, self.leaving)
+                protocol.send(name, kind, seqid, struct)
+            except Exception as ex:  # noqa: BLE001 - a number out of range, or a value that is no such struct
+                reply = self._send_instead(protocol, seqid, reply, ex)
+            finally:
+                self._record(reply, time.monotonic() - started_s)
         finally:
-            self._record(reply, (time.monotonic() - started_s) * 1000)
+            _caller_in_logs.reset(caller_before)
+            _request_id_in_logs.reset(id_before)
 
-    def _run(self, method: Method, argument: Any, budget_ms: int) -> Reply:
-        if budget_ms < self._rules.min_budget_ms:
-            return Reply(method, failure=too_late(), outcome=_REFUSED)
-        if not self._take_slot():
-            return Reply(method, failure=unavailable("too many calls at once"), outcome=_REFUSED)
+    def _reply_to(self, method: Method, argument: Any, budget: bytes | None, refusal: str, now_s: float) -> Reply:  # noqa: PLR0911 - as many ways to say no
+        if method.name == _HEALTH:
+            return Reply(method, self._functions[_HEALTH](argument))
+        if refusal:
+            return Reply(method, None, unavailable(refusal), _REFUSED)
+        budget_ms = _parse_budget(budget)
+        budget_ms = min(budget_ms, self._max_budget_ms)
+        if budget_ms < self._min_budget_ms:
+            return Reply(method, None, too_late(), _REFUSED)
         try:
-            with deadline_scope(Deadline.after_ms(budget_ms)):
-                value = self._functions[method.name](argument)
+            slot = self._free_slots.pop()
+        except IndexError:
+            return Reply(method, None, unavailable("too many calls at once"), _REFUSED)
+        deadline = set_current_deadline(Deadline(now_s + budget_ms / 1000))
+        try:
+            value = self._functions[method.name](argument)
         except Exception as ex:  # noqa: BLE001 - translated, or logged and counted as unclassified
-            return Reply(method, failure=self._translated(ex))
+            return _failed(method, self._translated(ex))
         except BaseException as ex:  # noqa: BLE001 - SystemExit: the thread would go and the caller wait
-            return Reply(method, failure=ex)
+            return _failed(method, ex)
         finally:
-            self._give_slot_back()
+            reset_current_deadline(deadline)
+            self._free_slots.append(slot)
         if method.returns and value is None:
-            return Reply(method, failure=TypeError("the handler returned None"))
-        return Reply(method, value=value)
+            return _failed(method, TypeError("the handler returned None"))
+        return Reply(method, value)
+
+    def _send_instead(self, protocol: Protocol, seqid: int, reply: Reply, ex: Exception) -> Reply:
+        """Send an internal error in the place of a reply that cannot be encoded; returns what was sent.
+
+        Raises:
+            TTransportException: it could be encoded, but not sent.
+        """
+        if isinstance(ex, TTransportException) and ex.type != TTransportException.SIZE_LIMIT:
+            raise ex
+        protocol.start_over()
+        if self.leaving:
+            protocol.set_header(LEAVING, self.leaving)
+        protocol.send(reply.method.name, TMessageType.EXCEPTION, seqid, _internal_error())
+        return _failed(reply.method, ex)
 
     def _translated(self, ex: Exception) -> Exception:
         try:
@@ -169,29 +196,12 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         except Exception as bug:  # noqa: BLE001 - in a translation: it is logged, with what it was to translate
             return bug
 
-    def _take_slot(self) -> bool:
-        with self._lock:
-            if self._free_slots <= 0:
-                return False
-            self._free_slots -= 1
-        _IN_FLIGHT.inc()
-        return True
-
-    def _give_slot_back(self) -> None:
-        with self._lock:
-            self._free_slots += 1
-        _IN_FLIGHT.dec()
-
-    def _budget_ms(self, headers: Mapping[bytes, bytes]) -> int:
-        given = headers.get(BUDGET)
-        if given is None or not _BUDGET_MS.fullmatch(given):
-            return self._rules.max_budget_ms
-        return min(int(given), self._rules.max_budget_ms)
-
-    def _record(self, reply: Reply, took_ms: float) -> None:
+    def _record(self, reply: Reply, took_s: float) -> None:
         method, outcome = reply.method.name, reply.outcome
-        _CALLS.labels(method, outcome).inc()
-        _SECONDS.labels(method).observe(took_ms / 1000)
+        _calls.add(method, outcome, took_s)
+        if outcome == "ok" and took_s <= self._slow_s and not self._logs_every_call:
+            return
+        took_ms = took_s * 1000
         line = {"method": method, "outcome": outcome, "took_ms": round(took_ms, 2)}
         if isinstance(reply.failure, Error):
             line["error"] = reply.failure.message
@@ -204,9 +214,21 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
 
 
 @lru_cache(maxsize=1024)
-def _metrics(method: str, outcome: str) -> tuple[Counter, Histogram]:
-    # PERF: finding a metric by its labels costs more than adding to it. Both names come from a small set.
-    return _CALLS.labels(method, outcome), _SECONDS.labels(method)
+def _parse_budget(given: bytes | None) -> float:
+    """Milliseconds; without end if the caller names none, or no number."""
+    if given is None or len(given) > 9 or not given.isdigit():
+        return math.inf
+    return int(given)
+
+
+def _accept_request_id(given: bytes) -> str:
+    # PERF: as ours are, which need no regular expression.
+    return given.decode() if len(given) == 16 and given.isalnum() else accept_request_id(given.decode(errors="replace"))
+
+
+@lru_cache(maxsize=64)
+def _accept_caller(name: bytes) -> str:
+    return name.decode() if _CALLER.fullmatch(name) else "unknown"
 
 
 class Reply:
@@ -214,21 +236,21 @@ class Reply:
 
     __slots__ = ("failure", "method", "outcome", "value")
 
-    def __init__(
-        self, method: Method, *, value: Any = None, failure: BaseException | None = None, outcome: str = ""
-    ) -> None:
+    def __init__(self, method: Method, value: Any, failure: BaseException | None = None, outcome: str = "ok") -> None:
         self.method = method
         self.value = value
         self.failure = failure
-        self.outcome = outcome or ("ok" if failure is None else party(failure))
+        self.outcome = outcome
 
     def as_message(self) -> tuple[int, Any]:
         """The message's type and its struct. A failure the IDL does not declare becomes an internal error."""
-        result = self.method.result_type()
         if self.failure is None:
-            if self.method.returns:
-                result.success = self.value
-            return TMessageType.REPLY, result
+            if isinstance(self.value, Encoded):
+                if self.value.kind is not self.method.returned_struct:
+                    raise TypeError(f"an encoded {self.value.kind.__name__} is not what {self.method.name} returns")
+                return TMessageType.REPLY, self.value
+            return TMessageType.REPLY, self.method.result_type(*((self.value,) if self.method.returns else ()))
+        result = self.method.result_type()
         field = self.method.field_of(self.failure) if isinstance(self.failure, Error) else None
         if field is None:
             return TMessageType.EXCEPTION, _internal_error()
@@ -236,27 +258,8 @@ class Reply:
         return TMessageType.REPLY, result
 
 
-def _send(protocol: Protocol, seqid: int, reply: Reply) -> Reply:
-    """Send `reply`, or an internal error in the place of one that cannot be encoded; returns what was sent."""
-    try:
-        _write(protocol, reply.method.name, seqid, *reply.as_message())
-        return reply
-    except TTransportException as ex:
-        if ex.type != TTransportException.SIZE_LIMIT:
-            raise
-        unsendable: Exception = ex
-    except Exception as ex:  # noqa: BLE001 - a number out of range, or a value that is no such struct
-        unsendable = ex
-    protocol.start_over()
-    _write(protocol, reply.method.name, seqid, TMessageType.EXCEPTION, _internal_error())
-    return Reply(reply.method, failure=unsendable)
-
-
-def _write(protocol: Protocol, name: str, seqid: int, kind: int, struct: Any) -> None:
-    protocol.writeMessageBegin(name, kind, seqid)
-    struct.write(protocol)
-    protocol.writeMessageEnd()
-    protocol.flush()
+def _failed(method: Method, failure: BaseException) -> Reply:
+    return Reply(method, None, failure, party(failure))
 
 
 def _internal_error() -> Any:
@@ -268,4 +271,4 @@ def _answer_unknown(protocol: Protocol, name: str, seqid: int) -> None:
     protocol.readMessageEnd()
     _CALLS.labels("unknown", "caller_fault").inc()
     failure = TApplicationException(TApplicationException.UNKNOWN_METHOD, "there is no such method")
-    _write(protocol, name, seqid, TMessageType.EXCEPTION, failure)
+    protocol.send(name, TMessageType.EXCEPTION, seqid, failure)

@@ -8,6 +8,7 @@ that tends idle connections; it would not survive a fork, and looking costs one 
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -40,128 +41,154 @@ class Pool:
         self._address = address
         self._policy = policy
         self._changed = threading.Condition(threading.Lock())
-        self._idle: list[tuple[Connection, float]] = []
-        self._taken = 0
+        # What may be taken: connections, on top the one returned last, and below them the right to open one more.
+        # PERF: taking from a list and putting back are one step each of the interpreter's; the lock is for waiters.
+        self._free: list[Lease | None] = [None] * policy.pool_size
         self._waiters = 0
         self._closed = False
 
     def lease(self, deadline: Deadline) -> Lease:
-        """Use as `with pool.lease(deadline) as connection`.
+        """A connection nobody else has; use it as `with pool.lease(deadline) as connection`.
 
-        Entering raises:
+        Raises:
             TransportFault: no connection can be had; nothing was sent.
         """
-        return Lease(self, deadline)
+        while True:
+            try:
+                kept = self._free.pop()
+            except IndexError:
+                kept = self._wait_for_one(deadline)
+            if kept is None:
+                return self._open(deadline)
+            if time.monotonic() >= kept.expires_s:
+                reason = "age"
+            elif not kept.connection.is_idle():
+                reason = "closed_or_dirty"
+            else:
+                return kept
+            _destroy(kept.connection, reason)
+            self._allow_one_more()
+
+    @property
+    def in_use(self) -> int:
+        """How many connections are lent, or being opened for somebody."""
+        return self._policy.pool_size - len(self._free)
 
     def close(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""
         with self._changed:
             self._closed = True
-            idle, self._idle = self._idle, []
             self._changed.notify_all()
-        for connection, _ in idle:
-            _destroy(connection, "closed")
+        self.drop_idle("closed")
 
-    def acquire(self, deadline: Deadline) -> tuple[Connection, float]:
-        """A connection nobody else has, and the moment it grows too old."""
-        self._take_slot(deadline)
-        try:
-            while (kept := self._pop_idle()) is not None:
-                connection, expires_s = kept
-                if time.monotonic() >= expires_s:
-                    _destroy(connection, "age")
-                elif not connection.is_idle():
-                    _destroy(connection, "closed_or_dirty")
-                else:
-                    return kept
-            return self._connect(deadline)
-        except BaseException:
-            self._give_slot_back()
-            raise
-
-    def release(self, connection: Connection, expires_s: float) -> None:
+    def release(self, lease: Lease) -> None:
         """Take back a connection whose exchange ended cleanly. Does no I/O."""
-        with self._changed:
-            closed = self._closed
-            if not closed:
-                self._idle.append((connection, expires_s))
-            self._taken -= 1
-            self._changed.notify()
-        if closed:
-            _destroy(connection, "closed")
+        self._free.append(lease)
+        if self._waiters:
+            self._wake_one()
+        if self._closed:
+            self.drop_idle("closed")
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, lease: Lease) -> None:
         """Destroy a connection of which anything at all is in doubt."""
-        _destroy(connection, "doubt")
-        self._give_slot_back()
+        _destroy(lease.connection, "doubt")
+        self._allow_one_more()
 
-    def _take_slot(self, deadline: Deadline) -> None:
+    def drop_idle(self, reason: str) -> None:
+        """Close the connections that nobody uses just now; new ones can be opened."""
+        for _ in range(len(self._free)):
+            try:
+                kept = self._free.pop()
+            except IndexError:
+                return  # the others are in use
+            if kept is not None:
+                _destroy(kept.connection, reason)
+            self._allow_one_more()
+
+    def _allow_one_more(self) -> None:
+        self._free.insert(0, None)
+        if self._waiters:
+            self._wake_one()
+
+    def _wake_one(self) -> None:
         with self._changed:
-            if self._taken >= self._policy.pool_size:
-                self._wait_for_slot(deadline)
+            self._changed.notify()
+
+    def _wait_for_one(self, deadline: Deadline) -> Lease | None:
+        taken: list[Lease | None] = []
+
+        def take() -> bool:
+            # NOTE: whoever has not waited may be faster at any moment.
+            with contextlib.suppress(IndexError):
+                taken.append(self._free.pop())
+            return bool(taken) or self._closed
+
+        with self._changed:
             if self._closed:
                 raise TransportFault("this client has been closed", sent=False)
-            self._taken += 1
+            if self._waiters >= self._policy.pool_max_waiters:
+                raise PoolExhausted(f"too many calls wait for a connection to {self._address}")
+            wait_s = min(self._policy.pool_wait_ms, deadline.remaining_ms()) / 1000
+            self._waiters += 1
+            try:
+                self._changed.wait_for(take, timeout=max(0.0, wait_s))
+            except BaseException:
+                self._changed.notify()  # the wake-up meant for this waiter belongs to another now
+                raise
+            finally:
+                self._waiters -= 1
+            if taken:
+                return taken[0]
+            if self._closed:
+                raise TransportFault("this client has been closed", sent=False)
+        raise PoolExhausted(f"no free connection to {self._address}")
 
-    def _wait_for_slot(self, deadline: Deadline) -> None:
-        if self._waiters >= self._policy.pool_max_waiters:
-            raise PoolExhausted(f"too many calls wait for a connection to {self._address}")
-        wait_s = min(self._policy.pool_wait_ms, deadline.remaining_ms()) / 1000
-        self._waiters += 1
+    def _open(self, deadline: Deadline) -> Lease:
         try:
-            free = self._changed.wait_for(
-                lambda: self._closed or self._taken < self._policy.pool_size, timeout=max(0.0, wait_s)
-            )
+            if self._closed:
+                raise TransportFault("this client has been closed", sent=False)
+            return self._connect(deadline)
         except BaseException:
-            self._changed.notify()  # the wake-up meant for this waiter belongs to another now
+            self._allow_one_more()
             raise
-        finally:
-            self._waiters -= 1
-        if not free:
-            raise PoolExhausted(f"no free connection to {self._address}")
 
-    def _give_slot_back(self) -> None:
-        with self._changed:
-            self._taken -= 1
-            self._changed.notify()
-
-    def _pop_idle(self) -> tuple[Connection, float] | None:
-        with self._changed:
-            return self._idle.pop() if self._idle else None
-
-    def _connect(self, deadline: Deadline) -> tuple[Connection, float]:
+    def _connect(self, deadline: Deadline) -> Lease:
         deadline.check()
         timeout_ms = min(self._policy.connect_timeout_ms, deadline.remaining_ms())
+        policy = self._policy
         try:
-            connection = connect(self._address, timeout_ms / 1000, self._policy.limits, lean=self._policy.lean)
+            connection = connect(self._address, timeout_ms / 1000, policy.limits, lean=policy.lean, tls=policy.tls)
         except OSError as ex:
             deadline.check()
             raise TransportFault(f"cannot connect to {self._address}: {ex}", sent=False) from ex
         _OPEN.inc()
         spread = random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 - against a thundering herd
-        return connection, time.monotonic() + self._policy.connection_max_age_s * spread
+        return Lease(self, connection, time.monotonic() + policy.connection_max_age_s * spread)
 
 
 class Lease:
-    """One connection for one exchange; a class, since a generator would meddle with what passes through it."""
+    """A connection of a pool's, as a context for one exchange at a time.
 
-    __slots__ = ("_connection", "_deadline", "_expires_s", "_pool")
+    A class, since a generator would meddle with what passes through it; and it lives as long as its connection.
+    """
 
-    def __init__(self, pool: Pool, deadline: Deadline) -> None:
-        self._pool = pool
-        self._deadline = deadline
+    __slots__ = ("connection", "expires_s", "pool")
+
+    def __init__(self, pool: Pool, connection: Connection, expires_s: float) -> None:
+        self.pool = pool
+        self.connection = connection
+        self.expires_s = expires_s
 
     def __enter__(self) -> Connection:
-        self._connection, self._expires_s = self._pool.acquire(self._deadline)
-        return self._connection
+        return self.connection
 
     def __exit__(
         self, kind: type[BaseException] | None, ex: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if ex is None and not self._connection.is_doubtful:
-            self._pool.release(self._connection, self._expires_s)
+        if ex is None and not self.connection.is_doubtful:
+            self.pool.release(self)
         else:
-            self._pool.discard(self._connection)
+            self.pool.discard(self)
 
 
 def _destroy(connection: Connection, reason: str) -> None:

@@ -1,7 +1,7 @@
 """What a message looks like on a connection: Thrift's header protocol over binary, encoded in C, by either of two ways.
 
 The stock way is Thrift's own code, with limits that hold. The lean way gives the same bytes and reads the same dialects
-for a third of the instructions, and hands whatever is unusual to the stock one. Which is used is a setting; a test
+for a fraction of the instructions, and hands whatever is unusual to the stock one. Which is used is a setting; a test
 holds them against each other.
 """
 
@@ -15,17 +15,16 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
 from thrift.protocol.THeaderProtocol import THeaderProtocol, THeaderProtocolFactory
 from thrift.protocol.TProtocol import TProtocolException
+from thrift.Thrift import TMessageType
 from thrift.transport.THeaderTransport import THeaderClientType, THeaderSubprotocolID, THeaderTransport
 from thrift.transport.TTransport import TTransportException
 
-from tidings.rpc.lean import Message, Unusual, message_begin
+from tidings.rpc.codec import decode_binary, encode_binary
+from tidings.rpc.headers import BUDGET, CALLER, NO_HEADERS, REQUEST_ID, Context, Unusual, context_of, pack, pack_context
+from tidings.rpc.lean import Message
 
 if TYPE_CHECKING:
     from tidings.rpc.transport import SocketTransport
-
-# The headers of a request, and of a reply.
-BUDGET, REQUEST_ID, CALLER = b"deadline-budget-ms", b"request-id", b"caller"
-LEAVING = b"leaving"
 
 _UNFRAMED = (THeaderClientType.UNFRAMED_BINARY, THeaderClientType.UNFRAMED_COMPACT)
 ANY_DIALECT = (
@@ -66,6 +65,7 @@ class _HeaderTransport(THeaderTransport):  # type: ignore[misc]
 
     def forget_written(self) -> None:
         self._write_buffer = BytesIO()
+        self.clear_headers()
 
     def has_unread(self) -> bool:
         return bool(self._read_buffer.tell() < len(self._read_buffer.getbuffer()))
@@ -87,9 +87,23 @@ class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
         header_transport.set_max_frame_size(limits.message_bytes)
         super().__init__(header_transport, dialects)
 
+    @property
+    def is_binary(self) -> bool:
+        """True if a struct in the binary protocol may be written as it is."""
+        return bool(self.trans.protocol_id == THeaderSubprotocolID.BINARY)
+
     def allow_until(self, until_s: float) -> None:
         """From here on one message is read, or written, and has to be over at `until_s`."""
         self._socket.begin_message(until_s)
+
+    @property
+    def context(self) -> Context:
+        """What the headers of the call being read say."""
+        return context_of(self.headers())
+
+    def read_reply(self, _name: str, _seqid: int, _result: Any, _codec: list[Any]) -> bool:
+        """False: read the message, and compare it with the call."""
+        return False
 
     def readMessageBegin(self) -> tuple[str, int, int]:  # noqa: N802 - Thrift's name
         self.trans.begin_read()
@@ -98,13 +112,18 @@ class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
         name, kind, seqid = self._protocol.readMessageBegin()
         return name, kind, seqid
 
+    def read_arguments(self, arguments: Any, _codec: list[Any]) -> None:
+        """Read the rest of a request, whose begin has been read."""
+        arguments.read(self)
+        self.readMessageEnd()
+
     def headers(self) -> dict[bytes, bytes]:
         """Those that came with the message being read; none unless the peer speaks the header protocol."""
         found: dict[bytes, bytes] = self.trans.get_headers()
         return found
 
     def start_over(self) -> None:
-        """Forget the message being written; nothing of it has left."""
+        """Forget the message being written, and its headers; nothing of it has left."""
         self.trans.forget_written()
         self._codecs.clear()
         self._set_protocol()
@@ -112,6 +131,19 @@ class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
     def has_unread(self) -> bool:
         """True if the frame just read went on after the message."""
         return bool(self.trans.has_unread())
+
+    def send_call(self, name: str, seqid: int, arguments: Any, _codec: list[Any], context: Context) -> None:
+        """Send a request with the three headers of ours."""
+        for key, value in zip((BUDGET, REQUEST_ID, CALLER), context, strict=True):
+            self.set_header(key, value)
+        self.send(name, TMessageType.CALL, seqid, arguments)
+
+    def send(self, name: str, kind: int, seqid: int, struct: Any) -> None:
+        """Send a message, with the headers that were set for it."""
+        self.writeMessageBegin(name, kind, seqid)
+        struct.write(self)
+        self.writeMessageEnd()
+        self.flush()
 
     def flush(self) -> None:
         """Send the message that was written."""
@@ -151,12 +183,20 @@ class LeanProtocol(Message):
             accepts_bare=THeaderClientType.FRAMED_BINARY in dialects,
         )
         self._socket = transport
-        self._limits = limits
-        self._head = b""
+        self.allow_until = transport.begin_message
+        self._begin = "", 0, 0
         self._write_headers: dict[bytes, bytes] = {}
 
-    def allow_until(self, until_s: float) -> None:
-        self._socket.begin_message(until_s)
+    is_binary = True
+
+    def read_reply(self, name: str, seqid: int, result: Any, codec: list[Any]) -> bool:
+        """Read the usual reply to a call into `result`; False if the next message is anything else: it is unread."""
+        data = self._socket.arrived()
+        if self.take_reply(data, name, seqid):
+            decode_binary(result, self, codec)
+            return True
+        self._socket.put_back_arrived(data)
+        return False
 
     def readMessageBegin(self) -> tuple[str, int, int]:  # noqa: N802 - Thrift's name, as below
         """The begin of the next message.
@@ -164,7 +204,12 @@ class LeanProtocol(Message):
         Raises:
             Unusual: it is still there to be read, by the stock protocol.
         """
-        frame = self._socket.read_frame(self._limits.message_bytes)
+        data = self._socket.arrived()
+        usual = self.take_call(data)
+        if usual is not None:
+            return usual
+        self._socket.put_back_arrived(data)
+        frame = self._socket.read_frame(self._message_bytes)
         if frame is None:
             raise Unusual
         try:
@@ -176,8 +221,8 @@ class LeanProtocol(Message):
     def readMessageEnd(self) -> None:  # noqa: N802
         """Nothing is left to be done."""
 
-    def headers(self) -> dict[bytes, bytes]:
-        return self.read_headers
+    def read_arguments(self, arguments: Any, codec: list[Any]) -> None:
+        decode_binary(arguments, self, codec)
 
     def set_header(self, name: bytes, value: bytes) -> None:
         self._write_headers[name] = value
@@ -188,16 +233,26 @@ class LeanProtocol(Message):
 
     def writeMessageBegin(self, name: str, kind: int, seqid: int) -> None:  # noqa: N802
         self.trans.written.clear()
-        self._sequence_id = seqid
-        self._head = message_begin(name, kind, seqid)
+        self._begin = name, kind, seqid
 
     def writeMessageEnd(self) -> None:  # noqa: N802
         """The message is sent by `flush`."""
 
     def flush(self) -> None:
-        frame = self.put_together(self._head, self._write_headers)
-        self._write_headers = {}
-        self._socket.write(frame)
+        headers, self._write_headers = self._write_headers, {}
+        self._socket.write(self.put_together(*self._begin, pack(headers), self.written()))
+
+    def send_call(self, name: str, seqid: int, arguments: Any, codec: list[Any], context: Context) -> None:
+        body = encode_binary(arguments, codec)
+        self._socket.write(self.put_together(name, TMessageType.CALL, seqid, pack_context(*context), body))
+
+    def send(self, name: str, kind: int, seqid: int, struct: Any) -> None:
+        struct.write(self)
+        block = NO_HEADERS
+        if self._write_headers:
+            block = pack(self._write_headers)
+            self._write_headers = {}
+        self._socket.write(self.put_together(name, kind, seqid, block, self.written()))
 
 
 class ProtocolFactory(THeaderProtocolFactory):  # type: ignore[misc]

@@ -11,6 +11,7 @@ import contextvars
 import errno
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,12 +24,14 @@ from thrift.server.TServer import TThreadedServer
 from thrift.transport.TTransport import TTransportException, TTransportFactoryBase
 
 from tidings.rpc.address import listen
+from tidings.rpc.codec import require_codec
 from tidings.rpc.dispatch import CallRules, Dispatcher
 from tidings.rpc.errors import ErrorTable
-from tidings.rpc.lean import Unusual
+from tidings.rpc.headers import SERVER_LEAVES, WORKER_LEAVES, Unusual
 from tidings.rpc.protocol import Limits, ProtocolFactory
 from tidings.rpc.service import methods_of
-from tidings.rpc.transport import Listener, SocketTransport, require_codec
+from tidings.rpc.tally import hand_over_all
+from tidings.rpc.transport import HandshakeFailed, Listener, SocketTransport
 from tidings_idl.base.ttypes import HealthProbe
 
 _CONNECTIONS = Gauge("tidings_rpc_server_connections", "Open connections", multiprocess_mode="livesum")
@@ -70,20 +73,29 @@ class ServerOptions:
 
 
 class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotations
-    """Made by `make_server`. `serve` returns once `drain` was called and all is done."""
+    """Made by `make_server`. `serve` returns once `drain` or `retire` was called and all is done."""
 
-    def __init__(self, dispatcher: Dispatcher, listener: Listener, limits: Limits, options: ServerOptions) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        listener: Listener,
+        limits: Limits,
+        options: ServerOptions,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         # NOTE: TServer counts these arguments, and with three or five of them silently sets nothing.
         super().__init__(
             dispatcher, listener, TTransportFactoryBase(), ProtocolFactory(limits, lean=options.lean), daemon=True
         )
         self._options = options
+        self._tls = tls
         self._lock = threading.Lock()
         self._gone = threading.Condition(self._lock)
         self._connections: set[SocketTransport] = set()
         self._turned_away = 0
         self._started = False
         self._draining = False
+        self._retiring = False
         self._starved_until_s = 0.0
         self._pause_s = _FIRST_PAUSE_S
         self._waker, self._wake = socket.socketpair()
@@ -100,16 +112,34 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         """May it be sent work: started, not draining, not overloaded."""
         return (
             self._started
-            and not self._draining
+            and not self.is_stopping
             and not self.processor.is_full
             and len(self._connections) < self._options.max_connections
             and time.monotonic() >= self._starved_until_s
         )
 
+    @property
+    def is_stopping(self) -> bool:
+        """It was told to drain or to retire."""
+        return self._draining or self._retiring
+
     def drain(self) -> None:
         """Make `serve` return soon, with every call answered. Takes no lock: a signal handler may call it."""
         self._draining = True
-        self.processor.is_leaving = True
+        self.processor.leaving = SERVER_LEAVES
+        self._wake_up()
+
+    def retire(self) -> None:
+        """Make `serve` return without a lost request, because another process has taken over the listening socket.
+
+        It accepts nobody any more, and serves whom it has until they have left: a client of ours leaves with its next
+        reply, and a connection on which nobody calls has to outlive its client's wish to use it. Takes no lock.
+        """
+        self._retiring = True
+        self.processor.leaving = self.processor.leaving or WORKER_LEAVES
+        self._wake_up()
+
+    def _wake_up(self) -> None:
         try:
             self._waker.send(b"x")
         except OSError:
@@ -118,21 +148,40 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
     def serve(self) -> None:
         """Serve until drained. Call it in the main thread, where signals arrive."""
         self._context = contextvars.copy_context()
+        self.serverTransport.listen()
         self._started = True
         _log.info("rpc server serves", port=self.port)
         try:
-            self._accept_until(lambda: self._draining)
-            _log.info("rpc server drains", connections=len(self._connections))
-            window_ends_s = time.monotonic() + self._options.drain_window_s
-            self._accept_until(lambda: time.monotonic() >= window_ends_s, window_ends_s)
-            self._accept()  # whoever connected at the last moment may have asked already
+            self._accept_until(lambda: self.is_stopping)
+            if self._retiring:
+                self._outlive_connections()
+            else:
+                self._serve_drain_window()
         finally:
             self._draining = True
             self.serverTransport.close()
             lost = self._finish_connections()
             self._waker.close()
             self._wake.close()
+            hand_over_all()
             _log.info("rpc server stopped", connections_cut=lost)
+
+    def _serve_drain_window(self) -> None:
+        _log.info("rpc server drains", connections=len(self._connections))
+        window_ends_s = time.monotonic() + self._options.drain_window_s
+        self._accept_until(lambda: time.monotonic() >= window_ends_s, window_ends_s)
+        while self._accept():  # whoever connected at the last moment may have asked already
+            pass
+
+    def _outlive_connections(self) -> None:
+        _log.info("rpc server retires", connections=len(self._connections))
+        self.serverTransport.close()
+        ends_s = time.monotonic() + self._options.idle_timeout_s + _LONGEST_PAUSE_S
+        poller = select.poll()
+        poller.register(self._wake.fileno(), select.POLLIN)
+        while self._connections and not self._draining and time.monotonic() < ends_s:
+            if poller.poll(100):
+                self._wake.recv(64)
 
     def handle(self, client: SocketTransport) -> None:
         """Answer one connection's calls, one after another, until either side has had enough."""
@@ -162,14 +211,15 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
                 else:
                     self._accept()
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """False if nobody was there, or nobody can be let in."""
         try:
             client = self.serverTransport.accept()
         except (BlockingIOError, ConnectionError):
-            return  # another process was faster, or the peer has gone
+            return False  # another process was faster, or the peer has gone
         except OSError as ex:
             self._back_off(ex)
-            return
+            return False
         self._pause_s = _FIRST_PAUSE_S
         with self._lock:
             over = len(self._connections) - self._turned_away >= self._options.max_connections
@@ -180,10 +230,11 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         if full:
             _REJECTED.labels("closed").inc()
             client.close()
-            return
+            return True
         if over:
             _REJECTED.labels("answered").inc()
         self._start(self._turn_away if over else self.handle, client, over)
+        return True
 
     def _start(self, serve: Callable[[SocketTransport], None], client: SocketTransport, over: bool) -> None:
         _CONNECTIONS.inc()
@@ -213,7 +264,14 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
 
     def _serve_connection(self, serve: Callable[[SocketTransport], None], client: SocketTransport, over: bool) -> None:
         try:
+            if self._tls is not None:
+                with self._lock:  # the socket changes hands, and `_finish_connections` must not miss it
+                    client.begin_tls(self._tls)
+                client.shake_hands(self._options.io_timeout_s)
             serve(client)
+        except HandshakeFailed as ex:
+            _BROKEN.labels("tls").inc()
+            _log.info("rpc connection refused", error=str(ex))
         except TTransportException as ex:
             _BROKEN.labels(_WHY_BROKEN.get(ex.type, "io")).inc()
             _log.debug("rpc connection broken", error=str(ex))
@@ -258,6 +316,7 @@ def make_server(
     *,
     options: ServerOptions | None = None,
     errors: ErrorTable | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Server:
     """A server of a generated service module, listening already: who connects now waits for `serve`.
 
@@ -265,6 +324,7 @@ def make_server(
         handler: has a method for each of the service's; `is_healthy` is answered for it.
         bind: `host:port` with a literal address (port 0: any), `unix:/path`, or a listening socket.
         errors: how to make an IDL `Error` of each domain exception that the handler may let out.
+        tls: speak TLS only, as `tidings.rpc.tls` makes it.
 
     Raises:
         SettingsError: the address cannot be had, or Thrift's C codec is missing.
@@ -282,7 +342,7 @@ def make_server(
 
     dispatcher = Dispatcher(methods_of(service), handler, errors or {}, rules, answer_probe)
     sock = listen(bind) if isinstance(bind, str) else bind
-    server = Server(dispatcher, Listener(sock, options.max_frame_bytes), limits, options)
+    server = Server(dispatcher, Listener(sock, options.max_frame_bytes), limits, options, tls)
     return server
 
 

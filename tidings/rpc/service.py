@@ -13,20 +13,34 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from thrift.Thrift import TType
+
+from tidings.rpc.structs import quick
+
+_STRUCT = (0, TType.STRUCT)
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
     """One method of a service.
 
     Attributes:
+        args_codec: what the C codec is told about `args_type`, so that structs within are made quickly.
+        argument: the name of the one argument.
+        result_codec: likewise of `result_type`.
         returns: True if it answers with a value; a void method has only its exceptions.
+        returned_struct: the class of what it returns, if that is a struct.
         throws: each declared exception class, and the field of `result_type` it travels in.
     """
 
     name: str
     args_type: Any
+    args_codec: list[Any]
+    argument: str
     result_type: Any
+    result_codec: list[Any]
     returns: bool
+    returned_struct: type | None
     throws: tuple[tuple[type[Exception], str], ...]
 
     def field_of(self, ex: Exception) -> str | None:
@@ -51,7 +65,13 @@ def _describe(name: str, args_type: Any, result_type: Any) -> Method:
     return Method(
         name=name,
         args_type=args_type,
+        args_codec=quick(args_type),
+        argument=args_type.__slots__[0],
         result_type=result_type,
+        result_codec=quick(result_type),
         returns=any(number == 0 for number, *_ in fields),
+        returned_struct=next(
+            (spec[0] for number, kind, _, spec, _ in fields if not number and kind == TType.STRUCT), None
+        ),
         throws=tuple((spec[0], field) for number, _, field, spec, _ in fields if number != 0),
     )

@@ -22,31 +22,17 @@ from typing import Any
 
 from thrift.transport.TTransport import TServerTransportBase, TTransportBase, TTransportException
 
-from tidings.rpc.address import Address
-from tidings.rpc.lean import Unusual
+from tidings.rpc.address import BACKLOG, Address
+from tidings.rpc.headers import Unusual
 from tidings.rpc.protocol import HEADERS_ONLY, HeaderProtocol, LeanProtocol, Limits, Protocol
-from tidings.settings import SettingsError
+from tidings.rpc.tls import ClientTls
 
 _CHUNK_BYTES = 16 * 1024
 _TIMEVAL = struct.Struct("@ll")
 
 
-class CodecMissing(SettingsError):
-    """Thrift's codec in C is not installed; the one in Python is some 20 to 40 times slower."""
-
-
-def require_codec() -> None:
-    """Raises:
-    CodecMissing: instead of serving slowly, which is how Thrift itself would go on.
-    """
-    try:
-        # TBase: the codec imports it with the first struct it reads, too late if no file can be opened by then.
-        from thrift.protocol import TBase, fastbinary  # noqa: F401 - only whether they can be imported matters
-    except ImportError:
-        raise CodecMissing(
-            "thrift.protocol.fastbinary: Thrift's C codec is missing; reinstall thrift where a C compiler "
-            "and Python's headers are present"
-        ) from None
+class HandshakeFailed(TTransportException):  # type: ignore[misc]  # thrift has no annotations
+    """There is no TLS connection to the peer; nothing of it was read."""
 
 
 class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no annotations
@@ -65,7 +51,7 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         self._kernel_timed = isinstance(sock, _socket.socket) and not isinstance(sock, ssl.SSLSocket)
         sock.settimeout(None)
         self._sock = sock
-        self._armed_s = {socket.SO_RCVTIMEO: 0.0, socket.SO_SNDTIMEO: 0.0}
+        self._receive_armed_s = 0.0
         self._poller = select.poll()
         self._poller.register(sock.fileno(), select.POLLIN)
         self._buffer = b""
@@ -86,14 +72,16 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         """Wait for the first byte of a message; False if the peer closed, or said nothing for `idle_s`."""
         if self._at == len(self._buffer):
             try:
-                self._fill(idle_s)
+                self._fill(time.monotonic() + idle_s)
             except TTransportException:
                 return False
         return True
 
     def is_quiet(self) -> bool:
         """True if there is nothing to read and the peer has not closed: all that an idle connection may be."""
-        return self._at == len(self._buffer) and not self._poller.poll(0)
+        if self._at < len(self._buffer) or self._poller.poll(0):
+            return False
+        return self._kernel_timed or not isinstance(self._sock, ssl.SSLSocket) or not self._sock.pending()
 
     def isOpen(self) -> bool:  # noqa: N802 - Thrift's name, as below
         return self._sock.fileno() >= 0
@@ -101,20 +89,43 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
     def close(self) -> None:
         self._sock.close()
 
+    def begin_tls(self, context: ssl.SSLContext) -> None:
+        """From here on this is the server's end of a TLS connection, on which nothing was said yet."""
+        self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+        self._kernel_timed = False
+        self._receive_armed_s = 0.0
+
+    def shake_hands(self, within_s: float) -> None:
+        """Raises:
+        HandshakeFailed: the peer shows no certificate of ours, does not speak TLS, or takes too long.
+        """
+        assert isinstance(self._sock, ssl.SSLSocket)
+        self._sock.settimeout(within_s)
+        try:
+            self._sock.do_handshake()
+        except OSError as ex:
+            raise HandshakeFailed(message=f"no TLS: {ex}", inner=ex) from ex
+
     def stop_reading(self) -> None:
         """From any thread: what has arrived is still read, then the end. A reply can still be written."""
-        with contextlib.suppress(OSError):  # the peer, or the thread that serves it, was faster
-            self._sock.shutdown(socket.SHUT_RD)
+        self._shutdown(socket.SHUT_RD)
 
     def abort(self) -> None:
         """From any thread: whoever waits on this connection wakes and fails."""
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        self._shutdown(socket.SHUT_RDWR)
+
+    def _shutdown(self, how: int) -> None:
+        with contextlib.suppress(OSError):  # the peer, or the thread that serves it, was faster
+            if isinstance(self._sock, ssl.SSLSocket):
+                # Its own `shutdown` drops the TLS layer, and the reply being written would leave in plain text.
+                socket.socket.shutdown(self._sock, how)
+            else:
+                self._sock.shutdown(how)
 
     def read(self, size: int) -> bytes:
         """From 1 to `size` bytes."""
         if self._at == len(self._buffer):
-            self._fill(self._remaining_s())
+            self._fill(self.until_s)
         data = self._buffer[self._at : self._at + size]
         self._at += len(data)
         self._allowance -= len(data)
@@ -135,18 +146,22 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
             data = b"".join(parts)
         return data
 
+    def arrived(self) -> bytes:
+        """What has come with the last `recv`; waits for something. Empty if part of that was read before."""
+        if self._at == len(self._buffer):
+            self._fill(self.until_s)
+        if self._at:
+            return b""
+        self._at = len(self._buffer)
+        return self._buffer
+
+    def put_back_arrived(self, data: bytes) -> None:
+        """Undo `arrived`."""
+        if data:
+            self._at = 0
+
     def read_frame(self, most_bytes: int) -> bytes | None:
         """A whole frame without its length; None if what waits to be read is no frame, or longer than that."""
-        if self._at == len(self._buffer):
-            self._fill(self._remaining_s())
-        # PERF: it has nearly always come whole, with one `recv`.
-        buffer, at = self._buffer, self._at
-        size = int.from_bytes(buffer[at : at + 4])
-        end = at + 4 + size
-        if len(buffer) >= at + 4 and end <= len(buffer) and size <= most_bytes:
-            self._at = end
-            self._allowance -= end - at
-            return buffer[at + 4 : end]
         head = self.readAll(4)
         size = int.from_bytes(head)
         if size > most_bytes:
@@ -164,55 +179,79 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         self._allowance += len(data)
 
     def write(self, data: bytes) -> None:
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
+        if self._kernel_timed:
+            # PERF: there is nearly always room for the whole message, and then no time-out need be set.
+            try:
+                self.sent_bytes = count = self._sock.send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                count = 0
+            except OSError as ex:
+                raise _cannot("write", ex) from ex
+            if count == len(data):
+                return
+            rest = memoryview(data)[count:]
         while rest:
             count = self._send(rest)
             self.sent_bytes += count
-            rest = rest[count:]
+            rest = memoryview(rest)[count:]
 
     def flush(self) -> None:
         """`write` keeps nothing back."""
 
-    def _remaining_s(self) -> float:
-        return self.until_s - time.monotonic()
-
-    def _fill(self, wait_s: float) -> None:
-        self._arm(socket.SO_RCVTIMEO, wait_s)
-        try:
-            self._buffer = self._sock.recv(_CHUNK_BYTES)
-        except (TimeoutError, BlockingIOError) as ex:
-            raise _timed_out(ex) from None
-        except OSError as ex:
-            raise TTransportException(message=f"cannot read: {ex}", inner=ex) from ex
+    def _fill(self, until_s: float) -> None:
+        while True:
+            wait_s = until_s - time.monotonic()
+            if not self._receive_armed_s <= wait_s <= 2 * self._receive_armed_s:
+                self._receive_armed_s = self._arm(socket.SO_RCVTIMEO, wait_s)
+            try:
+                self._buffer = self._sock.recv(_CHUNK_BYTES)
+                break
+            except BlockingIOError:
+                continue  # it was armed for less than there is to wait
+            except TimeoutError as ex:
+                raise _timed_out(ex) from None
+            except OSError as ex:
+                raise _cannot("read", ex) from ex
         self._at = 0
         if not self._buffer:
             raise TTransportException(TTransportException.END_OF_FILE, "the peer has closed the connection")
 
-    def _send(self, data: memoryview) -> int:
-        try:
-            if self._kernel_timed:
-                try:  # PERF: there is nearly always room for the whole message, and then no time-out need be set
-                    return self._sock.send(data, socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    pass
-            self._arm(socket.SO_SNDTIMEO, self._remaining_s())
-            return self._sock.send(data)
-        except (TimeoutError, BlockingIOError) as ex:
-            raise _timed_out(ex) from None
-        except OSError as ex:
-            raise TTransportException(message=f"cannot write: {ex}", inner=ex) from ex
+    def _send(self, data: bytes | memoryview) -> int:
+        while True:
+            self._arm(socket.SO_SNDTIMEO, self.until_s - time.monotonic())
+            try:
+                return self._sock.send(data)
+            except BlockingIOError:
+                continue  # it was armed for less than there is to wait
+            except TimeoutError as ex:
+                raise _timed_out(ex) from None
+            except OSError as ex:
+                raise _cannot("write", ex) from ex
 
-    def _arm(self, option: int, wait_s: float) -> None:
+    def _arm(self, option: int, wait_s: float) -> float:
+        """Let the next recv or send come back after `wait_s` or sooner, but not in less than half of it.
+
+        PERF: setting a socket option is dear, and every call has a little less time left than the last; a time-out that
+        is a power of two serves nearly all of them. Who comes back too soon waits again.
+
+        Returns:
+            After how long it will come back; 0 if it has to be set each time.
+        """
         if wait_s <= 0:
             raise _timed_out(None)
         if not self._kernel_timed:
             self._sock.settimeout(None if wait_s == math.inf else wait_s)
-        elif wait_s != self._armed_s[option]:
-            self._armed_s[option] = wait_s
-            whole_s = 0 if wait_s == math.inf else int(wait_s)
-            # A timeval of zero means for ever.
-            microseconds = 0 if wait_s == math.inf else max(1, int((wait_s - whole_s) * 1_000_000))
-            self._sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(whole_s, microseconds))
+            return 0.0
+        armed_s = math.inf if wait_s == math.inf else 2.0 ** (math.frexp(wait_s)[1] - 1)
+        # A timeval of zero means for ever.
+        all_us = 0 if armed_s == math.inf else max(1, int(armed_s * 1_000_000))
+        self._sock.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(*divmod(all_us, 1_000_000)))
+        return armed_s
+
+
+def _cannot(do: str, ex: OSError) -> Any:
+    return TTransportException(message=f"cannot {do}: {ex}", inner=ex)
 
 
 def _timed_out(ex: Exception | None) -> Any:
@@ -235,6 +274,10 @@ class Listener(TServerTransportBase):  # type: ignore[misc]
         """The TCP port; 0 on a unix socket."""
         return 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
 
+    def listen(self) -> None:
+        """From here on clients are let in; it may have been so before."""
+        self._sock.listen(BACKLOG)
+
     def accept(self) -> SocketTransport:
         """Raises:
         BlockingIOError: nobody is waiting, or another process was faster.
@@ -255,6 +298,7 @@ class Connection:
     """The client's end. Whoever holds it has it alone.
 
     Attributes:
+        is_idle: asks whether it can be used for a call: not closed, and no byte of a late reply has come.
         is_doubtful: it must not be used again, although nothing failed.
         peer_is_leaving: the server has said that it is about to stop.
     """
@@ -264,6 +308,7 @@ class Connection:
         self._limits = limits
         kind = LeanProtocol if lean else HeaderProtocol
         self.protocol: Protocol = kind(self.transport, HEADERS_ONLY, limits)
+        self.is_idle = self.transport.is_quiet
         self.is_doubtful = False
         self.peer_is_leaving = False
 
@@ -275,22 +320,24 @@ class Connection:
             self.protocol = HeaderProtocol(self.transport, HEADERS_ONLY, self._limits)
             return self.protocol.readMessageBegin()
 
-    def is_idle(self) -> bool:
-        """True if it can be used for a call: not closed, and no byte of a late reply has come."""
-        return self.transport.is_quiet()
-
     def close(self) -> None:
         self.transport.close()
 
 
-def connect(address: Address, timeout_s: float, limits: Limits, *, lean: bool = True) -> Connection:
+def connect(
+    address: Address, timeout_s: float, limits: Limits, *, lean: bool = True, tls: ClientTls | None = None
+) -> Connection:
     """Raises:
-    OSError: nobody listens there, or not within `timeout_s`.
+    OSError: nobody listens there, or not within `timeout_s`, or there is no trust between the two.
     """
+    until_s = time.monotonic() + timeout_s
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         sock.settimeout(max(timeout_s, 0.001))
         sock.connect(address.sockaddr)
+        if tls is not None:
+            sock.settimeout(max(until_s - time.monotonic(), 0.001))
+            sock = tls.wrap(sock)
         return Connection(sock, limits, lean=lean)
     except BaseException:
         sock.close()

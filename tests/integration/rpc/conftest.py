@@ -38,7 +38,7 @@ class Handler:
         return self._recommend(request)
 
     def report(self, request: ReportRequest) -> ReportResponse:
-        return ReportResponse([Verdict.ACCEPTED for _ in request.events])
+        return ReportResponse([Verdict.ACCEPTED for _ in (request and request.events) or ()])
 
 
 @dataclass
@@ -71,10 +71,15 @@ def serve() -> Iterator[Serve]:
     started: list[Running] = []
 
     def start(
-        recommend: Recommend = echo, *, bind: str = "127.0.0.1:0", errors: ErrorTable | None = None, **options: Any
+        recommend: Recommend = echo,
+        *,
+        bind: str = "127.0.0.1:0",
+        errors: ErrorTable | None = None,
+        tls: Any = None,
+        **options: Any,
     ) -> Running:
         chosen = ServerOptions(**{"drain_window_s": 0, **options})
-        server = make_server(UserRecommend, Handler(recommend), bind, options=chosen, errors=errors)
+        server = make_server(UserRecommend, Handler(recommend), bind, options=chosen, errors=errors, tls=tls)
         endpoint = bind if bind.startswith("unix:") else f"{bind.rpartition(':')[0]}:{server.port}"
         thread = threading.Thread(target=server.serve, name="serve")
         thread.start()

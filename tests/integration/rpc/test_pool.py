@@ -85,10 +85,24 @@ def test_an_old_connection_is_replaced(peer: Peer) -> None:
     young = _pool(peer, connection_max_age_s=1000)
     expiries = []
     for _ in range(10):
-        connection, expires_s = young.acquire(_later())
-        young.discard(connection)
-        expiries.append(expires_s - time.monotonic())
+        lease = young.lease(_later())
+        young.discard(lease)
+        expiries.append(lease.expires_s - time.monotonic())
     assert 900 - 1 < min(expiries) < max(expiries) < 1100
+
+
+def test_what_is_idle_can_be_dropped_and_opened_anew(peer: Peer) -> None:
+    """A server that leaves may close them just as they are used. What is in use stays, and nobody's place is lost."""
+    pool = _pool(peer, pool_size=3)
+    with pool.lease(_later()) as busy:
+        with pool.lease(_later()) as one, pool.lease(_later()) as other:
+            pass
+        pool.drop_idle("leaving")
+
+        assert [connection.transport.isOpen() for connection in (busy, one, other)] == [True, False, False]
+        with pool.lease(_later()), pool.lease(_later()):
+            assert pool.in_use == 3
+    pool.close()
 
 
 def _is_lent_again(pool: Pool, connection: object) -> bool:
@@ -142,9 +156,9 @@ def test_waiting_for_a_connection_is_bounded_in_time(peer: Peer) -> None:
     pool = _pool(peer, pool_size=1, pool_wait_ms=20)
     with pool.lease(_later()):
         with pytest.raises(PoolExhausted, match="no free connection"):
-            pool.acquire(_later())
+            pool.lease(_later())
         with pytest.raises(PoolExhausted):
-            pool.acquire(Deadline.after_ms(-1))
+            pool.lease(Deadline.after_ms(-1))
     pool.close()
 
 
@@ -156,7 +170,7 @@ def test_waiting_for_a_connection_is_bounded_in_number(peer: Peer) -> None:
             waiting = threads.submit(_is_lent_again, pool, mine)
             wait_until(lambda: pool._waiters == 1, PATIENCE_S, "somebody to wait")
             with pytest.raises(PoolExhausted, match="too many calls wait"):
-                pool.acquire(_later())
+                pool.lease(_later())
         assert waiting.result(PATIENCE_S), "the one who waits gets what came back"
     pool.close()
 
@@ -169,10 +183,10 @@ def test_a_failed_connect_gives_its_place_back() -> None:
     pool = Pool(address, Policy(pool_size=1))
     for _ in range(3):
         with pytest.raises(Exception, match="cannot connect"):
-            pool.acquire(_later())
+            pool.lease(_later())
     with pytest.raises(DeadlineExceeded):
-        pool.acquire(Deadline.after_ms(-1))
-    assert pool._taken == 0
+        pool.lease(Deadline.after_ms(-1))
+    assert pool.in_use == 0
 
 
 def test_what_comes_back_to_a_closed_pool_is_closed(peer: Peer) -> None:
@@ -180,7 +194,7 @@ def test_what_comes_back_to_a_closed_pool_is_closed(peer: Peer) -> None:
     pool = _pool(peer, pool_size=1)
     with ThreadPoolExecutor(1) as threads:
         with pool.lease(_later()) as connection:
-            waiting = threads.submit(pool.acquire, _later())
+            waiting = threads.submit(pool.lease, _later())
             wait_until(lambda: pool._waiters == 1, PATIENCE_S, "somebody to wait")
             pool.close()
             with pytest.raises(Exception, match="closed"):

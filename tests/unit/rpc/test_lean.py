@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from thrift.Thrift import TMessageType
 from thrift.transport.TTransport import TTransportException
 
-from tidings.rpc.lean import Unusual
+from tidings.rpc.headers import Unusual
 from tidings.rpc.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits, Protocol
 from tidings.rpc.transport import SocketTransport
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest

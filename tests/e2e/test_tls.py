@@ -1,0 +1,35 @@
+"""A site whose recommender and gateway trust nobody without a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.authority import Authority
+from tests.servers import wait_until
+from tests.sites import Site
+from tidings.client import TidingsClient, TransportFault
+
+StartSite = Callable[..., AbstractContextManager[Site]]
+
+
+def test_a_feed_comes_over_tls_and_nobody_else_is_answered(new_site: StartSite, tmp_path: Path) -> None:
+    """The gateway's feed is personal, so it came by RPC; who has no certificate, or another's, gets nothing."""
+    files = replace(Authority(tmp_path).sign("recommender"), name="recommender")
+    stranger = Authority(tmp_path, "another").sign("stranger")
+    settings = {f"recommender_tls_{name}": getattr(files, name) for name in ("cert", "key", "ca", "name")}
+    with new_site(**settings) as site:
+        site.wait_until_ready()
+        reader = site.reader()
+        wait_until(lambda: reader.get("/articles").json["served_from"] == "personal", 20, "a personal feed")
+        endpoint = site.settings.recommender_bind
+
+        with TidingsClient(endpoint, tls=files) as tidings:
+            assert len(tidings.feed(user_id=reader.reader_id).articles) == 10
+        for tls in (None, replace(stranger, ca=files.ca)):
+            with TidingsClient(endpoint, tls=tls) as refused, pytest.raises(TransportFault):
+                refused.is_ready()
