@@ -1,18 +1,16 @@
-"""`python -m services.recommender`: serves until SIGTERM or SIGINT, then drains."""
+"""`python -m services.recommender`: serves until SIGTERM or SIGINT, then drains; SIGHUP replaces the workers.
+
+The master opens the sockets and connects to nothing; whatever holds a connection or a thread is made in a worker.
+There is a master for one worker too: it starts a dead one again at once, and keeps its queue meanwhile.
+"""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-import time
 
-from services.recommender.app import make_server
 from tidings.boot import cannot_bind, open_database, start
-from tidings.metrics import serve_metrics
+from tidings.rpc.worker_numbers import share_metrics
 from tidings.settings import Settings, read_secret_keys
-from tidings.store.redis import make_redis
-from tidings.tracking import Tracker
 
 
 def run(settings: Settings) -> int:
@@ -21,21 +19,20 @@ def run(settings: Settings) -> int:
     Raises:
         CannotStartError: something prevents a start.
     """
-    tracker = Tracker(read_secret_keys(settings))
-    engine = open_database(settings)
-    server, catalogue = make_server(settings, engine, make_redis(settings), tracker, lambda: time.time_ns() // 10**6)
-    stopping = threading.Event()
-    threading.Thread(target=catalogue.keep_fresh, args=(stopping,), name="catalogue", daemon=True).start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: server.drain())
+    share_metrics(settings, "recommender", settings.recommender_bind)
+    # Only now: prometheus_client decides how it counts when it is imported.
+    from services.recommender.app import make_master
+    from tidings.metrics import serve_metrics
+
+    read_secret_keys(settings)
+    open_database(settings).dispose()
+    master = make_master(settings)
     try:
-        stop_metrics = serve_metrics(settings.recommender_metrics_bind, server.is_ready)
+        stop_metrics = serve_metrics(settings.recommender_metrics_bind, master.is_ready)
     except OSError as ex:
         raise cannot_bind("RECOMMENDER_METRICS_BIND", settings.recommender_metrics_bind, ex) from None
-    server.serve()
-    stopping.set()
+    master.run()
     stop_metrics()
-    engine.dispose()
     return 0
 
 

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
 from redis import Redis
 from sqlalchemy import Engine
 
@@ -11,15 +19,21 @@ from services.recommender.pipeline import Pipeline
 from services.recommender.recall import Hot, Latest
 from tidings.articles import Clock
 from tidings.behaviour import Behaviours
+from tidings.boot import open_database
 from tidings.history import History
+from tidings.rpc.address import bind_for_each
+from tidings.rpc.codec import CodecMissing, require_codec
 from tidings.rpc.server import Server, ServerOptions
 from tidings.rpc.server import make_server as make_rpc_server
-from tidings.rpc.transport import CodecMissing
-from tidings.settings import PREFIX, Settings, SettingsError
+from tidings.rpc.tls import make_server_context
+from tidings.rpc.workers import Master
+from tidings.settings import PREFIX, Settings, SettingsError, read_secret_keys
+from tidings.store.redis import make_redis
 from tidings.tracking import Tracker
 from tidings_idl.recommend import UserRecommend
 
 DAY_S = 24 * 3600
+SPARE_S = 1.5  # for a worker that has drained to end
 
 
 def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock: Clock) -> Pipeline:
@@ -33,10 +47,61 @@ def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock:
     return Pipeline(catalogue, history, [Latest(catalogue), Hot(redis, catalogue)], clock)
 
 
+def make_master(settings: Settings) -> Master:
+    """The process that keeps the workers; the address is taken, but nobody listens yet.
+
+    Raises:
+        CannotStartError: the address cannot be had, or Thrift's C codec is missing.
+    """
+    require_codec()
+    tls = make_server_context(settings)
+    try:
+        listeners = bind_for_each(settings.recommender_workers, settings.recommender_bind)
+    except SettingsError as ex:
+        raise SettingsError(f"{PREFIX}RECOMMENDER_BIND: {ex}") from None
+    options = make_options(settings)
+    return Master(
+        settings.recommender_workers,
+        listeners,
+        partial(working, settings, tls),
+        stop_within_s=options.drain_window_s + options.drain_timeout_s + SPARE_S,
+    )
+
+
+@contextmanager
+def working(settings: Settings, tls: ssl.SSLContext | None, listener: socket.socket) -> Iterator[Server]:
+    """A worker's server, with everything that it alone holds, until the block ends.
+
+    Raises:
+        CannotStartError: something prevents a start.
+    """
+    tracker = Tracker(read_secret_keys(settings))
+    engine = open_database(settings)
+    redis = make_redis(settings)
+    server, catalogue = make_server(settings, engine, redis, tracker, now_ms, listener, tls)
+    stopping = threading.Event()
+    threading.Thread(target=catalogue.keep_fresh, args=(stopping,), name="catalogue", daemon=True).start()
+    try:
+        yield server
+    finally:
+        stopping.set()
+        redis.close()
+        engine.dispose()
+
+
 def make_server(
-    settings: Settings, engine: Engine, redis: Redis, tracker: Tracker, clock: Clock
+    settings: Settings,
+    engine: Engine,
+    redis: Redis,
+    tracker: Tracker,
+    clock: Clock,
+    listener: socket.socket | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[Server, Catalogue]:
     """The server, listening but not yet serving, and the catalogue that is to be kept fresh beside it.
+
+    Args:
+        listener: has an address; None opens `recommender_bind`.
 
     Raises:
         SQLAlchemyError: the catalogue could not be read.
@@ -47,11 +112,27 @@ def make_server(
     pipeline = make_pipeline(settings, catalogue, redis, clock)
     behaviours = Behaviours(redis, tracker, backlog_limit=settings.behaviour_backlog, clock=clock)
     handler = RecommendHandler(pipeline, behaviours, tracker, clock)
-    options = ServerOptions()
+    bind = settings.recommender_bind if listener is None else listener
     try:
-        server = make_rpc_server(UserRecommend, handler, settings.recommender_bind, options=options, errors=ERRORS)
+        server = make_rpc_server(UserRecommend, handler, bind, options=make_options(settings), errors=ERRORS, tls=tls)
     except CodecMissing:
         raise
     except SettingsError as ex:
         raise SettingsError(f"{PREFIX}RECOMMENDER_BIND: {ex}") from None
     return server, catalogue
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def make_options(settings: Settings) -> ServerOptions:
+    """The server's limits as set."""
+    return ServerOptions(
+        max_connections=settings.recommender_max_connections,
+        max_in_flight=settings.recommender_max_in_flight,
+        idle_timeout_s=settings.recommender_idle_timeout_s,
+        drain_window_s=settings.recommender_drain_window_s,
+        lean=settings.rpc_lean,
+    )

@@ -187,9 +187,11 @@ def test_a_frozen_recommender_costs_no_reader_an_error(new_site: StartSite) -> N
             wait_for_step(answers, 0, "personal")
             frozen_at = time.monotonic()
             process: psutil.Process = site.find("services.recommender")
-            process.send_signal(signal.SIGSTOP)
+            for each in (process, *process.children()):
+                each.send_signal(signal.SIGSTOP)
             wait_for_step(answers, frozen_at, "personal", gone=True)
-            process.send_signal(signal.SIGCONT)
+            for each in (process, *process.children()):
+                each.send_signal(signal.SIGCONT)
             wait_for_step(answers, time.monotonic(), "personal")
 
     assert {answer.status for _, answer in answers} == {200}

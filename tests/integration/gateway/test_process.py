@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from sqlalchemy import Engine
 
@@ -48,6 +49,13 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
+
+    def send_all(self, number: signal.Signals) -> None:
+        """To it and its workers."""
+        assert self.process is not None
+        parent = psutil.Process(self.process.pid)
+        for each in (parent, *parent.children()):
+            each.send_signal(number)
 
     def wait(self) -> int:
         assert self.process is not None
@@ -222,7 +230,7 @@ def test_frozen_recommender_no_reader_notices_and_all_is_well_again_within_5_s(
 ) -> None:
     site = start_gateway()
     _follow_the_recommender(
-        site, lambda: site.recommender.send(signal.SIGSTOP), lambda: site.recommender.send(signal.SIGCONT)
+        site, lambda: site.recommender.send_all(signal.SIGSTOP), lambda: site.recommender.send_all(signal.SIGCONT)
     )
 
 

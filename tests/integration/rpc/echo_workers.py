@@ -1,0 +1,76 @@
+"""`python -m tests.integration.rpc.echo_workers BIND WORKERS FOLDER [OPTION=VALUE…]`: a master and echoing workers.
+
+An answer's `exposure` is the reader asked for, its `time_stamp` the id of the process that answered; reader KILLS
+kills that process, reader SLOW takes a second and a half. If FOLDER has a file `broken`, workers cannot start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tidings.boot import prepare_var_dir
+from tidings.rpc.worker_numbers import share_metrics
+from tidings.settings import CannotStartError, Settings
+from tidings.telemetry import configure_logging
+
+KILLS, SLOW = 0x6B696C6C, 0x736C6F77  # nobody comes upon these by chance
+
+
+def main(bind: str, count: str, folder: str, *given: str) -> int:
+    settings = Settings(var_dir=Path(folder), log_format="json")
+    prepare_var_dir(settings)
+    configure_logging(settings, "echo")
+    share_metrics(settings, "echo", bind)
+
+    from tests.integration.rpc.conftest import Handler
+    from tidings.metrics import serve_metrics
+    from tidings.rpc.address import bind_for_each
+    from tidings.rpc.errors import invalid
+    from tidings.rpc.server import Server, ServerOptions, make_server
+    from tidings.rpc.workers import Master
+    from tidings_idl.recommend import UserRecommend
+    from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
+
+    chosen: dict[str, Any] = {"drain_window_s": 0.2, "idle_timeout_s": 3.0}
+    for pair in given:
+        name, _, value = pair.partition("=")
+        chosen[name] = float(value)
+    metrics_bind = Path(folder, "metrics-bind")
+
+    def recommend(request: UserRequest) -> ArticleResponse:
+        if request is None:
+            raise invalid({"request": "there is none"})
+        if request.user_id == KILLS:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if request.user_id == SLOW:
+            time.sleep(1.5)
+        return ArticleResponse(exposure=str(request.user_id), time_stamp=os.getpid(), recommends=[])
+
+    @contextmanager
+    def working(listener: socket.socket) -> Iterator[Server]:
+        if Path(folder, "broken").exists():
+            raise CannotStartError("the folder says that this is broken")
+        yield make_server(UserRecommend, Handler(recommend), listener, options=ServerOptions(**chosen))
+
+    master = Master(int(count), bind_for_each(int(count), bind), working, stop_within_s=5)
+    stop_metrics = serve_metrics(metrics_bind.read_text(), master.is_ready) if metrics_bind.exists() else None
+    try:
+        master.run()
+    except CannotStartError as ex:
+        print(f"echo: {ex}", file=sys.stderr)
+        return 2
+    if stop_metrics is not None:
+        stop_metrics()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""What a master thinks of its workers, and how it names them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.servers import free_port
+from tidings.rpc import worker_numbers
+from tidings.rpc.address import bind_for_each
+from tidings.rpc.workers import DOUBTFUL_AFTER_S, HUNG_AFTER_S, START_S, _Slot, _Worker
+from tidings.settings import SettingsError
+
+
+def worker(number: int = 1) -> _Worker:
+    now_s = time.monotonic()
+    return _Worker(pid=0, number=number, reports=-1, started_s=now_s, heard_s=now_s)
+
+
+def test_the_last_word_counts() -> None:
+    """Several may be read at once when the master was busy."""
+    one = worker()
+    one.hear(b"+-+")
+    assert one.ready
+    one.hear(b"+-")
+    assert not one.ready
+    assert one.was_ready
+
+
+def test_silence_is_first_doubt_and_then_death() -> None:
+    """Dead, hung or frozen: whoever says nothing is sent nobody, and in the end replaced."""
+    one = worker()
+    one.hear(b"+")
+    assert one.may_be_asked(one.heard_s)
+    assert not one.may_be_asked(one.heard_s + DOUBTFUL_AFTER_S)
+    assert not one.hangs(one.heard_s + DOUBTFUL_AFTER_S)
+    assert one.hangs(one.heard_s + HUNG_AFTER_S + 1)
+
+
+def test_a_start_may_take_longer_than_a_beat() -> None:
+    one = worker()
+    assert not one.hangs(one.heard_s + HUNG_AFTER_S + 1)
+    assert one.hangs(one.heard_s + START_S + 1)
+
+
+def test_a_reason_is_no_word_about_readiness() -> None:
+    """Whatever it contains."""
+    one = worker()
+    one.hear(b"!cannot start: a + b - c")
+    assert not one.ready
+    assert one.reason == b"cannot start: a + b - c"
+
+
+def test_the_successor_takes_over() -> None:
+    with socket.socket() as listener:
+        slot = _Slot(0, listener, current=worker(1), successor=worker(2))
+        slot.hand_over()
+        assert [each.number for each in slot.workers()] == [2]
+        slot.hand_over()
+        assert slot.workers() == []
+
+
+def test_outside_of_workers_the_number_is_the_masters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_numbers, "_mine", worker_numbers.MASTER)
+    assert worker_numbers.my_number() == 0
+    worker_numbers.take_number(3)
+    assert worker_numbers.my_number() == 3
+
+
+def test_forgetting_a_worker_removes_what_it_held_and_keeps_what_it_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a folder for the metrics there is nothing to remove."""
+    worker_numbers.forget_worker(2)
+    monkeypatch.setitem(os.environ, "PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    for name in ("gauge_livesum_2.db", "gauge_livesum_12.db", "counter_2.db"):
+        (tmp_path / name).touch()
+    worker_numbers.forget_worker(2)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counter_2.db", "gauge_livesum_12.db"]
+
+
+def test_each_worker_gets_a_socket_on_the_same_port() -> None:
+    sockets = bind_for_each(3, "127.0.0.1:0")
+    try:
+        assert len({sock.getsockname() for sock in sockets}) == 1
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def test_a_port_that_somebody_listens_on_is_not_shared() -> None:
+    """Trap: SO_REUSEPORT on both sides would share it without a word."""
+    bind = f"127.0.0.1:{free_port()}"
+    (first,) = bind_for_each(1, bind)
+    first.listen()
+    with first, pytest.raises(SettingsError, match="Address already in use"):
+        bind_for_each(1, bind)
