@@ -1,212 +1,347 @@
-"""What a call costs: our server and client beside Apache Thrift's own, in one run.
+"""What a call costs, by every way one could ask for a page of a feed: ten articles with their tokens, about 3.3 kB.
 
-Ours has pool, deadline, request id and metrics on; Thrift's is `TThreadedServer` and the generated client, framed,
-binary, with the C codec. Every way answers with the same ten articles, from a server process of its own. Time is taken
-in interleaved rounds, because the machine may be shared: compare the ratios, not the milliseconds. Instructions are
-counted by valgrind, which the neighbours do not disturb; the difference of two runs leaves the start out.
+The machine may be shared, so nothing is compared across time: all servers run at once, each round asks one after the
+other, and what is written down are medians over the rounds and ratios between ways. Instructions are counted by perf,
+or by valgrind where perf may not, as the difference of two runs; the neighbours do not disturb them.
 
-    python -m bench.rpc               the table, and var/bench/rpc.json
-    python -m bench.rpc serve WAY     one server; prints its port
-    python -m bench.rpc ask WAY PORT N
+    python -m bench.rpc          the table, and var/bench/rpc.json; FULL=1 takes more rounds
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import platform
+import random
 import re
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import structlog
-from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated, TBinaryProtocolAcceleratedFactory
-from thrift.server.TServer import TThreadedServer
-from thrift.transport.TSocket import TServerSocket, TSocket
-from thrift.transport.TTransport import TFramedTransport, TFramedTransportFactory
+from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
+from thrift.transport.TTransport import TFramedTransport, TMemoryBuffer
 
-from tidings.rpc.client import make_client
-from tidings.rpc.policy import Policy
-from tidings.rpc.server import ServerOptions, make_server
-from tidings_idl.recommend import UserRecommend
-from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
+from bench.rpc_ways import CLIENTS, make_thrift_page
+from tidings_idl.recommend import UserRecommend, ttypes
 
-WAYS = {"ours": "Tidings, lean", "ours-stock": "Tidings, stock framing", "thrift": "Apache Thrift"}
-ROUNDS = 9 if os.environ.get("FULL") else 5
-CALLS = 2000
-CLIENTS = 8
-COUNTED = (100, 400)
-TOKEN = "AQATkcXbfsmWAAAAAAAAAaIHxA_OAAAAAAAAADAAAmsECTvqjekHmxy-dxw3KIiARY4d"
+FULL = bool(os.environ.get("FULL"))
+ROUNDS = 21 if FULL else 9
+CALLS = 1000 if FULL else 300
+RATE_S = 1.5 if FULL else 0.4
+COUNTED_CALLS = (1000, 3000)
+COUNTED_CALLS_VALGRIND = (100, 300)
 OUTPUT = Path("var/bench/rpc.json")
+PACKAGES = (
+    "thrift",
+    "thriftpy2",
+    "grpcio",
+    "protobuf",
+    "falcon",
+    "gunicorn",
+    "fastapi",
+    "uvicorn",
+    "uvloop",
+    "urllib3",
+)
+
+NAMES = {
+    "c": "C, the same bytes, no work",
+    "local": "local call, no network",
+    "ours": "Tidings, pages packed",
+    "ours-structs": "Tidings, structs",
+    "ours-stock": "Tidings, stock framing",
+    "thrift": "Apache Thrift, C codec",
+    "thriftpy2": "thriftpy2, Cython codec",
+    "grpc": "gRPC",
+    "grpc-aio": "gRPC, asyncio",
+    "falcon": "JSON: Falcon, gunicorn",
+    "fastapi": "JSON: FastAPI, uvloop",
+}
+NETWORKED = [way for way in NAMES if way not in ("c", "local")]
+SERVER_CPU = 0
 
 
-class Handler:
-    """Makes its answer anew for each call, as a recommender does."""
+class Process:
+    """A child that is asked by lines."""
 
-    def user_recommend(self, _request: UserRequest) -> ArticleResponse:
-        articles = [Article(1000 + n, Track(*(f"{TOKEN}{n}{action}" for action in "ABCD"))) for n in range(10)]
-        return ArticleResponse(TOKEN, 1_795_387_012_006, articles)
+    def __init__(self, *command: str) -> None:
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._in: IO[str] = self._process.stdin
+        self._out: IO[str] = self._process.stdout
 
-    def report(self, _request: object) -> None:
-        """Not asked here."""
+    def read(self) -> str:
+        line = self._out.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args} has ended")
+        return line
 
-    def is_healthy(self, _probe: int) -> bool:
-        return True
+    def ask(self, line: str) -> float:
+        self._in.write(line + "\n")
+        self._in.flush()
+        return float(self.read())
 
+    def __enter__(self) -> Process:
+        return self
 
-def serve(way: str) -> None:
-    """Serve until SIGTERM; the port is the first line of output."""
-    if way == "thrift":
-        listener = TServerSocket("127.0.0.1", 0)
-        listener.listen()
-        print(listener.handle.getsockname()[1], flush=True)
-        listener.listen = lambda: None
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-        processor = UserRecommend.Processor(Handler())
-        codec = TBinaryProtocolAcceleratedFactory(fallback=False)
-        TThreadedServer(processor, listener, TFramedTransportFactory(), codec, daemon=True).serve()
-        return
-    options = ServerOptions(drain_window_s=0, lean=way == "ours")
-    server = make_server(UserRecommend, Handler(), "127.0.0.1:0", options=options)
-    signal.signal(signal.SIGTERM, lambda *_: server.drain())
-    print(server.port, flush=True)
-    server.serve()
-
-
-def make_call(way: str, port: int) -> Callable[[], Any]:
-    """A function that makes one call; for one thread."""
-    request = UserRequest(7, 0, 10, 0)
-    if way == "thrift":
-        transport = TFramedTransport(TSocket("127.0.0.1", port))
-        client = UserRecommend.Client(TBinaryProtocolAccelerated(transport, fallback=False))
-        transport.open()
-        return lambda: client.user_recommend(request)
-    policy = Policy(timeout_ms=60_000, connect_timeout_ms=60_000, connection_max_age_s=3600, lean=way == "ours")
-    ours = make_client(UserRecommend, [f"127.0.0.1:{port}"], policy=policy, caller="bench")
-    return lambda: ours.call("user_recommend", request)
-
-
-@contextmanager
-def server_of(way: str, *before: str) -> Iterator[int]:
-    """A server process, behind the command `before`; gives its port."""
-    command = [*before, sys.executable, "-m", "bench.rpc", "serve", way]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
+    def __exit__(self, *_: object) -> None:
+        self._in.close()
+        self._process.send_signal(signal.SIGTERM)
         try:
-            yield port
-        finally:
-            process.terminate()
-            process.wait(60)
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._out.close()
 
 
-def time_calls(way: str, port: int) -> float:
-    """The median call of one connection, in microseconds."""
-    call = make_call(way, port)
+def way_command(*words: str | int) -> list[str]:
+    return [sys.executable, "-m", "bench.rpc_ways", *map(str, words)]
+
+
+class PingPong:
+    """The C program, compiled into `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = str(folder / "pingpong")
+        source = Path(__file__).with_name("pingpong.c")
+        subprocess.run(["gcc", "-O2", "-pthread", "-o", self.program, str(source)], check=True)
+        self.request = folder / "request"
+        self.request.write_bytes(framed_request())
+
+    def serve(self) -> Process:
+        return Process(self.program, "serve", str(self.request.stat().st_size), str(reply_bytes()))
+
+    def ask(self, port: int, seconds: float, connections: int) -> tuple[float, float]:
+        """Median in microseconds, and calls a second."""
+        command = [self.program, "ask", str(port), str(self.request), str(int(seconds * 1000)), str(connections)]
+        median_ns, per_s = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        return int(median_ns) / 1000, float(per_s)
+
+
+def framed_request() -> bytes:
+    memory = TMemoryBuffer()
+    client = UserRecommend.Client(TBinaryProtocolAccelerated(TFramedTransport(memory), fallback=False))
+    client.send_user_recommend(ttypes.UserRequest(7, 0, 10, 0))
+    data: bytes = memory.getvalue()
+    return data
+
+
+def reply_bytes() -> int:
+    memory = TMemoryBuffer()
+    protocol = TBinaryProtocolAccelerated(TFramedTransport(memory), fallback=False)
+    protocol.writeMessageBegin("user_recommend", 2, 0)
+    UserRecommend.user_recommend_result(make_thrift_page(ttypes)).write(protocol)
+    protocol.trans.flush()
+    return len(memory.getvalue())
+
+
+def measure_times(pingpong: PingPong) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Per way, for each round: the median call of one connection in microseconds; calls a second of eight clients."""
+    p50_us: dict[str, list[float]] = {way: [] for way in NAMES}
+    per_s: dict[str, list[float]] = {way: [] for way in NAMES}
+    with ExitStack() as stack:
+        c_port = int(stack.enter_context(pingpong.serve()).read())
+        clients = {}
+        for way in NETWORKED:
+            port = int(stack.enter_context(Process(*way_command("serve", way, SERVER_CPU))).read())
+            clients[way] = stack.enter_context(Process(*way_command("clients", way, port)))
+            wait_for(clients[way])
+        for _ in range(ROUNDS):
+            for way in random.sample(list(NAMES), len(NAMES)):  # whoever follows a busy one finds the machine warm
+                if way == "c":
+                    one, many = pingpong.ask(c_port, RATE_S / 4, 1)[0], pingpong.ask(c_port, RATE_S, CLIENTS)[1]
+                elif way == "local":
+                    one = time_local()
+                    many = 1e6 / one
+                else:
+                    one, many = clients[way].ask(f"p50 {CALLS}"), clients[way].ask(f"rate {RATE_S}")
+                p50_us[way].append(one)
+                per_s[way].append(many)
+    return p50_us, per_s
+
+
+def wait_for(clients: Process) -> None:
+    """A server may have its port and not yet answer; its clients try again."""
+    clients.ask("p50 50")
+
+
+def time_local() -> float:
     took = []
     for _ in range(CALLS):
         started = time.perf_counter()
-        call()
+        make_thrift_page(ttypes)
         took.append(time.perf_counter() - started)
     return statistics.median(took) * 1e6
 
 
-def count_calls(way: str, port: int) -> float:
-    """Calls a second that one server process answers to eight connections of another."""
+def measure_two_processes(pingpong: PingPong) -> tuple[list[float], list[float]]:
+    """Calls a second of one process of ours and of two on one port, asked by the C program, which costs little.
 
-    def ask() -> None:
-        call = make_call(way, port)
-        for _ in range(CALLS // 2):
-            call()
+    One process is measured on each core, since the other core is what the second one gets.
+    """
+    alone, together = [], []
+    with (
+        Process(*way_command("serve", "ours", 0)) as first,
+        Process(*way_command("serve", "ours", 1)) as second,
+        Process(*way_command("serve-shared", "ours", 0, 0)) as shared,
+    ):
+        ports = int(first.read()), int(second.read())
+        port = int(shared.read())
+        with Process(*way_command("serve-shared", "ours", port, 1)) as other:
+            other.read()
+            time.sleep(1)
+            for _ in range(ROUNDS):
+                alone.append(statistics.mean(pingpong.ask(each, RATE_S, CLIENTS)[1] for each in ports))
+                together.append(pingpong.ask(port, RATE_S, CLIENTS * 4)[1])
+    return alone, together
 
-    threads = [threading.Thread(target=ask) for _ in range(CLIENTS)]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return CLIENTS * (CALLS // 2) / (time.perf_counter() - started)
+
+# Instructions.
 
 
-def count_instructions(way: str) -> tuple[int, int]:
+@contextmanager
+def counter() -> Iterator[Any]:
+    """Gives `count(command) -> (command that is counted, function that reads the count)`."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        numbers = iter(range(1_000_000))
+
+        def by_perf(command: list[str]) -> tuple[list[str], Any]:
+            log = folder / str(next(numbers))
+            counted = ["perf", "stat", "-x,", "-e", "instructions:u", "-o", str(log), "--", *command]
+            return counted, lambda: int(re.findall(r"^(\d+),", log.read_text(), re.MULTILINE)[-1])
+
+        def by_valgrind(command: list[str]) -> tuple[list[str], Any]:
+            log = folder / str(next(numbers))
+            tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
+            return [*tool, *command], lambda: int(re.findall(r"Collected : (\d+)", log.read_text())[-1])
+
+        yield by_perf if perf_counts() else by_valgrind
+
+
+def perf_counts() -> bool:
+    try:
+        command = ["perf", "stat", "-x,", "-e", "instructions:u", "true"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        return False
+    return done.returncode == 0 and re.search(r"^\d+,", done.stderr, re.MULTILINE) is not None
+
+
+def count_instructions(count: Any, way: str, calls: tuple[int, int]) -> tuple[int, int]:
     """User instructions of one call: the client's and the server's."""
-    totals = []
-    for number in COUNTED:
-        with tempfile.TemporaryDirectory() as folder:
-            client, server = Path(folder) / "client", Path(folder) / "server"
-            ask = [sys.executable, "-m", "bench.rpc", "ask", way]
-            with server_of(way) as port:
-                subprocess.run([*valgrind(client), *ask, str(port), str(number)], check=True)
-            with server_of(way, *valgrind(server)) as port:
-                subprocess.run([*ask, str(port), str(number)], check=True)
-            totals.append([int(re.findall(r"Collected : (\d+)", file.read_text())[-1]) for file in (client, server)])
-    calls = COUNTED[1] - COUNTED[0]
-    return (totals[1][0] - totals[0][0]) // calls, (totals[1][1] - totals[0][1]) // calls
+    clients, servers = [], []
+    for number in calls:
+        command, read_server = count(way_command("serve", way))
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        time.sleep(1)
+        command, read_client = count(way_command("ask", way, port, number))
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        for child in children_of(server.pid):
+            os.kill(child, signal.SIGTERM)
+        server.wait(60)
+        server.stdout.close()
+        clients.append(read_client())
+        servers.append(read_server())
+    each = calls[1] - calls[0]
+    return (clients[1] - clients[0]) // each, (servers[1] - servers[0]) // each
 
 
-def valgrind(log: Path) -> list[str]:
-    return ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
+def children_of(pid: int) -> list[int]:
+    """perf runs what it counts as its child; valgrind is the process itself."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children or [pid]
+
+
+def measure_instructions() -> dict[str, tuple[int, int]]:
+    with counter() as count:
+        if perf_counts():
+            return {way: count_instructions(count, way, COUNTED_CALLS) for way in NETWORKED}
+        few = ("ours", "ours-structs", "ours-stock", "thrift")
+        return {way: count_instructions(count, way, COUNTED_CALLS_VALGRIND) for way in few}
+
+
+# The table.
 
 
 def main() -> None:
     """Measure every way, print the table and write the figures."""
-    p50_us: dict[str, list[float]] = {way: [] for way in WAYS}
-    per_s: dict[str, list[float]] = {way: [] for way in WAYS}
-    for _ in range(ROUNDS):
-        for way in WAYS:
-            with server_of(way) as port:
-                p50_us[way].append(time_calls(way, port))
-                per_s[way].append(count_calls(way, port))
-    instructions = {way: count_instructions(way) for way in WAYS}
-    print(f"{'':24}{'p50 µs':>24}{'calls/s, 8 clients':>24}{'instructions, client + server':>34}{'÷ Thrift':>10}")
+    with tempfile.TemporaryDirectory() as folder:
+        pingpong = PingPong(Path(folder))
+        p50_us, per_s = measure_times(pingpong)
+        alone, together = measure_two_processes(pingpong)
+    instructions = measure_instructions()
+    p50 = {way: statistics.median(values) for way, values in p50_us.items()}
+    rate = {way: statistics.median(values) for way, values in per_s.items()}
+    print(row("one call, ten articles", "p50 µs", "÷ C", "calls/s, 8 clients", "instructions", "÷ Thrift"))
     stock = sum(instructions["thrift"])
-    for way, name in WAYS.items():
-        client, server = instructions[way]
-        print(
-            f"{name:24}{spread(p50_us[way]):>24}{spread(per_s[way]):>24}"
-            f"{f'{client:,} + {server:,}':>34}{(client + server) / stock:>10.2f}"
-        )
+    for way, name in NAMES.items():
+        counts = instructions.get(way)
+        costs = f"{counts[0] / 1000:,.0f} k + {counts[1] / 1000:,.0f} k" if counts else ""
+        ratio = f"{sum(counts) / stock:.2f}" if counts else ""
+        print(row(name, spread(p50_us[way]), f"{p50[way] / p50['c']:.1f}", spread(per_s[way]), costs, ratio))
+    one, two = statistics.median(alone), statistics.median(together)
+    print(f"\none server process {spread(alone)} calls/s, two {spread(together)}, asked by a program in C")
     figures = {
-        "instructions_ratio_stock": round(sum(instructions["ours"]) / stock, 3),
-        "p50_ratio_stock": round(statistics.median(p50_us["ours"]) / statistics.median(p50_us["thrift"]), 3),
-        "throughput_ratio_stock": round(statistics.median(per_s["ours"]) / statistics.median(per_s["thrift"]), 3),
-        "_about": {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "python": platform.python_version(),
-            "thrift": version("thrift"),
-            "rounds": ROUNDS,
-        },
+        "instructions_ratio_stock": sum(instructions["ours"]) / stock,
+        "p50_ratio_c_pingpong": p50["ours"] / p50["c"],
+        "p50_ratio_grpc": p50["ours"] / p50["grpc"],
+        "throughput_ratio_grpc": rate["ours"] / rate["grpc"],
+        "throughput_ratio_http_falcon": rate["ours"] / rate["falcon"],
+        "throughput_ratio_http_fastapi": rate["ours"] / rate["fastapi"],
+        "two_process_ratio": two / one,
+    }
+    write(figures, instructions, p50, rate)
+
+
+def write(
+    figures: dict[str, float], instructions: dict[str, tuple[int, int]], p50: dict[str, float], rate: dict[str, float]
+) -> None:
+    about = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": platform.machine(),
+        "cpus": cores(),
+        "load_1m": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "rounds": ROUNDS,
+        "instructions_by": "perf" if perf_counts() else "valgrind",
+        "instructions_client_server": instructions,
+        "p50_us": {way: round(value, 1) for way, value in p50.items()},
+        "calls_per_s": {way: round(value) for way, value in rate.items()},
+        **{package: version(package) for package in PACKAGES},
     }
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(figures, indent=2) + "\n")
-    print(f"written to {OUTPUT}")
+    rounded = {name: round(value, 3) for name, value in figures.items()}
+    OUTPUT.write_text(json.dumps({**rounded, "_about": about}, indent=2) + "\n")
+    print(f"\n{json.dumps(rounded, indent=2)}\nwritten to {OUTPUT}; 1-minute load {about['load_1m']}")
+
+
+def row(name: str, p50: str, ratio_c: str, rate: str, instructions: str, ratio_stock: str) -> str:
+    return f"{name:27}{p50:>24}{ratio_c:>7}{rate:>28}{instructions:>20}{ratio_stock:>10}"
 
 
 def spread(values: list[float]) -> str:
+    """Median, least and most."""
     return f"{statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})"
 
 
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 if __name__ == "__main__":
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    match sys.argv[1:]:
-        case []:
-            main()
-        case ["serve", way]:
-            serve(way)
-        case ["ask", way, port, number]:
-            call = make_call(way, int(port))
-            for _ in range(int(number)):
-                call()
-        case _:
-            sys.exit(__doc__)
+    main()
