@@ -1,77 +1,80 @@
 """Builds the static site, of which nearly everything is still right from the last time.
 
-A manifest beside the pages says which article was rendered as of when, so a minute in which one article was edited
-renders that article, its channel, the home page and the feeds. Articles come first and what links to them after, and
-pages of articles that are gone go last: at no moment does a link lead nowhere. Channels are cut into pages from their
-oldest article on, so a new one changes the last page and not all of them.
+A manifest beside the pages says what each was made of, so a minute in which one article was edited renders that
+article and the lists and feeds that show it. New articles come first, then what links to them, then articles that
+changed, and what is gone goes last: at no moment does a link lead nowhere. The manifest is written at the very end, and
+what stands in the folder is looked up there: a build that was killed is simply done again.
 """
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
-import jinja2
 import msgspec
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import Engine
 
 from jobs.context import JobFailed, Run
-from jobs.pages.content import Section, Teaser, read_sections, read_stories
-from jobs.pages.files import SiteFolder
-from jobs.pages.render import FEED_LENGTH, TITLE, Renderer
+from jobs.pages.content import Entry, Story, article_path, read_entries, read_stories, read_teasers
+from jobs.pages.files import FolderInUse, SiteFolder, open_folder
+from jobs.pages.plan import plan
+from jobs.pages.render import Renderer
 
-PER_PAGE = 40
-HOME_LENGTH = 30
 MANIFEST = ".manifest.json"
 FOLDER = "site"
 # A build that would throw away so much of the last one is taken for a fault of the database's, not for the news.
 LARGEST_LOSS = 0.5
 SMALL = 20
+# What builds make, now or in an earlier edition; anything else in the folder is its operator's.
+_ARTICLE = re.compile(r"articles/(\d+)\.html")
+_OURS = re.compile(r"articles/\d+\.html|channels/[^/]+/(index\.html|page-\d+\.html|feed\.atom)|sitemap-[^/]+\.xml")
 
 log = structlog.get_logger(__name__)
 _FAILED = Counter("tidings_pages_failed", "articles whose page could not be rendered; the last good one stays")
 
 
 class Manifest(msgspec.Struct):
-    """What stands in the folder: each article's state when it was rendered, and every other page."""
+    """What the files were made of: each article's state when it was rendered, and every other document's seal."""
 
     edition: str = ""
-    articles: dict[str, str] = {}
-    pages: list[str] = []
+    articles: dict[int, str] = {}
+    documents: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What a build did."""
+    """What a build did: numbers of articles, or of files where it says so."""
 
     articles: int
     rendered: int
-    written: int
-    deleted: int
+    files_written: int
+    files_deleted: int
     failed: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.articles} articles, {self.rendered} rendered, "
+            f"{self.files_written} files written, {self.files_deleted} deleted"
+        )
 
 
 def build_pages(run: Run) -> str:
     """Write the home page, channels, articles, feeds and sitemap that changed, as files under VAR_DIR/site."""
     context = run.context
-    built = build_site(
-        context.engine,
-        context.settings.var_dir / FOLDER,
-        Renderer(context.settings.site_url),
-        now=run.now,
-        stopping=context.stopping,
-    )
-    summary = (
-        f"{built.articles} articles, {built.rendered} rendered, {built.written} files written, {built.deleted} deleted"
-    )
+    renderer = _make_renderer(context.settings.site_url)
+    folder = context.settings.var_dir / FOLDER
+    built = build_site(context.engine, folder, renderer, now=run.now, stopping=context.stopping)
     if built.failed:
-        raise JobFailed(f"{built.failed} articles could not be rendered; {summary}")
-    return summary
+        raise JobFailed(f"{built.failed} articles could not be rendered; {built}")
+    return str(built)
 
 
 def build_site(
@@ -80,97 +83,120 @@ def build_site(
     """Bring the pages under `root` up to date.
 
     Raises:
-        JobFailed: so many articles are gone that the last good site stays, or it was asked to stop.
+        JobFailed: so many articles are gone that the last good site stays, another build is at it, or this one was
+            asked to stop.
+        OSError: something could not be written, such as on a full disk. What stands there is whole.
     """
-    folder = SiteFolder(root)
-    folder.sweep()
-    before = _read_manifest(folder)
-    with engine.connect() as conn:
-        sections = read_sections(conn, now)
-    wanted = {str(teaser.id): f"{teaser.updated_at.isoformat()} {section.slug}" for section, teaser in _all(sections)}
-    _refuse_loss(before, wanted)
-    known = before.articles if before.edition == renderer.edition else {}
-    stale = [
-        (section, teaser) for section, teaser in _all(sections) if known.get(str(teaser.id)) != wanted[str(teaser.id)]
-    ]
-    failed = _write_articles(engine, folder, renderer, stale, stopping or threading.Event())
-    pages = []
-    for path, content in _render_pages(renderer, sections):
-        folder.write(path, content)
-        pages.append(path)
-    gone = before.articles.keys() - wanted.keys()
-    obsolete = [*(f"articles/{id_}.html" for id_ in gone), *(set(before.pages) - set(pages))]
-    for path in obsolete:
-        folder.delete(path)
-    for id_ in failed:
-        wanted[id_] = known.get(id_, "")
-    manifest = Manifest(renderer.edition, wanted, pages)
-    folder.settle()
-    written = folder.written
-    folder.write(MANIFEST, msgspec.json.encode(manifest))
-    return Built(len(wanted), len(stale) - len(failed), written, len(obsolete), len(failed))
+    try:
+        with open_folder(root) as folder:
+            with engine.connect() as conn:
+                entries = read_entries(conn, now)
+            return _Build(engine, folder, renderer, stopping or threading.Event()).run(entries)
+    except FolderInUse as ex:
+        raise JobFailed(str(ex)) from ex
 
 
-def _write_articles(
-    engine: Engine,
-    folder: SiteFolder,
-    renderer: Renderer,
-    stale: Sequence[tuple[Section, Teaser]],
-    stopping: threading.Event,
-) -> list[str]:
-    sections = {teaser.id: section for section, teaser in stale}
-    failed = []
-    for story in read_stories(engine, [teaser for _, teaser in stale]):
-        if stopping.is_set():
-            raise JobFailed("asked to stop; the next build goes on")
+class _Build:
+    """The state of one build between its steps."""
+
+    def __init__(self, engine: Engine, folder: SiteFolder, renderer: Renderer, stopping: threading.Event) -> None:
+        self._engine = engine
+        self._folder = folder
+        self._renderer = renderer
+        self._stopping = stopping
+        self._rendered: set[int] = set()
+        self._failed = 0
+        self._written = 0
+        self._deleted = 0
+
+    def run(self, entries: Sequence[Entry]) -> Built:
+        before = _read_manifest(self._folder)
+        standing = {int(found[1]) for path in self._folder.paths if (found := _ARTICLE.fullmatch(path))}
+        gone = standing - {entry.id for entry in entries}
+        if before is not None:
+            _refuse_loss(len(gone), len(standing))
+        known = before if before and before.edition == self._renderer.edition else Manifest()
         try:
-            content = renderer.article(story, sections[story.teaser.id])
-        except (jinja2.TemplateError, ValueError) as ex:
+            shown, documents = self._write(entries, standing, known)
+        except OSError:
+            # What was taken down goes, even where nothing can be written. A link to it is the lesser evil.
+            self._delete(map(article_path, gone))
+            raise
+        wanted = {*documents, *(entry.path for entry in shown)}
+        self._delete(path for path in self._folder.paths - wanted if _OURS.fullmatch(path))
+        self._folder.settle()
+        right = {entry.id: entry.state for entry in shown if self._is_right(entry, known)}
+        self._folder.write(MANIFEST, msgspec.json.encode(Manifest(self._renderer.edition, right, documents)))
+        return Built(len(shown), len(self._rendered), self._written, self._deleted, self._failed)
+
+    def _write(
+        self, entries: Sequence[Entry], standing: set[int], known: Manifest
+    ) -> tuple[list[Entry], dict[str, str]]:
+        """Everything that is to be; returns the articles that have a page now, and the other documents' seals."""
+        self._write_articles([entry for entry in entries if entry.id not in standing])
+        # What has no page, because it failed or was taken down just now, is not linked to either.
+        shown = [entry for entry in entries if entry.id in standing or entry.id in self._rendered]
+        documents = self._write_documents(shown, known.documents)
+        self._write_articles([entry for entry in shown if not self._is_right(entry, known)])
+        return shown, documents
+
+    def _is_right(self, entry: Entry, known: Manifest) -> bool:
+        return entry.id in self._rendered or known.articles.get(entry.id) == entry.state
+
+    def _write_articles(self, entries: Sequence[Entry]) -> None:
+        for stories in read_stories(self._engine, entries):
+            if self._stopping.is_set():
+                raise JobFailed("asked to stop; the next build goes on")
+            writing: list[Future[bool]] = []
+            for story in stories:
+                content = self._render(story)
+                if content is not None:
+                    writing.append(self._folder.start_write(story.teaser.entry.path, content))
+                    self._rendered.add(story.teaser.entry.id)
+            wait(writing)
+            self._written += sum(future.result() for future in writing)
+
+    def _render(self, story: Story) -> bytes | None:
+        try:
+            return self._renderer.article(story)
+        except Exception:  # whatever one article holds, the others are published
             _FAILED.inc()
-            log.error("page_failed", article=story.teaser.id, error=repr(ex))
-            failed.append(str(story.teaser.id))
-            continue
-        folder.write(story.teaser.path, content)
-    return failed
+            self._failed += 1
+            log.exception("page_failed", article=story.teaser.entry.id)
+            return None
+
+    def _write_documents(self, shown: Sequence[Entry], known: Mapping[str, str]) -> dict[str, str]:
+        seals: dict[str, str] = {}
+        for document in plan(self._renderer, shown):
+            seals[document.path] = document.seal
+            if known.get(document.path) != document.seal or document.path not in self._folder.paths:
+                teasers = read_teasers(self._engine, document.shown) if document.shown else []
+                self._written += self._folder.write(document.path, document.render(teasers))
+        return seals
+
+    def _delete(self, paths: Iterable[str]) -> None:
+        for path in sorted(paths):
+            self._folder.delete(path)
+            self._deleted += 1
 
 
-def _render_pages(renderer: Renderer, sections: Sequence[Section]) -> Iterator[tuple[str, bytes]]:
-    newest = sorted((teaser for _, teaser in _all(sections)), key=lambda teaser: (teaser.published_at, teaser.id))
-    newest.reverse()
-    listed: list[tuple[str, datetime]] = [(teaser.path, teaser.updated_at) for teaser in newest]
-    for section in sections:
-        oldest_first = section.teasers[::-1]
-        last = max(-(-len(oldest_first) // PER_PAGE), 1)
-        for number in range(1, last + 1):
-            teasers = oldest_first[(number - 1) * PER_PAGE : number * PER_PAGE][::-1]
-            path = f"channels/{section.slug}/page-{number}.html"
-            yield path, renderer.listing(section, teasers, number, last)
-        # The front of a channel is always full, whatever the last page holds.
-        yield section.path, renderer.listing(section, section.teasers[:PER_PAGE], 0, last)
-        feed = renderer.atom(f"{TITLE}: {section.name}", section.feed_path, section.path, section.teasers[:FEED_LENGTH])
-        yield section.feed_path, feed
-        listed.append((section.path, section.teasers[0].updated_at))
-    yield "feed.atom", renderer.atom(TITLE, "feed.atom", "", newest[:FEED_LENGTH])
-    yield "feed.rss", renderer.rss("feed.rss", newest[:FEED_LENGTH])
-    yield "index.html", renderer.home(sections, newest[:HOME_LENGTH])
-    yield from renderer.sitemaps(listed).items()
+@lru_cache(maxsize=1)
+def _make_renderer(site_url: str) -> Renderer:
+    """One for all builds of a daemon: compiling the templates takes longer than an edition without news."""
+    return Renderer(site_url)
 
 
-def _all(sections: Sequence[Section]) -> Iterator[tuple[Section, Teaser]]:
-    return ((section, teaser) for section in sections for teaser in section.teasers)
-
-
-def _refuse_loss(before: Manifest, wanted: Mapping[str, str]) -> None:
-    lost = len(before.articles.keys() - wanted.keys())
-    if lost > SMALL and lost > LARGEST_LOSS * len(before.articles):
-        share = f"{lost} of {len(before.articles)} articles are gone"
+def _refuse_loss(gone: int, standing: int) -> None:
+    if gone > SMALL and gone > LARGEST_LOSS * standing:
+        share = f"{gone} of {standing} articles are gone"
         raise JobFailed(f"{share}; the last good site stays. If that is right, delete {MANIFEST}")
 
 
-def _read_manifest(folder: SiteFolder) -> Manifest:
+def _read_manifest(folder: SiteFolder) -> Manifest | None:
+    """None where there is none."""
     raw = folder.read(MANIFEST)
     if raw is None:
-        return Manifest()
+        return None
     try:
         return msgspec.json.decode(raw, type=Manifest)
     except msgspec.MsgspecError as ex:

@@ -1,74 +1,142 @@
 """Puts files where a web server reads them: whole or not at all, and only if they changed.
 
 Written aside in the same folder, fsynced, renamed over the old one: a reader gets the last page or the new one, never
-half of either, and so does whoever switches the machine on again after a power cut.
+half of either, and so does whoever switches the machine on again after a power cut. What stands in the folder is looked
+up there and not in a record of what was written, which a build that was killed could not finish. One builder at
+a time, by a lock on the folder itself: the job's lock is the database's, and two sites may be given one folder.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
-import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LOCK = ".lock"
+_ASIDE = ".new"
+# Syncs of several files share the disk's flush; a second of waiting becomes a third of one.
+_WRITERS = 8
+
+
+class FolderInUse(Exception):
+    """Another process is writing in this folder."""
 
 
 class SiteFolder:
-    """A folder of pages. Paths are relative to it."""
+    """A folder of pages, for one builder. Paths are relative to it; `paths` are the files that stand there."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, writers: ThreadPoolExecutor) -> None:
         self.root = root
-        self.written = 0
+        self.paths = set(_sweep(root))
+        self._writers = writers
         self._touched: set[Path] = set()
 
-    def write(self, path: str, content: bytes) -> None:
-        """Make `path` hold `content`; nothing happens if it does.
+    def write(self, path: str, content: bytes) -> bool:
+        """Make `path` hold `content`, and say whether it did not before.
 
         Raises:
             OSError: the old content is still there.
         """
         target = self.root / path
-        if _read(target) == content:
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".new", dir=target.parent)
+        if path in self.paths and _read(target) == content:
+            return False
+        _make_folder(target.parent)
+        aside = target.with_name(f".{target.name}{_ASIDE}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with (
+                _opened(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as handle,
+                open(handle, "wb", closefd=False) as file,
+            ):
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o644)
-            Path(name).replace(target)
+                os.fchmod(handle, 0o644)
+                os.fsync(handle)
+            aside.replace(target)
         except BaseException:
-            with suppress(FileNotFoundError):
-                Path(name).unlink()
+            aside.unlink(missing_ok=True)
             raise
-        self.written += 1
+        self.paths.add(path)
         self._touched.add(target.parent)
+        return True
+
+    def start_write(self, path: str, content: bytes) -> Future[bool]:
+        """`write`, beside others whose order does not matter."""
+        return self._writers.submit(self.write, path, content)
 
     def delete(self, path: str) -> None:
-        """Remove a page that is there no more."""
+        """Remove a page that is there no more, and its folder with the last one of it."""
+        target = self.root / path
         with suppress(FileNotFoundError):
-            (self.root / path).unlink()
-            self._touched.add((self.root / path).parent)
+            target.unlink()
+            self._touched.add(target.parent)
+        self.paths.discard(path)
+        if target.parent != self.root:
+            with suppress(OSError):
+                target.parent.rmdir()
 
     def read(self, path: str) -> bytes | None:
         return _read(self.root / path)
 
     def settle(self) -> None:
         """Make the renames themselves survive a power cut; once at the end, since it costs as much as a write."""
-        for folder in self._touched:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
+        parents = {parent for folder in self._touched for parent in folder.parents if parent.is_relative_to(self.root)}
+        for folder in self._touched | parents:
+            with suppress(FileNotFoundError), _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as handle:
                 os.fsync(handle)
-            finally:
-                os.close(handle)
         self._touched.clear()
 
-    def sweep(self) -> None:
-        """Remove what a killed build left behind."""
-        for leftover in self.root.rglob(".*.new"):
-            with suppress(FileNotFoundError):
-                leftover.unlink()
+
+@contextmanager
+def open_folder(root: Path) -> Iterator[SiteFolder]:
+    """The folder, made if it is not there, without what a killed build left behind.
+
+    Raises:
+        FolderInUse: somebody else has it open.
+        OSError: it cannot be made or read.
+    """
+    _make_folder(root)
+    with _opened(root / LOCK, os.O_RDWR | os.O_CREAT) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderInUse(f"another build is writing in {root}") from None
+        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="pages") as writers:
+            yield SiteFolder(root, writers)
+
+
+def _sweep(root: Path) -> Iterator[str]:
+    """The files below `root`; those written aside and never renamed are removed."""
+    for folder, _, names in os.walk(root, onerror=_raise):
+        inside = os.path.relpath(folder, root)
+        for name in names:
+            if name.startswith(".") and name.endswith(_ASIDE):
+                Path(folder, name).unlink(missing_ok=True)
+            else:
+                yield name if inside == "." else f"{inside}/{name}"
+
+
+def _make_folder(path: Path) -> None:
+    """With what is above it, for a web server that is another user, whatever the umask."""
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+
+
+def _raise(ex: OSError) -> None:
+    raise ex
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    handle = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _read(path: Path) -> bytes | None:

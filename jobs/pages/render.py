@@ -9,25 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email.utils import format_datetime
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree as ET  # builds documents, never reads one
 
 import jinja2
+from markupsafe import Markup
 
-from jobs.pages.content import Section, Story, Teaser
+from jobs.pages.content import Entry, Section, Story, Teaser
+from jobs.pages.outline import fit_into_page
 
 ATOM = "http://www.w3.org/2005/Atom"
 SITEMAP = "http://www.sitemaps.org/schemas/sitemap/0.9"
-SITEMAP_URLS = 40_000
-FEED_LENGTH = 50
 TITLE = "Tidings"
-_UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+# All but controls, surrogates and noncharacters, which are errors in HTML and most of them in XML.
+# The common ranges come first: this looks at every character of the site.
+_UNSPEAKABLE = re.compile(
+    "[^\\n\\t -~\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd"
+    + "".join(f"{chr(plane)}-{chr(plane + 0xFFFD)}" for plane in range(0x10000, 0x110000, 0x10000))
+    + "]"
+)
 
 
 class Renderer:
@@ -40,97 +45,138 @@ class Renderer:
     def __init__(self, site_url: str) -> None:
         self._site_url = site_url.rstrip("/")
         folder = files("jobs.pages")
-        self._sources = {file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".html")}
-        environment = jinja2.Environment(
-            loader=jinja2.DictLoader(self._sources),
+        sources = {
+            file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith((".html", ".py"))
+        }
+        parts = (self._site_url, *(sources[name] for name in sorted(sources)))
+        self._edition = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        # Compiled on first use: most builds need none of the templates, or two.
+        self._environment = jinja2.Environment(
+            loader=jinja2.DictLoader({name: text for name, text in sources.items() if name.endswith(".html")}),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
-            finalize=_speakable,
         )
-        environment.globals |= {"site_title": TITLE, "site_url": self._site_url}
-        environment.filters |= {"day": _day, "iso": _iso}
-        self._pages = {name: environment.get_template(name) for name in self._sources}
+        self._environment.globals |= {"site_title": TITLE, "site_url": self._site_url}
+        self._environment.filters |= {"day": _day, "iso": _iso, "address": _address}
 
     @property
     def edition(self) -> str:
         """Changes whenever the same content would be rendered in another way."""
-        parts = (version("tidings"), self._site_url, *(self._sources[name] for name in sorted(self._sources)))
-        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+        return self._edition
 
-    def article(self, story: Story, section: Section) -> bytes:
-        return self._page("article.html", story=story, section=section, path=story.teaser.path)
+    def article(self, story: Story) -> bytes:
+        entry = story.teaser.entry
+        body = Markup(fit_into_page(story.body))  # noqa: S704 - sanitised when it came in
+        return self._page("article.html", story=story, entry=entry, body=body, path=entry.path)
 
-    def listing(self, section: Section, teasers: Sequence[Teaser], number: int, last: int) -> bytes:
-        return self._page("channel.html", section=section, teasers=teasers, number=number, last=last)
+    def listing(self, section: Section, number: int, has_newer: bool, teasers: Sequence[Teaser]) -> bytes:
+        """One of the pages that hold all articles of a channel; page 1 has the oldest."""
+        newer = f"{section.folder}/page-{number + 1}.html" if has_newer else None
+        older = f"{section.folder}/page-{number - 1}.html" if number > 1 else None
+        return self._page("channel.html", section=section, teasers=teasers, number=number, newer=newer, older=older)
 
-    def home(self, sections: Sequence[Section], newest: Sequence[Teaser]) -> bytes:
-        return self._page("home.html", sections=sections, newest=newest, names={part.id: part for part in sections})
+    def front(self, section: Section, last: int, teasers: Sequence[Teaser]) -> bytes:
+        """The newest articles of a channel, and the way to all of them."""
+        all_of_them = f"{section.folder}/page-{last}.html"
+        return self._page("channel.html", section=section, teasers=teasers, number=0, newer=None, older=all_of_them)
 
-    def atom(self, title: str, path: str, page: str, teasers: Sequence[Teaser]) -> bytes:
-        root = ET.Element("feed", xmlns=ATOM)
-        own = f"{self._site_url}/{path}"
-        newest = max((teaser.updated_at for teaser in teasers), default=None)
-        _add(root, "id", own)
-        _add(root, "title", title)
-        _add(root, "updated", _iso(newest) if newest else "1970-01-01T00:00:00Z")
-        _add(root, "link", rel="self", type="application/atom+xml", href=own)
-        _add(root, "link", rel="alternate", type="text/html", href=f"{self._site_url}/{page}")
-        for teaser in teasers:
-            entry = ET.SubElement(root, "entry")
-            _add(entry, "id", self._tag(teaser))
-            _add(entry, "title", teaser.title)
-            _add(entry, "link", rel="alternate", type="text/html", href=f"{self._site_url}/{teaser.path}")
-            _add(entry, "published", _iso(teaser.published_at))
-            _add(entry, "updated", _iso(max(teaser.updated_at, teaser.published_at)))
-            _add(entry, "summary", teaser.summary)
-            _add(ET.SubElement(entry, "author"), "name", teaser.author or TITLE)
-        return _document(root)
+    def home(self, sections: Sequence[Section], teasers: Sequence[Teaser]) -> bytes:
+        return self._page("home.html", sections=sections, teasers=teasers)
 
-    def rss(self, path: str, teasers: Sequence[Teaser]) -> bytes:
+    def not_found(self, _: Sequence[Teaser]) -> bytes:
+        return self._page("404.html")
+
+    def robots(self, _: Sequence[Teaser]) -> bytes:
+        return f"User-agent: *\nDisallow:\n\nSitemap: {self._site_url}/sitemap.xml\n".encode()
+
+    def section_atom(self, section: Section, teasers: Sequence[Teaser]) -> bytes:
+        return self._atom(f"{TITLE}: {section.name}", section.feed_path, section.path, teasers)
+
+    def atom(self, teasers: Sequence[Teaser]) -> bytes:
+        return self._atom(TITLE, "feed.atom", "index.html", teasers)
+
+    def rss(self, teasers: Sequence[Teaser]) -> bytes:
         root = ET.Element("rss", {"version": "2.0", "xmlns:atom": ATOM})
         channel = ET.SubElement(root, "channel")
         heads = {"title": TITLE, "link": f"{self._site_url}/", "description": f"The newest articles of {TITLE}"}
         for name, value in heads.items():
-            ET.SubElement(channel, name).text = value
-        ET.SubElement(channel, "atom:link", rel="self", type="application/rss+xml", href=f"{self._site_url}/{path}")
+            _add(channel, name, value)
+        _add(channel, "atom:link", rel="self", type="application/rss+xml", href=self._url("feed.rss"))
         for teaser in teasers:
             item = ET.SubElement(channel, "item")
-            ET.SubElement(item, "title").text = _speakable(teaser.title)
-            ET.SubElement(item, "link").text = f"{self._site_url}/{teaser.path}"
-            ET.SubElement(item, "guid", isPermaLink="false").text = self._tag(teaser)
-            ET.SubElement(item, "pubDate").text = format_datetime(teaser.published_at, usegmt=True)
-            ET.SubElement(item, "description").text = _speakable(teaser.summary)
+            _add(item, "title", teaser.title)
+            _add(item, "link", self._url(teaser.entry.path))
+            _add(item, "guid", self._tag(teaser.entry), isPermaLink="false")
+            _add(item, "category", teaser.entry.section.name)
+            _add(item, "pubDate", format_datetime(teaser.entry.published_at, usegmt=True))
+            _add(item, "description", teaser.summary)
         return _document(root)
 
-    def sitemaps(self, pages: Iterable[tuple[str, datetime]]) -> dict[str, bytes]:
-        """path → document: the index and as many sitemaps as the format's limit asks for."""
-        listed = list(pages)
-        documents: dict[str, bytes] = {}
-        index = ET.Element("sitemapindex", xmlns=SITEMAP)
-        for number, start in enumerate(range(0, max(len(listed), 1), SITEMAP_URLS), 1):
-            root = ET.Element("urlset", xmlns=SITEMAP)
-            for path, moment in listed[start : start + SITEMAP_URLS]:
-                url = ET.SubElement(root, "url")
-                ET.SubElement(url, "loc").text = f"{self._site_url}/{path.removesuffix('index.html')}"
-                ET.SubElement(url, "lastmod").text = _iso(moment)
-            documents[f"sitemap-{number}.xml"] = _document(root)
-            entry = ET.SubElement(index, "sitemap")
-            ET.SubElement(entry, "loc").text = f"{self._site_url}/sitemap-{number}.xml"
-        return documents | {"sitemap.xml": _document(index)}
+    def sitemap(self, listed: Sequence[tuple[str, Entry]]) -> bytes:
+        """Paths, and the articles whose changes change them."""
+        root = ET.Element("urlset", xmlns=SITEMAP)
+        for path, entry in listed:
+            url = ET.SubElement(root, "url")
+            _add(url, "loc", self._url(path))
+            _add(url, "lastmod", _iso(entry.updated_at))
+        return _document(root)
 
-    def _tag(self, teaser: Teaser) -> str:
+    def sitemap_index(self, sitemaps: Mapping[str, datetime]) -> bytes:
+        """Of sitemaps' paths and their newest moments."""
+        root = ET.Element("sitemapindex", xmlns=SITEMAP)
+        for path, moment in sitemaps.items():
+            entry = ET.SubElement(root, "sitemap")
+            _add(entry, "loc", self._url(path))
+            _add(entry, "lastmod", _iso(moment))
+        return _document(root)
+
+    def _atom(self, title: str, path: str, page: str, teasers: Sequence[Teaser]) -> bytes:
+        root = ET.Element("feed", xmlns=ATOM)
+        newest = max((_last_change(teaser.entry) for teaser in teasers), default=None)
+        _add(root, "id", self._url(path))
+        _add(root, "title", title)
+        _add(root, "updated", _iso(newest) if newest else "1970-01-01T00:00:00Z")
+        _add(root, "link", rel="self", type="application/atom+xml", href=self._url(path))
+        _add(root, "link", rel="alternate", type="text/html", href=self._url(page))
+        for teaser in teasers:
+            entry = ET.SubElement(root, "entry")
+            _add(entry, "id", self._tag(teaser.entry))
+            _add(entry, "title", teaser.title)
+            _add(entry, "link", rel="alternate", type="text/html", href=self._url(teaser.entry.path))
+            _add(entry, "published", _iso(teaser.entry.published_at))
+            _add(entry, "updated", _iso(_last_change(teaser.entry)))
+            _add(entry, "category", term=teaser.entry.section.slug, label=teaser.entry.section.name)
+            _add(entry, "summary", teaser.summary)
+            _add(ET.SubElement(entry, "author"), "name", teaser.entry.author or TITLE)
+        return _document(root)
+
+    def _url(self, path: str) -> str:
+        return self._site_url + _address(path)
+
+    def _tag(self, entry: Entry) -> str:
         # An id must outlive a move of the site to another scheme; a tag URI names the article, not its address.
         host = urlsplit(self._site_url).hostname or "localhost"
-        return f"tag:{host},2026:article/{teaser.id}"
+        return f"tag:{host},2026:article/{entry.id}"
 
     def _page(self, name: str, **values: Any) -> bytes:
-        return self._pages[name].render(**values).encode()
+        page = self._environment.get_template(name).render(**values)
+        return _UNSPEAKABLE.sub("", page).encode()
+
+
+def _last_change(entry: Entry) -> datetime:
+    return max(entry.updated_at, entry.published_at)
+
+
+def _address(path: str) -> str:
+    """Of a file below the root, as a link."""
+    return "/" + quote(path.removesuffix("index.html"))
 
 
 def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> None:
-    ET.SubElement(parent, tag, attributes).text = None if text is None else _speakable(text)
+    speakable = {name: _UNSPEAKABLE.sub("", value) for name, value in attributes.items()}
+    ET.SubElement(parent, tag, speakable).text = None if text is None else _UNSPEAKABLE.sub("", text)
 
 
 def _document(root: ET.Element) -> bytes:
@@ -138,15 +184,9 @@ def _document(root: ET.Element) -> bytes:
     return document + b"\n"
 
 
-def _speakable(value: Any) -> Any:
-    if isinstance(value, str) and _UNSPEAKABLE.search(value):
-        return type(value)(_UNSPEAKABLE.sub("", value))
-    return value
-
-
 def _day(moment: datetime) -> str:
-    return f"{moment.day} {moment:%B %Y}"
+    return f"{moment.day} {moment:%B} {moment.year}"
 
 
 def _iso(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='seconds')}Z"

@@ -1,9 +1,10 @@
-"""A shop to order from, and batches to run by hand."""
+"""A shop to order from, batches to run by hand, and a newspaper to build pages of."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from sqlalchemy import Engine, func, insert, select
 from jobs.batches import Batches
 from jobs.clock import ClockGuard
 from jobs.handlers import HANDLERS, Handler
+from tests.integration.jobs.paper import Paper
 from tidings import orders, stock
-from tidings.store.engine import database_now, transaction
+from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.job_tables import delayed_job
 from tidings.store.order_tables import sku, stock_move
 
@@ -82,3 +84,16 @@ def make_batches(engine: Engine) -> MakeBatches:
         return Batches(engine, handlers, ClockGuard(), threading.Event())
 
     return make
+
+
+@pytest.fixture
+def paper(engine: Engine, tmp_path: Path) -> Paper:
+    return Paper(engine, tmp_path / "site")
+
+
+@pytest.fixture
+def small_paper(sqlite_url: str, make_settings: Any, tmp_path: Path) -> Iterator[Paper]:
+    """For what depends on files and not on the database."""
+    engine = make_engine(make_settings(database_url=sqlite_url))
+    yield Paper(engine, tmp_path / "site")
+    engine.dispose()
