@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import feedparser
@@ -153,6 +157,25 @@ def test_files_of_the_operator_stay(small_paper: Paper) -> None:
         (small_paper.root / name).write_bytes(b"mine")
     small_paper.build()
     assert {"google123.html", "articles/map.png"} <= small_paper.files().keys()
+
+
+def test_the_documented_commands_build_the_site(
+    small_paper: Paper, environment: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    url = small_paper.engine.url.render_as_string(hide_password=False)
+    settings = environment(database_url=url, site_url=SITE, var_dir=tmp_path)
+
+    def tidings(*words: str) -> str:
+        command = [str(Path(sys.executable).with_name("tidings")), "jobs", *words]
+        done = subprocess.run(
+            command, env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+        )
+        return done.stdout
+
+    assert "done (95 articles, 95 rendered, 111 files written, 0 deleted)" in tidings("run", "pages")
+    assert check_site(small_paper.root, SITE) == []
+    assert "done (95 articles, 0 rendered, 0 files written, 0 deleted)" in tidings("run", "pages", "--again")
+    assert "0 files written" in tidings("history", "pages")
 
 
 def test_headings_of_a_body_stand_below_its_title_without_a_gap() -> None:

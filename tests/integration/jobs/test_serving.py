@@ -1,112 +1,87 @@
-"""nginx sends the static site while it is being rebuilt under load: no half page, no 404, no dead link."""
+"""nginx, set up as documented, sends the site while it is rebuilt under load: no half page, no 404, nothing old."""
 
 from __future__ import annotations
 
-import threading
+import random
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError
 
-from sqlalchemy import Engine, insert, update
+import pytest
+from sqlalchemy import update
 
-from jobs.pages.build import build_site
-from jobs.pages.render import Renderer
-from tests.servers import find_program, free_port, spawn, wait_until
-from tidings.store.engine import make_engine, transaction
-from tidings.store.tables import article, channel
+from tests.integration.jobs.paper import NOW, Paper
+from tests.nginx import serve_site
+from tests.page_readers import Answer, Journal, readers, tell
+from tidings.store.engine import transaction
+from tidings.store.tables import article
 
-CONFIGURATION = """
-daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off; types {{ text/html html; application/atom+xml atom; application/rss+xml rss; text/xml xml; }}
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
-  uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  server {{ listen 127.0.0.1:{port}; root {root}; location ~ /\\. {{ return 404; }} }}
-}}
-"""
 EDITIONS = 25
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+VOLATILE = range(80, 96)
 
 
-@contextmanager
-def nginx(root: Path, folder: Path) -> Iterator[str]:
-    port = free_port()
-    (folder / "nginx.conf").write_text(CONFIGURATION.format(folder=folder, root=root, port=port))
-    process = spawn([find_program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"])
-    url = f"http://127.0.0.1:{port}/"
-
-    def answers() -> bool:
-        try:
-            urllib.request.urlopen(url, timeout=2).close()
-        except URLError:
-            return False
-        return True
-
-    try:
-        wait_until(answers, 10, "nginx")
-        yield url
-    finally:
-        process.kill()
-        process.wait()
+def publish_edition(paper: Paper, number: int, rng: random.Random) -> None:
+    """A few articles say something else, at great length; some go, and some come back."""
+    for id_ in rng.sample(range(1, 80), 5):
+        body = f"<p>edition {number}</p>" + "<p>filler</p>" * 3000
+        paper.change(id_, title=f"Edition {number}", body=body, updated_at=NOW + timedelta(seconds=number))
+    with transaction(paper.engine) as conn:
+        for status in ("published", "taken_down"):
+            ids = rng.sample(VOLATILE, 3)
+            conn.execute(update(article).where(article.c.id.in_(ids)).values(status=status, updated_at=NOW))
 
 
-def edit(engine: Engine, number: int) -> None:
-    """A new edition: every article says its number twice, at its beginning and at its end."""
-    body = f"<p>edition {number}</p>" + "<p>filler</p>" * 3000 + f"<p>edition {number} ends</p>"
-    with transaction(engine) as conn:
-        conn.execute(update(article).values(body=body, updated_at=NOW + timedelta(seconds=number)))
-
-
-def is_whole(page: bytes) -> bool:
-    number = page.split(b"<p>edition ")[1].split(b"<")[0]
-    return b"edition " + number + b" ends" in page and page.endswith(b"</html>")
-
-
-def test_no_reader_meets_half_a_page_or_none(sqlite_url: str, make_settings: object, tmp_path: Path) -> None:
-    engine = make_engine(make_settings(database_url=sqlite_url))  # type: ignore[operator]
-    with transaction(engine) as conn:
-        conn.execute(insert(channel).values(id=1, slug="c", name="C"))
-        row = {"channel_id": 1, "title": "t", "summary": "s", "body": "", "status": "published"}
-        for n in range(1, 31):
-            moment = NOW - timedelta(hours=n)
-            conn.execute(insert(article).values(id=n, source_id=str(n), published_at=moment, updated_at=moment, **row))
-    root = tmp_path / "site"
-    edit(engine, 0)
-    build_site(engine, root, Renderer("https://news.example"), now=NOW)
-    over = threading.Event()
-    troubles: list[str] = []
-    editions: set[bytes] = set()
-
-    def read(url: str, first: int) -> None:
-        n = first
-        while not over.is_set():
-            n = n % 30 + 1
-            try:
-                with urllib.request.urlopen(f"{url}articles/{n}.html", timeout=5) as answer:
-                    page = answer.read()
-                with urllib.request.urlopen(f"{url}channels/c/", timeout=5) as answer:
-                    assert answer.read().endswith(b"</html>")
-            except (URLError, AssertionError) as ex:
-                troubles.append(repr(ex))
-                continue
-            editions.add(page.split(b"<p>edition ")[1].split(b"<")[0])
-            if not is_whole(page):
-                troubles.append(f"half a page of {n}")
-
-    with nginx(root, tmp_path) as url:
-        readers = [threading.Thread(target=read, args=(url, n * 7)) for n in range(4)]
-        for reader in readers:
-            reader.start()
+def test_no_reader_meets_half_a_page_or_none_or_an_old_one(small_paper: Paper, tmp_path: Path) -> None:
+    journal = Journal(small_paper.root)
+    journal.build(small_paper.build)
+    rng = random.Random(4)
+    with serve_site(small_paper.root, tmp_path) as url, readers(url, sorted(small_paper.files()), 2) as found:
         for number in range(1, EDITIONS):
-            edit(engine, number)
-            build_site(engine, root, Renderer("https://news.example"), now=NOW)
-        over.set()
-        for reader in readers:
-            reader.join()
-    engine.dispose()
-    assert troubles == []
-    assert len(editions) > 5, "the readers were to see the site change"
+            publish_edition(small_paper, number, rng)
+            journal.build(small_paper.build)
+    assert tell(journal, found.answers) == {}
+    assert len({answer.digest for answer in found.answers if answer.path == "index.html"}) > 5
+    assert any(answer.digest is None for answer in found.answers), "of what was taken down"
+
+
+def test_a_wrong_answer_would_be_noticed(small_paper: Paper) -> None:
+    journal = Journal(small_paper.root)
+    journal.build(small_paper.build)
+    (first,) = journal.versions["index.html"][1:]
+    small_paper.change(95, title="Other", updated_at=NOW)
+    journal.build(small_paper.build)
+    second = journal.versions["index.html"][-1]
+    between_s = (second.from_s, first.until_s)
+    after_s = first.until_s + 1
+    answers = {
+        Answer("index.html", *between_s, first.digest, ""): "",
+        Answer("index.html", *between_s, second.digest, ""): "",
+        Answer("index.html", after_s, after_s, second.digest, ""): "",
+        Answer("index.html", after_s, after_s, first.digest, ""): "a version that was not current",
+        Answer("index.html", after_s, after_s, None, ""): "404 for a page that was there",
+        Answer("index.html", after_s, after_s, None, "half a page"): "half a page",
+    }
+    assert {answer: journal.judge(answer) for answer in answers} == answers
+
+
+def test_the_documented_server_sends_each_file_for_what_it_is(small_paper: Paper, tmp_path: Path) -> None:
+    small_paper.build()
+    with serve_site(small_paper.root, tmp_path) as url:
+        for path, kind in (
+            ("/", "text/html; charset=utf-8"),
+            ("/channels/c1/", "text/html; charset=utf-8"),
+            ("/articles/7.html", "text/html; charset=utf-8"),
+            ("/feed.atom", "application/atom+xml; charset=utf-8"),
+            ("/feed.rss", "application/rss+xml; charset=utf-8"),
+            ("/sitemap.xml", "text/xml; charset=utf-8"),
+            ("/robots.txt", "text/plain; charset=utf-8"),
+        ):
+            with urllib.request.urlopen(url + path, timeout=5) as answer:
+                assert (answer.headers["Content-Type"], answer.headers["Cache-Control"]) == (kind, "public, max-age=60")
+                assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        for path in ("/articles/0.html", "/.manifest.json", "/.lock", "/articles/.7.html.new"):
+            with pytest.raises(HTTPError, match="404") as caught:
+                urllib.request.urlopen(url + path, timeout=5)
+            with caught.value as answer:
+                assert b"There is no such page" in answer.read()
