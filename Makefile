@@ -11,8 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
-BENCHES := rpc rpc-connections
 FAULTS := rpc jobs
+BENCHES := pages rpc rpc-connections
+FAULTS := jobs
 
 ##@ Run
 
