@@ -134,9 +134,12 @@ def _tame(markup: str) -> str:
 def _sanitise(markup: str, base_url: str | None) -> str:
     tame = _tame(markup)
     try:
-        return _clean(tame, base_url)
+        safe = _clean(tame, base_url)
     except ValueError:  # The base is no URL to nh3's stricter parser.
-        return _clean(tame, None)
+        safe = _clean(tame, None)
+    # What a parser made of broken HTML is often no valid HTML when written down: a paragraph in a paragraph, say.
+    # Parsed once more it is, and every browser then sees what was checked.
+    return _clean(safe, None)
 
 
 def _clean(markup: str, base_url: str | None) -> str:

@@ -6,6 +6,7 @@ import time
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+import html5lib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,6 +180,20 @@ def test_an_address_that_nh3_cannot_use_only_costs_the_relative_links() -> None:
 def test_what_is_parsed_once_more_is_still_safe(text: str) -> None:
     """A browser parses our output again, and HTML that was mended once may be mended differently then."""
     audit(from_html(from_html(text)))
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<h3><h4><form><h3>a",
+        "<div><dt><code><small><thead><i><dd>a",
+        "<ul></tbody><p><s><u><sub><col>a<marquee><p></math><h4>b",
+        "<a href=https://x.example/><ul><sub><table><a href=https://x.example/>a",
+    ],
+)
+def test_what_is_left_of_broken_html_is_valid(markup: str) -> None:
+    page = f"<!doctype html><html><head><title>t</title></head><body><div>{from_html(markup)}</div></body></html>"
+    assert "a" in "".join(html5lib.HTMLParser(strict=True).parse(page).itertext())
 
 
 def test_formatting_left_open_does_not_multiply() -> None:
