@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import multiprocessing
+import os
 import random
 import time
 import zlib
@@ -140,6 +141,7 @@ def tell(journal: Journal, answers: Sequence[Answer]) -> Counter[str]:
 
 
 def _read(url: str, paths: list[str], seed: int, over: Any, pipe: Any) -> None:
+    os.nice(10)  # readers are elsewhere; where there are two cores they would leave the builder none
     rng = random.Random(seed)
     answers: list[Answer] = []
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -25,7 +24,7 @@ from sqlalchemy import Engine
 from jobs.context import JobFailed, Run
 from jobs.pages.content import Entry, Story, article_path, read_entries, read_stories, read_teasers
 from jobs.pages.files import FolderInUse, SiteFolder, open_folder
-from jobs.pages.plan import plan
+from jobs.pages.plan import Document, plan
 from jobs.pages.render import Renderer
 
 MANIFEST = ".manifest.json"
@@ -147,14 +146,14 @@ class _Build:
         for stories in read_stories(self._engine, entries):
             if self._stopping.is_set():
                 raise JobFailed("asked to stop; the next build goes on")
-            writing: list[Future[bool]] = []
-            for story in stories:
-                content = self._render(story)
-                if content is not None:
-                    writing.append(self._folder.start_write(story.teaser.entry.path, content))
-                    self._rendered.add(story.teaser.entry.id)
-            wait(writing)
-            self._written += sum(future.result() for future in writing)
+            self._written += self._folder.write_in_order(self._render_all(stories))
+
+    def _render_all(self, stories: Sequence[Story]) -> Iterator[tuple[str, bytes]]:
+        for story in stories:
+            content = self._render(story)
+            if content is not None:
+                self._rendered.add(story.teaser.entry.id)
+                yield story.teaser.entry.path, content
 
     def _render(self, story: Story) -> bytes | None:
         try:
@@ -166,13 +165,17 @@ class _Build:
             return None
 
     def _write_documents(self, shown: Sequence[Entry], known: Mapping[str, str]) -> dict[str, str]:
-        seals: dict[str, str] = {}
-        for document in plan(self._renderer, shown):
-            seals[document.path] = document.seal
-            if known.get(document.path) != document.seal or document.path not in self._folder.paths:
-                teasers = read_teasers(self._engine, document.shown) if document.shown else []
-                self._written += self._folder.write(document.path, document.render(teasers))
-        return seals
+        documents = list(plan(self._renderer, shown))
+        self._written += self._folder.write_in_order(
+            (document.path, self._make(document))
+            for document in documents
+            if known.get(document.path) != document.seal or document.path not in self._folder.paths
+        )
+        return {document.path: document.seal for document in documents}
+
+    def _make(self, document: Document) -> bytes:
+        teasers = read_teasers(self._engine, document.shown) if document.shown else []
+        return document.render(teasers)
 
     def _delete(self, paths: Iterable[str]) -> None:
         for path in sorted(paths):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -40,31 +40,43 @@ class SiteFolder:
         Raises:
             OSError: the old content is still there.
         """
+        if not self._set_aside(path, content):
+            return False
+        self._publish(path)
+        return True
+
+    def write_in_order(self, files: Iterable[tuple[str, bytes]]) -> int:
+        """Make all of these hold their contents, one after the other; returns how many did not before.
+
+        All are synced first, several at once, so that they change within milliseconds.
+
+        Raises:
+            OSError: the old content of all, or of the last of them, is still there.
+        """
+        aside = [(path, self._writers.submit(self._set_aside, path, content)) for path, content in files]
+        wait([done for _, done in aside])
+        differing = [path for path, done in aside if done.result()]
+        for path in differing:
+            self._publish(path)
+        return len(differing)
+
+    def _set_aside(self, path: str, content: bytes) -> bool:
         target = self.root / path
         if path in self.paths and _read(target) == content:
             return False
         _make_folder(target.parent)
-        aside = target.with_name(f".{target.name}{_ASIDE}")
-        try:
-            with (
-                _opened(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as handle,
-                open(handle, "wb", closefd=False) as file,
-            ):
+        with _opened(_aside(target), os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as handle:
+            with open(handle, "wb", closefd=False) as file:
                 file.write(content)
-                file.flush()
-                os.fchmod(handle, 0o644)
-                os.fsync(handle)
-            aside.replace(target)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        self.paths.add(path)
-        self._touched.add(target.parent)
+            os.fchmod(handle, 0o644)
+            os.fsync(handle)
         return True
 
-    def start_write(self, path: str, content: bytes) -> Future[bool]:
-        """`write`, beside others whose order does not matter."""
-        return self._writers.submit(self.write, path, content)
+    def _publish(self, path: str) -> None:
+        target = self.root / path
+        _aside(target).replace(target)
+        self.paths.add(path)
+        self._touched.add(target.parent)
 
     def delete(self, path: str) -> None:
         """Remove a page that is there no more, and its folder with the last one of it."""
@@ -103,8 +115,16 @@ def open_folder(root: Path) -> Iterator[SiteFolder]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderInUse(f"another build is writing in {root}") from None
-        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="pages") as writers:
-            yield SiteFolder(root, writers)
+        try:
+            with ThreadPoolExecutor(_WRITERS, thread_name_prefix="pages") as writers:
+                yield SiteFolder(root, writers)
+        except BaseException:
+            list(_sweep(root))
+            raise
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}{_ASIDE}")
 
 
 def _sweep(root: Path) -> Iterator[str]:

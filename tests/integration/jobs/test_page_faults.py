@@ -138,7 +138,7 @@ def test_at_no_moment_does_a_link_lead_nowhere(small_paper: Paper, monkeypatch: 
 
         return wrapped
 
-    monkeypatch.setattr(SiteFolder, "write", look(SiteFolder.write))
+    monkeypatch.setattr(SiteFolder, "_publish", look(SiteFolder._publish))
     monkeypatch.setattr(SiteFolder, "delete", look(SiteFolder.delete))
     rng = random.Random(seed)
     with transaction(small_paper.engine) as conn:
@@ -283,10 +283,13 @@ def test_a_failed_write_leaves_the_old_page_and_no_litter(tmp_path: Path, monkey
     def fail(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with open_folder(tmp_path) as folder:
-        folder.write("page.html", b"old")
-        monkeypatch.setattr(os, "fsync", fail)
-        with pytest.raises(OSError, match="No space"):
-            folder.write("page.html", b"new")
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "page.html"]
-        assert folder.read("page.html") == b"old"
+    def build() -> None:
+        with open_folder(tmp_path) as folder:
+            folder.write("page.html", b"old")
+            monkeypatch.setattr(os, "fsync", fail)
+            folder.write_in_order([("page.html", b"new"), ("other.html", b"new")])
+
+    with pytest.raises(OSError, match="No space"):
+        build()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "page.html"]
+    assert (tmp_path / "page.html").read_bytes() == b"old"

@@ -175,7 +175,7 @@ def test_the_documented_commands_build_the_site(
     assert "done (95 articles, 95 rendered, 111 files written, 0 deleted)" in tidings("run", "pages")
     assert check_site(small_paper.root, SITE) == []
     assert "done (95 articles, 0 rendered, 0 files written, 0 deleted)" in tidings("run", "pages", "--again")
-    assert "0 files written" in tidings("history", "pages")
+    assert tidings("history", "pages").count("done") == 2
 
 
 def test_headings_of_a_body_stand_below_its_title_without_a_gap() -> None:
