@@ -13,12 +13,15 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 LOCK = ".lock"
 _ASIDE = ".new"
 # Syncs of several files share the disk's flush; a second of waiting becomes a third of one.
 _WRITERS = 8
+# Contents in memory at once.
+_BATCH = 256
 
 
 class FolderInUse(Exception):
@@ -48,17 +51,22 @@ class SiteFolder:
     def write_in_order(self, files: Iterable[tuple[str, bytes]]) -> int:
         """Make all of these hold their contents, one after the other; returns how many did not before.
 
-        All are synced first, several at once, so that they change within milliseconds.
+        A batch is synced first, several files at once, so that they change within milliseconds of each other.
 
         Raises:
-            OSError: the old content of all, or of the last of them, is still there.
+            OSError: the old content is still there, from some file on.
         """
-        aside = [(path, self._writers.submit(self._set_aside, path, content)) for path, content in files]
-        wait([done for _, done in aside])
-        differing = [path for path, done in aside if done.result()]
-        for path in differing:
-            self._publish(path)
-        return len(differing)
+        written = 0
+        remaining = iter(files)
+        while aside := [
+            (path, self._writers.submit(self._set_aside, path, content)) for path, content in islice(remaining, _BATCH)
+        ]:
+            wait([done for _, done in aside])
+            differing = [path for path, done in aside if done.result()]
+            for path in differing:
+                self._publish(path)
+            written += len(differing)
+        return written
 
     def _set_aside(self, path: str, content: bytes) -> bool:
         target = self.root / path
