@@ -11,9 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
-FAULTS := rpc jobs
 BENCHES := pages rpc rpc-connections
-FAULTS := jobs
+FAULTS := jobs rpc
 
 ##@ Run
 
