@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
-from sqlalchemy import Connection, Engine, Select, delete, exists, select, update
+from sqlalchemy import Connection, Engine, Select, exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.clock import ClockGuard
@@ -25,6 +25,7 @@ from jobs.failures import is_passing
 from jobs.handlers import Handler
 from jobs.runs import read_now
 from tidings.delayed import DelayedJob
+from tidings.store.by_key import delete_by_key
 from tidings.store.engine import database_now, transaction
 from tidings.store.job_tables import delayed_job, paused_kind
 
@@ -101,7 +102,7 @@ class Batches:
             conn.execute(update(delayed_job).where(delayed_job.c.id == job_id).values(run_at=run_at))
         done = [job.id for job in due if job.id not in later]
         if done:
-            conn.execute(delete(delayed_job).where(delayed_job.c.id.in_(done)))
+            delete_by_key(conn, delayed_job, done)
 
     def _run_singly(self, kind: str, cause: Exception) -> int:
         """The rows of a failed batch, each in a transaction of its own; the guilty ones are put off."""

@@ -15,10 +15,11 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Select, Update, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Update, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tidings import delayed, stock
+from tidings.store.by_key import HINT, select_by_key, update_by_key
 from tidings.store.engine import database_now, transaction
 from tidings.store.order_tables import order_line, orders
 
@@ -186,38 +187,24 @@ def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
         order id → when it expires, for those that are unpaid but not yet due. The others are done with.
     """
     rule = TRANSITIONS[Event.EXPIRE]
-    query = (
-        select_by_key(orders.c.id, orders.c.expires_at, (orders.c.expires_at <= database_now(conn)).label("is_due"))
-        .where(orders.c.id.in_(sorted(order_ids)), orders.c.status == rule.source)
-        .order_by(orders.c.id)
-        .with_for_update()
-    )
-    unpaid = conn.execute(query).all()
-    due = [row.id for row in unpaid if row.is_due]
+    columns = (orders.c.id, orders.c.expires_at, database_now(conn).label("now"))
+    query = select_by_key(conn, orders, "id", order_ids, *columns).where(orders.c.status == rule.source)
+    unpaid = conn.execute(query.with_for_update(of=orders)).all()
+    due = [row.id for row in unpaid if row.expires_at <= row.now]
     if due:
         # The ledger first: its primary key refuses a second release before anything else has changed.
         stock.write_releases(conn, due)
-        conn.execute(
-            _update_by_key()
-            .where(orders.c.id.in_(due))
-            .values(status=rule.target, cancelled_for=rule.cancelled_for, ended_at=database_now(conn))
-        )
+        changes = "status = :status, cancelled_for = :cancelled_for, ended_at = :ended_at"
+        ended = {"status": rule.target.value, "cancelled_for": rule.cancelled_for, "ended_at": unpaid[0].now}
+        update_by_key(conn, orders, dict.fromkeys(due, 0), changes, **ended)
         stock.give_back(conn, due)
-    return {row.id: row.expires_at for row in unpaid if not row.is_due}
-
-
-# By the index of states, MySQL would lock an order's entry there before the order itself; whoever comes by the order
-# locks them the other way round, and one of the two is rolled back.
-_BY_KEY = "FORCE INDEX (PRIMARY)"
+    return {row.id: row.expires_at for row in unpaid if row.expires_at > row.now}
 
 
 def _update_by_key() -> Update:
-    return update(orders).with_hint(_BY_KEY, dialect_name="mysql").with_hint(_BY_KEY, dialect_name="mariadb")
-
-
-def select_by_key(*columns: Any) -> Select[Any]:
-    """A SELECT from `orders` that will lock what it finds, by the primary key first."""
-    return select(*columns).with_hint(orders, _BY_KEY, "mysql").with_hint(orders, _BY_KEY, "mariadb")
+    # By the index of states, MySQL would lock an order's entry there before the order itself; whoever comes by the
+    # order locks them the other way round, and one of the two is rolled back.
+    return update(orders).with_hint(HINT, dialect_name="mysql").with_hint(HINT, dialect_name="mariadb")
 
 
 def _check_lines(lines: Sequence[Line]) -> dict[int, int]:

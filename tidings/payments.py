@@ -171,9 +171,9 @@ def settle(engine: Engine, callback: Callback) -> Settlement:
 
 def _open_payment(conn: Connection, provider: Provider, reader_id: int, order_id: int) -> Charge:
     # Locked, so that two requests at once take up one payment.
-    query = orders.select_by_key(order_table, (order_table.c.expires_at > database_now(conn)).label("is_open"))
+    is_open = (order_table.c.expires_at > database_now(conn)).label("is_open")
     mine = (order_table.c.id == order_id, order_table.c.reader_id == reader_id)
-    order = conn.execute(query.where(*mine).with_for_update()).first()
+    order = conn.execute(select(order_table, is_open).where(*mine).with_for_update()).first()
     if order is None:
         raise OrderNotFoundError(f"there is no order {order_id}")
     if order.status != Status.UNPAID or not order.is_open:

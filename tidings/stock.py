@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, case, func, insert, literal, select, update
+from sqlalchemy import Connection, func, insert, literal, select, update
 
+from tidings.store.by_key import select_by_key, update_by_key
 from tidings.store.engine import database_now
 from tidings.store.order_tables import order_line, orders, sku, stock_move
 
@@ -151,27 +152,17 @@ def write_releases(conn: Connection, order_ids: Sequence[int]) -> None:
     Raises:
         IntegrityError: an order's stock went back before.
     """
-    lines = select(
-        order_line.c.order_id, order_line.c.sku_id, literal("release"), order_line.c.n, database_now(conn)
-    ).where(order_line.c.order_id.in_(order_ids))
+    columns = (order_line.c.order_id, order_line.c.sku_id, literal("release"), order_line.c.n, database_now(conn))
+    lines = select_by_key(conn, order_line, "order_id", order_ids, *columns)
     conn.execute(insert(stock_move).from_select(["order_id", "sku_id", "kind", "n", "at"], lines))
 
 
 def give_back(conn: Connection, order_ids: Sequence[int]) -> None:
     """Add what these orders held to the quantities. The last thing its transaction does."""
-    sums = conn.execute(
-        select(order_line.c.sku_id, func.sum(order_line.c.n))
-        .where(order_line.c.order_id.in_(order_ids))
-        .group_by(order_line.c.sku_id)
-        .order_by(order_line.c.sku_id)
-    ).all()
-    added = {sku_id: int(n) for sku_id, n in sums}
-    # One UPDATE over a range of the primary key locks in its order, which every other transaction keeps as well.
-    conn.execute(
-        update(sku)
-        .where(sku.c.id.in_(list(added)))
-        .values(quantity=sku.c.quantity + case(added, value=sku.c.id, else_=0))
-    )
+    columns = (order_line.c.sku_id, func.sum(order_line.c.n))
+    lines = select_by_key(conn, order_line, "order_id", order_ids, *columns).group_by(order_line.c.sku_id)
+    added = {sku_id: int(n) for sku_id, n in conn.execute(lines)}
+    update_by_key(conn, sku, added, "quantity = quantity + wanted.n")
 
 
 def _on_sale() -> Any:

@@ -19,14 +19,15 @@ def insert_orders(conn: Connection, moments: Sequence[datetime], *, first_id: in
     ids = range(first_id, first_id + len(moments))
     created_at = min(moments)
     common = {"reader_id": 2, "request_hash": "", "status": "unpaid", "total_cents": 100, "currency": "EUR"}
-    for start in range(0, len(ids), CHUNK):
+    for start in reversed(range(0, len(ids), CHUNK)):
         chunk, at = ids[start : start + CHUNK], moments[start : start + CHUNK]
         rows = [
             {"id": id_, "idempotency_key": str(id_), "created_at": created_at, "expires_at": moment, **common}
             for id_, moment in zip(chunk, at, strict=True)
         ]
         lines = [{"order_id": id_, "sku_id": id_ % skus + 1, "n": 1} for id_ in chunk]
-        conn.execute(insert(orders), rows)
+        # The highest id first: orders that are placed meanwhile are numbered from there on.
+        conn.execute(insert(orders), rows[::-1])
         conn.execute(insert(order_line), [{**line, "price_cents": 100} for line in lines])
         conn.execute(insert(stock_move), [{**line, "n": -1, "kind": "hold", "at": created_at} for line in lines])
     for sku_id, held in sorted(Counter(id_ % skus + 1 for id_ in ids).items()):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from redis import Redis
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
@@ -16,7 +17,8 @@ from jobs.batches import BATCH_ROWS, MOST_ATTEMPTS, Batches
 from jobs.clock import ClockGuard
 from jobs.handlers import HANDLERS
 from jobs.runs import read_now
-from tidings import delayed, publishing
+from tests.faults.backlog import insert_jobs, insert_orders
+from tidings import delayed, publishing, stock
 from tidings.delayed import DelayedJob
 from tidings.store.engine import database_now, transaction
 from tidings.store.job_tables import delayed_job, paused_kind
@@ -270,3 +272,25 @@ def test_a_hint_is_sent_only_for_what_is_due_before_the_next_look(redis_client: 
 
 def test_a_lost_hint_is_nobodys_problem() -> None:
     delayed.hint(Redis(port=1, socket_connect_timeout=0.2, retry=None))
+
+
+@pytest.mark.parametrize("number", [30, 900])
+def test_batches_of_several_daemons_never_wait_for_each_other_in_a_circle(
+    shop: Any, number: int, make_batches: Any
+) -> None:
+    """Of a small table MySQL reads every row for a DELETE by ids, and waits for rows that other batches have locked."""
+    deadlocks = REGISTRY.get_sample_value("tidings_jobs_passing_errors_total", {"cause": "deadlock"}) or 0
+    placed = [shop.order((n % 5 + 1, 1), (5 - n % 5, 1), timeout_s=0) for n in range(30)]
+    with transaction(shop.engine) as conn:
+        now = read_now(conn)
+        for sku_id in range(1, 6):
+            stock.receive(conn, sku_id, number, delivery=50 + sku_id)
+        ids = insert_orders(conn, [now] * number, first_id=10_000, skus=5)
+        insert_jobs(conn, ids, [now] * number)
+    batches = [make_batches(HANDLERS) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        while any(pool.map(lambda one: one.drain("order_timeout"), batches)):
+            pass
+    assert all(shop.read(order.order_id).status == "cancelled" for order in placed)
+    assert shop.ledger() == shop.quantities()
+    assert (REGISTRY.get_sample_value("tidings_jobs_passing_errors_total", {"cause": "deadlock"}) or 0) == deadlocks
