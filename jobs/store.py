@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,7 +23,7 @@ from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
 from apscheduler.triggers.date import DateTrigger
 from prometheus_client import Counter, Gauge, Histogram
-from sqlalchemy import Engine, Row, Select, and_, delete, func, literal, select, update
+from sqlalchemy import Engine, Row, Select, and_, delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.batches import BATCH_ROWS, Batches
@@ -156,22 +156,27 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
             conn.execute(delete(delayed_job))
 
     def _look(self) -> dict[str, int]:
-        """Due rows by kind, oldest kind first; plans the next look."""
+        """Due rows by kind, the longest waiting kind first; plans the next look."""
         asked_at_s = self._batches.guard.read_steady_s()
+        kinds = tuple(self._batches.handlers)
         with self._engine.connect() as conn:
             if self._query is None:
-                self._query = _look_query(tuple(self._batches.handlers), database_now(conn))
-            rows = conn.execute(self._query).all()
-        if not self._batches.guard.accepts(rows[0].now, asked_at_s):
-            return {}
-        due: dict[str, int] = {}
-        for row in sorted(rows, key=lambda row: row.first or row.now):
-            wait_s = (row.first - row.now).total_seconds() if row.first else LOOK_EVERY_S
-            self._next_look_s = max(min(self._next_look_s, wait_s), SHORTEST_PAUSE_S)
-            _DUE.labels(row.kind).set(row.due)
-            _OLDEST.labels(row.kind).set(max(-wait_s, 0))
-            if row.due:
-                due[row.kind] = row.due
+                self._query = _first_moments(kinds, database_now(conn))
+            now, *moments = conn.execute(self._query).one()
+            if not self._batches.guard.accepts(now, asked_at_s):
+                return {}
+            waits_s = {kind: (first - now).total_seconds() for kind, first in zip(kinds, moments, strict=True) if first}
+            if any(wait_s <= 0 for wait_s in waits_s.values()):
+                # What is held back by hand is overdue all the time; that is no reason to hurry, nor for an alarm.
+                for kind in conn.scalars(select(paused_kind.c.kind)):
+                    waits_s.pop(kind, None)
+            overdue = sorted((kind for kind, wait_s in waits_s.items() if wait_s <= 0), key=waits_s.__getitem__)
+            due = {kind: int(conn.scalar(_count_due(kind, now)) or 0) for kind in overdue}
+        for kind in kinds:
+            _OLDEST.labels(kind).set(max(0.0, -waits_s.get(kind, 0.0)))
+            _DUE.labels(kind).set(due.get(kind, 0))
+        soonest_s = min(waits_s.values(), default=LOOK_EVERY_S)
+        self._next_look_s = max(min(soonest_s, LOOK_EVERY_S), SHORTEST_PAUSE_S)
         return due
 
     def _choose(self, due: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -243,22 +248,20 @@ def _select_rows() -> Select[Any]:
     )
 
 
-def _look_query(kinds: tuple[str, ...], now: Any) -> Any:
-    """One row a kind: the clock, its first waiting moment, how many are due; each a bounded range of the index."""
-    parts = [_look_one(kind, now) for kind in kinds]
-    return parts[0].union_all(*parts[1:]) if len(parts) > 1 else parts[0]
+def _first_moments(kinds: Sequence[str], now: Any) -> Select[Any]:
+    """The clock, and the first moment at which something of each kind waits: one step into the index for each."""
+    firsts = [
+        select(func.min(delayed_job.c.run_at))
+        .where(delayed_job.c.state == "waiting", delayed_job.c.kind == kind)
+        .scalar_subquery()
+        .label(f"first_{n}")
+        for n, kind in enumerate(kinds)
+    ]
+    return select(now.label("now"), *firsts)
 
 
-def _look_one(kind: str, now: Any) -> Select[Any]:
+def _count_due(kind: str, now: datetime) -> Select[Any]:
+    """How many rows of this kind are due, counted no further than batches can be offered for."""
     jobs = delayed_job.c
-    is_paused = select(paused_kind.c.kind).where(paused_kind.c.kind == kind).exists()
-    waiting = and_(jobs.state == "waiting", jobs.kind == kind, ~is_paused)
-    first = select(func.min(jobs.run_at)).where(waiting).scalar_subquery()
-    most = BATCH_ROWS * BATCHES_PER_KIND
-    due = select(jobs.id).where(waiting, jobs.run_at <= now).limit(most).subquery()
-    return select(
-        literal(kind).label("kind"),
-        now.label("now"),
-        first.label("first"),
-        select(func.count()).select_from(due).scalar_subquery().label("due"),
-    )
+    due = select(jobs.id).where(jobs.state == "waiting", jobs.kind == kind, jobs.run_at <= now)
+    return select(func.count()).select_from(due.limit(BATCH_ROWS * BATCHES_PER_KIND).subquery())
