@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, Update, insert, select, update
+from sqlalchemy import Connection, Engine, Row, Update, case, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tidings import delayed, stock
@@ -187,18 +187,20 @@ def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
         order id → when it expires, for those that are unpaid but not yet due. The others are done with.
     """
     rule = TRANSITIONS[Event.EXPIRE]
-    columns = (orders.c.id, orders.c.expires_at, database_now(conn).label("now"))
-    query = select_by_key(conn, orders, "id", order_ids, *columns).where(orders.c.status == rule.source)
-    unpaid = conn.execute(query.with_for_update(of=orders)).all()
-    due = [row.id for row in unpaid if row.expires_at <= row.now]
+    # Read before the locks are waited for: an order may be cancelled a little late, never early.
+    now = conn.scalar(select(database_now(conn)))
+    not_before = case((orders.c.expires_at > now, orders.c.expires_at)).label("not_before")
+    query = select_by_key(conn, orders, "id", order_ids, orders.c.id, not_before).where(orders.c.status == rule.source)
+    unpaid = {row.id: row.not_before for row in conn.execute(query.with_for_update(of=orders))}
+    due = [id_ for id_, not_before in unpaid.items() if not_before is None]
     if due:
         # The ledger first: its primary key refuses a second release before anything else has changed.
         stock.write_releases(conn, due)
         changes = "status = :status, cancelled_for = :cancelled_for, ended_at = :ended_at"
-        ended = {"status": rule.target.value, "cancelled_for": rule.cancelled_for, "ended_at": unpaid[0].now}
+        ended = {"status": rule.target.value, "cancelled_for": rule.cancelled_for, "ended_at": now}
         update_by_key(conn, orders, dict.fromkeys(due, 0), changes, **ended)
         stock.give_back(conn, due)
-    return {row.id: row.expires_at for row in unpaid if row.expires_at > row.now}
+    return {id_: not_before for id_, not_before in unpaid.items() if not_before is not None}
 
 
 def _update_by_key() -> Update:
