@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
-from sqlalchemy import Connection, Engine, Select, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, exists, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.clock import ClockGuard
@@ -26,7 +26,7 @@ from jobs.handlers import Handler
 from jobs.runs import read_now
 from tidings.delayed import DelayedJob
 from tidings.store.by_key import delete_by_key
-from tidings.store.engine import database_now, transaction
+from tidings.store.engine import transaction
 from tidings.store.job_tables import delayed_job, paused_kind
 
 # More would hold up whoever wants one of these orders, and gain little; fewer cost a commit more often.
@@ -83,16 +83,18 @@ class Batches:
 
     def _run_batch(self, kind: str) -> int:
         with transaction(self.engine) as conn:
-            due, now = self._claim(conn, _due(conn, kind).limit(BATCH_ROWS))
+            due, now = self._claim(conn, kind)
             self._act(conn, kind, due)
         _count_done(kind, due, now)
         return len(due)
 
-    def _claim(self, conn: Connection, query: Select[Any]) -> tuple[list[DelayedJob], datetime]:
+    def _claim(self, conn: Connection, kind: str, *which: ColumnElement[bool]) -> tuple[list[DelayedJob], datetime]:
         asked_at_s = self.guard.read_steady_s()
         now = read_now(conn)
         if not self.guard.accepts(now, asked_at_s):
             return [], now
+        # Due by the reading that was accepted: the clock may jump before the next statement.
+        query = _due(kind, now).where(*which).limit(BATCH_ROWS).with_for_update(skip_locked=True, of=delayed_job)
         return [DelayedJob(*row) for row in conn.execute(query)], now
 
     def _act(self, conn: Connection, kind: str, due: Sequence[DelayedJob]) -> None:
@@ -109,7 +111,7 @@ class Batches:
         """The rows of a failed batch, each in a transaction of its own; the guilty ones are put off."""
         log.warning("batch_split", kind=kind, error=repr(cause))
         with self.engine.connect() as conn:
-            query = _due(conn, kind, lock=False).with_only_columns(delayed_job.c.id)
+            query = _due(kind, read_now(conn)).with_only_columns(delayed_job.c.id)
             ids = conn.scalars(query.limit(BATCH_ROWS)).all()
         for job_id in ids:
             if self.stopping.is_set():
@@ -121,7 +123,7 @@ class Batches:
     def _run_one(self, kind: str, job_id: int) -> None:
         try:
             with transaction(self.engine) as conn:
-                due, now = self._claim(conn, _due(conn, kind).where(delayed_job.c.id == job_id))
+                due, now = self._claim(conn, kind, delayed_job.c.id == job_id)
                 self._act(conn, kind, due)
             _count_done(kind, due, now)
         except SQLAlchemyError as ex:
@@ -157,18 +159,18 @@ class Batches:
         report("job_dead" if is_dead else "job_put_off", kind=kind, ref=row.ref, attempts=attempts, error=repr(cause))
 
 
-def _due(conn: Connection, kind: str, *, lock: bool = True) -> Select[Any]:
+def _due(kind: str, now: datetime) -> Select[Any]:
     jobs = delayed_job.c
     query = (
         select(jobs.id, jobs.kind, jobs.ref, jobs.run_at, jobs.attempts, jobs.payload)
-        .where(jobs.state == "waiting", jobs.kind == kind, jobs.run_at <= database_now(conn))
+        .where(jobs.state == "waiting", jobs.kind == kind, jobs.run_at <= now)
         .where(~exists().where(paused_kind.c.kind == kind))
         .order_by(jobs.run_at)
     )
     # Left to itself, MySQL may sort a whole backlog by another index to find the first rows.
     for dialect in ("mysql", "mariadb"):
         query = query.with_hint(delayed_job, "FORCE INDEX (ix_delayed_job_state_kind_run_at)", dialect)
-    return query.with_for_update(skip_locked=True, of=delayed_job) if lock else query
+    return query
 
 
 def _count_done(kind: str, due: Sequence[DelayedJob], now: datetime) -> None:
