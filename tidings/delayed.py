@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 from redis import Redis, RedisError
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal_column, update
+from sqlalchemy import ColumnElement, Connection, Insert, delete, func, insert, literal_column, update
 from sqlalchemy.exc import IntegrityError
 
 from tidings.store.engine import database_now
@@ -28,6 +28,7 @@ HINT_CHANNEL = f"{PREFIX}jobs:due"
 LOOK_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
+_insertions: dict[str, Insert] = {}  # by dialect
 _HINTS = Counter("tidings_jobs_hints", "hints sent to the daemons, by outcome", ["outcome"])
 
 
@@ -112,11 +113,15 @@ def after(conn: Connection, seconds: float) -> ColumnElement[Any]:
 def _insert(
     conn: Connection, kind: str, ref: object, run_at: datetime | ColumnElement[Any], payload: Mapping[str, Any] | None
 ) -> None:
+    values = {"kind": kind, "ref": str(ref), "payload": dict(payload or {})}
+    # Built once: whoever places an order waits for this.
+    statement = _insertions.get(conn.dialect.name)
+    if statement is None:
+        statement = _insertions[conn.dialect.name] = insert(delayed_job).values(created_at=database_now(conn))
     try:
-        conn.execute(
-            insert(delayed_job).values(
-                kind=kind, ref=str(ref), run_at=run_at, payload=dict(payload or {}), created_at=database_now(conn)
-            )
-        )
+        if isinstance(run_at, datetime):
+            conn.execute(statement, values | {"run_at": run_at})
+        else:
+            conn.execute(statement.values(run_at=run_at), values)
     except IntegrityError as ex:
         raise AlreadyScheduledError(f"a {kind} about {ref} waits already") from ex
