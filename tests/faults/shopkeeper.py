@@ -34,11 +34,13 @@ class Plan(msgspec.Struct):
     """What the test asks for."""
 
     ledger: str
-    seed: int
+    seed: str
     timeout_s: float
-    skus: int
-    orders_per_s: float
+    products: list[int]
+    orders_per_s: float = 80
     placers: int = 3
+    # What part of the orders their readers come back to, in order to pay or cancel.
+    followed: float = 0.6
 
 
 class Shopkeeper:
@@ -49,7 +51,7 @@ class Shopkeeper:
         self._engine = engine
         self._redis = redis
         self._ledger = os.open(plan.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._random = random.Random(f"{plan.seed}:{os.getpid()}")
+        self._random = random.Random(plan.seed)
         self._later: list[tuple[float, int, Order]] = []
         self._news = threading.Condition()
 
@@ -70,13 +72,15 @@ class Shopkeeper:
     def _place(self) -> None:
         time.sleep(self._random.expovariate(self._plan.orders_per_s / self._plan.placers))
         # Half of all orders want the first product.
-        wanted = {self._random.choice((1, self._random.randint(1, self._plan.skus))) for _ in range(2)}
+        products = self._plan.products
+        wanted = {self._random.choice((products[0], self._random.choice(products))) for _ in range(2)}
         lines = [Line(id_, self._random.randint(1, 3)) for id_ in wanted]
         key = f"{os.getpid()}-{self._random.getrandbits(64)}"
+        started_s = time.monotonic()
         order = orders.place(self._engine, 1, lines, key=key, timeout_s=self._plan.timeout_s)
-        self._tell("placed", order, expires_ms=round(order.expires_at.timestamp() * 1000))
+        self._tell("placed", order, took_ms=1000 * (time.monotonic() - started_s))
         delayed.hint(self._redis, after_s=self._plan.timeout_s)
-        if self._random.random() < 0.6:
+        if self._random.random() < self._plan.followed:
             at_s = time.monotonic() + self._plan.timeout_s + self._random.gauss(-0.05, 0.25)
             with self._news:
                 heapq.heappush(self._later, (at_s, order.order_id, order))

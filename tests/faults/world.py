@@ -24,10 +24,11 @@ from typing import Any
 import msgspec
 import pymysql
 import redis
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, insert, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests.faults import invariants
+from tests.faults.cutter import CommitCutter
 from tests.faults.shopkeeper import Plan
 from tests.servers import MariaDBServer, RedisServer, ServerError, free_port, spawn, wait_until
 from tidings import stock
@@ -40,6 +41,10 @@ from tidings.store.order_tables import sku
 REPOSITORY = Path(__file__).parents[2]
 SKUS = 12
 STOCK = 100_000
+# Nobody orders it; a fault locks it.
+HELD_SKU = SKUS + 1
+# Everybody orders it, and there are few.
+HOT_SKU, HOT_STOCK = SKUS + 2, 30
 SETTLE_S = 20.0
 
 
@@ -140,18 +145,35 @@ class World:
     shops: list[Process] = field(default_factory=list)
     died: list[str] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
+    # Held while Redis is not as it should be, by whoever has seen to that.
+    redis_lock: threading.Lock = field(default_factory=threading.Lock)
+    cutter: CommitCutter | None = None
 
     def __post_init__(self) -> None:
         self._supervising = threading.Lock()
+        self._stack = ExitStack()
         self.random = random.Random(self.seed)
         self.url = self.database.new_database()
         self.engine = self._make_engine()
         migrate(self.engine)
         with transaction(self.engine) as conn:
             plain = {"price_cents": 100, "currency": "EUR", "quantity": 0}
-            conn.execute(insert(sku), [{"id": n, "title": f"E{n}", **plain} for n in range(1, SKUS + 1)])
-            for n in range(1, SKUS + 1):
-                stock.receive(conn, n, STOCK, delivery=n)
+            pieces = dict.fromkeys(range(1, HELD_SKU + 1), STOCK) | {HOT_SKU: HOT_STOCK}
+            conn.execute(insert(sku), [{"id": n, "title": f"E{n}", **plain} for n in pieces])
+            for n, number in pieces.items():
+                stock.receive(conn, n, number, delivery=n)
+
+    @property
+    def name(self) -> str:
+        """The database's."""
+        return self.url.rpartition("/")[2]
+
+    def cut_commits(self) -> None:
+        """From now on processes that are started reach the database over a wire that is cut."""
+        self.cutter = self._stack.enter_context(CommitCutter(self.database.port, random.Random(f"{self.seed}:cutter")))
+
+    def _cut_url(self, port: int) -> str:
+        return make_url(self.url).set(port=port).render_as_string(hide_password=False)
 
     def _make_engine(self) -> Engine:
         return make_engine(Settings(_env_file=None, database_url=self.url, database_read_timeout_s=10))  # type: ignore[call-arg]
@@ -159,7 +181,7 @@ class World:
     def environment(self, **more: str) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         ours = {
-            "database_url": self.url,
+            "database_url": self.url if self.cutter is None else self._cut_url(self.cutter.port),
             "redis_url": self.redis.url,
             "secret_keys": "0123456789abcdef" * 4,
             "var_dir": str(self.folder),
@@ -171,27 +193,32 @@ class World:
     def add_daemons(
         self, n: int = 1, *, module: Sequence[str] = ("jobs",), before: Sequence[str] = (), **more: str
     ) -> None:
-        added = []
         for _ in range(n):
             port = free_port()
             env = self.environment(jobs_metrics_bind=f"127.0.0.1:{port}") | more
             name = f"daemon{len(self.daemons)}"
             command = [*before, sys.executable, "-m", *module]
-            added.append(Process(name, command, env, self.folder / f"{name}.log", port))
-            added[-1].start()
-            self.daemons.append(added[-1])
-        for daemon in added:
+            self.daemons.append(Process(name, command, env, self.folder / f"{name}.log", port))
+            self.daemons[-1].start()
+
+    def open_shop(self, *, shops: int = 1, products: Sequence[int] = range(1, SKUS + 1), **more: Any) -> None:
+        for n in range(len(self.shops), len(self.shops) + shops):
+            plan = Plan(str(self.folder / "ledger"), f"{self.seed}:{n}", self.timeout_s, list(products), **more)
+            command = [sys.executable, "-m", "tests.faults.shopkeeper", msgspec.json.encode(plan).decode()]
+            env = self.environment(database_pool_size="40")
+            self.shops.append(Process(f"shop{n}", command, env, self.folder / f"shop{n}.log"))
+            self.shops[-1].start()
+
+    def wait_until_open(self) -> None:
+        """Return when all daemons are up and the first order has been placed."""
+        for daemon in self.daemons:
             wait_until(lambda daemon=daemon: daemon.is_up() or not daemon.is_running, 40, daemon.name)  # type: ignore[misc]
             if not daemon.is_running:
                 raise ServerError(daemon.log.read_text()[-3000:])
+        wait_until(lambda: bool(self.read_ledger()), 30, "the first order")
 
-    def open_shop(self, orders_per_s: float = 80) -> None:
-        plan = Plan(str(self.folder / "ledger"), self.seed, self.timeout_s, SKUS, orders_per_s)
-        command = [sys.executable, "-m", "tests.faults.shopkeeper", msgspec.json.encode(plan).decode()]
-        shop = Process("shop", command, self.environment(), self.folder / "shop.log")
-        shop.start()
-        self.shops.append(shop)
-        wait_until(lambda: bool(invariants.read_ledger(self.folder / "ledger")), 30, "the first order")
+    def read_ledger(self) -> list[dict[str, Any]]:
+        return invariants.read_ledger(self.folder / "ledger")
 
     def pause(self, seconds: float) -> bool:
         """Wait; True when the scenario is over."""
@@ -215,14 +242,14 @@ class World:
                     print(self.died[-1], daemon.log.read_text()[-3000:], sep="\n")
                 daemon.start()
 
-    def settle(self) -> Counter[str]:
+    def settle(self, within_s: float = SETTLE_S) -> Counter[str]:
         """Close the shop, wait until nothing is overdue, and check every invariant."""
         for shop in self.shops:
             shop.kill()
         self.supervise()
         wait_until(self.answers, 30, "the database")
         with suppress(TimeoutError):
-            wait_until(self._is_calm, SETTLE_S, "nothing to be overdue")
+            wait_until(self._is_calm, within_s, "nothing to be overdue")
         for daemon in self.daemons:
             try:
                 # It may have been started this very moment.
@@ -230,7 +257,7 @@ class World:
             except TimeoutError:
                 self.died.append(f"{daemon.name} says that it is dead, or nothing")
         self.supervise()
-        return invariants.check(self.engine, invariants.read_ledger(self.folder / "ledger"), self.died)
+        return invariants.check(self.engine, self.read_ledger(), self.died)
 
     def answers(self) -> bool:
         try:
@@ -256,6 +283,7 @@ class World:
         self.stopping.set()
         for process in (*self.shops, *self.daemons):
             process.kill()
+        self._stack.close()
         self.engine.dispose()
 
 
@@ -269,11 +297,13 @@ def servers() -> Iterator[tuple[FakedClockMariaDB, RedisServer]]:
 
 
 @contextmanager
-def world(database: FakedClockMariaDB, redis_server: RedisServer, seed: int, folder: Path) -> Iterator[World]:
-    """A fresh site on those servers."""
+def world(
+    database: FakedClockMariaDB, redis_server: RedisServer, *, seed: int, folder: Path, timeout_s: float
+) -> Iterator[World]:
+    """A fresh site on those servers, whose orders stay unpaid for `timeout_s`."""
     with redis.Redis.from_url(redis_server.url, socket_timeout=5) as client:
         client.flushall()
-    made = World(folder, database, redis_server, seed)
+    made = World(folder, database, redis_server, seed, timeout_s=timeout_s)
     try:
         yield made
     finally:
