@@ -16,7 +16,8 @@ from redis.client import PubSub
 from tidings.delayed import HINT_CHANNEL
 
 WAIT_S = 0.3
-GATHER_S = 0.005
+# Each look costs a millisecond or two; hints come up to a second before what they are about.
+GATHER_S = 0.02
 
 
 class HintListener:
