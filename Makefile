@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
-BENCHES := pages rpc rpc-connections
+BENCHES := jobs pages rpc rpc-connections
 FAULTS := jobs rpc
 
 ##@ Run
