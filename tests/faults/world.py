@@ -179,7 +179,9 @@ class World:
         return make_engine(Settings(_env_file=None, database_url=self.url, database_read_timeout_s=10))  # type: ignore[call-arg]
 
     def environment(self, **more: str) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        # What is killed cannot say which lines it ran, and would only be slower for writing them down.
+        strange = (PREFIX, "COVERAGE_PROCESS")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
         ours = {
             "database_url": self.url if self.cutter is None else self._cut_url(self.cutter.port),
             "redis_url": self.redis.url,
