@@ -36,6 +36,7 @@ FULL = bool(os.environ.get("FULL"))
 ROUNDS = 21 if FULL else 9
 CALLS = 1000 if FULL else 300
 RATE_S = 1.5 if FULL else 0.4
+CONNECTIONS = 16  # of each server process, where one and two are compared
 COUNTED_CALLS = (1000, 3000)
 COUNTED_CALLS_VALGRIND = (100, 300)
 OUTPUT = Path("var/bench/rpc.json")
@@ -189,7 +190,8 @@ def time_local() -> float:
 def measure_two_processes(pingpong: PingPong) -> tuple[list[float], list[float]]:
     """Calls a second of one process of ours and of two on one port, asked by the C program, which costs little.
 
-    One process is measured on each core, since the other core is what the second one gets.
+    One process is measured on each core, since the other core is what the second one gets; and each process has as many
+    connections when it is alone as when there are two.
     """
     alone, together = [], []
     with (
@@ -203,8 +205,8 @@ def measure_two_processes(pingpong: PingPong) -> tuple[list[float], list[float]]
             other.read()
             time.sleep(1)
             for _ in range(ROUNDS):
-                alone.append(statistics.mean(pingpong.ask(each, RATE_S, CLIENTS)[1] for each in ports))
-                together.append(pingpong.ask(port, RATE_S, CLIENTS * 4)[1])
+                alone.append(statistics.mean(pingpong.ask(each, RATE_S, CONNECTIONS)[1] for each in ports))
+                together.append(pingpong.ask(port, RATE_S, 2 * CONNECTIONS)[1])
     return alone, together
 
 

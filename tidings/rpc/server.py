@@ -146,7 +146,11 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
             return  # it has stopped already, or was told so often that it cannot have missed it
 
     def serve(self) -> None:
-        """Serve until drained. Call it in the main thread, where signals arrive."""
+        """Serve until drained. Call it in the main thread, where signals arrive.
+
+        Raises:
+            SettingsError: another program listens on the address.
+        """
         self._context = contextvars.copy_context()
         self.serverTransport.listen()
         self._started = True

@@ -26,6 +26,7 @@ from tidings.rpc.address import BACKLOG, Address
 from tidings.rpc.headers import Unusual
 from tidings.rpc.protocol import HEADERS_ONLY, HeaderProtocol, LeanProtocol, Limits, Protocol
 from tidings.rpc.tls import ClientTls
+from tidings.settings import SettingsError
 
 _CHUNK_BYTES = 16 * 1024
 _TIMEVAL = struct.Struct("@ll")
@@ -275,8 +276,16 @@ class Listener(TServerTransportBase):  # type: ignore[misc]
         return 0 if self._sock.family == socket.AF_UNIX else int(self._sock.getsockname()[1])
 
     def listen(self) -> None:
-        """From here on clients are let in; it may have been so before."""
-        self._sock.listen(BACKLOG)
+        """From here on clients are let in; it may have been so before.
+
+        Raises:
+            SettingsError: another program has taken the address, which was bound but not listened on.
+        """
+        try:
+            self._sock.listen(BACKLOG)
+        except OSError as ex:
+            address = Address(self._sock.family, self._sock.getsockname())
+            raise SettingsError(f"cannot listen on {address}: {ex.strerror}") from ex
 
     def accept(self) -> SocketTransport:
         """Raises:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.servers import free_port
 from tidings.rpc import worker_numbers
-from tidings.rpc.address import bind_for_each
+from tidings.rpc.address import bind_for_each, listen
+from tidings.rpc.transport import Listener
 from tidings.rpc.workers import DOUBTFUL_AFTER_S, HUNG_AFTER_S, START_S, _Slot, _Worker
 from tidings.settings import SettingsError
 
@@ -91,6 +92,17 @@ def test_each_worker_gets_a_socket_on_the_same_port() -> None:
     finally:
         for sock in sockets:
             sock.close()
+
+
+def test_a_port_that_was_taken_before_a_worker_listens_is_named() -> None:
+    """Trap: a port that is bound and not listened on may be had by any other program that says SO_REUSEADDR."""
+    (mine,) = bind_for_each(1, "127.0.0.1:0")
+    with (
+        mine,
+        listen(f"127.0.0.1:{mine.getsockname()[1]}"),
+        pytest.raises(SettingsError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"),
+    ):
+        Listener(mine, 1024).listen()
 
 
 def test_a_port_that_somebody_listens_on_is_not_shared() -> None:
