@@ -6,6 +6,7 @@ of ids, by every caller, so that two transactions never wait for each other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,8 @@ from sqlalchemy import Connection, func, insert, literal, select, update
 from tidings.store.by_key import select_by_key, update_by_key
 from tidings.store.engine import database_now
 from tidings.store.order_tables import order_line, orders, sku, stock_move
+
+MAX_TITLE = 255
 
 
 class ProductNotFoundError(Exception):
@@ -59,6 +62,35 @@ def find_products(conn: Connection, *, after_id: int = 0, limit: int = 50) -> li
     """What is on sale, by id, from the one after `after_id`."""
     query = _on_sale().where(sku.c.id > after_id).order_by(sku.c.id).limit(limit)
     return [Product(*row) for row in conn.execute(query)]
+
+
+def add_product(conn: Connection, title: str, price_cents: int, currency: str) -> int:
+    """Put a product on sale, without stock; returns its id.
+
+    Raises:
+        ValueError: the title is empty or longer than 255 characters, the price is not above 0, or the currency is not
+            three capital letters.
+    """
+    if not 1 <= len(title.strip()) <= MAX_TITLE:
+        raise ValueError(f"expected a title of 1 to {MAX_TITLE} characters, got {len(title.strip())}")
+    if price_cents < 1:
+        raise ValueError(f"expected a price above 0, got {price_cents}")
+    if not re.fullmatch("[A-Z]{3}", currency):
+        raise ValueError(f"expected a currency such as EUR, got {currency!r}")
+    row = {"title": title.strip(), "price_cents": price_cents, "currency": currency, "quantity": 0}
+    (id_,) = conn.execute(insert(sku).values(row)).inserted_primary_key or (0,)
+    return int(id_)
+
+
+def withdraw(conn: Connection, sku_id: int) -> None:
+    """Take a product from sale; what was ordered of it stays ordered.
+
+    Raises:
+        ProductNotFoundError: it is not on sale.
+    """
+    changed = conn.execute(update(sku).where(sku.c.id == sku_id, sku.c.state == "on_sale").values(state="withdrawn"))
+    if changed.rowcount == 0:
+        raise ProductNotFoundError(sku_id)
 
 
 def receive(conn: Connection, sku_id: int, n: int, *, delivery: int) -> bool:

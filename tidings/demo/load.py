@@ -15,6 +15,7 @@ from tidings.articles import Clock, milliseconds
 from tidings.behaviour import store_rows, to_row
 from tidings.demo.readers import Item, simulate
 from tidings.importing import import_rows
+from tidings.stock import add_product, find_products, receive
 from tidings.store.engine import transaction
 from tidings.store.tables import article, behaviour
 
@@ -22,6 +23,8 @@ READERS = 200
 DAYS = 3
 SEED = 20_171_001
 CHUNK = 2000
+# Paid editions: title, price of one in cents, how many there are.
+EDITIONS = [("The weekend edition, printed", 450, 40), ("The year in a hundred articles, bound", 3200, 5)]
 
 
 def is_empty(engine: Engine) -> bool:
@@ -42,12 +45,17 @@ def load_demo(engine: Engine, clock: Clock) -> str:
     with engine.connect() as conn:
         if conn.scalar(select(behaviour.c.id).limit(1)) is not None:
             return f"{articles}; there are readers already"
+        on_sale = bool(find_products(conn, limit=1))
+    if not on_sale:
+        with transaction(engine) as conn:
+            for title, price_cents, pieces in EDITIONS:
+                receive(conn, add_product(conn, title, price_cents, "EUR"), pieces, delivery=1)
     acts = simulate(_items(engine), readers=READERS, days=DAYS, now_ms=clock(), seed=SEED)
     stored = 0
     while chunk := list(islice(acts, CHUNK)):
         with transaction(engine) as conn:
             stored += store_rows(conn, [to_row(act.shown, act.at_ms, act.read_ms) for act in chunk])
-    return f"{articles}, {stored} acts of {READERS} simulated readers"
+    return f"{articles}, {len(EDITIONS)} editions on sale, {stored} acts of {READERS} simulated readers"
 
 
 def _rows(now: datetime) -> Iterator[dict[str, Any]]:
