@@ -112,10 +112,10 @@ class Client:
 
     def _soonest(self, now_s: float, given: Deadline | None) -> Deadline:
         soonest = Deadline(now_s + self._timeout_s)
-        if given is not None and given.at_s < soonest.at_s:
+        if given is not None and given < soonest:
             soonest = given
         current = get_current_deadline()
-        if current is not None and current.at_s < soonest.at_s:
+        if current is not None and current < soonest:
             soonest = current
         return soonest
 
@@ -145,7 +145,7 @@ class Client:
         healthy: bool | None = None
         try:
             with endpoint.pool.lease(deadline) as connection:
-                reply = self._exchange(connection, method, request, deadline.at_s, request_id)
+                reply = self._exchange(connection, method, request, deadline, request_id)
             if connection.peer_is_leaving:
                 self._balancer.leave_alone(endpoint)
             else:

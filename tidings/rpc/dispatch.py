@@ -131,23 +131,23 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         protocol.read_arguments(arguments, method.args_codec)
         started_s = time.monotonic()
         budget, request_id, caller = protocol.context
-        id_before = _request_id_in_logs.set(_accept_request_id(request_id))
-        caller_before = _caller_in_logs.set(_accept_caller(caller))
+        # They stand until the next call on this connection, which has this thread alone.
+        _request_id_in_logs.set(_accept_request_id(request_id))
+        _caller_in_logs.set(_accept_caller(caller))
+        reply = self._reply_to(method, getattr(arguments, method.argument), budget, refusal, started_s)
+        protocol.allow_until(time.monotonic() + self._io_timeout_s)
         try:
-            reply = self._reply_to(method, getattr(arguments, method.argument), budget, refusal, started_s)
-            protocol.allow_until(time.monotonic() + self._io_timeout_s)
-            try:
-                kind, struct = reply.as_message()
-                if self.leaving:
-                    protocol.set_header(LEAVING, self.leaving)
-                protocol.send(name, kind, seqid, struct)
-            except Exception as ex:  # noqa: BLE001 - a number out of range, or a value that is no such struct
-                reply = self._send_instead(protocol, seqid, reply, ex)
-            finally:
-                self._record(reply, time.monotonic() - started_s)
+            kind, struct = reply.as_message()
+            if self.leaving:
+                protocol.set_header(LEAVING, self.leaving)
+            protocol.send(name, kind, seqid, struct)
+        except Exception as ex:  # noqa: BLE001 - a number out of range, or a value that is no such struct
+            reply = self._send_instead(protocol, seqid, reply, ex)
         finally:
-            _caller_in_logs.reset(caller_before)
-            _request_id_in_logs.reset(id_before)
+            took_s = time.monotonic() - started_s
+            _calls.add(name, reply.outcome, took_s)
+            if reply.outcome != "ok" or took_s > self._slow_s or self._logs_every_call:
+                self._log_call(reply, took_s * 1000)
 
     def _reply_to(self, method: Method, argument: Any, budget: bytes | None, refusal: str, now_s: float) -> Reply:  # noqa: PLR0911 - as many ways to say no
         if method.name == _HEALTH:
@@ -196,13 +196,9 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         except Exception as bug:  # noqa: BLE001 - in a translation: it is logged, with what it was to translate
             return bug
 
-    def _record(self, reply: Reply, took_s: float) -> None:
-        method, outcome = reply.method.name, reply.outcome
-        _calls.add(method, outcome, took_s)
-        if outcome == "ok" and took_s <= self._slow_s and not self._logs_every_call:
-            return
-        took_ms = took_s * 1000
-        line = {"method": method, "outcome": outcome, "took_ms": round(took_ms, 2)}
+    def _log_call(self, reply: Reply, took_ms: float) -> None:
+        outcome = reply.outcome
+        line = {"method": reply.method.name, "outcome": outcome, "took_ms": round(took_ms, 2)}
         if isinstance(reply.failure, Error):
             line["error"] = reply.failure.message
         if outcome == "unclassified":
