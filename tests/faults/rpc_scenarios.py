@@ -28,15 +28,19 @@ Fault = Callable[[list[Recommender], float], tuple[int, int]]
 
 
 def kill_a_server(recommenders: list[Recommender], load_s: float) -> tuple[int, int]:
-    """kill -9 of one of two, master and workers, and a restart, over and over."""
-    ends_s, kills = time.monotonic() + load_s, 0
+    """kill -9 of one of two, master and workers, and a restart, over and over.
+
+    The workers end one after the other, so a reader who has lost a call to the first may lose one more to the next.
+    """
+    ends_s, kills, deaths = time.monotonic() + load_s, 0, 0
     while time.monotonic() < ends_s:
         victim = recommenders[kills % 2]
+        deaths += len(victim.workers())
         victim.send(signal.SIGKILL)
         victim.restart()
         kills += 1
         time.sleep(0.5)
-    return kills, kills * (BUSY + 1)
+    return kills, deaths * (BUSY + 1)
 
 
 def kill_a_worker(recommenders: list[Recommender], load_s: float) -> tuple[int, int]:
