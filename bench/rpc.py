@@ -14,6 +14,7 @@ import os
 import platform
 import random
 import re
+import select
 import signal
 import statistics
 import subprocess
@@ -36,6 +37,7 @@ FULL = bool(os.environ.get("FULL"))
 ROUNDS = 21 if FULL else 9
 CALLS = 1000 if FULL else 300
 RATE_S = 1.5 if FULL else 0.4
+ANSWER_S = 60
 CONNECTIONS = 16  # of each server process, where one and two are compared
 COUNTED_CALLS = (1000, 3000)
 COUNTED_CALLS_VALGRIND = (100, 300)
@@ -83,6 +85,8 @@ class Process:
         self._out: IO[str] = self._process.stdout
 
     def read(self) -> str:
+        if not select.select([self._out], [], [], ANSWER_S)[0]:
+            raise RuntimeError(f"{self._process.args} has not answered for {ANSWER_S} s")
         line = self._out.readline()
         if not line:
             raise RuntimeError(f"{self._process.args} has ended")
@@ -252,7 +256,7 @@ def count_instructions(count: Any, way: str, calls: tuple[int, int]) -> tuple[in
         port = server.stdout.readline().strip()
         time.sleep(1)
         command, read_client = count(way_command("ask", way, port, number))
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL, timeout=10 * ANSWER_S)
         for child in children_of(server.pid):
             os.kill(child, signal.SIGTERM)
         server.wait(60)
