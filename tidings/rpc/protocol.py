@@ -184,7 +184,6 @@ class LeanProtocol(Message):
         )
         self._socket = transport
         self.allow_until = transport.begin_message
-        self._begin = "", 0, 0
         self._write_headers: dict[bytes, bytes] = {}
 
     is_binary = True
@@ -230,17 +229,6 @@ class LeanProtocol(Message):
     def start_over(self) -> None:
         self._write_headers.clear()
         self.trans.written.clear()
-
-    def writeMessageBegin(self, name: str, kind: int, seqid: int) -> None:  # noqa: N802
-        self.trans.written.clear()
-        self._begin = name, kind, seqid
-
-    def writeMessageEnd(self) -> None:  # noqa: N802
-        """The message is sent by `flush`."""
-
-    def flush(self) -> None:
-        headers, self._write_headers = self._write_headers, {}
-        self._socket.write(self.put_together(*self._begin, pack(headers), self.written()))
 
     def send_call(self, name: str, seqid: int, arguments: Any, codec: list[Any], context: Context) -> None:
         body = encode_binary(arguments, codec)

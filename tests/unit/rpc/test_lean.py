@@ -47,10 +47,7 @@ def wire() -> Iterator[tuple[SocketTransport, SocketTransport]]:
 def written(protocol: Protocol, headers: dict[bytes, bytes], seqid: int, struct: object) -> None:
     for name, value in headers.items():
         protocol.set_header(name, value)
-    protocol.writeMessageBegin("user_recommend", TMessageType.CALL, seqid)
-    struct.write(protocol)  # type: ignore[attr-defined]
-    protocol.writeMessageEnd()
-    protocol.flush()
+    protocol.send("user_recommend", TMessageType.CALL, seqid, struct)
 
 
 def bytes_of(kind: type[LeanProtocol] | type[HeaderProtocol], *message: object) -> bytes:
