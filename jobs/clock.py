@@ -8,6 +8,7 @@ Rejected: comparing with this machine's wall clock, which is no more to be trust
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -32,7 +33,8 @@ class ClockGuard:
 
     def __init__(self, steady_s: Callable[[], float] = read_steady_s) -> None:
         self._steady_s = steady_s
-        self._offset_s: float | None = None
+        # What the database's clock is ahead of the steady one lies between these.
+        self._least_s, self._most_s = -math.inf, math.inf
         self._held = False
         self._lock = threading.Lock()
 
@@ -52,16 +54,14 @@ class ClockGuard:
             asked_at_s: `read_steady_s()` before it was asked; a slow answer is not a jump.
         """
         now_s = self._steady_s()
-        earliest = database_now.timestamp() - now_s
-        latest = database_now.timestamp() - (now_s if asked_at_s is None else asked_at_s)
+        least_s = database_now.timestamp() - now_s
+        most_s = database_now.timestamp() - (now_s if asked_at_s is None else asked_at_s)
         with self._lock:
-            if self._offset_s is None:
-                self._offset_s = earliest
-            jump_s = max(earliest - self._offset_s, self._offset_s - latest, 0.0)
-            self._hold(jump_s)
+            self._hold(max(least_s - self._most_s, self._least_s - most_s, 0.0))
             if not self._held:
                 # Clocks drift and are slewed; only what is sudden is suspicious.
-                self._offset_s = min(max(self._offset_s, earliest), latest)
+                self._least_s = min(max(self._least_s, least_s), most_s)
+                self._most_s = min(max(self._most_s, least_s), most_s)
             return not self._held
 
     def _hold(self, jump_s: float) -> None:

@@ -118,11 +118,13 @@ def test_a_frozen_daemon_that_thaws_goes_on(start: Start, shop: Any) -> None:
     """The watching thread wakes first and sees an old look; that must not be taken for silence."""
     running = start()
     running.wait_ready()
+    # Placed before: the daemon may be frozen while it holds SQLite's one lock for writing.
+    order = shop.order(timeout_s=3)
     os.kill(running.process.pid, signal.SIGSTOP)
-    order = shop.order(timeout_s=0)
-    time.sleep(7)
+    time.sleep(8)
+    assert shop.read(order.order_id).status == "unpaid"
     os.kill(running.process.pid, signal.SIGCONT)
-    wait_until(lambda: shop.read(order.order_id).status == "cancelled", 5, "the order to expire")
+    wait_until(lambda: shop.read(order.order_id).status == "cancelled", 10, "the order to expire")
     time.sleep(1.5)
     assert running.process.poll() is None, running.log.read_text()
 

@@ -60,3 +60,15 @@ def test_an_answer_that_took_a_minute_is_not_a_jump() -> None:
     clocks.pass_s(60)
     assert guard.accepts(answer, asked_at_s)
     assert guard.accepts(clocks.database)
+
+
+def test_a_first_answer_that_took_a_minute_is_not_a_jump_of_the_second() -> None:
+    """A daemon that was frozen in its first look must not take every later reading for a jump, and run nothing more."""
+    clocks = Clocks()
+    guard = ClockGuard(lambda: clocks.steady_s)
+    asked_at_s, answer = clocks.steady_s, clocks.database
+    clocks.pass_s(60)
+    assert guard.accepts(answer, asked_at_s)
+    assert guard.accepts(clocks.database)
+    clocks.database += timedelta(seconds=6)
+    assert not guard.accepts(clocks.database), "and from then on a jump is one"
