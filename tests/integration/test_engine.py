@@ -287,4 +287,4 @@ def test_nothing_connects_before_the_first_use(
     assert mariadb.execute(connected) == ((1,),)
 
     engine.dispose()
-    wait_until(lambda: mariadb.execute(connected) == ((0,),), 5, "the connection to be closed")
+    wait_until(lambda: mariadb.execute(connected) == ((0,),), 20, "the connection to be closed")

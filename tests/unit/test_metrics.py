@@ -115,7 +115,7 @@ def test_nobody_answers_once_it_is_stopped() -> None:
     with pytest.raises(urllib.error.URLError):
         get(bind, "/metrics")
     stop_again = serve_metrics(bind, lambda: True)
-    wait_until(lambda: get(bind, "/metrics")[0] == 200, 5, "the second one")
+    wait_until(lambda: get(bind, "/metrics")[0] == 200, 20, "the second one")
     stop_again()
 
 

@@ -157,7 +157,7 @@ def test_the_lock_is_free_when_its_holder_is_killed(database_url: str, engine: E
 
     assert not is_free()
     holder.kill()
-    wait_until(is_free, 5, "the lock of a killed process")
+    wait_until(is_free, 20, "the lock of a killed process")
     holder.wait()
     holder.stdout.close()
 

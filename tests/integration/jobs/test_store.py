@@ -144,7 +144,7 @@ def test_a_row_of_an_unknown_kind_is_listed_and_never_deleted(
     schedule(engine, "note", 1)
     ran.wait_for("1")
     left = ["from_a_newer_version:1"]
-    wait_until(lambda: [job.id for job in scheduler.get_jobs("due")] == left, 5, "the known row to go")
+    wait_until(lambda: [job.id for job in scheduler.get_jobs("due")] == left, 20, "the known row to go")
 
 
 def test_dead_rows_are_not_offered(engine: Engine, idle_store: TableJobStore) -> None:
