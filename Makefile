@@ -22,6 +22,9 @@ run: $(VENV)/.run  ## start everything, with its data in var/; Ctrl-C stops it
 ##@ Test
 
 test: system $(VENV)/.dev  ## the whole suite, on SQLite and on real MariaDB and Redis; ARGS= goes to pytest
+	@$(BIN)/pytest $(ARGS)
+
+coverage: system $(VENV)/.dev  ## the whole suite, and which lines of the programs it ran; takes half as long again
 	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
 
 test-unit: $(VENV)/.dev  ## what needs no server, in less than a minute
@@ -102,4 +105,4 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	@$(PIP) install --requirement=requirements/bench.txt
 	@touch $@
 
-.PHONY: run test test-unit lint types docs-check bench gen gen-check idl-audit install system lock clean help
+.PHONY: run test coverage test-unit lint types docs-check bench gen gen-check idl-audit install system lock clean help
