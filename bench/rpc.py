@@ -126,13 +126,18 @@ class PingPong:
         self.request.write_bytes(framed_request())
 
     def serve(self) -> Process:
-        return Process(self.program, "serve", str(self.request.stat().st_size), str(reply_bytes()))
+        return Process(*on_server_core(), self.program, "serve", str(self.request.stat().st_size), str(reply_bytes()))
 
-    def ask(self, port: int, seconds: float, connections: int) -> tuple[float, float]:
+    def ask(self, port: int, seconds: float, connections: int, *, beside: bool = False) -> tuple[float, float]:
         """Median in microseconds, and calls a second."""
         command = [self.program, "ask", str(port), str(self.request), str(int(seconds * 1000)), str(connections)]
+        command = [*on_server_core(), *command] if beside else command
         median_ns, per_s = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         return int(median_ns) / 1000, float(per_s)
+
+
+def on_server_core() -> list[str]:
+    return ["taskset", "--cpu-list", str(sorted(os.sched_getaffinity(0))[SERVER_CPU])]
 
 
 def framed_request() -> bytes:
@@ -152,34 +157,57 @@ def reply_bytes() -> int:
     return len(memory.getvalue())
 
 
-def measure_times(pingpong: PingPong) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Per way, for each round: the median call of one connection in microseconds; calls a second of eight clients."""
-    p50_us: dict[str, list[float]] = {way: [] for way in NAMES}
-    per_s: dict[str, list[float]] = {way: [] for way in NAMES}
+class Times:
+    """Of one way, for each round: the median call of one connection in microseconds, with its client on the server's
+    core and wherever the system puts it; calls a second of eight clients.
+    """
+
+    def __init__(self) -> None:
+        self.beside_us: list[float] = []
+        self.apart_us: list[float] = []
+        self.per_s: list[float] = []
+
+    @property
+    def p50_us(self) -> float:
+        return statistics.median(self.beside_us)
+
+    @property
+    def rate(self) -> float:
+        return statistics.median(self.per_s)
+
+    def add(self, beside_us: float, apart_us: float, per_s: float) -> None:
+        self.beside_us.append(beside_us)
+        self.apart_us.append(apart_us)
+        self.per_s.append(per_s)
+
+
+def measure_times(pingpong: PingPong) -> dict[str, Times]:
+    times = {way: Times() for way in NAMES}
     with ExitStack() as stack:
         c_port = int(stack.enter_context(pingpong.serve()).read())
         clients = {}
         for way in NETWORKED:
             port = int(stack.enter_context(Process(*way_command("serve", way, SERVER_CPU))).read())
-            clients[way] = stack.enter_context(Process(*way_command("clients", way, port)))
+            clients[way] = stack.enter_context(Process(*way_command("clients", way, port, SERVER_CPU)))
             wait_for(clients[way])
         for _ in range(ROUNDS):
             for way in random.sample(list(NAMES), len(NAMES)):  # whoever follows a busy one finds the machine warm
                 if way == "c":
-                    one, many = pingpong.ask(c_port, RATE_S / 4, 1)[0], pingpong.ask(c_port, RATE_S, CLIENTS)[1]
+                    beside_us = pingpong.ask(c_port, RATE_S / 4, 1, beside=True)[0]
+                    apart_us = pingpong.ask(c_port, RATE_S / 4, 1)[0]
+                    times[way].add(beside_us, apart_us, pingpong.ask(c_port, RATE_S, CLIENTS)[1])
                 elif way == "local":
-                    one = time_local()
-                    many = 1e6 / one
+                    took_us = time_local()
+                    times[way].add(took_us, took_us, 1e6 / took_us)
                 else:
-                    one, many = clients[way].ask(f"p50 {CALLS}"), clients[way].ask(f"rate {RATE_S}")
-                p50_us[way].append(one)
-                per_s[way].append(many)
-    return p50_us, per_s
+                    ask = clients[way].ask
+                    times[way].add(ask(f"beside {CALLS}"), ask(f"apart {CALLS}"), ask(f"rate {RATE_S}"))
+    return times
 
 
 def wait_for(clients: Process) -> None:
     """A server may have its port and not yet answer; its clients try again."""
-    clients.ask("p50 50")
+    clients.ask("apart 50")
 
 
 def time_local() -> float:
@@ -288,35 +316,34 @@ def main() -> None:
     """Measure every way, print the table and write the figures."""
     with tempfile.TemporaryDirectory() as folder:
         pingpong = PingPong(Path(folder))
-        p50_us, per_s = measure_times(pingpong)
+        times = measure_times(pingpong)
         alone, together = measure_two_processes(pingpong)
     instructions = measure_instructions()
-    p50 = {way: statistics.median(values) for way, values in p50_us.items()}
-    rate = {way: statistics.median(values) for way, values in per_s.items()}
-    print(row("one call, ten articles", "p50 µs", "÷ C", "calls/s, 8 clients", "instructions", "÷ Thrift"))
+    print(row("one call, ten articles", "p50 µs", "÷ C", "apart", "calls/s, 8 clients", "instructions", "÷ Thrift"))
     stock = sum(instructions["thrift"])
     for way, name in NAMES.items():
         counts = instructions.get(way)
         costs = f"{counts[0] / 1000:,.0f} k + {counts[1] / 1000:,.0f} k" if counts else ""
         ratio = f"{sum(counts) / stock:.2f}" if counts else ""
-        print(row(name, spread(p50_us[way]), f"{p50[way] / p50['c']:.1f}", spread(per_s[way]), costs, ratio))
+        took = times[way]
+        ratio_c = f"{took.p50_us / times['c'].p50_us:.1f}"
+        print(row(name, spread(took.beside_us), ratio_c, spread(took.apart_us), spread(took.per_s), costs, ratio))
     one, two = statistics.median(alone), statistics.median(together)
     print(f"\none server process {spread(alone)} calls/s, two {spread(together)}, asked by a program in C")
     figures = {
         "instructions_ratio_stock": sum(instructions["ours"]) / stock,
-        "p50_ratio_c_pingpong": p50["ours"] / p50["c"],
-        "p50_ratio_grpc": p50["ours"] / p50["grpc"],
-        "throughput_ratio_grpc": rate["ours"] / rate["grpc"],
-        "throughput_ratio_http_falcon": rate["ours"] / rate["falcon"],
-        "throughput_ratio_http_fastapi": rate["ours"] / rate["fastapi"],
+        "p50_ratio_c_pingpong": times["ours"].p50_us / times["c"].p50_us,
+        "p50_ratio_grpc": times["ours"].p50_us / times["grpc"].p50_us,
+        "p50_apart_ratio_grpc": statistics.median(times["ours"].apart_us) / statistics.median(times["grpc"].apart_us),
+        "throughput_ratio_grpc": times["ours"].rate / times["grpc"].rate,
+        "throughput_ratio_http_falcon": times["ours"].rate / times["falcon"].rate,
+        "throughput_ratio_http_fastapi": times["ours"].rate / times["fastapi"].rate,
         "two_process_ratio": two / one,
     }
-    write(figures, instructions, p50, rate)
+    write(figures, instructions, times)
 
 
-def write(
-    figures: dict[str, float], instructions: dict[str, tuple[int, int]], p50: dict[str, float], rate: dict[str, float]
-) -> None:
+def write(figures: dict[str, float], instructions: dict[str, tuple[int, int]], times: dict[str, Times]) -> None:
     about = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": platform.machine(),
@@ -326,8 +353,8 @@ def write(
         "rounds": ROUNDS,
         "instructions_by": "perf" if perf_counts() else "valgrind",
         "instructions_client_server": instructions,
-        "p50_us": {way: round(value, 1) for way, value in p50.items()},
-        "calls_per_s": {way: round(value) for way, value in rate.items()},
+        "p50_us": {way: round(took.p50_us, 1) for way, took in times.items()},
+        "calls_per_s": {way: round(took.rate) for way, took in times.items()},
         **{package: version(package) for package in PACKAGES},
     }
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
@@ -336,8 +363,8 @@ def write(
     print(f"\n{json.dumps(rounded, indent=2)}\nwritten to {OUTPUT}; 1-minute load {about['load_1m']}")
 
 
-def row(name: str, p50: str, ratio_c: str, rate: str, instructions: str, ratio_stock: str) -> str:
-    return f"{name:27}{p50:>24}{ratio_c:>7}{rate:>28}{instructions:>20}{ratio_stock:>10}"
+def row(name: str, p50: str, ratio_c: str, apart: str, rate: str, instructions: str, ratio_stock: str) -> str:
+    return f"{name:26}{p50:>21}{ratio_c:>7}{apart:>22}{rate:>29}{instructions:>18}{ratio_stock:>10}"
 
 
 def spread(values: list[float]) -> str:

@@ -5,7 +5,8 @@ codecs in C, connections kept open, no access log. What differs besides the prot
 
     python -m bench.rpc_ways serve WAY        one server; prints its port
     python -m bench.rpc_ways ask WAY PORT N   N calls, for counting instructions
-    python -m bench.rpc_ways clients WAY PORT eight client processes, told by lines what to do
+    python -m bench.rpc_ways clients WAY PORT CPU
+                                              eight client processes, told by lines what to do
 """
 
 from __future__ import annotations
@@ -389,12 +390,15 @@ def serve_shared(way: str, port: int, cpu: int) -> None:
 
 
 def drive_clients(way: str, port: int, cpu: int) -> None:
-    """Read `p50 CALLS` or `rate SECONDS` by lines; print microseconds, or calls a second of all clients together."""
-    pin(cpu)
+    """Read what to measure by lines, and print it.
+
+    `beside CALLS`: the median call of one client on the core `cpu`, in microseconds; `apart CALLS`: likewise, on
+    whatever core the system chooses; `rate SECONDS`: calls a second of all clients together.
+    """
     pipes = []
     for _ in range(CLIENTS):
         ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("fork").Process(target=obey, args=(way, port, theirs), daemon=True)
+        process = multiprocessing.get_context("fork").Process(target=obey, args=(way, port, cpu, theirs), daemon=True)
         process.start()
         pipes.append(ours)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # by which the children end too
@@ -406,10 +410,13 @@ def drive_clients(way: str, port: int, cpu: int) -> None:
         print(sum(pipe.recv() for pipe in asked), flush=True)
 
 
-def obey(way: str, port: int, orders: Connection) -> None:
+def obey(way: str, port: int, cpu: int, orders: Connection) -> None:
     call = WAYS[way].make_call(port)
+    cores = os.sched_getaffinity(0)
     while True:
         verb, amount = orders.recv()
+        if verb == "beside":
+            pin(cpu)
         call()
         took = []
         began = time.perf_counter()
@@ -418,6 +425,7 @@ def obey(way: str, port: int, orders: Connection) -> None:
             call()
             took.append(time.perf_counter() - started)
         elapsed_s = time.perf_counter() - began
+        os.sched_setaffinity(0, cores)
         orders.send(len(took) / elapsed_s if verb == "rate" else statistics.median(took) * 1e6)
 
 
@@ -433,8 +441,8 @@ def main() -> None:
             serve(way, int(cpu[0]) if cpu else -1)
         case ["serve-shared", way, port, cpu]:
             serve_shared(way, int(port), int(cpu))
-        case ["clients", way, port, *cpu]:
-            drive_clients(way, int(port), int(cpu[0]) if cpu else -1)
+        case ["clients", way, port, cpu]:
+            drive_clients(way, int(port), int(cpu))
         case ["ask", way, port, number]:
             call = WAYS[way].make_call(int(port))
             for _ in range(int(number)):
