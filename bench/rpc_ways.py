@@ -192,14 +192,17 @@ class Thriftpy2:
 
 
 def load_protobuf() -> Any:
-    """The message classes, generated into a folder of this process's own."""
+    """The message classes, generated into a folder of this process's own that is gone once they are loaded."""
     from grpc_tools import protoc
 
-    folder = tempfile.mkdtemp(prefix="bench-rpc-")
     here = Path(__file__).parent
-    protoc.main(["", f"--proto_path={here}", f"--python_out={folder}", str(here / "recommend.proto")])
-    sys.path.insert(0, folder)
-    return importlib.import_module("recommend_pb2")
+    with tempfile.TemporaryDirectory(prefix="bench-rpc-") as folder:
+        protoc.main(["", f"--proto_path={here}", f"--python_out={folder}", str(here / "recommend.proto")])
+        sys.path.insert(0, folder)
+        try:
+            return importlib.import_module("recommend_pb2")
+        finally:
+            sys.path.remove(folder)
 
 
 GRPC_METHOD = "/tidings.bench.UserRecommend/user_recommend"
@@ -376,17 +379,22 @@ def address_of(listener: socket.socket) -> str:
 def serve(way: str, cpu: int) -> None:
     pin(cpu)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    WAYS[way].serve(listen(0))
+
+
+def listen(port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket, whose port is printed."""
+    listener = socket.create_server(("127.0.0.1", port), backlog=256, reuse_port=shared)
+    # Before anybody connects: those who did before gunicorn says so would wait 40 ms for each answer.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(listener.getsockname()[1], flush=True)
-    WAYS[way].serve(listener)
+    return listener
 
 
 def serve_shared(way: str, port: int, cpu: int) -> None:
     """One of several processes on one port."""
     pin(cpu)
-    listener = socket.create_server(("127.0.0.1", port), backlog=256, reuse_port=True)
-    print(listener.getsockname()[1], flush=True)
-    WAYS[way].serve(listener)
+    WAYS[way].serve(listen(port, shared=True))
 
 
 def drive_clients(way: str, port: int, cpu: int) -> None:
