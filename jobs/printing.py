@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import Engine
 
 from tidings.boot import open_database
+from tidings.printing import print_table
 from tidings.settings import load_settings
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
@@ -36,10 +35,7 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if not rows:
         click.echo("nothing to show")
         return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*_cells(row.values()))
-    Console().print(table)
+    print_table(list(rows[0]), [_cells(row.values()) for row in rows])
 
 
 def _cells(values: Iterable[Any]) -> list[str]:

@@ -10,9 +10,8 @@ import time
 from importlib.metadata import entry_points
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from tidings.printing import print_table
 from tidings.settings import PREFIX, CannotStartError, Settings, load_settings
 
 
@@ -75,11 +74,16 @@ def demo() -> None:
 def settings() -> None:
     """Print every setting: its value, where that comes from, and what it means."""
     current = load_settings()
-    table = Table("setting", "value", "source", "meaning")
-    for name, field in Settings.model_fields.items():
-        source = "environment" if name in current.model_fields_set else "default"
-        table.add_row(PREFIX + name.upper(), _show(name, getattr(current, name)), source, field.description or "")
-    Console().print(table)
+    rows = [
+        (
+            PREFIX + name.upper(),
+            _show(name, getattr(current, name)),
+            "environment" if name in current.model_fields_set else "default",
+            field.description or "",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+    print_table(("setting", "value", "source", "meaning"), rows)
 
 
 def _show(name: str, value: object) -> str:

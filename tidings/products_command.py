@@ -11,12 +11,11 @@ from contextlib import contextmanager
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import Connection
 
 from tidings import stock
 from tidings.boot import open_database
+from tidings.printing import print_table
 from tidings.settings import CannotStartError, load_settings
 from tidings.store.engine import transaction
 
@@ -35,11 +34,11 @@ def list_products(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(row) for row in rows]))
         return
-    table = Table("id", "title", "price", "free")
-    for row in rows:
-        price = f"{row.price_cents / 100:.2f} {row.currency}"
-        table.add_row(str(row.product_id), row.title, price, str(row.quantity))
-    Console().print(table)
+    prices = [f"{row.price_cents / 100:.2f} {row.currency}" for row in rows]
+    cells = [
+        (str(row.product_id), price, str(row.quantity), row.title) for row, price in zip(rows, prices, strict=True)
+    ]
+    print_table(("id", "price", "free", "title"), cells)
 
 
 @products.command()

@@ -80,7 +80,6 @@ def test_settings_lists_every_setting_and_hides_the_keys(run: CliRunner, monkeyp
     """Each with its value and where that comes from; a secret is never printed."""
     monkeypatch.setenv("TIDINGS_SECRET_KEYS", "s3cret" * 8)
     monkeypatch.setenv("TIDINGS_CARD_TTL_S", "77")
-    monkeypatch.setenv("COLUMNS", "250")
     result = run.invoke(main, ["settings"])
 
     assert result.exit_code == 0
@@ -96,7 +95,6 @@ def test_settings_hides_whatever_is_secret(run: CliRunner, monkeypatch: pytest.M
     monkeypatch.setenv("TIDINGS_DATABASE_URL", "mysql+pymysql://me:hunter2@db/tidings")
     monkeypatch.setenv("TIDINGS_REDIS_URL", "redis://:hunter2@cache/0")
     monkeypatch.setenv("TIDINGS_PAYMENT_SECRETS", "hunter2" * 5)
-    monkeypatch.setenv("COLUMNS", "250")
 
     assert "hunter2" not in run.invoke(main, ["settings"]).output
 
