@@ -17,12 +17,12 @@ CHANCE = 0.05
 
 
 class CommitCutter:
-    """Listens on `port` and passes on to `target_port` what comes, but for some commits."""
+    """Listens on `port` and passes on to `target_port` what comes, but for some commits while it is `cutting`."""
 
     def __init__(self, target_port: int, rng: random.Random) -> None:
         self.port = 0
         self.cuts: Counter[str] = Counter()
-        self.cutting = True
+        self.cutting = False
         self._target_port = target_port
         self._random = rng
         self._loop = asyncio.new_event_loop()

@@ -169,7 +169,7 @@ class World:
         return self.url.rpartition("/")[2]
 
     def cut_commits(self) -> None:
-        """From now on processes that are started reach the database over a wire that is cut."""
+        """From now on processes that are started reach the database over a wire that can be cut."""
         self.cutter = self._stack.enter_context(CommitCutter(self.database.port, random.Random(f"{self.seed}:cutter")))
 
     def _cut_url(self, port: int) -> str:
