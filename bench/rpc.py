@@ -112,7 +112,7 @@ class Process:
 
 
 def way_command(*words: str | int) -> list[str]:
-    return [sys.executable, "-m", "bench.rpc_ways", *map(str, words)]
+    return [sys.executable, "-m", "bench.rpc_processes", *map(str, words)]
 
 
 class PingPong:
@@ -132,7 +132,8 @@ class PingPong:
         """Median in microseconds, and calls a second."""
         command = [self.program, "ask", str(port), str(self.request), str(int(seconds * 1000)), str(connections)]
         command = [*on_server_core(), *command] if beside else command
-        median_ns, per_s = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=ANSWER_S)
+        median_ns, per_s = done.stdout.split()
         return int(median_ns) / 1000, float(per_s)
 
 

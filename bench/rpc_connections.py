@@ -51,7 +51,8 @@ def serve(cap: int) -> None:
     """Serve until SIGTERM, and print how many were refused; the port is the first line."""
     import structlog
 
-    from bench.rpc_ways import PageHandler, pin
+    from bench.rpc_processes import pin
+    from bench.rpc_ways import PageHandler
     from tidings.rpc.server import ServerOptions, make_server
     from tidings_idl.recommend import UserRecommend, ttypes
 

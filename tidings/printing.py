@@ -25,7 +25,7 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     is_wide = not sys.stdout.isatty() or sum(widths) + len(_GAP) * (len(widths) - 1) <= columns
     for number, line in enumerate(lines):
         *first, last = line
-        start = _GAP.join(set_cell_size(cell, width) for cell, width in zip(first, widths, strict=False))
+        start = _GAP.join(set_cell_size(cell, width) for cell, width in zip(first, widths[:-1], strict=True))
         if is_wide:
             click.echo(f"{start}{_GAP}{last}".rstrip())
         else:

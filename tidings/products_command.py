@@ -34,9 +34,9 @@ def list_products(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(row) for row in rows]))
         return
-    prices = [f"{row.price_cents / 100:.2f} {row.currency}" for row in rows]
     cells = [
-        (str(row.product_id), price, str(row.quantity), row.title) for row, price in zip(rows, prices, strict=True)
+        (str(row.product_id), f"{row.price_cents / 100:.2f} {row.currency}", str(row.quantity), row.title)
+        for row in rows
     ]
     print_table(("id", "price", "free", "title"), cells)
 
