@@ -30,14 +30,15 @@ from rich.table import Table
 from sqlalchemy import text
 
 from bench.jobs_site import HOT_SKU, HOT_STOCK, SKUS, Site
-from jobs.batches import Batches
-from jobs.clock import ClockGuard
+from jobs.delayed.batches import Batches
+from jobs.delayed.clock_guard import ClockGuard
+from jobs.delayed.job_store import TableJobStore
 from jobs.handlers import HANDLERS
-from jobs.store import TableJobStore
 from tests.faults.invariants import read_ledger
 from tests.servers import wait_until
-from tidings import delayed, orders, stock
-from tidings.orders import Line
+from tidings.shop import orders, stock
+from tidings.shop.orders import Line
+from tidings.store import delayed
 from tidings.store.redis import make_redis
 
 FULL = bool(os.environ.get("FULL"))

@@ -23,10 +23,10 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from celery import Celery
 from sqlalchemy import Engine, func, select, update
 
-from tidings import orders
-from tidings.settings import Settings, load_settings
+from tidings.process.settings import Settings, load_settings
+from tidings.shop import orders
+from tidings.shop.tables import orders as order_table
 from tidings.store.engine import make_engine, transaction
-from tidings.store.order_tables import orders as order_table
 
 THREADS = 8
 # What setting up one job may take, and the worker's start.

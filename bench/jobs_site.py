@@ -17,11 +17,11 @@ from sqlalchemy import insert, text
 
 from tests.faults.backlog import insert_jobs, insert_orders
 from tests.servers import MariaDBServer, RedisServer, free_port, wait_until
-from tidings import stock
-from tidings.settings import PREFIX, Settings
+from tidings.process.settings import PREFIX, Settings
+from tidings.shop import stock
+from tidings.shop.tables import sku
 from tidings.store.engine import make_engine, transaction
 from tidings.store.migrate import migrate
-from tidings.store.order_tables import sku
 
 SKUS = 50
 HOT_SKU, HOT_STOCK = SKUS + 1, 100

@@ -38,9 +38,9 @@ from tests.nginx import serve_site
 from tests.page_readers import Answer, Journal, readers, tell
 from tests.servers import find_program
 from tests.site_checks import check_feeds, check_page, check_sitemaps, pages_of
-from tidings.articles import PUBLISHED, TAKEN_DOWN
 from tidings.importing import import_articles, import_rows
-from tidings.settings import Settings
+from tidings.news.articles import PUBLISHED, TAKEN_DOWN
+from tidings.process.settings import Settings
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.migrate import migrate
 from tidings.store.tables import article

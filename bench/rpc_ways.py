@@ -63,7 +63,7 @@ class PageHandler(StructHandler):
     """The same page, packed without making its structs."""
 
     def __init__(self, ttypes: Any) -> None:
-        from tidings.rpc.encoded import Pages
+        from tidings.rpc.wire.encoded import Pages
 
         super().__init__(ttypes)
         self._pages = Pages(ttypes.ArticleResponse, len(ROWS[0][1]))
@@ -88,7 +88,7 @@ class Ours:
     def serve(self, listener: socket.socket) -> None:
         import structlog
 
-        from tidings.rpc.server import ServerOptions, make_server
+        from tidings.rpc.serving.server import ServerOptions, make_server
         from tidings_idl.recommend import UserRecommend, ttypes
 
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
@@ -99,8 +99,8 @@ class Ours:
         server.serve()
 
     def make_call(self, port: int) -> Call:
-        from tidings.rpc.client import make_client
-        from tidings.rpc.policy import Policy
+        from tidings.rpc.calling.client import make_client
+        from tidings.rpc.calling.policy import Policy
         from tidings_idl.recommend import UserRecommend
         from tidings_idl.recommend.ttypes import UserRequest
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tidings.boot import start
-from tidings.settings import Settings
-from tidings.telemetry import share_metrics_between_workers
+from tidings.process.boot import start
+from tidings.process.logs import share_metrics_between_workers
+from tidings.process.settings import Settings
 
 
 def run(settings: Settings) -> int:
@@ -17,7 +17,7 @@ def run(settings: Settings) -> int:
     """
     share_metrics_between_workers(settings, "gateway", settings.gateway_bind)
     # Only now: prometheus_client decides how it counts when it is imported.
-    from gateway.server import serve
+    from gateway.serving.server import serve
 
     serve(settings)
     return 0

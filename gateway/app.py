@@ -12,20 +12,20 @@ from typing import TypeAlias
 
 import falcon
 
-from gateway.describing import describe
-from gateway.errors import answer_problem
-from gateway.readers import IdentifyReader, ReaderSigner
-from gateway.recommending import Recommending
+from gateway.feed.ladder import Recommending
+from gateway.http.openapi import describe
+from gateway.http.problems import answer_problem
+from gateway.http.reader_id import IdentifyReader, ReaderSigner
+from gateway.http.request_scope import RequestScope
 from gateway.resources.articles import ArticleResource, FeedResource
 from gateway.resources.behaviors import BehaviorsResource
 from gateway.resources.channels import ChannelsResource
 from gateway.resources.docs import OpenApiResource, render_docs
 from gateway.resources.health import HealthResource
 from gateway.resources.pages import FrontPageResource, PageResource, read_pages
-from gateway.scope import RequestScope
-from tidings.articles import Articles
-from tidings.behaviour import Behaviours
-from tidings.tracking import Tracker
+from tidings.news.articles import Articles
+from tidings.reading.behaviour import Behaviours
+from tidings.reading.tracking import Tracker
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 NO_ROUTES: Mapping[str, object] = {}

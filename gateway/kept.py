@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from redis import Redis
 
+from tidings.reading.tracking import Shown
 from tidings.store.redis import PREFIX
-from tidings.tracking import Shown
 
 TTL_S = 24 * 3600
 

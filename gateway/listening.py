@@ -9,8 +9,8 @@ import os
 import socket
 import stat
 
-from tidings.boot import cannot_bind
-from tidings.settings import split_bind
+from tidings.process.boot import cannot_bind
+from tidings.process.settings import split_bind
 
 BACKLOG = 1024
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Engine
 
 from gateway.resources.payments import order_routes
-from tidings.payments import Charge, Provider, ProviderUnavailableError, Started, derive_keys
-from tidings.sandbox import SandboxProvider, deliver_by_http
-from tidings.settings import Settings
+from tidings.process.settings import Settings
+from tidings.shop.payments import Charge, Provider, ProviderUnavailableError, Started, derive_keys
+from tidings.shop.providers.sandbox import SandboxProvider, deliver_by_http
 
 
 class NoProvider:

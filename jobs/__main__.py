@@ -6,14 +6,14 @@ import logging
 import os
 import signal
 
-from jobs.context import make_owner_name
 from jobs.daemon import BATCH_THREADS, make_daemon
 from jobs.engines import make_engines
 from jobs.handlers import HANDLERS
+from jobs.static.context import make_owner_name
 from jobs.table import LOOPS, STATIC_JOBS
-from tidings.boot import cannot_bind, open_database, start
-from tidings.metrics import serve_metrics
-from tidings.settings import Settings
+from tidings.process.boot import cannot_bind, open_database, start
+from tidings.process.metrics import serve_metrics
+from tidings.process.settings import Settings
 from tidings.store.redis import make_redis
 
 

@@ -26,16 +26,16 @@ from redis import Redis
 from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.batches import Batches
-from jobs.clock import ClockGuard
-from jobs.context import Context
+from jobs.delayed.batches import Batches
+from jobs.delayed.clock_guard import ClockGuard
+from jobs.delayed.hints import HintListener
+from jobs.delayed.job_store import BATCHES_PER_KIND, TableJobStore
 from jobs.engines import Engines
 from jobs.handlers import Handler
-from jobs.hints import HintListener
 from jobs.loops import Loop
-from jobs.runs import BEAT_EVERY_S, StaticJob, find_due, read_now, run_due
-from jobs.store import BATCHES_PER_KIND, TableJobStore
-from tidings.settings import Settings
+from jobs.static.context import Context
+from jobs.static.runs import BEAT_EVERY_S, StaticJob, find_due, read_now, run_due
+from tidings.process.settings import Settings
 from tidings.store.engine import database_now, transaction
 from tidings.store.job_tables import daemon
 

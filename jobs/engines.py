@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
-from tidings.settings import Settings
+from tidings.process.settings import Settings
 from tidings.store.engine import make_engine
 
 IDLE_TRANSACTION_S = 5

@@ -13,8 +13,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from tidings import orders, publishing
-from tidings.delayed import DelayedJob
+from tidings.news import publishing
+from tidings.shop import orders
+from tidings.store.delayed import DelayedJob
 
 Handler = Callable[[Connection, Sequence[DelayedJob]], Mapping[int, datetime]]
 

@@ -10,9 +10,9 @@ import click
 import msgspec
 from sqlalchemy import Engine
 
-from tidings.boot import open_database
-from tidings.printing import print_table
-from tidings.settings import load_settings
+from tidings.commands.printing import print_table
+from tidings.process.boot import open_database
+from tidings.process.settings import load_settings
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
 

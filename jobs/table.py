@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from jobs import outside, upkeep
-from jobs.context import Context, Run
 from jobs.pages.build import build_pages
-from jobs.runs import StaticJob
-from tidings import behaviour, popularity
+from jobs.static.context import Context, Run
+from jobs.static.runs import StaticJob
+from jobs.work import feeds as outside
+from jobs.work import upkeep
+from tidings.reading import behaviour, popularity
 
 FOLD_ENTRIES = 1000
 

@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Engine, make_url
 
 from tests.servers import NO_RETRY, MariaDBServer, RedisServer, start_mariadb, start_redis
-from tidings.settings import PREFIX, Settings
+from tidings.process.settings import PREFIX, Settings
 from tidings.store.engine import make_engine
 from tidings.store.migrate import migrate
 

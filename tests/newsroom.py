@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, func, insert, select, update
 
-from tidings.articles import PUBLISHED
+from tidings.news.articles import PUBLISHED
 from tidings.store.engine import transaction
 from tidings.store.tables import article, article_count, author, behaviour, channel
 

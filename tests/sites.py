@@ -21,7 +21,7 @@ from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_ope
 import psutil
 
 from tests.servers import free_port, spawn
-from tidings.settings import PREFIX, Settings
+from tidings.process.settings import PREFIX, Settings
 
 TIDINGS = Path(sys.executable).with_name("tidings")
 READY = "Tidings is running"

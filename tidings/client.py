@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from tidings.deadline import Deadline, DeadlineExceeded
-from tidings.rpc.client import make_client
+from tidings.process.deadline import Deadline, DeadlineExceeded
+from tidings.rpc.calling.client import make_client
+from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import CallerFault, Expected, RpcError, ServerFault, TransportFault
-from tidings.rpc.policy import Policy
 from tidings.rpc.tls import TlsFiles, client_tls, refuse_plaintext
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend, ttypes

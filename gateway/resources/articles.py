@@ -6,14 +6,14 @@ from http import HTTPStatus
 
 import falcon
 
-from gateway.bodies import answer_json
-from gateway.describing import Operation
-from gateway.errors import InvalidRequestError
-from gateway.feed import Feed
-from gateway.parameters import IntParameter, read_parameters
-from gateway.readers import HEADER
-from gateway.recommending import Recommending
-from tidings.articles import ArticleNotFoundError, Articles, Page
+from gateway.feed.cards import Feed
+from gateway.feed.ladder import Recommending
+from gateway.http.bodies import answer_json
+from gateway.http.openapi import Operation
+from gateway.http.parameters import IntParameter, read_parameters
+from gateway.http.problems import InvalidRequestError
+from gateway.http.reader_id import HEADER
+from tidings.news.articles import ArticleNotFoundError, Articles, Page
 
 MAX_ID = 2**63 - 1
 MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript's numbers have gaps

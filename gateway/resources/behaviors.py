@@ -10,12 +10,12 @@ import falcon
 import msgspec
 from msgspec import Meta
 
-from gateway.bodies import answer_json, read_body
-from gateway.describing import Operation
-from gateway.parameters import read_parameters
-from gateway.recommending import Recommending
-from tidings.behaviour import MAX_READ_MS, REPORT_LIMIT, Behaviours, Report, Verdict
-from tidings.tracking import Action, Shown, Tracker
+from gateway.feed.ladder import Recommending
+from gateway.http.bodies import answer_json, read_body
+from gateway.http.openapi import Operation
+from gateway.http.parameters import read_parameters
+from tidings.reading.behaviour import MAX_READ_MS, REPORT_LIMIT, Behaviours, Report, Verdict
+from tidings.reading.tracking import Action, Shown, Tracker
 
 MAX_TOKEN_CHARS = 120
 MAX_MOMENT_MS = 2**53 - 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 import falcon
 import msgspec
 
-from gateway.bodies import answer_json
-from gateway.describing import Operation
-from gateway.parameters import read_parameters
-from tidings.articles import Articles, Channel
+from gateway.http.bodies import answer_json
+from gateway.http.openapi import Operation
+from gateway.http.parameters import read_parameters
+from tidings.news.articles import Articles, Channel
 
 
 class Channels(msgspec.Struct, frozen=True):

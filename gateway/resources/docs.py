@@ -8,7 +8,7 @@ import falcon
 import jinja2
 import msgspec
 
-from gateway.errors import PROBLEMS
+from gateway.http.problems import PROBLEMS
 
 
 class OpenApiResource:

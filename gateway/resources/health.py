@@ -8,8 +8,8 @@ from http import HTTPStatus
 import falcon
 import msgspec
 
-from gateway.bodies import answer_json
-from gateway.describing import Operation
+from gateway.http.bodies import answer_json
+from gateway.http.openapi import Operation
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -11,15 +11,15 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Engine
 
-from gateway.bodies import answer_json, read_body
-from gateway.describing import Operation
-from gateway.errors import InvalidRequestError
-from gateway.parameters import IntParameter, read_parameters
-from gateway.readers import HEADER
-from tidings import orders, stock
-from tidings.articles import milliseconds
-from tidings.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFoundError
-from tidings.stock import Product
+from gateway.http.bodies import answer_json, read_body
+from gateway.http.openapi import Operation
+from gateway.http.parameters import IntParameter, read_parameters
+from gateway.http.problems import InvalidRequestError
+from gateway.http.reader_id import HEADER
+from tidings.news.articles import milliseconds
+from tidings.shop import orders, stock
+from tidings.shop.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFoundError
+from tidings.shop.stock import Product
 
 MAX_ID = 2**63 - 1
 KEY_HEADER = "Idempotency-Key"

@@ -54,9 +54,10 @@ class FrontPageResource(PageResource):
 
 
 def read_pages() -> Mapping[str, bytes]:
-    """File name → content of everything under `gateway/pages` that is served as it is."""
+    """File name → content of everything under `tidings/web` that is served as it is."""
     return {
         entry.name: entry.read_bytes()
-        for entry in files("gateway.pages").iterdir()
+        for folder in ("tidings.web.reader", "tidings.web.docs")
+        for entry in files(folder).iterdir()
         if PurePosixPath(entry.name).suffix in MEDIA_TYPES
     }

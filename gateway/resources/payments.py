@@ -14,13 +14,13 @@ import falcon
 import msgspec
 from sqlalchemy import Engine
 
-from gateway.bodies import answer_json, decode
-from gateway.describing import Operation
-from gateway.errors import BodyTooLargeError
-from gateway.parameters import read_parameters
+from gateway.http.bodies import answer_json, decode
+from gateway.http.openapi import Operation
+from gateway.http.parameters import read_parameters
+from gateway.http.problems import BodyTooLargeError
 from gateway.resources.orders import READER, OrderResource, OrdersResource, ProductsResource, read_order_id
-from tidings import payments
-from tidings.payments import SIGNATURE_HEADER, Callback, PaymentStarted, Provider
+from tidings.shop import payments
+from tidings.shop.payments import SIGNATURE_HEADER, Callback, PaymentStarted, Provider
 
 
 class CallbackTaken(msgspec.Struct, frozen=True):

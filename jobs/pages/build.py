@@ -21,11 +21,11 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import Engine
 
-from jobs.context import JobFailed, Run
 from jobs.pages.content import Entry, Story, article_path, read_entries, read_stories, read_teasers
 from jobs.pages.files import FolderInUse, SiteFolder, open_folder
 from jobs.pages.plan import Document, plan
 from jobs.pages.render import Renderer
+from jobs.static.context import JobFailed, Run
 
 MANIFEST = ".manifest.json"
 FOLDER = "site"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from tidings.boot import cannot_bind, open_database, start
-from tidings.rpc.worker_numbers import share_metrics
-from tidings.settings import Settings, read_secret_keys
+from tidings.process.boot import cannot_bind, open_database, start
+from tidings.process.settings import Settings, read_secret_keys
+from tidings.process.worker_numbers import share_metrics
 
 
 def run(settings: Settings) -> int:
@@ -22,7 +22,7 @@ def run(settings: Settings) -> int:
     share_metrics(settings, "recommender", settings.recommender_bind)
     # Only now: prometheus_client decides how it counts when it is imported.
     from services.recommender.app import make_master
-    from tidings.metrics import serve_metrics
+    from tidings.process.metrics import serve_metrics
 
     read_secret_keys(settings)
     open_database(settings).dispose()

@@ -16,20 +16,20 @@ from sqlalchemy import Engine
 from services.recommender.catalogue import Catalogue
 from services.recommender.handler import ERRORS, RecommendHandler
 from services.recommender.pipeline import Pipeline
-from services.recommender.recall import Hot, Latest
-from tidings.articles import Clock
-from tidings.behaviour import Behaviours
-from tidings.boot import open_database
-from tidings.history import History
+from services.recommender.sources.latest import Hot, Latest
+from tidings.news.articles import Clock
+from tidings.process.boot import open_database
+from tidings.process.master import Master
+from tidings.process.settings import PREFIX, Settings, SettingsError, read_secret_keys
+from tidings.reading.behaviour import Behaviours
+from tidings.reading.history import History
+from tidings.reading.tracking import Tracker
 from tidings.rpc.address import bind_for_each
-from tidings.rpc.codec import CodecMissing, require_codec
-from tidings.rpc.server import Server, ServerOptions
-from tidings.rpc.server import make_server as make_rpc_server
+from tidings.rpc.serving.server import Server, ServerOptions
+from tidings.rpc.serving.server import make_server as make_rpc_server
 from tidings.rpc.tls import make_server_context
-from tidings.rpc.workers import Master
-from tidings.settings import PREFIX, Settings, SettingsError, read_secret_keys
+from tidings.rpc.wire.codec import CodecMissing, require_codec
 from tidings.store.redis import make_redis
-from tidings.tracking import Tracker
 from tidings_idl.recommend import UserRecommend
 
 DAY_S = 24 * 3600

@@ -6,7 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from services.recommender.catalogue import Entry
-from tidings.tracking import Source
+from tidings.reading.tracking import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidings.articles import PUBLISHED, Clock, milliseconds
+from tidings.news.articles import PUBLISHED, Clock, milliseconds
 from tidings.store.tables import article, channel
 
 FOR_YOU = 0

@@ -8,12 +8,12 @@ from __future__ import annotations
 from redis import RedisError
 
 from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
-from tidings.articles import ChannelNotFoundError, Clock
-from tidings.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
-from tidings.behaviour import Verdict as ReportVerdict
-from tidings.rpc.encoded import Encoded, Pages
+from tidings.news.articles import ChannelNotFoundError, Clock
+from tidings.reading.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
+from tidings.reading.behaviour import Verdict as ReportVerdict
+from tidings.reading.tracking import TOKEN_BYTES, Action, Shown, Tracker
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
-from tidings.tracking import TOKEN_BYTES, Action, Shown, Tracker
+from tidings.rpc.wire.encoded import Encoded, Pages
 from tidings_idl.recommend.ttypes import (
     ArticleResponse,
     ReportRequest,

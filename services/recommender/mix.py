@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from services.recommender.candidate import Candidate
-from tidings.tracking import Source
+from tidings.reading.tracking import Source
 
 EXPLORE_EVERY = 5
 

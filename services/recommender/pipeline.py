@@ -18,11 +18,11 @@ from services.recommender.catalogue import Catalogue
 from services.recommender.filter import filter_candidates
 from services.recommender.mix import mix
 from services.recommender.rank import rank
-from services.recommender.recall import Recall, recall_again
-from tidings.articles import ChannelNotFoundError, Clock
-from tidings.deadline import current_deadline
-from tidings.history import History, ReaderState
-from tidings.tracking import Source
+from services.recommender.sources.latest import Recall, recall_again
+from tidings.news.articles import ChannelNotFoundError, Clock
+from tidings.process.deadline import current_deadline
+from tidings.reading.history import History, ReaderState
+from tidings.reading.tracking import Source
 
 RECORD_ATTEMPTS = 50
 CLOCK_SLACK_MS = 60_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from services.recommender.candidate import Candidate
-from tidings.tracking import Source
+from tidings.reading.tracking import Source
 
 WEIGHTS = {Source.HOT: 0.6, Source.LATEST: 0.4}
 

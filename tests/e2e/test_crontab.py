@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from tests.servers import ServerError, find_program, spawn, wait_until
-from tidings.settings import PREFIX
+from tidings.process.settings import PREFIX
 from tidings.store.job_tables import job_run
 
 TIDINGS = Path(sys.executable).with_name("tidings")

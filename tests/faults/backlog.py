@@ -8,8 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert
 
+from tidings.shop.tables import order_line, orders, sku, stock_move
 from tidings.store.job_tables import delayed_job
-from tidings.store.order_tables import order_line, orders, sku, stock_move
 
 CHUNK = 5000
 

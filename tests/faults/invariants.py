@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, text
 
-from tidings import stock
+from tidings.shop import stock
 
 OVERDUE_S = 2.0
 # How far a database's clock is set wrong by a fault; what it ended meanwhile bears that time.

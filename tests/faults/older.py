@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 
-from jobs.context import make_owner_name
 from jobs.daemon import BATCH_THREADS, make_daemon
 from jobs.engines import make_engines
 from jobs.handlers import HANDLERS
+from jobs.static.context import make_owner_name
 from jobs.table import STATIC_JOBS
-from tidings.metrics import serve_metrics
-from tidings.settings import load_settings
+from tidings.process.metrics import serve_metrics
+from tidings.process.settings import load_settings
 from tidings.store.redis import make_redis
 
 if __name__ == "__main__":

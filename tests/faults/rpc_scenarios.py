@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.faults.rpc_site import DEADLINE_MS, LATE_MS, PATIENT_MS, Readers, Recommender, Seen, Site, start_site
 from tests.servers import find_program, wait_until
-from tidings.rpc.policy import Policy
+from tidings.rpc.calling.policy import Policy
 
 BUSY = 6
 NETWORK = "10.213.77"

@@ -24,14 +24,14 @@ import psutil
 
 from tests.newsroom import Clock, Newsroom
 from tests.servers import RedisServer, find_program, free_port, spawn, wait_until
-from tidings.deadline import DeadlineExceeded
-from tidings.rpc.client import make_client
+from tidings.process.deadline import DeadlineExceeded
+from tidings.process.settings import PREFIX, Settings
+from tidings.reading.tracking import Tracker
+from tidings.rpc.calling.client import make_client
+from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import RpcError, party
-from tidings.rpc.policy import Policy
-from tidings.settings import PREFIX, Settings
 from tidings.store.engine import make_engine
 from tidings.store.migrate import migrate
-from tidings.tracking import Tracker
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 

@@ -19,12 +19,13 @@ from redis import Redis
 from sqlalchemy import Engine, insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidings import delayed, orders, payments, stock
-from tidings.orders import Line, Order
-from tidings.payments import Callback, Settlement
-from tidings.settings import load_settings
+from tidings.process.settings import load_settings
+from tidings.shop import orders, payments, stock
+from tidings.shop.orders import Line, Order
+from tidings.shop.payments import Callback, Settlement
+from tidings.shop.tables import payment
+from tidings.store import delayed
 from tidings.store.engine import database_now, make_engine, transaction
-from tidings.store.order_tables import payment
 from tidings.store.redis import make_redis
 
 PAYERS = 3

@@ -31,12 +31,12 @@ from tests.faults import invariants
 from tests.faults.cutter import CommitCutter
 from tests.faults.shopkeeper import Plan
 from tests.servers import MariaDBServer, RedisServer, ServerError, free_port, spawn, wait_until
-from tidings import stock
-from tidings.boot import EXIT_CANNOT_START
-from tidings.settings import PREFIX, Settings
+from tidings.process.boot import EXIT_CANNOT_START
+from tidings.process.settings import PREFIX, Settings
+from tidings.shop import stock
+from tidings.shop.tables import sku
 from tidings.store.engine import make_engine, transaction
 from tidings.store.migrate import migrate
-from tidings.store.order_tables import sku
 
 REPOSITORY = Path(__file__).parents[2]
 SKUS = 12

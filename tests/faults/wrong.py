@@ -12,21 +12,21 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 
-from jobs.batches import BATCH_ROWS, Batches
-from jobs.clock import ClockGuard
-from jobs.context import Context, make_owner_name
 from jobs.daemon import BATCH_THREADS, Daemon
+from jobs.delayed.batches import BATCH_ROWS, Batches
+from jobs.delayed.clock_guard import ClockGuard
+from jobs.delayed.job_store import TableJobStore
 from jobs.engines import make_engines
 from jobs.handlers import HANDLERS
-from jobs.store import TableJobStore
-from tidings import orders, stock
-from tidings.delayed import DelayedJob
-from tidings.metrics import serve_metrics
-from tidings.orders import ORDER_TIMEOUT
-from tidings.settings import load_settings
+from jobs.static.context import Context, make_owner_name
+from tidings.process.metrics import serve_metrics
+from tidings.process.settings import load_settings
+from tidings.shop import orders, stock
+from tidings.shop.orders import ORDER_TIMEOUT
+from tidings.shop.tables import orders as order_table
+from tidings.store.delayed import DelayedJob
 from tidings.store.engine import database_now, transaction
 from tidings.store.job_tables import delayed_job
-from tidings.store.order_tables import orders as order_table
 from tidings.store.redis import make_redis
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from tests.conftest import MakeSettings
 from tests.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
 from tests.servers import start_mariadb
-from tidings.articles import (
+from tidings.news.articles import (
     CHANNELS_TTL_MS,
     FOR_YOU,
     ArticleNotFoundError,

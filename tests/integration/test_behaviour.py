@@ -19,8 +19,9 @@ from sqlalchemy.exc import OperationalError
 from tests.conftest import MakeSettings
 from tests.newsroom import DAY_MS, HOUR_MS, NOW_MS, Clock, Newsroom, moment
 from tests.servers import free_port, spawn, start_redis, wait_until
-from tidings import behaviour as behaviour_module
-from tidings.behaviour import (
+from tidings.commands.embedded_redis import redis_command
+from tidings.reading import behaviour as behaviour_module
+from tidings.reading.behaviour import (
     DEAD_STREAM,
     GROUP,
     MAX_READ_MS,
@@ -31,12 +32,11 @@ from tidings.behaviour import (
     Verdict,
     fold,
 )
-from tidings.embedded_redis import redis_command
-from tidings.history import History
+from tidings.reading.history import History
+from tidings.reading.tracking import Action, Shown, Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import make_redis
 from tidings.store.tables import article_count, behaviour, reader
-from tidings.tracking import Action, Shown, Tracker
 
 KEY, NEW_KEY = b"k" * 32, b"n" * 32
 STAMP_MS = NOW_MS - HOUR_MS

@@ -16,9 +16,9 @@ import redis
 
 from tests.conftest import MakeSettings
 from tests.servers import RedisServer, start_redis, wait_until
-from tidings import cache as cache_module
-from tidings.cache import ABSENT, ABSENT_TTL_S, REST_S, CacheAside
-from tidings.deadline import Deadline, deadline_scope
+from tidings.process.deadline import Deadline, deadline_scope
+from tidings.store import cache as cache_module
+from tidings.store.cache import ABSENT, ABSENT_TTL_S, REST_S, CacheAside
 from tidings.store.redis import PREFIX, make_redis
 
 TTL_S = 300

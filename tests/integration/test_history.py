@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from redis.crc import key_slot
 
 from tests.newsroom import DAY_MS, NOW_MS
-from tidings.history import Batch, History, find_batches
+from tidings.reading.history import Batch, History, find_batches
 
 BATCHES_KEPT = 4
 SEEN_KEPT = 12

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, inspect, make_url, text
 
 from tests.conftest import MakeSettings
 from tests.servers import MariaDBServer
-from tidings.store import job_tables, order_tables
+from tidings.shop import tables as order_tables
+from tidings.store import job_tables
 from tidings.store import migrate as migrations
 from tidings.store.engine import make_engine, transaction
 from tidings.store.migrate import SchemaError, check_schema, migrate
@@ -21,7 +22,7 @@ from tidings.store.tables import channel, metadata
 
 # Each module of tables adds its own to the one description of the schema.
 TABLES = {channel, job_tables.job_run, order_tables.orders}
-MIGRATE = [sys.executable, "-c", "from tidings.cli import main; main()", "migrate"]
+MIGRATE = [sys.executable, "-c", "from tidings.commands.main import main; main()", "migrate"]
 
 
 @pytest.fixture

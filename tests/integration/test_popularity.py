@@ -7,12 +7,12 @@ import redis
 from sqlalchemy import Engine, insert
 
 from tests.newsroom import HOUR_MS, MINUTE_MS, NOW_MS, Clock, Newsroom, moment
-from tidings import popularity
-from tidings.behaviour import to_row
-from tidings.popularity import RANKING_LENGTH, TTL_S, rebuild, top
+from tidings.reading import popularity
+from tidings.reading.behaviour import to_row
+from tidings.reading.popularity import RANKING_LENGTH, TTL_S, rebuild, top
+from tidings.reading.tracking import Action, Shown
 from tidings.store.engine import transaction
 from tidings.store.tables import behaviour
-from tidings.tracking import Action, Shown
 
 
 class Site(Newsroom):

@@ -10,10 +10,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from tests.conftest import NOWHERE
-from tidings.cli import main
+from tidings.commands.main import main
 from tidings.demo.load import EDITIONS, load_demo
-from tidings.settings import PREFIX
-from tidings.stock import find_imbalances, find_products
+from tidings.process.settings import PREFIX
+from tidings.shop.stock import find_imbalances, find_products
 
 Type = Callable[..., Result]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.servers import free_port
 
 Environment = Callable[..., dict[str, str]]
-UP = [sys.executable, "-c", "from tidings.cli import main; main()", "up", "--no-demo"]
+UP = [sys.executable, "-c", "from tidings.commands.main import main; main()", "up", "--no-demo"]
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.servers import free_port
-from tidings.cli import main
-from tidings.settings import Settings
+from tidings.commands.main import main
+from tidings.process.settings import Settings
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tidings.deadline import Deadline, DeadlineExceeded, current_deadline, deadline_scope
+from tidings.process.deadline import Deadline, DeadlineExceeded, current_deadline, deadline_scope
 
 
 @pytest.fixture
 def monotonic_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The monotonic clock: one number, to be moved."""
     now_s = [1000.0]
-    monkeypatch.setattr("tidings.deadline.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("tidings.process.deadline.time.monotonic", lambda: now_s[0])
     return now_s
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from tidings.cli import main
-from tidings.settings import PREFIX, Settings
+from tidings.commands.main import main
+from tidings.process.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

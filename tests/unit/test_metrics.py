@@ -14,7 +14,7 @@ from prometheus_client import Counter
 from prometheus_client.mmap_dict import MmapedDict
 
 from tests.servers import free_port, wait_until
-from tidings.metrics import serve_metrics
+from tidings.process.metrics import serve_metrics
 
 PROBED = Counter("tests_probed_total", "Counted by a test")
 

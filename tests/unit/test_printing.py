@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tidings.printing import print_table
+from tidings.commands.printing import print_table
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = ("job", "next", "about")
@@ -24,7 +24,7 @@ def print_on_terminal(columns: int) -> list[str]:
     """The lines that a terminal of that width gets."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    code = f"from tidings.printing import print_table; print_table({NAMES!r}, [{ROW!r}, ('a', '', '')])"
+    code = f"from tidings.commands.printing import print_table; print_table({NAMES!r}, [{ROW!r}, ('a', '', '')])"
     env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, env=env, stdout=theirs)
     os.close(theirs)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.conftest import MakeSettings
-from tidings.settings import (
+from tidings.process.settings import (
     PREFIX,
     Settings,
     SettingsError,

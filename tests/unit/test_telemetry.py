@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import MakeSettings
-from tidings.settings import CannotStartError
-from tidings.telemetry import accept_request_id, configure_logging, share_metrics_between_workers
+from tidings.process.logs import accept_request_id, configure_logging, share_metrics_between_workers
+from tidings.process.settings import CannotStartError
 
 
 @pytest.fixture
@@ -143,8 +143,8 @@ def test_a_process_that_runs_already_keeps_its_files(
     holding = """
 import sys
 from pathlib import Path
-from tidings.settings import Settings
-from tidings.telemetry import share_metrics_between_workers
+from tidings.process.settings import Settings
+from tidings.process.logs import share_metrics_between_workers
 folder = share_metrics_between_workers(Settings(var_dir=Path(sys.argv[1])), "recommender", "127.0.0.1:9090")
 (folder / "counter_1.db").touch()
 print("held", flush=True)

@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.newsroom import DAY_MS, NOW_MS
-from tidings.tracking import Action, Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
+from tidings.reading.tracking import Action, Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
 
 KEY = b"k" * 32
 OTHER_KEY = b"o" * 32

@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.servers import wait_until
-from tidings import up as up_module
-from tidings.settings import CannotStartError
-from tidings.up import RESTART_AFTER_S, STEADY_AFTER_S, Child, Site
+from tidings.commands import up as up_module
+from tidings.commands.up import RESTART_AFTER_S, STEADY_AFTER_S, Child, Site
+from tidings.process.settings import CannotStartError
 
 Environment = Callable[..., dict[str, str]]
 MakeChild = Callable[..., Child]
 
 WAIT = "import signal; signal.pause()"
-TIDINGS = [sys.executable, "-c", "from tidings.cli import main; main()"]
+TIDINGS = [sys.executable, "-c", "from tidings.commands.main import main; main()"]
 
 
 def on_sigterm(reaction: str, mark: Path) -> str:
@@ -138,7 +138,7 @@ class TestChild:
         mark = tmp_path / "pid"
         code = (
             "import os, sys\n"
-            "from tidings.up import Child\n"
+            "from tidings.commands.up import Child\n"
             f"child = Child('child', [sys.executable, '-c', {WAIT!r}], dict(os.environ))\n"
             "child.start()\n"
             f"open({str(mark) + '.new'!r}, 'w').write(str(child.process.pid))\n"

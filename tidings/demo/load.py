@@ -11,11 +11,11 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from tidings.articles import Clock, milliseconds
-from tidings.behaviour import store_rows, to_row
 from tidings.demo.readers import Item, simulate
 from tidings.importing import import_rows
-from tidings.stock import add_product, find_products, receive
+from tidings.news.articles import Clock, milliseconds
+from tidings.reading.behaviour import store_rows, to_row
+from tidings.shop.stock import add_product, find_products, receive
 from tidings.store.engine import transaction
 from tidings.store.tables import article, behaviour
 

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tidings.tracking import Action, Shown
+from tidings.reading.tracking import Action, Shown
 
 HOUR_MS = 3600 * 1000
 TASTE_SHAPE = 0.35

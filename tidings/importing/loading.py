@@ -13,7 +13,6 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from tidings.articles import Clock
 from tidings.importing.formats import Format, detect, read_source
 from tidings.importing.moments import from_milliseconds
 from tidings.importing.report import Report
@@ -21,6 +20,7 @@ from tidings.importing.rows import NewArticle, Place, Reject, Row, RowError, mak
 from tidings.importing.sources import UNREADABLE, Source, SourceError, open_source
 from tidings.importing.workspace import Workspace, open_workspace
 from tidings.importing.writing import is_stored, write_articles
+from tidings.news.articles import Clock
 
 BATCH_ROWS = 200
 BATCH_CHARS = 4 * 1024 * 1024

@@ -19,9 +19,9 @@ from urllib.parse import urljoin, urlsplit
 
 from sqlalchemy import Column, String
 
-from tidings.articles import FOR_YOU
 from tidings.importing.bodies import BodyError, from_html, from_markdown, is_blank, looks_like_html, summarise
 from tidings.importing.moments import parse_moment
+from tidings.news.articles import FOR_YOU
 from tidings.store.tables import article, author, channel
 
 _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")

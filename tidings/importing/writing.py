@@ -17,9 +17,9 @@ import structlog
 from sqlalchemy import Connection, Engine, Row, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from tidings.articles import PUBLISHED
 from tidings.importing.rows import NewArticle
-from tidings.publishing import SCHEDULED
+from tidings.news.articles import PUBLISHED
+from tidings.news.publishing import SCHEDULED
 from tidings.store.engine import database_now, transaction
 from tidings.store.tables import article, article_count, author, channel
 

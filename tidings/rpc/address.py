@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tidings.settings import SettingsError, split_bind
+from tidings.process.settings import SettingsError, split_bind
 
 UNIX = "unix:"
 BACKLOG = 1024

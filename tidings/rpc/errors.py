@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from tidings.deadline import DeadlineExceeded
+from tidings.process.deadline import DeadlineExceeded
 from tidings_idl.base.ttypes import Error
 
 # NOTE: generated classes carry no annotations; this is the one place that calls this constructor.

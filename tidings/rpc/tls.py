@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tidings.process.settings import PREFIX, Settings, SettingsError, split_bind
 from tidings.rpc.address import UNIX
-from tidings.settings import PREFIX, Settings, SettingsError, split_bind
 
 _REMEDY = f"set {PREFIX}RECOMMENDER_TLS_CERT, _KEY and _CA, or {PREFIX}RECOMMENDER_ALLOW_PLAINTEXT=true"
 

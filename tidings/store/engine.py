@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, 
 from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
 from sqlalchemy.pool import QueuePool
 
-from tidings.deadline import DeadlineExceeded, current_deadline
-from tidings.settings import Settings
+from tidings.process.deadline import DeadlineExceeded, current_deadline
+from tidings.process.settings import Settings
 from tidings.store.tables import Moment
 
 SQLITE_BUSY_MS = 5000

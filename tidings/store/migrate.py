@@ -16,7 +16,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-from tidings.settings import CannotStartError
+from tidings.process.settings import CannotStartError
 
 LOCK_WAIT_S = 60
 

@@ -15,8 +15,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.utils import SENTINEL
 
-from tidings.deadline import current_deadline
-from tidings.settings import Settings
+from tidings.process.deadline import current_deadline
+from tidings.process.settings import Settings
 
 PREFIX = "t1:"
 

@@ -8,8 +8,8 @@ from redis import Redis
 
 from tests.newsroom import DAY_MS
 from tests.unit.gateway.doors import READER_ID, Door
-from tidings.behaviour import STREAM, fold
-from tidings.tracking import Action, Shown, Tracker
+from tidings.reading.behaviour import STREAM, fold
+from tidings.reading.tracking import Action, Shown, Tracker
 
 
 def verdicts(answer: Any) -> list[str]:

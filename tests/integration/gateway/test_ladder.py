@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from gateway.recommending import RECOMMENDER_FAILURES
+from gateway.feed.ladder import RECOMMENDER_FAILURES
 from tests.newsroom import HOUR_MS, MINUTE_MS, SECOND_MS, moment
 from tests.unit.gateway.doors import READER_ID, Door, make_response
-from tidings import popularity
-from tidings.deadline import DeadlineExceeded
+from tidings.process.deadline import DeadlineExceeded
+from tidings.reading import popularity
+from tidings.reading.tracking import Action, Source, Tracker
 from tidings.rpc.errors import CallerFault, Expected, ServerFault, TransportFault
-from tidings.tracking import Action, Source, Tracker
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
 GONE = TransportFault("connection refused", sent=False)

@@ -12,11 +12,11 @@ import pytest
 import structlog
 
 from tests.unit.gateway.doors import Door, make_response
-from tidings.deadline import current_deadline
+from tidings.process.deadline import current_deadline
 from tidings.rpc import errors
-from tidings.rpc.client import make_client
-from tidings.rpc.policy import Policy
-from tidings.rpc.server import ServerOptions, make_server
+from tidings.rpc.calling.client import make_client
+from tidings.rpc.calling.policy import Policy
+from tidings.rpc.serving.server import ServerOptions, make_server
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 

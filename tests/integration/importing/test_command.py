@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 
 from tests.integration.importing.conftest import Stored, Web, make_row, write_jsonl
 from tests.newsroom import NOW_MS, Clock
-from tidings.articles import Articles
-from tidings.settings import Settings
+from tidings.news.articles import Articles
+from tidings.process.settings import Settings
 from tidings.store.redis import make_redis
 
 TIDINGS = str(Path(sys.executable).with_name("tidings"))

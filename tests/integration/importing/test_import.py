@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.integration.importing.conftest import Stored, make_row, write_jsonl
 from tests.newsroom import NOW_MS, Clock, moment
-from tidings.articles import TAKEN_DOWN
 from tidings.importing import Counts, Format, Report, SourceError, import_articles, import_rows, loading, writing
-from tidings.publishing import SCHEDULED
+from tidings.news.articles import TAKEN_DOWN
+from tidings.news.publishing import SCHEDULED
 from tidings.store.engine import transaction
 from tidings.store.tables import article, article_count, author, channel
 

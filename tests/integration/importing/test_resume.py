@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from sqlalchemy import event
 from tidings.importing import import_articles, loading
-from tidings.settings import load_settings
+from tidings.process.settings import load_settings
 from tidings.store.engine import make_engine
 
 source, folder, moment = sys.argv[1:]

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, insert, select
 
-from jobs.batches import Batches
-from jobs.clock import ClockGuard
+from jobs.delayed.batches import Batches
+from jobs.delayed.clock_guard import ClockGuard
 from jobs.handlers import HANDLERS, Handler
 from tests.integration.jobs.paper import Paper
-from tidings import orders, stock
+from tidings.shop import orders, stock
+from tidings.shop.tables import sku, stock_move
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.job_tables import delayed_job
-from tidings.store.order_tables import sku, stock_move
 
 STOCK = 100
 

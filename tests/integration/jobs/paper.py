@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from jobs.pages.build import build_site
 from jobs.pages.render import Renderer
-from tidings.settings import Settings
+from tidings.process.settings import Settings
 from tidings.store.engine import make_engine
 url, root, largest_file = sys.argv[1:]
 if largest_file != "0":

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from tests.servers import free_port, spawn, wait_until
-from tidings.cli import main
+from tidings.commands.main import main
 from tidings.store.job_tables import daemon, delayed_job, job_run
 
 REPOSITORY = Path(__file__).parents[3]

@@ -13,13 +13,15 @@ from prometheus_client import REGISTRY
 from redis import Redis
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from jobs.batches import BATCH_ROWS, MOST_ATTEMPTS, Batches
-from jobs.clock import ClockGuard
+from jobs.delayed.batches import BATCH_ROWS, MOST_ATTEMPTS, Batches
+from jobs.delayed.clock_guard import ClockGuard
 from jobs.handlers import HANDLERS
-from jobs.runs import read_now
+from jobs.static.runs import read_now
 from tests.faults.backlog import insert_jobs, insert_orders
-from tidings import delayed, publishing, stock
-from tidings.delayed import DelayedJob
+from tidings.news import publishing
+from tidings.shop import stock
+from tidings.store import delayed
+from tidings.store.delayed import DelayedJob
 from tidings.store.engine import database_now, transaction
 from tidings.store.job_tables import delayed_job, paused_kind
 from tidings.store.tables import article, channel
@@ -225,7 +227,7 @@ def test_a_batch_that_is_asked_to_stop_begins_nothing(engine: Engine) -> None:
 
 
 def test_unpaid_orders_expire_and_paid_ones_do_not(shop: Any, make_batches: Any) -> None:
-    from tidings import orders
+    from tidings.shop import orders
 
     late = shop.order((1, 2), timeout_s=0)
     paid = shop.order((1, 3), timeout_s=0)

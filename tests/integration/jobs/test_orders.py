@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, update
 
-from tidings import orders, stock
-from tidings.orders import Event, Line
+from tidings.shop import orders, stock
+from tidings.shop.orders import Event, Line
+from tidings.shop.tables import orders as order_table
+from tidings.shop.tables import sku
 from tidings.store.engine import transaction
-from tidings.store.order_tables import orders as order_table
-from tidings.store.order_tables import sku
 
 STOCK = 100
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from jobs.context import Context, JobFailed, Run
 from jobs.pages import build
 from jobs.pages.build import build_pages, build_site
 from jobs.pages.files import SiteFolder, open_folder
 from jobs.pages.render import Renderer
+from jobs.static.context import Context, JobFailed, Run
 from tests.integration.jobs.paper import NOW, SITE, Paper
 from tests.servers import wait_until
 from tests.site_checks import check_site

@@ -15,15 +15,15 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, select, update
 
-from gateway import errors
+from gateway.http import problems as errors
 from gateway.resources.payments import order_routes
 from tests.servers import wait_until
-from tidings import orders, payments
-from tidings.payments import Callback, Charge, ProviderUnavailableError, Settlement, Started
-from tidings.sandbox import Manners, SandboxProvider
+from tidings.shop import orders, payments
+from tidings.shop.payments import Callback, Charge, ProviderUnavailableError, Settlement, Started
+from tidings.shop.providers.sandbox import Manners, SandboxProvider
+from tidings.shop.tables import orders as order_table
+from tidings.shop.tables import payment, refund
 from tidings.store.engine import transaction
-from tidings.store.order_tables import orders as order_table
-from tidings.store.order_tables import payment, refund
 
 KEYS = payments.derive_keys([b"k" * 32, b"o" * 32])
 

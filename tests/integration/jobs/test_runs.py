@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, select, update
 
-from jobs.context import Context, Run
-from jobs.locks import exclusive
-from jobs.runs import Outcome, StaticJob, find_due, read_now, run_due, run_slot
+from jobs.static.context import Context, Run
+from jobs.static.locks import exclusive
+from jobs.static.runs import Outcome, StaticJob, find_due, read_now, run_due, run_slot
 from tests.servers import wait_until
 from tidings.store.engine import database_now, transaction
 from tidings.store.job_tables import daemon, job_run
@@ -134,8 +134,8 @@ def test_the_lock_is_free_when_its_holder_is_killed(database_url: str, engine: E
     program = textwrap.dedent(
         """
         import sys, time
-        from jobs.locks import exclusive
-        from tidings.settings import load_settings
+        from jobs.static.locks import exclusive
+        from tidings.process.settings import load_settings
         from tidings.store.engine import make_engine
         with exclusive(make_engine(load_settings()), "job.x") as held:
             print(held, flush=True)

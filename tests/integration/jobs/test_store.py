@@ -12,11 +12,11 @@ from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Engine, insert, select, update
 
-from jobs.batches import BATCH_ROWS, Batches
-from jobs.clock import ClockGuard
-from jobs.store import BATCHES_PER_KIND, TableJobStore, Task
+from jobs.delayed.batches import BATCH_ROWS, Batches
+from jobs.delayed.clock_guard import ClockGuard
+from jobs.delayed.job_store import BATCHES_PER_KIND, TableJobStore, Task
 from tests.servers import start_mariadb, wait_until
-from tidings import delayed
+from tidings.store import delayed
 from tidings.store.engine import make_engine, transaction
 from tidings.store.job_tables import delayed_job
 from tidings.store.migrate import migrate

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, insert, select, update
 
-from jobs import outside, upkeep
-from jobs.context import Context, JobFailed, Run
-from jobs.runs import read_now
+from jobs.static.context import Context, JobFailed, Run
+from jobs.static.runs import read_now
 from jobs.table import STATIC_JOBS
+from jobs.work import feeds as outside
+from jobs.work import upkeep
+from tidings.shop.tables import orders, sku
 from tidings.store.engine import transaction
 from tidings.store.job_tables import delayed_job, job_run
-from tidings.store.order_tables import orders, sku
 from tidings.store.tables import article, article_count, behaviour, channel
 
 MakeRun = Callable[..., Run]

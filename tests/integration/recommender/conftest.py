@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import Recommender, serve
 from tests.newsroom import Clock, Newsroom
-from tidings.settings import Settings
+from tidings.process.settings import Settings
 from tidings.store.redis import make_redis
 
 

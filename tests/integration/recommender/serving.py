@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from services.recommender import app
 from services.recommender.catalogue import Catalogue
 from tests.newsroom import Clock, Newsroom
-from tidings.rpc.client import Client, make_client
-from tidings.rpc.policy import Policy
-from tidings.rpc.server import Server, ServerOptions
-from tidings.settings import Settings
-from tidings.tracking import Shown, Tracker
+from tidings.process.settings import Settings
+from tidings.reading.tracking import Shown, Tracker
+from tidings.rpc.calling.client import Client, make_client
+from tidings.rpc.calling.policy import Policy
+from tidings.rpc.serving.server import Server, ServerOptions
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import ArticleResponse, Event, ReportRequest, ReportResponse, UserRequest, Verdict
 

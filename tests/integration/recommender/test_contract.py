@@ -18,9 +18,9 @@ from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import READER, Recommender, ids_of, serve
 from tests.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.servers import start_redis
+from tidings.reading.tracking import Action, Shown, Source
 from tidings.rpc.errors import CallerFault, Expected, ServerFault
 from tidings.store.redis import make_redis
-from tidings.tracking import Action, Shown, Source
 from tidings_idl.base.ttypes import Error, HealthProbe
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import Event, ReportRequest, UserRequest, Verdict

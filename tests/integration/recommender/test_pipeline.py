@@ -11,10 +11,10 @@ from redis import Redis
 
 from services.recommender.catalogue import Catalogue
 from services.recommender.pipeline import Feed, Pipeline
-from services.recommender.recall import Hot, Latest
+from services.recommender.sources.latest import Hot, Latest
 from tests.newsroom import NOW_MS, Clock, Newsroom
-from tidings.articles import PUBLISHED, TAKEN_DOWN
-from tidings.history import History
+from tidings.news.articles import PUBLISHED, TAKEN_DOWN
+from tidings.reading.history import History
 
 READER = 7
 SEEN_KEPT = 30

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from tidings.rpc.client import make_client
-from tidings.rpc.policy import Policy
+from tidings.rpc.calling.client import make_client
+from tidings.rpc.calling.policy import Policy
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import UserRequest
 

@@ -11,10 +11,10 @@ import pytest
 import structlog
 
 from tests.integration.rpc.peers import PATIENCE_S
-from tidings.rpc.client import Client, make_client
+from tidings.rpc.calling.client import Client, make_client
+from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import ErrorTable
-from tidings.rpc.policy import Policy
-from tidings.rpc.server import Server, ServerOptions, make_server
+from tidings.rpc.serving.server import Server, ServerOptions, make_server
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import ArticleResponse, ReportRequest, ReportResponse, UserRequest, Verdict
 

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tidings.boot import prepare_var_dir
-from tidings.rpc.worker_numbers import share_metrics
-from tidings.settings import CannotStartError, Settings
-from tidings.telemetry import configure_logging
+from tidings.process.boot import prepare_var_dir
+from tidings.process.logs import configure_logging
+from tidings.process.settings import CannotStartError, Settings
+from tidings.process.worker_numbers import share_metrics
 
 KILLS, SLOW = 0x6B696C6C, 0x736C6F77  # nobody comes upon these by chance
 
@@ -31,11 +31,11 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
     share_metrics(settings, "echo", bind)
 
     from tests.integration.rpc.conftest import Handler
-    from tidings.metrics import serve_metrics
+    from tidings.process.master import Master
+    from tidings.process.metrics import serve_metrics
     from tidings.rpc.address import bind_for_each
     from tidings.rpc.errors import invalid
-    from tidings.rpc.server import Server, ServerOptions, make_server
-    from tidings.rpc.workers import Master
+    from tidings.rpc.serving.server import Server, ServerOptions, make_server
     from tidings_idl.recommend import UserRecommend
     from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 

@@ -22,8 +22,9 @@ from thrift.transport.TTransport import TBufferedTransport, TFramedTransport, TT
 
 from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import HEADERS, PATIENCE_S, dialled, header_frame, request_frame
-from tidings.rpc import errors, transport
+from tidings.rpc import errors
 from tidings.rpc.errors import CallerFault, Expected, ServerFault
+from tidings.rpc.wire import transport
 from tidings_idl.base.ttypes import Error
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import (

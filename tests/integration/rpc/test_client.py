@@ -10,7 +10,7 @@ from thrift.Thrift import TMessageType
 from tests.integration.rpc.conftest import Connect, Serve
 from tests.integration.rpc.peers import PATIENCE_S, Conversation, Peer, header_frame
 from tests.servers import free_port, wait_until
-from tidings.rpc.client import Client, ForkedClient
+from tidings.rpc.calling.client import Client, ForkedClient
 from tidings.rpc.errors import ServerFault, TransportFault, unavailable
 from tidings_idl.recommend.ttypes import UserRequest
 from tidings_idl.recommend.UserRecommend import user_recommend_result

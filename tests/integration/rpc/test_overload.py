@@ -104,7 +104,7 @@ def test_without_a_thread_to_spare_the_server_goes_on(
             raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tidings.rpc.server.threading.Thread", Unstartable)
+        patch.setattr("tidings.rpc.serving.server.threading.Thread", Unstartable)
         with dialled(running.endpoint) as sock:
             assert is_closed(sock)
     assert refused
@@ -117,7 +117,7 @@ import resource, signal, sys
 import structlog
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 from tests.integration.rpc.conftest import Handler, echo
-from tidings.rpc.server import ServerOptions, make_server
+from tidings.rpc.serving.server import ServerOptions, make_server
 from tidings_idl.recommend import UserRecommend
 
 def recommend(request):

@@ -13,8 +13,8 @@ from thrift.transport.TTransport import TFramedTransport
 
 from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import dialled, request_frame
-from tidings.deadline import Deadline, DeadlineExceeded, current_deadline, deadline_scope
-from tidings.rpc.server import make_server
+from tidings.process.deadline import Deadline, DeadlineExceeded, current_deadline, deadline_scope
+from tidings.rpc.serving.server import make_server
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import (

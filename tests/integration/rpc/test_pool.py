@@ -13,11 +13,11 @@ import pytest
 
 from tests.integration.rpc.peers import PATIENCE_S, Conversation, Peer
 from tests.servers import wait_until
-from tidings.deadline import Deadline, DeadlineExceeded
+from tidings.process.deadline import Deadline, DeadlineExceeded
 from tidings.rpc.address import parse_address
-from tidings.rpc.policy import Policy
-from tidings.rpc.pool import Pool, PoolExhausted
-from tidings.rpc.transport import Connection
+from tidings.rpc.calling.policy import Policy
+from tidings.rpc.calling.pool import Pool, PoolExhausted
+from tidings.rpc.wire.transport import Connection
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from thrift.server.TServer import TThreadedServer
 from tests.integration.rpc.conftest import Connect, Handler, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, dialled, is_closed, request_frame
 from tests.servers import wait_until
-from tidings.rpc.client import make_client
-from tidings.rpc.codec import CodecMissing
+from tidings.process.settings import SettingsError
+from tidings.rpc.calling.client import make_client
+from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import ServerFault, TransportFault
-from tidings.rpc.policy import Policy
-from tidings.rpc.protocol import ProtocolFactory
-from tidings.rpc.server import Server, ServerOptions, make_server
-from tidings.settings import SettingsError
+from tidings.rpc.serving.server import Server, ServerOptions, make_server
+from tidings.rpc.wire.codec import CodecMissing
+from tidings.rpc.wire.protocol import ProtocolFactory
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest

@@ -12,10 +12,10 @@ from tests.integration.rpc.conftest import Serve
 from tests.integration.rpc.peers import Peer
 from tidings import client as module
 from tidings.client import Article, Event, Feed, TidingsClient, Verdict
-from tidings.deadline import Deadline, DeadlineExceeded, deadline_scope
+from tidings.process.deadline import Deadline, DeadlineExceeded, deadline_scope
+from tidings.process.settings import SettingsError
 from tidings.rpc.errors import CallerFault, Expected, ServerFault, TransportFault, invalid, not_found, unavailable
 from tidings.rpc.tls import server_context
-from tidings.settings import SettingsError
 from tidings_idl.recommend import ttypes
 
 NOWHERE = "127.0.0.1:1"

@@ -17,10 +17,10 @@ from tests.conftest import MakeSettings
 from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, Peer, dialled, is_closed, request_frame
 from tests.servers import wait_until
-from tidings.deadline import Deadline, DeadlineExceeded
+from tidings.process.deadline import Deadline, DeadlineExceeded
+from tidings.process.settings import SettingsError
 from tidings.rpc.errors import TransportFault
 from tidings.rpc.tls import TlsFiles, client_tls, make_client_tls, make_server_context, server_context
-from tidings.settings import SettingsError
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
 

@@ -22,9 +22,9 @@ from tests.integration.rpc.echo_workers import KILLS, SLOW
 from tests.integration.rpc.masters import StartWorkers, masters
 from tests.integration.rpc.peers import PATIENCE_S
 from tests.servers import wait_until
-from tidings.rpc.client import Client
+from tidings.process.master import RESTART_AFTER_S
+from tidings.rpc.calling.client import Client
 from tidings.rpc.errors import TransportFault
-from tidings.rpc.workers import RESTART_AFTER_S
 from tidings_idl.recommend.ttypes import UserRequest
 
 

@@ -12,14 +12,14 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from gateway.app import create_app
-from gateway.readers import ReaderSigner
-from gateway.recommending import Recommending
+from gateway.feed.ladder import Recommending
+from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
 from tests.newsroom import Clock, Newsroom
-from tidings.articles import Articles
-from tidings.behaviour import Behaviours
-from tidings.deadline import Deadline
-from tidings.tracking import Action, Shown, Source, Tracker
+from tidings.news.articles import Articles
+from tidings.process.deadline import Deadline
+from tidings.reading.behaviour import Behaviours
+from tidings.reading.tracking import Action, Shown, Source, Tracker
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 
 KEYS = (SECRET_KEY.encode(),)

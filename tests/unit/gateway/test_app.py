@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from gateway.resources.pages import read_pages
 from tests.unit.gateway.doors import READER_ID, Door, make_door
-from tidings.deadline import current_deadline
+from tidings.process.deadline import current_deadline
 
 PAGES = ("/", "/docs", "/openapi.json", *(f"/static/{name}" for name in read_pages() if not name.endswith(".html")))
 

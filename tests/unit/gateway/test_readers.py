@@ -7,7 +7,7 @@ from falcon import testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.readers import COOKIE, FIRST_ID, ReaderSigner
+from gateway.http.reader_id import COOKIE, FIRST_ID, ReaderSigner
 from tests.unit.gateway.doors import READER_ID, Door
 
 OLD, NEW = b"o" * 32, b"n" * 32

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from gateway.shop import NoProvider, make_shop_routes
 from tests.conftest import MakeSettings
 from tests.unit.gateway.doors import KEYS, make_door
-from tidings.payments import Charge, ProviderUnavailableError
+from tidings.shop.payments import Charge, ProviderUnavailableError
 
 
 def test_every_route_is_described(engine: Engine, dead_redis: Redis, make_settings: MakeSettings) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.clock import ClockGuard
+from jobs.delayed.clock_guard import ClockGuard
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from jobs.failures import is_passing
+from jobs.delayed.failures import is_passing
 
 
 def wrap(orig: Exception, *, lost: bool = False) -> DBAPIError:

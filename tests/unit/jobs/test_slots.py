@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.slots import MOST_MISSED, due_slots, make_trigger, newest_slot, slots_between
+from jobs.static.slots import MOST_MISSED, due_slots, make_trigger, newest_slot, slots_between
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 EVERY_MINUTE = make_trigger("* * * * *")

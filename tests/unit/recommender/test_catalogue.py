@@ -16,7 +16,7 @@ from services.recommender import catalogue as catalogue_module
 from services.recommender.catalogue import OVERLAP, Catalogue, Entry
 from tests.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom, moment
 from tests.servers import wait_until
-from tidings.articles import PUBLISHED
+from tidings.news.articles import PUBLISHED
 from tidings.store.engine import transaction
 from tidings.store.tables import article
 

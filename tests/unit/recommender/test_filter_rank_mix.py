@@ -17,7 +17,7 @@ from services.recommender.filter import filter_candidates
 from services.recommender.mix import EXPLORE_EVERY, mix
 from services.recommender.rank import WEIGHTS, rank
 from tests.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
-from tidings.tracking import Source
+from tidings.reading.tracking import Source
 
 
 def candidate(article_id: int, author_id: int | None = None, age_ms: int = 0, **scores: float) -> Candidate:

@@ -8,12 +8,12 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
-from services.recommender import recall
 from services.recommender.candidate import Question
 from services.recommender.catalogue import Catalogue
-from services.recommender.recall import HALF_LIFE_MS, HOT_TTL_S, LATEST_LEAST, Hot, Latest, recall_again
+from services.recommender.sources import latest as recall
+from services.recommender.sources.latest import HALF_LIFE_MS, HOT_TTL_S, LATEST_LEAST, Hot, Latest, recall_again
 from tests.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
-from tidings.tracking import Source
+from tidings.reading.tracking import Source
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
+from tidings.process.settings import SettingsError
 from tidings.rpc.address import Address, parse_address, resolve
-from tidings.settings import SettingsError
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:9090", "[::1]:9090", "unix:/run/tidings/s"])

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.deadline import Deadline
-from tidings.rpc import balance as balance_module
+from tidings.process.deadline import Deadline
+from tidings.process.settings import SettingsError
 from tidings.rpc.address import Address
-from tidings.rpc.balance import Balancer, Endpoint
+from tidings.rpc.calling import balance as balance_module
+from tidings.rpc.calling.balance import Balancer, Endpoint
+from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import TransportFault
-from tidings.rpc.policy import Policy
-from tidings.settings import SettingsError
 
 LATER = Deadline.after_ms(3_600_000)
 ONE, TWO, THREE = "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidings.deadline import DeadlineExceeded
+from tidings.process.deadline import DeadlineExceeded
 from tidings.rpc import errors
 from tidings.rpc.errors import CallerFault, Expected, RpcError, ServerFault, TransportFault
 from tidings_idl.base.ttypes import Error

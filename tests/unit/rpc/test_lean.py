@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from thrift.Thrift import TMessageType
 from thrift.transport.TTransport import TTransportException
 
-from tidings.rpc.headers import Unusual
-from tidings.rpc.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits, Protocol
-from tidings.rpc.transport import SocketTransport
+from tidings.rpc.wire.headers import Unusual
+from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits, Protocol
+from tidings.rpc.wire.transport import SocketTransport
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 from tidings_idl.recommend.UserRecommend import user_recommend_args, user_recommend_result
 

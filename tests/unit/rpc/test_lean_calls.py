@@ -17,13 +17,13 @@ from thrift.Thrift import TMessageType
 from thrift.transport.THeaderTransport import THeaderClientType, THeaderSubprotocolID
 from thrift.transport.TTransport import TFramedTransport, TMemoryBuffer
 
-from tidings.rpc.dispatch import CallRules, Dispatcher
-from tidings.rpc.encoded import Pages
 from tidings.rpc.errors import not_found
-from tidings.rpc.headers import BUDGET, CALLER, REQUEST_ID, SERVER_LEAVES, Unusual
-from tidings.rpc.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits
-from tidings.rpc.service import methods_of
-from tidings.rpc.transport import SocketTransport
+from tidings.rpc.serving.dispatch import CallRules, Dispatcher
+from tidings.rpc.wire.encoded import Pages
+from tidings.rpc.wire.headers import BUDGET, CALLER, REQUEST_ID, SERVER_LEAVES, Unusual
+from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits
+from tidings.rpc.wire.service import methods_of
+from tidings.rpc.wire.transport import SocketTransport
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, ReportRequest, ReportResponse, Track, UserRequest
 from tidings_idl.recommend.UserRecommend import report_args, user_recommend_args

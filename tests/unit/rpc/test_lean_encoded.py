@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from thrift.protocol import fastbinary
 
-from tidings.rpc.encoded import Encoded, Pages
+from tidings.rpc.wire.encoded import Encoded, Pages
 from tidings_idl.base.ttypes import Error
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, ReportRequest, Track
 

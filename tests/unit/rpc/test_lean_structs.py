@@ -13,7 +13,7 @@ from thrift.protocol import fastbinary
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.transport.TTransport import TMemoryBuffer
 
-from tidings.rpc.structs import quick
+from tidings.rpc.wire.structs import quick
 from tidings_idl.base.ttypes import Error
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidings.rpc.service import methods_of
+from tidings.rpc.wire.service import methods_of
 from tidings_idl.base.ttypes import Error
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import UserRequest

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from thrift.transport.TTransport import TTransportException
 
-from tidings.rpc.transport import SocketTransport
+from tidings.rpc.wire.transport import SocketTransport
 
 LIMIT_BYTES = 100_000
 PATIENCE_S = 10

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.servers import free_port
-from tidings.rpc import worker_numbers
+from tidings.process import worker_numbers
+from tidings.process.master import DOUBTFUL_AFTER_S, HUNG_AFTER_S, START_S, _Slot, _Worker
+from tidings.process.settings import SettingsError
 from tidings.rpc.address import bind_for_each, listen
-from tidings.rpc.transport import Listener
-from tidings.rpc.workers import DOUBTFUL_AFTER_S, HUNG_AFTER_S, START_S, _Slot, _Worker
-from tidings.settings import SettingsError
+from tidings.rpc.wire.transport import Listener
 
 
 def worker(number: int = 1) -> _Worker:

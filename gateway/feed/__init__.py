@@ -1,0 +1,1 @@
+"""A reader's feed over HTTP: the ladder, and the cards."""

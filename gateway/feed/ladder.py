@@ -1,0 +1,258 @@
+"""The ladder: a page for this reader, from the best step that can give one.
+
+`personal` asks the recommender; `cached` shows the reader's last batch again if it was not read; `popular` takes the
+channel's ranking from Redis; `latest` asks the database. A reader never sees an error because a model is down,
+only a plainer page, and the answer says which. Each step is tried once: whatever it raises is counted, logged
+once a second, and answered by the next step. Rejected: retries and longer waits, which make every reader
+pay for a page that the next step has at hand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from prometheus_client import Counter
+from redis import Redis, RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from gateway.feed.breaker import Breaker
+from gateway.feed.cards import Feed, ServedFrom, Track, issue_track, make_feed_card
+from gateway.http.problems import NothingToServeError
+from gateway.kept import KeptBatch, KeptBatches
+from tidings.news.articles import Articles
+from tidings.process.deadline import Deadline, DeadlineExceeded
+from tidings.reading import popularity
+from tidings.reading.tracking import Action, Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
+from tidings.rpc.errors import CallerFault, RpcError, TransportFault
+from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
+
+# A request for a moment longer ago than this pages back; younger ones come from a clock that is a little behind.
+CLOCK_SLACK_MS = 60_000
+# Rankings are a minute old: some of their articles may have been taken down since.
+SPARE_ARTICLES = 20
+RECOMMENDER_FAILURES = 3
+REST_S = 1.0
+LOG_EVERY_S = 1.0
+
+SERVED = Counter("tidings_feeds_served", "Feeds by the step of the ladder that made them", ["served_from"])
+FALLS = Counter("tidings_feed_falls", "Steps of the ladder that failed or were spared, and why", ["step", "reason"])
+log = structlog.get_logger(__name__)
+
+Found = TypeVar("Found")
+_make_request: Any = UserRequest  # NOTE: generated classes carry no annotations
+_EXPECTED_FAILURES = (RpcError, DeadlineExceeded, RedisError, SQLAlchemyError, TimeoutError)
+
+
+class Recommender(Protocol):
+    """The RPC client, as far as the ladder needs one."""
+
+    def call(self, method: str, request: Any, deadline: Deadline | None = None) -> Any: ...
+
+
+class RestingError(Exception):
+    """The step failed a moment ago and is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who asks for which page. `time_stamp` is in ms since the epoch; 0 is now."""
+
+    reader_id: int
+    channel_id: int
+    article_num: int
+    time_stamp: int
+    now_ms: int
+
+    @property
+    def pages_back(self) -> bool:
+        return 0 < self.time_stamp < self.now_ms - CLOCK_SLACK_MS
+
+
+class Recommending:
+    """Makes feeds.
+
+    Args:
+        recommender: the Thrift service.
+        articles: ids → cards, and a channel's newest.
+        redis: rankings and kept batches.
+        tracker: issues tokens for what the recommender did not choose, and reads its own.
+        recommend_ms: how long the recommender may take.
+        clock: now, in ms since the epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        recommender: Recommender,
+        articles: Articles,
+        redis: Redis,
+        tracker: Tracker,
+        recommend_ms: int,
+        clock: Callable[[], int],
+    ) -> None:
+        self._recommender = recommender
+        self._articles = articles
+        self._redis = redis
+        self._kept = KeptBatches(redis)
+        self._tracker = tracker
+        self._recommend_ms = recommend_ms
+        self._clock = clock
+        self._recommender_breaker = Breaker(opens_after=RECOMMENDER_FAILURES, rest_s=REST_S)
+        # One time-out of Redis costs as much as the recommender's whole share, so the first is enough.
+        self._redis_breaker = Breaker(opens_after=1, rest_s=REST_S)
+        self._logged_at_s: dict[str, float] = {}
+        self._steps: tuple[tuple[ServedFrom, Callable[[Ask], Feed | None]], ...] = (
+            (ServedFrom.PERSONAL, self._personal),
+            (ServedFrom.CACHED, self._cached),
+            (ServedFrom.POPULAR, self._popular),
+            (ServedFrom.LATEST, self._latest),
+        )
+
+    def feed(self, reader_id: int, channel_id: int, article_num: int, time_stamp: int) -> Feed:
+        """One page of a reader's feed.
+
+        Raises:
+            CallerFault: the recommender refused the request as such.
+            NothingToServeError: every step failed.
+        """
+        ask = Ask(reader_id, channel_id, article_num, time_stamp, self._clock())
+        empty: Feed | None = None
+        for step, make in self._steps:
+            try:
+                feed = make(ask)
+            except CallerFault:
+                raise
+            except Exception as ex:  # noqa: BLE001 - the next step is the answer to whatever it was
+                self._fall(step.value, ex)
+                continue
+            if feed is not None and (feed.results or (step is ServedFrom.PERSONAL and ask.pages_back)):
+                SERVED.labels(step.value).inc()
+                return feed
+            empty = empty or feed
+        if empty is None:
+            raise NothingToServeError("every source of articles failed; try again in a moment")
+        SERVED.labels(empty.served_from.value).inc()
+        return empty
+
+    def mark_read(self, exposures: Sequence[Shown]) -> None:
+        """The readers have seen these batches: they are not shown again from the cache.
+
+        A Redis that fails is counted and leaves the batches unread, which costs a repetition at worst.
+        """
+        if not exposures:
+            return
+        try:
+            self._with_redis(lambda: self._kept.mark_read(exposures))
+        except (RedisError, RestingError) as ex:
+            self._fall("mark_read", ex)
+
+    def _personal(self, ask: Ask) -> Feed | None:
+        answer = self._ask_recommender(ask)
+        batch = [(article.article_id, article.track) for article in answer.recommends or ()]
+        tracks = {id_: Track(track.click, track.collect, track.reading, track.liking) for id_, track in batch}
+        feed = self._hydrate([id_ for id_, _ in batch], tracks.__getitem__, ServedFrom.PERSONAL)
+        if answer.exposure and feed.results:
+            clicks = [card.track.click for card in feed.results]
+            self._keep(ask, KeptBatch(answer.exposure, answer.time_stamp or 0, clicks))
+        return _with(feed, pre_timestamp=answer.time_stamp or 0, exposure=answer.exposure or "")
+
+    def _ask_recommender(self, ask: Ask) -> ArticleResponse:
+        if not self._recommender_breaker.allows():
+            raise RestingError("the recommender failed a moment ago")
+        request = _make_request(ask.reader_id, ask.channel_id, ask.article_num, ask.time_stamp)
+        try:
+            answer: ArticleResponse = self._recommender.call(
+                "user_recommend", request, deadline=Deadline.after_ms(self._recommend_ms)
+            )
+        except (TransportFault, DeadlineExceeded):
+            self._recommender_breaker.failed()
+            raise
+        except RpcError:
+            self._recommender_breaker.succeeded()
+            raise
+        self._recommender_breaker.succeeded()
+        return answer
+
+    def _keep(self, ask: Ask, batch: KeptBatch) -> None:
+        try:
+            stamp_ms = self._tracker.read(batch.exposure, ask.now_ms).stamp_ms
+            self._with_redis(lambda: self._kept.keep(ask.reader_id, ask.channel_id, stamp_ms, batch))
+        except (RedisError, RestingError, TokenRefusedError, TokenExpiredError) as ex:
+            self._fall("keep", ex)
+
+    def _cached(self, ask: Ask) -> Feed | None:
+        if ask.pages_back:
+            return None
+        batch = self._with_redis(lambda: self._kept.find(ask.reader_id, ask.channel_id))
+        if batch is None:
+            return None
+        places = [self._tracker.read(click, ask.now_ms) for click in batch.clicks[: ask.article_num]]
+        by_article = {place.article_id: place for place in places}
+        feed = self._hydrate(
+            [place.article_id for place in places],
+            lambda id_: issue_track(self._tracker, by_article[id_], ask.now_ms),
+            ServedFrom.CACHED,
+        )
+        return _with(feed, pre_timestamp=batch.pre_timestamp, exposure=batch.exposure)
+
+    def _popular(self, ask: Ask) -> Feed:
+        wanted = ask.article_num + SPARE_ARTICLES
+        ranking = self._with_redis(lambda: popularity.top(self._redis, ask.channel_id, wanted))
+        return self._unrecorded(ask, [id_ for id_, _ in ranking], ServedFrom.POPULAR, Source.POPULAR)
+
+    def _latest(self, ask: Ask) -> Feed:
+        ids = self._articles.latest(ask.channel_id, ask.article_num)
+        return self._unrecorded(ask, ids, ServedFrom.LATEST, Source.NEWEST)
+
+    def _unrecorded(self, ask: Ask, ids: Sequence[int], step: ServedFrom, source: Source) -> Feed:
+        """A page that is in nobody's history: without exposure, and paging back leads to where it led before."""
+        places = {
+            id_: Shown(Action.CLICK, ask.reader_id, ask.channel_id, ask.now_ms, id_, position, source)
+            for position, id_ in enumerate(ids)
+        }
+        feed = self._hydrate(
+            ids, lambda id_: issue_track(self._tracker, places[id_], ask.now_ms), step, limit=ask.article_num
+        )
+        return _with(feed, pre_timestamp=ask.time_stamp if ask.pages_back else self._newest_stamp(ask), exposure="")
+
+    def _newest_stamp(self, ask: Ask) -> int:
+        try:
+            return self._with_redis(lambda: self._kept.newest_stamp(ask.reader_id, ask.channel_id))
+        except (RedisError, RestingError):
+            return 0
+
+    def _hydrate(
+        self, ids: Sequence[int], track_of: Callable[[int], Track], step: ServedFrom, limit: int | None = None
+    ) -> Feed:
+        """Those of `ids` that may still be shown, in their order."""
+        cards = self._articles.cards(ids)
+        shown = [id_ for id_ in ids if id_ in cards][:limit]
+        return Feed([make_feed_card(cards[id_], track_of(id_)) for id_ in shown], 0, "", step)
+
+    def _with_redis(self, work: Callable[[], Found]) -> Found:
+        if not self._redis_breaker.allows():
+            raise RestingError("Redis failed a moment ago")
+        try:
+            found = work()
+        except RedisError:
+            self._redis_breaker.failed()
+            raise
+        self._redis_breaker.succeeded()
+        return found
+
+    def _fall(self, step: str, ex: Exception) -> None:
+        FALLS.labels(step, type(ex).__name__).inc()
+        now_s = time.monotonic()
+        if isinstance(ex, RestingError) or now_s - self._logged_at_s.get(step, -LOG_EVERY_S) < LOG_EVERY_S:
+            return
+        self._logged_at_s[step] = now_s
+        unexpected = None if isinstance(ex, _EXPECTED_FAILURES) else ex
+        log.warning("a step of the ladder failed", step=step, error=repr(ex), exc_info=unexpected)
+
+
+def _with(feed: Feed, *, pre_timestamp: int, exposure: str) -> Feed:
+    return Feed(feed.results, pre_timestamp, exposure, feed.served_from)

@@ -1,0 +1,73 @@
+"""JSON in and out: bounded before it is read, checked against a type while it is decoded."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TypeVar
+
+import falcon
+import msgspec
+
+from gateway.http.problems import BodyTooLargeError, InvalidRequestError, MalformedBodyError, NotJsonError
+
+Body = TypeVar("Body")
+_PATH = re.compile(r"(?P<reason>.*) - at `\$\.?(?P<path>.*)`", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
+_SHOWN_CHARS = 200
+
+
+def read_body(req: falcon.Request, decoder: msgspec.json.Decoder[Body], max_bytes: int) -> Body:
+    """The decoded body.
+
+    Raises:
+        NotJsonError: it is declared as something else.
+        BodyTooLargeError: more than `max_bytes`; at most one byte beyond them was read.
+        MalformedBodyError: it is not JSON; NaN and Infinity are not.
+        InvalidRequestError: naming the field whose type or range is wrong, or that is unknown.
+    """
+    media_type = (req.content_type or "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise NotJsonError(f"send it with Content-Type: application/json, not {media_type or 'none'}")
+    declared = req.content_length
+    if declared is not None and declared > max_bytes:
+        raise BodyTooLargeError(f"{declared} bytes were announced, at most {max_bytes} are taken")
+    raw = req.stream.read(max_bytes + 1)
+    if len(raw) > max_bytes:
+        raise BodyTooLargeError(f"at most {max_bytes} bytes are taken")
+    return decode(raw, decoder)
+
+
+def decode(raw: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:
+    """`raw` as what the decoder makes of it.
+
+    Raises:
+        MalformedBodyError, InvalidRequestError: as `read_body`.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as ex:
+        raise InvalidRequestError(_name_field(str(ex))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as ex:
+        raise MalformedBodyError(str(ex)) from None
+    except RecursionError:
+        raise MalformedBodyError("it is nested too deeply") from None
+
+
+def answer_json(resp: falcon.Response, answer: object, status: HTTPStatus = HTTPStatus.OK) -> None:
+    """Answer with a msgspec struct, or anything msgspec encodes."""
+    resp.status = int(status)
+    resp.content_type = "application/json"
+    resp.data = msgspec.json.encode(answer)
+
+
+def _name_field(message: str) -> dict[str, str]:
+    """msgspec's message as field → reason; its own path says `[...]` for any place in a list."""
+    found = _PATH.fullmatch(message)
+    reason, path = (found["reason"], found["path"]) if found else (message, "")
+    path = path.replace("[...]", "[]")
+    unknown = _UNKNOWN.fullmatch(reason)
+    if unknown:
+        name = unknown["name"][:_SHOWN_CHARS]
+        return {f"{path}.{name}" if path else name: "is unknown"}
+    return {path or "body": reason[:_SHOWN_CHARS]}

@@ -1,0 +1,66 @@
+"""Query parameters: declared once, read by the door and described in `/openapi.json`.
+
+All faults of a request are told at once, each with what would be right; a parameter nobody reads is one of them,
+since a misspelt `chanel_id` that is ignored shows the wrong articles. Rejected: msgspec's lax conversion from
+text, which stops at the first fault and reads `1e1` as 10.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import falcon
+
+from gateway.http.problems import InvalidRequestError
+
+_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_SHOWN_CHARS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class IntParameter:
+    """A whole number from `low` to `high`, both included."""
+
+    name: str
+    low: int
+    high: int
+    default: int
+    meaning: str
+
+    def read(self, text: str) -> int | None:
+        """The number; None unless `text` is one within the range."""
+        if not _NUMBER.fullmatch(text):
+            return None
+        number = int(text)
+        return number if self.low <= number <= self.high else None
+
+
+def read_parameters(req: falcon.Request, parameters: Sequence[IntParameter] = ()) -> dict[str, int]:
+    """name → value for each of `parameters`.
+
+    Raises:
+        InvalidRequestError: naming each parameter that is unknown, given twice, or out of range.
+    """
+    values = {parameter.name: parameter.default for parameter in parameters}
+    errors = {}
+    known = {parameter.name: parameter for parameter in parameters}
+    for name, given in req.params.items():
+        parameter = known.get(name)
+        if parameter is None:
+            errors[name] = f"is unknown here; known are: {', '.join(known) or 'none'}"
+        elif isinstance(given, list):
+            errors[name] = "was given more than once"
+        elif (number := parameter.read(given)) is None:
+            errors[name] = _explain(parameter, given)
+        else:
+            values[name] = number
+    if errors:
+        raise InvalidRequestError(errors)
+    return values
+
+
+def _explain(parameter: IntParameter, given: str) -> str:
+    shown = given if len(given) <= _SHOWN_CHARS else given[:_SHOWN_CHARS] + "…"
+    return f"must be a whole number from {parameter.low} to {parameter.high} ({parameter.meaning}), got {shown!r}"

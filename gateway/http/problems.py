@@ -1,0 +1,228 @@
+"""Every failure as one kind of answer: RFC 9457 problem details, chosen by the one table in this module.
+
+Rules raise their own exceptions and know nothing of HTTP; here, at the door, each becomes a status, a stable `type`
+and a sentence. What is not in the table is a defect of ours: 500, with nothing of it shown and all of it logged.
+Rejected: raising Falcon's HTTP errors where the rule lives, which would tie every rule to this door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+import msgspec
+import structlog
+from redis import RedisError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from tidings.news.articles import ArticleNotFoundError, ChannelNotFoundError
+from tidings.process.deadline import DeadlineExceeded
+from tidings.reading.behaviour import BacklogFullError
+from tidings.rpc.errors import CallerFault
+from tidings.shop.orders import (
+    IdempotencyConflictError,
+    OrderNotFoundError,
+    OrderNotPayableError,
+    OrderRefusedError,
+)
+from tidings.shop.payments import (
+    CallbackRefusedError,
+    PaymentMismatchError,
+    PaymentNotFoundError,
+    ProviderUnavailableError,
+)
+from tidings.shop.stock import OutOfStockError, ProductNotFoundError
+
+PROBLEM_JSON = "application/problem+json"
+TYPE_PREFIX = "/docs#"
+
+log = structlog.get_logger(__name__)
+
+
+class InvalidRequestError(Exception):
+    """Fields of the request that cannot be used: name → what would be right."""
+
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{field} {reason}" for field, reason in errors.items()))
+        self.errors = dict(errors)
+
+
+class MalformedBodyError(Exception):
+    """The body is not JSON."""
+
+
+class BodyTooLargeError(Exception):
+    """The body is longer than this door takes in."""
+
+
+class NotJsonError(Exception):
+    """The body is declared as something else than JSON."""
+
+
+class NothingToServeError(Exception):
+    """Every step of the ladder failed."""
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """RFC 9457. `errors` holds the reason for each refused field."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one kind of exception is answered.
+
+    Attributes:
+        slug: the end of the problem's `type`; programs may rely on it.
+        detail: what to tell about one exception; nothing internal.
+        errors: the reasons by field.
+        retry_after_s: sent as `Retry-After`.
+    """
+
+    status: HTTPStatus
+    slug: str
+    title: str
+    detail: Callable[[Any], str] = str
+    errors: Callable[[Any], Mapping[str, str] | None] = lambda _: None
+    retry_after_s: int | None = None
+
+
+def _say(sentence: str) -> Callable[[Any], str]:
+    return lambda _: sentence
+
+
+_INVALID = "The request is not valid"
+_STORE = Kind(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "store-unavailable",
+    "A store behind this site does not answer",
+    detail=_say("nothing was lost; the same request may be sent again"),
+    retry_after_s=2,
+)
+_LATE = Kind(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "out-of-time",
+    "The answer took too long",
+    detail=_say("the time for this request ran out"),
+    retry_after_s=1,
+)
+
+PROBLEMS: dict[type[Exception], Kind] = {
+    InvalidRequestError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", _INVALID, errors=lambda ex: ex.errors
+    ),
+    CallerFault: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid-request",
+        _INVALID,
+        detail=lambda ex: ex.message,
+        errors=lambda ex: ex.details or None,
+    ),
+    MalformedBodyError: Kind(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON"),
+    BodyTooLargeError: Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
+    NotJsonError: Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "The body has to be JSON"),
+    ArticleNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-article", "There is no such article"),
+    ChannelNotFoundError: Kind(
+        HTTPStatus.NOT_FOUND,
+        "unknown-channel",
+        "There is no such channel",
+        errors=lambda ex: {"channel_id": f"{ex}; GET /channels lists them"},
+    ),
+    BacklogFullError: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many events wait to be stored", retry_after_s=5
+    ),
+    NothingToServeError: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "nothing-to-serve", "No articles can be read just now", retry_after_s=2
+    ),
+    OrderNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-order", "There is no such order"),
+    OrderRefusedError: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "order-refused", "This makes no order"),
+    ProductNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-product", "There is no such product"),
+    OutOfStockError: Kind(HTTPStatus.CONFLICT, "out-of-stock", "There is not enough left"),
+    OrderNotPayableError: Kind(HTTPStatus.CONFLICT, "order-closed", "The order cannot be changed any more"),
+    IdempotencyConflictError: Kind(HTTPStatus.CONFLICT, "idempotency-conflict", "The key was used for something else"),
+    ProviderUnavailableError: Kind(
+        HTTPStatus.BAD_GATEWAY, "provider-unavailable", "The payment provider does not answer", retry_after_s=5
+    ),
+    CallbackRefusedError: Kind(HTTPStatus.FORBIDDEN, "callback-refused", "The callback is not the provider's"),
+    PaymentNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-payment", "There is no such payment"),
+    PaymentMismatchError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "payment-mismatch", "The payment is not the one that was asked for"
+    ),
+    DeadlineExceeded: _LATE,
+    TimeoutError: _LATE,
+    RedisError: _STORE,
+    OperationalError: _STORE,
+    InterfaceError: _STORE,
+    PoolTimeoutError: _STORE,
+}
+
+_DEFECT = Kind(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "internal-error",
+    "Something went wrong on this side",
+    detail=_say("the request id finds it in the log"),
+)
+
+
+def find_kind(ex: Exception) -> Kind:
+    """How `ex` is answered: by the row of its class, or of the nearest class it derives from."""
+    if isinstance(ex, falcon.HTTPError):
+        return _kind_of_http(ex)
+    return next((PROBLEMS[kind] for kind in type(ex).__mro__ if kind in PROBLEMS), _DEFECT)
+
+
+def answer_problem(req: falcon.Request, resp: falcon.Response, ex: Exception, _params: Mapping[str, Any]) -> None:
+    """Falcon's error handler for everything."""
+    kind = find_kind(ex)
+    _log(kind, ex)
+    request_id = getattr(req.context, "request_id", "")
+    errors = kind.errors(ex)
+    problem = Problem(
+        type=f"{TYPE_PREFIX}{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=kind.detail(ex),
+        instance=req.path,
+        request_id=request_id,
+        errors=dict(errors) if errors else None,
+    )
+    req.context.problem = kind.slug
+    resp.status = int(kind.status)
+    resp.content_type = PROBLEM_JSON
+    resp.cache_control = ["no-store"]
+    resp.data = msgspec.json.encode(problem)
+    if isinstance(ex, falcon.HTTPError) and ex.headers:
+        resp.set_headers(ex.headers)
+    if kind.retry_after_s is not None:
+        resp.set_header("Retry-After", str(kind.retry_after_s))
+
+
+def _kind_of_http(ex: falcon.HTTPError) -> Kind:
+    """What Falcon itself refuses: no such path, a method that is not there, a line it cannot parse."""
+    status = HTTPStatus(ex.status_code)
+    detail = ex.description or _HTTP_DETAILS.get(status, status.description or status.phrase)
+    return Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase, detail=_say(detail))
+
+
+_HTTP_DETAILS = {
+    HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs shows what there is",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method; the Allow header names those it takes",
+}
+
+
+def _log(kind: Kind, ex: Exception) -> None:
+    if kind is _DEFECT:
+        log.error("unexpected error", exc_info=ex)
+    elif kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request failed", problem=kind.slug, error=repr(ex))

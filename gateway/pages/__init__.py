@@ -1,1 +1,0 @@
-"""The files of the reader's page and of `/docs`, served as they are: no build step and no other host."""

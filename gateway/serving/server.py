@@ -1,0 +1,194 @@
+"""Runs the gateway under gunicorn, configured here and nowhere else.
+
+The master owns the sockets, the operators' port and the workers' lives; whatever holds a connection is made in the
+worker after the fork, since two processes that share one connection read each other's answers. Rejected: a
+gunicorn.conf.py, which is a second place for settings and is not typed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import math
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import structlog
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+from prometheus_client import multiprocess
+
+from gateway.app import App, create_app
+from gateway.feed.ladder import Recommending
+from gateway.http.reader_id import ReaderSigner
+from gateway.listening import listen
+from gateway.serving.bounded_worker import BoundedWorker
+from gateway.shop import make_shop_routes
+from tidings.news.articles import Articles
+from tidings.process.boot import cannot_bind, open_database
+from tidings.process.metrics import serve_metrics
+from tidings.process.settings import Settings, read_secret_keys
+from tidings.reading.behaviour import Behaviours
+from tidings.reading.tracking import Tracker
+from tidings.rpc.calling.client import make_client
+from tidings.rpc.calling.policy import Policy
+from tidings.rpc.tls import make_client_tls
+from tidings.rpc.wire.codec import require_codec
+from tidings.store.engine import make_engine
+from tidings.store.redis import make_redis
+from tidings_idl.recommend import UserRecommend
+
+KEEPALIVE_S = 75  # above the 60 s after which common proxies drop a connection, so that the proxy closes first
+WORKER_SILENT_S = 30
+DRAIN_S = 10
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only where gunicorn keeps its workers' heartbeats
+PROBE_TIMEOUT_S = 1
+
+log = structlog.get_logger(__name__)
+
+
+class StructuredLogger(Logger):  # type: ignore[misc] # gunicorn carries no annotations
+    """gunicorn's own lines in the form of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True
+
+
+class GatewayServer(BaseApplication):  # type: ignore[misc] # gunicorn carries no annotations
+    """gunicorn, told what to run.
+
+    Args:
+        listener: already listens; gunicorn takes it over.
+    """
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener_fd = listener.fileno()
+        super().__init__(prog="tidings-gateway")
+
+    def load_config(self) -> None:
+        for name, value in make_options(self._settings, self._listener_fd).items():
+            self.cfg.set(name, value)
+
+    def load(self) -> App:
+        """The worker's app; runs in each worker, after the fork."""
+        return make_worker_app(self._settings)
+
+
+def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
+    """gunicorn's settings, by its own names."""
+    deadline_s = math.ceil(settings.gateway_deadline_ms / 1000)
+    return {
+        "bind": f"fd://{listener_fd}",
+        "workers": settings.gateway_workers,
+        "worker_class": BoundedWorker,
+        "threads": settings.gateway_threads,
+        "worker_connections": 1000,
+        "timeout": WORKER_SILENT_S,
+        "graceful_timeout": deadline_s + DRAIN_S,
+        "keepalive": KEEPALIVE_S,
+        "limit_request_line": 4094,
+        "limit_request_fields": 64,
+        "limit_request_field_size": 8190,
+        "worker_tmp_dir": str(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else None,
+        "preload_app": False,
+        "control_socket_disable": True,
+        "accesslog": None,
+        "loglevel": settings.log_level,
+        "logger_class": StructuredLogger,
+        "proc_name": "tidings-gateway",
+        "child_exit": _forget_worker,
+    }
+
+
+def make_worker_app(settings: Settings) -> App:
+    """Everything a worker holds, and the app on top of it."""
+    keys = read_secret_keys(settings)
+    engine, redis, tracker = make_engine(settings), make_redis(settings), Tracker(keys)
+    articles = Articles(engine, redis, card_ttl_s=settings.card_ttl_s, clock=now_ms)
+    policy = Policy(
+        timeout_ms=settings.gateway_recommend_ms,
+        pool_size=settings.gateway_threads,
+        lean=settings.rpc_lean,
+        tls=make_client_tls(settings),
+    )
+    recommending = Recommending(
+        recommender=make_client(UserRecommend, settings.recommender_endpoints, policy=policy, caller="gateway"),
+        articles=articles,
+        redis=redis,
+        tracker=tracker,
+        recommend_ms=settings.gateway_recommend_ms,
+        clock=now_ms,
+    )
+    return create_app(
+        articles=articles,
+        recommending=recommending,
+        behaviours=Behaviours(redis, tracker, backlog_limit=settings.behaviour_backlog, clock=now_ms),
+        tracker=tracker,
+        signer=ReaderSigner(keys),
+        clock=now_ms,
+        deadline_ms=settings.gateway_deadline_ms,
+        max_body_bytes=settings.gateway_max_body_bytes,
+        more_routes=make_shop_routes(settings, engine, keys),
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop, and exit.
+
+    Raises:
+        CannotStartError: something is not as it has to be; nothing was started.
+    """
+    read_secret_keys(settings)
+    require_codec()
+    make_client_tls(settings)
+    # A connection opened before the fork must not be there after it.
+    open_database(settings).dispose()
+    listener = listen(settings.gateway_bind, "GATEWAY_BIND")
+    address = listener.getsockname()
+    try:
+        serve_metrics(settings.gateway_metrics_bind, lambda: answers(address))
+    except OSError as ex:
+        raise cannot_bind("GATEWAY_METRICS_BIND", settings.gateway_metrics_bind, ex) from None
+    log.info("gateway listens", address=address)
+    GatewayServer(settings, listener).run()
+
+
+def answers(address: Any) -> bool:
+    """True if a worker answers at the readers' door that it is ready."""
+    connection = _Connection(address)
+    try:
+        connection.request("GET", "/health/ready", headers={"Host": "localhost"})
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, address: Any) -> None:
+        super().__init__("localhost", timeout=PROBE_TIMEOUT_S)
+        self._address = address
+
+    def connect(self) -> None:
+        if isinstance(self._address, str):
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(PROBE_TIMEOUT_S)
+            self.sock.connect(self._address)
+        else:
+            self.sock = socket.create_connection(self._address[:2], PROBE_TIMEOUT_S)
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def _forget_worker(_server: Any, worker: Any) -> None:
+    # What a dead worker counted still counts; what it held is gone.
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Delayed jobs: promised while the site runs, done when they are due."""

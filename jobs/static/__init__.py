@@ -1,0 +1,1 @@
+"""Static jobs: known beforehand, each firing run once."""

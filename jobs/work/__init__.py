@@ -1,0 +1,1 @@
+"""What the static jobs do."""

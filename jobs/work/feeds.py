@@ -1,0 +1,85 @@
+"""Static jobs that reach outside: feeds of other sites, and a training program in a process of its own."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+
+import structlog
+from redis import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from jobs.static.context import JobFailed, Run
+from tidings.importing import SourceError, import_articles
+from tidings.importing.loading import now_ms
+from tidings.news.articles import Articles
+
+IMPORT_FOLDER = "import"
+TRAINING_TIMEOUT_S = 6 * 3600
+STOP_S = 5
+SHOWN_BYTES = 2000
+
+log = structlog.get_logger(__name__)
+
+
+def import_feeds(run: Run) -> str:
+    """Import what FEED_URLS names; one feed that fails does not keep the others."""
+    context = run.context
+    cards = Articles(context.engine, context.redis, card_ttl_s=context.settings.card_ttl_s, clock=now_ms)
+
+    def forget(ids: Sequence[int]) -> None:
+        try:
+            cards.forget(ids)
+        except RedisError as ex:
+            log.warning("cards_not_forgotten", error=repr(ex))
+
+    created, failures = 0, []
+    for url in context.settings.feed_urls:
+        if context.stopping.is_set():
+            break
+        folder = context.settings.var_dir / IMPORT_FOLDER
+        try:
+            created += import_articles(url, context.engine, folder=folder, on_change=forget).counts.created
+        except (SourceError, SQLAlchemyError, OSError) as ex:
+            log.warning("feed_failed", url=url, error=repr(ex))
+            failures.append(f"{url}: {ex}")
+    if failures:
+        raise JobFailed(f"{len(failures)} of {len(context.settings.feed_urls)} feeds failed: {'; '.join(failures)}")
+    return f"{created} new articles from {len(context.settings.feed_urls)} feeds"
+
+
+def train(run: Run) -> str:
+    """Run TRAINING_COMMAND as a process of its own: its memory and its crashes stay there."""
+    command = shlex.split(run.context.settings.training_command)
+    if not command:
+        return "no TRAINING_COMMAND is set"
+    give_up_at = time.monotonic() + TRAINING_TIMEOUT_S
+    with tempfile.TemporaryFile() as output:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - an operator's setting, split as a shell would, run without one
+                command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        except OSError as ex:
+            raise JobFailed(f"{command[0]}: {ex.strerror}") from ex
+        while process.poll() is None:
+            if run.context.stopping.wait(0.2) or time.monotonic() > give_up_at:
+                _end(process)
+                raise JobFailed("training was stopped before its end")
+        output.seek(max(output.tell() - SHOWN_BYTES, 0))
+        last = output.read().decode(errors="replace").strip()
+    if process.returncode != 0:
+        raise JobFailed(f"{command[0]} exited with {process.returncode}: {last}")
+    return last.rpartition("\n")[2] or "trained"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

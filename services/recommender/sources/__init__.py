@@ -1,0 +1,1 @@
+"""recall: where candidates come from, one source a module."""

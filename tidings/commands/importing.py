@@ -1,0 +1,139 @@
+"""`tidings import articles`: at a terminal with a progress bar, from cron with one line.
+
+The exit code is the verdict: 0 everything is in, 1 some rows were rejected, 2 nothing could be done or not all of it,
+130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+from redis import RedisError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from tidings.importing import Format, Report, SourceError, import_articles
+from tidings.importing.loading import OnProgress, now_ms
+from tidings.importing.rows import make_slug
+from tidings.importing.workspace import FOLDER
+from tidings.news.articles import Articles
+from tidings.process.boot import open_database, prepare_var_dir
+from tidings.process.logs import configure_logging
+from tidings.process.settings import CannotStartError, Settings, load_settings
+from tidings.store.redis import make_redis
+
+EXIT_REJECTS = 1
+EXIT_INTERRUPTED = 130
+
+
+@click.group("import")
+def import_group() -> None:
+    """Bring content in from files and feeds."""
+
+
+@import_group.command()
+@click.argument("source")
+@click.option("--format", "format_", type=click.Choice([str(name) for name in Format]), help="Default: told by itself.")
+@click.option("--channel", help="Channel of rows that name none, and of the entries of feeds.")
+@click.option("--restart", is_flag=True, help="Begin at the first row, even if an earlier run was interrupted.")
+def articles(source: str, format_: str | None, channel: str | None, *, restart: bool) -> None:
+    """Import articles from SOURCE: a file, an http(s) address, or - for standard input.
+
+    JSONL, CSV, RSS, Atom, or an OPML list of feeds, gzipped or not. Running it again changes only what has changed.
+    Exit code 1: some rows were rejected; the last line says where they are.
+    """
+    if channel is not None and not make_slug(channel):
+        raise click.BadParameter("a channel's name needs a letter or a digit", param_hint="--channel")
+    settings = load_settings()
+    prepare_var_dir(settings)
+    engine = open_database(settings)
+    configure_logging(settings, "import")
+    cards = _CachedCards(settings, engine)
+    started_s = time.monotonic()
+    try:
+        with _progress_bar() as on_progress:
+            report = import_articles(
+                source,
+                engine,
+                folder=settings.var_dir / FOLDER,
+                format_=Format(format_) if format_ else None,
+                channel=channel,
+                restart=restart,
+                on_change=cards.forget,
+                on_progress=on_progress,
+            )
+    except SourceError as ex:
+        raise CannotStartError(str(ex)) from None
+    except OSError as ex:
+        raise CannotStartError(f"{ex.filename or settings.var_dir}: {ex.strerror or ex}") from None
+    except SQLAlchemyError as ex:
+        raise CannotStartError(
+            f"the database failed: {_cause(ex)}; what is in stays in, and the same command continues"
+        ) from None
+    except KeyboardInterrupt:
+        click.echo("\ntidings: stopped; the same command continues where it was", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    _summarise(source, report, time.monotonic() - started_s)
+    if cards.are_stale and report.counts.updated:
+        click.echo(
+            f"Redis does not answer: changed articles may show their old text for {settings.card_ttl_s} s", err=True
+        )
+    sys.exit(EXIT_REJECTS if report.counts.rejected else 0)
+
+
+class _CachedCards:
+    """Drops cached cards of articles that changed. A Redis that is down costs one try, not one a batch."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        redis = make_redis(settings)
+        self._articles = Articles(engine, redis, card_ttl_s=settings.card_ttl_s, clock=now_ms)
+        self.are_stale = False
+
+    def forget(self, ids: Sequence[int]) -> None:
+        if self.are_stale:
+            return
+        try:
+            self._articles.forget(ids)
+        except RedisError:
+            self.are_stale = True
+
+
+@contextmanager
+def _progress_bar() -> Iterator[OnProgress]:
+    console = Console(stderr=True)
+    bar = Progress(
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]} rows, {task.fields[rejected]} rejected"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("import", total=1.0, rows=0, rejected=0)
+
+        def show(report: Report, fraction: float) -> None:
+            counts = report.counts
+            bar.update(task, completed=fraction, rows=counts.rows, rejected=counts.rejected)
+
+        yield show
+
+
+def _summarise(source: str, report: Report, seconds: float) -> None:
+    for reject in report.first_rejects:
+        click.echo(f"{reject.place}: {reject.reason}", err=True)
+    before = f", {report.resumed_rows} of them by an earlier run" if report.resumed_rows else ""
+    where = f"; rejected rows: {report.rejects_path}" if report.rejects_path else ""
+    click.echo(f"{source}: {report.counts} in {seconds:.1f} s{before}{where}")
+
+
+def _cause(ex: SQLAlchemyError) -> str:
+    cause = getattr(ex, "orig", None) or ex
+    return str(cause.args[-1]) if cause.args else type(cause).__name__

@@ -1,0 +1,216 @@
+"""`tidings up`: the whole site on one machine, from one terminal, stopped by one Ctrl-C.
+
+It prepares what is missing (keys, Redis, schema, demo), starts the processes by their command lines, starts a
+dead one again with back-off, and stops them in the order in which they need each other. Each runs in a process
+group of its own, so that Ctrl-C reaches only this program, and dies with it even on kill -9. Rejected: honcho,
+which stops everything when one process dies. On servers the platform's own supervisor does all this.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.request import urlopen
+
+import click
+from redis import Redis, RedisError
+
+from tidings.process.boot import check_bind, migrate_database, prepare_var_dir
+from tidings.process.settings import CannotStartError, Settings, make_secret_keys
+from tidings.store.redis import make_redis
+
+START_WAIT_S = 30.0
+STOP_WAIT_S = 15.0
+RESTART_AFTER_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+STEADY_AFTER_S = 10.0
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True)
+class Child:
+    """One process of the site, kept running."""
+
+    name: str
+    command: Sequence[str]
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    failures: int = 0
+    restart_at_s: float = 0.0
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(  # noqa: S603 - our own command lines
+            self.command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - this program has one thread
+        )
+        self.started_s = time.monotonic()
+
+    def look_after(self, now_s: float) -> None:
+        """Start it again if it died, a little later each time it dies soon."""
+        if self.process is None or self.process.poll() is None:
+            return
+        if not self.restart_at_s:
+            self.failures = self.failures + 1 if now_s - self.started_s < STEADY_AFTER_S else 1
+            pause_s = RESTART_AFTER_S[min(self.failures, len(RESTART_AFTER_S)) - 1]
+            self.restart_at_s = now_s + pause_s
+            code = self.process.returncode
+            reason = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            click.echo(f"tidings: {self.name} {reason}; starting it again in {pause_s} s", err=True)
+        elif now_s >= self.restart_at_s:
+            self.restart_at_s = 0.0
+            self.start()
+
+    def stop(self) -> None:
+        """Ask it to end; after `STOP_WAIT_S` make it."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_WAIT_S)
+        except subprocess.TimeoutExpired:
+            click.echo(f"tidings: {self.name} did not end within {STOP_WAIT_S:.0f} s and is killed", err=True)
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@dataclass(slots=True)
+class Site:
+    """The children in the order in which they need each other."""
+
+    children: list[Child] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def start(self, child: Child) -> None:
+        child.start()
+        self.children.append(child)
+
+    def wait_until(self, is_ready: Callable[[], bool], what: str) -> None:
+        """Raises:
+        CannotStartError: a process ended, or half a minute has passed.
+        """
+        give_up_s = time.monotonic() + START_WAIT_S
+        while not is_ready():
+            for child in self.children:
+                if child.process is not None and child.process.poll() is not None:
+                    raise CannotStartError(f"{child.name} ended with exit code {child.process.returncode} at start")
+            if self.stopping.is_set():
+                raise CannotStartError("stopped before everything was up")
+            if time.monotonic() > give_up_s:
+                raise CannotStartError(f"{what} was not ready within {START_WAIT_S:.0f} s")
+            self.stopping.wait(0.05)
+
+    def look_after(self) -> None:
+        while not self.stopping.wait(0.1):
+            for child in self.children:
+                child.look_after(time.monotonic())
+
+    def stop(self) -> None:
+        for child in reversed(self.children):
+            child.stop()
+
+
+def run_site(settings: Settings, load_demo: Callable[[], str] | None) -> None:
+    """Run every process until SIGINT or SIGTERM.
+
+    Args:
+        load_demo: fills an empty site and returns a line about it; None leaves the site as it is.
+
+    Raises:
+        CannotStartError: something prevents a start; whatever had been started is stopped again.
+    """
+    site = Site()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: site.stopping.set())
+    prepare_var_dir(settings)
+    _check_binds(settings)
+    make_secret_keys(settings)
+    try:
+        _start_stores(site, settings)
+        if load_demo is not None:
+            click.echo(load_demo())
+        _start_processes(site, settings)
+        _print_addresses(settings)
+        site.look_after()
+        click.echo("stopping")
+    finally:
+        site.stop()
+
+
+def _check_binds(settings: Settings) -> None:
+    for name in sorted(Settings.model_fields):
+        if name.endswith("_bind"):
+            check_bind(name.upper(), getattr(settings, name))
+    if settings.redis_is_embedded:
+        check_bind("REDIS_URL", settings.redis_url.removeprefix("redis://").partition("/")[0])
+
+
+def _start_stores(site: Site, settings: Settings) -> None:
+    if settings.redis_is_embedded:
+        from tidings.commands.embedded_redis import redis_command
+
+        site.start(Child("redis", redis_command(settings), dict(os.environ)))
+    redis = make_redis(settings)
+    site.wait_until(lambda: _answers(redis), f"Redis at {settings.redis_url}")
+    redis.close()
+    migrate_database(settings)
+
+
+def _start_processes(site: Site, settings: Settings) -> None:
+    # Only the setting is handed on, so that a process started by hand beside these finds the same Redis.
+    environment = dict(os.environ)
+    doors = {
+        "recommender": ("services.recommender", settings.recommender_metrics_bind),
+        "gateway": ("gateway", settings.gateway_metrics_bind),
+        "jobs": ("jobs", settings.jobs_metrics_bind),
+    }
+    for name, (module, _) in doors.items():
+        site.start(Child(name, [sys.executable, "-m", module], environment))
+    for name, (_, bind) in doors.items():
+        site.wait_until(lambda bind=bind: _is_ready(bind), name)  # type: ignore[misc]
+
+
+def _print_addresses(settings: Settings) -> None:
+    click.echo(
+        f"""
+Tidings is running; Ctrl-C stops all of it.
+  read        http://{settings.gateway_bind}/
+  feed        http://{settings.gateway_bind}/articles?channel_id=0
+  API         http://{settings.gateway_bind}/docs
+  recommender thrift://{settings.recommender_bind}
+  metrics     http://{settings.gateway_metrics_bind}/metrics (gateway)
+              http://{settings.recommender_metrics_bind}/metrics (recommender)
+              http://{settings.jobs_metrics_bind}/metrics (jobs)
+  data        {Path(settings.var_dir).absolute()}
+"""
+    )
+
+
+def _answers(redis: Redis) -> bool:
+    try:
+        return bool(redis.ping())
+    except RedisError:
+        return False
+
+
+def _is_ready(bind: str) -> bool:
+    try:
+        with urlopen(f"http://{bind}/health/ready", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""What any program needs to run: settings, start, clock, logs, metrics, addresses, workers."""

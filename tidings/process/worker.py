@@ -1,0 +1,87 @@
+"""A worker's own side: what a forked process does between its first line and its exit code.
+
+It tells its master through a pipe whether it is ready, twice a second, so that a worker that hangs is as visible as
+one that died. Rejected: asking it through the door, where the kernel chooses which worker gets the question.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+
+import structlog
+
+from tidings.process.settings import CannotStartError
+from tidings.process.tally import hand_over_all
+from tidings.rpc.serving.server import Server
+
+# Makes a server on a listening socket, and takes down afterwards what it made for it.
+MakeWorker = Callable[[socket.socket], AbstractContextManager[Server]]
+
+RETIRE = signal.SIGUSR1
+READY, NOT_READY, FAILED = b"+", b"-", b"!"
+BEAT_S = 0.5
+EXIT_CANNOT_START = 2
+_PR_SET_PDEATHSIG = 1
+
+_log = structlog.get_logger()
+
+
+def run_worker(make: MakeWorker, listener: socket.socket, reports: int) -> int:
+    """Serve on `listener` until SIGTERM (drain) or `RETIRE`; returns the exit code.
+
+    Both signals are blocked when this is called, so that none comes before there is a server to be told.
+    """
+    try:
+        with make(listener) as server:
+            signal.signal(signal.SIGTERM, lambda *_: server.drain())
+            signal.signal(RETIRE, lambda *_: server.retire())
+            threading.Thread(target=_report, args=(server, reports), name="reports", daemon=True).start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, RETIRE))
+            server.serve()
+    except CannotStartError as ex:
+        with suppress(OSError):
+            os.write(reports, FAILED + str(ex).encode()[:2000])
+        return EXIT_CANNOT_START
+    except Exception:  # noqa: BLE001 - logged; the exit code tells the master
+        _log.exception("worker failed")
+        return 1
+    finally:
+        hand_over_all()
+    return 0
+
+
+def _report(server: Server, reports: int) -> None:
+    pause = threading.Event()
+    while not server.is_ready() and not pause.wait(0.01):
+        if server.is_stopping:
+            return
+    try:
+        while True:
+            hand_over_all()  # nobody asks this process for its metrics
+            os.write(reports, READY if server.is_ready() else NOT_READY)
+            pause.wait(BEAT_S)
+    except OSError:
+        server.drain()  # the master is gone, and with it whoever would start this worker again
+
+
+def die_with(parent: int) -> None:
+    """End this process at once when `parent`, which has just forked it, is gone. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def pin(place: int) -> None:
+    """Stay on one core: threads of one interpreter that run on two fight for its lock, at half the calls."""
+    if sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+        with suppress(OSError):  # a container may forbid it
+            os.sched_setaffinity(0, {cores[place % len(cores)]})

@@ -1,0 +1,1 @@
+"""What readers were shown and what they did."""

@@ -1,0 +1,1 @@
+"""How a message looks on a connection, for both ends."""

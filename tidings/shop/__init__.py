@@ -1,0 +1,1 @@
+"""What is sold: orders, stock and payments."""

@@ -1,0 +1,279 @@
+"""Orders of paid editions: stock is taken when an order is placed and given back, once, when it is not paid in time.
+
+A status changes by one conditional UPDATE, and the row count says who was first: payer, reader or clock. Every change
+of a quantity is a row of the ledger in the same transaction. Locks go one way, job → order → stock, and stock
+comes last and in the order of ids, so that a popular product is locked for the length of one commit. Rejected:
+reading a status and then acting on it; between the two it is anybody's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, Row, Update, case, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from tidings.shop import stock
+from tidings.shop.tables import order_line, orders
+from tidings.store import delayed
+from tidings.store.by_key import HINT, select_by_key, update_by_key
+from tidings.store.engine import database_now, transaction
+
+ORDER_TIMEOUT = "order_timeout"
+MOST_LINES = 20
+MOST_PIECES = 100
+MOST_CENTS = 2**31 - 1
+
+
+class Status(StrEnum):
+    """Where an order stands."""
+
+    UNPAID = "unpaid"
+    PAID = "paid"
+    CANCELLED = "cancelled"
+
+
+class Event(StrEnum):
+    """What can happen to an order."""
+
+    PAY = "pay"
+    EXPIRE = "expire"
+    CANCEL = "cancel"
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """One row of the state machine: where an event leads, and whether what was held goes back."""
+
+    source: Status
+    target: Status
+    releases_stock: bool
+    cancelled_for: str | None
+
+
+# The whole state machine. An event that finds an order in another state than its source changes nothing.
+TRANSITIONS: Mapping[Event, Transition] = {
+    Event.PAY: Transition(Status.UNPAID, Status.PAID, releases_stock=False, cancelled_for=None),
+    Event.EXPIRE: Transition(Status.UNPAID, Status.CANCELLED, releases_stock=True, cancelled_for="expired"),
+    Event.CANCEL: Transition(Status.UNPAID, Status.CANCELLED, releases_stock=True, cancelled_for="by_reader"),
+}
+
+
+class OrderNotFoundError(Exception):
+    """This reader has no such order."""
+
+
+class OrderRefusedError(Exception):
+    """What was ordered makes no order; the message says why."""
+
+
+class IdempotencyConflictError(Exception):
+    """The key was used before, for something else."""
+
+
+class OrderNotPayableError(Exception):
+    """The order is paid, cancelled, or past its time."""
+
+    def __init__(self, order_id: int, status: str) -> None:
+        super().__init__(f"order {order_id} cannot be paid or cancelled any more: it is {status}")
+        self.order_id = order_id
+        self.status = status
+
+
+class Line(msgspec.Struct, frozen=True):
+    """So many pieces of one product."""
+
+    product_id: int
+    quantity: int
+
+
+class Order(msgspec.Struct, frozen=True):
+    """An order as its reader sees it."""
+
+    order_id: int
+    status: str
+    cancelled_for: str | None
+    total_cents: int
+    currency: str
+    created_at: datetime
+    expires_at: datetime
+    lines: list[Line]
+
+
+def place(engine: Engine, reader_id: int, lines: Sequence[Line], *, key: str, timeout_s: float) -> Order:
+    """Take the stock, write the order, and promise its expiry: all in one transaction.
+
+    Args:
+        key: the reader's idempotency key; the same key and lines answer with the same order.
+        timeout_s: how long the order may stay unpaid.
+
+    Raises:
+        OrderRefusedError: no lines, too many, or too much of something.
+        ProductNotFoundError, OutOfStockError: naming the product.
+        IdempotencyConflictError: the key stands for other lines.
+    """
+    wanted = _check_lines(lines)
+    key_hash = hashlib.sha256(key.encode()).hexdigest()
+    request_hash = hashlib.sha256(msgspec.json.encode(sorted(wanted.items()))).hexdigest()
+    try:
+        with transaction(engine) as conn:
+            found = _find_by_key(conn, reader_id, key_hash, request_hash)
+            identity = {"reader_id": reader_id, "idempotency_key": key_hash, "request_hash": request_hash}
+            return found or _place(conn, identity, wanted, timeout_s)
+    except IntegrityError:
+        # Another request with this key was faster; its order is the answer to both.
+        with engine.connect() as conn:
+            found = _find_by_key(conn, reader_id, key_hash, request_hash)
+        if found is None:
+            raise
+        return found
+
+
+def read_order(conn: Connection, reader_id: int, order_id: int) -> Order:
+    """One order of this reader.
+
+    Raises:
+        OrderNotFoundError: it does not exist, or is another's; which of the two is nobody's business.
+    """
+    row = conn.execute(select(orders).where(orders.c.id == order_id, orders.c.reader_id == reader_id)).first()
+    if row is None:
+        raise OrderNotFoundError(f"there is no order {order_id}")
+    return _to_order(conn, row)
+
+
+def cancel(engine: Engine, reader_id: int, order_id: int) -> Order:
+    """The reader changed their mind: give the stock back. Cancelling a cancelled order changes nothing.
+
+    Raises:
+        OrderNotFoundError: it is not this reader's.
+        OrderNotPayableError: it has been paid.
+    """
+    with transaction(engine) as conn:
+        read_order(conn, reader_id, order_id)
+        advance(conn, order_id, Event.CANCEL)
+        order = read_order(conn, reader_id, order_id)
+        if order.status != Status.CANCELLED:
+            raise OrderNotPayableError(order_id, order.status)
+        return order
+
+
+def advance(conn: Connection, order_id: int, event: Event) -> bool:
+    """Apply an event to an order if the state it is in at this instant allows it.
+
+    Returns:
+        False when it came too late: for `PAY` the money must go back.
+    """
+    rule = TRANSITIONS[event]
+    changed = conn.execute(
+        _update_by_key()
+        .where(orders.c.id == order_id, orders.c.status == rule.source)
+        .values(status=rule.target, cancelled_for=rule.cancelled_for, ended_at=database_now(conn))
+    )
+    if changed.rowcount == 0:
+        return False
+    if rule.releases_stock:
+        stock.write_releases(conn, [order_id])
+        stock.give_back(conn, [order_id])
+    return True
+
+
+def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
+    """Cancel those of these orders that are unpaid and past their time, and give their stock back.
+
+    Returns:
+        order id → when it expires, for those that are unpaid but not yet due. The others are done with.
+    """
+    rule = TRANSITIONS[Event.EXPIRE]
+    # Read before the locks are waited for: an order may be cancelled a little late, never early.
+    now = conn.scalar(select(database_now(conn)))
+    not_before = case((orders.c.expires_at > now, orders.c.expires_at)).label("not_before")
+    query = select_by_key(conn, orders, "id", order_ids, orders.c.id, not_before).where(orders.c.status == rule.source)
+    unpaid = {row.id: row.not_before for row in conn.execute(query.with_for_update(of=orders))}
+    due = [id_ for id_, not_before in unpaid.items() if not_before is None]
+    if due:
+        # The ledger first: its primary key refuses a second release before anything else has changed.
+        stock.write_releases(conn, due)
+        changes = "status = :status, cancelled_for = :cancelled_for, ended_at = :ended_at"
+        ended = {"status": rule.target.value, "cancelled_for": rule.cancelled_for, "ended_at": now}
+        update_by_key(conn, orders, dict.fromkeys(due, 0), changes, **ended)
+        stock.give_back(conn, due)
+    return {id_: not_before for id_, not_before in unpaid.items() if not_before is not None}
+
+
+def _update_by_key() -> Update:
+    # By the index of states, MySQL would lock an order's entry there before the order itself; whoever comes by the
+    # order locks them the other way round, and one of the two is rolled back.
+    return update(orders).with_hint(HINT, dialect_name="mysql").with_hint(HINT, dialect_name="mariadb")
+
+
+def _check_lines(lines: Sequence[Line]) -> dict[int, int]:
+    wanted: dict[int, int] = {}
+    for line in lines:
+        wanted[line.product_id] = wanted.get(line.product_id, 0) + line.quantity
+    if not 1 <= len(wanted) <= MOST_LINES:
+        raise OrderRefusedError(f"an order has 1 to {MOST_LINES} different products, this one has {len(wanted)}")
+    for product_id, n in wanted.items():
+        if not 1 <= n <= MOST_PIECES:
+            raise OrderRefusedError(f"1 to {MOST_PIECES} pieces of product {product_id} can be ordered, not {n}")
+    return wanted
+
+
+def _place(conn: Connection, identity: Mapping[str, Any], wanted: Mapping[int, int], timeout_s: float) -> Order:
+    products, now = stock.find_wanted(conn, wanted)
+    currencies = {product.currency for product in products.values()}
+    if len(currencies) != 1:
+        raise OrderRefusedError(f"one order has one currency, this one has {' and '.join(sorted(currencies))}")
+    total_cents = sum(products[id_].price_cents * n for id_, n in wanted.items())
+    if total_cents > MOST_CENTS:
+        raise OrderRefusedError("the total of this order is too large")
+    expires_at = now + timedelta(seconds=timeout_s)
+    order = {
+        "status": Status.UNPAID.value,
+        "total_cents": total_cents,
+        "currency": currencies.pop(),
+        "created_at": now,
+        "expires_at": expires_at,
+    }
+    inserted = conn.execute(insert(orders).values({**order, **identity})).inserted_primary_key
+    assert inserted is not None
+    order_id = int(inserted[0])
+    rows = [
+        {"order_id": order_id, "sku_id": id_, "n": n, "price_cents": products[id_].price_cents}
+        for id_, n in sorted(wanted.items())
+    ]
+    conn.execute(insert(order_line), rows)
+    delayed.schedule_at(conn, ORDER_TIMEOUT, ref=order_id, run_at=expires_at)
+    stock.take(conn, order_id, wanted)
+    lines = [Line(id_, n) for id_, n in sorted(wanted.items())]
+    return Order(order_id=order_id, cancelled_for=None, lines=lines, **order)  # type: ignore[arg-type]
+
+
+def _find_by_key(conn: Connection, reader_id: int, key_hash: str, request_hash: str) -> Order | None:
+    row = conn.execute(
+        select(orders).where(orders.c.reader_id == reader_id, orders.c.idempotency_key == key_hash)
+    ).first()
+    if row is None:
+        return None
+    if row.request_hash != request_hash:
+        raise IdempotencyConflictError("this Idempotency-Key was used for another order")
+    return _to_order(conn, row)
+
+
+def _to_order(conn: Connection, row: Row[Any]) -> Order:
+    lines = conn.execute(
+        select(order_line.c.sku_id, order_line.c.n).where(order_line.c.order_id == row.id).order_by(order_line.c.sku_id)
+    )
+    return Order(
+        row.id,
+        row.status,
+        row.cancelled_for,
+        row.total_cents,
+        row.currency,
+        row.created_at,
+        row.expires_at,
+        [Line(*line) for line in lines],
+    )

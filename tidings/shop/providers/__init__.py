@@ -1,0 +1,1 @@
+"""Who takes the money: one payment provider a module."""

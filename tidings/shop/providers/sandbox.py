@@ -1,0 +1,152 @@
+"""A payment provider for development and tests that behaves as real ones do.
+
+It takes every payment, and tells about it late, twice, out of order, or after a failure first; now and then it cannot
+be reached. Which of these happens is drawn from a seeded generator, so that a run can be repeated. A callback that is
+not taken in is sent again, a little later each time, and given up after the last.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from tidings.shop.payments import SIGNATURE_HEADER, Callback, Charge, ProviderUnavailableError, Started, sign
+
+RETRY_AFTER_S = (0.5, 1, 2, 5, 15)
+DELIVERY_TIMEOUT_S = 5
+MOST_WAITING = 10_000
+
+log = structlog.get_logger(__name__)
+# body → whether it was taken in
+Deliver = Callable[[bytes], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How often what happens, from 0 to 1, and how long a reader takes to pay."""
+
+    unreachable: float = 0.02
+    late: float = 0.1
+    twice: float = 0.2
+    out_of_order: float = 0.2
+    failed_first: float = 0.1
+    pay_s: float = 1.0
+    late_s: float = 10.0
+
+
+class SandboxProvider:
+    """Implements `payments.Provider`.
+
+    Args:
+        deliver: sends a callback's body; whether it was taken in.
+        seed: of what will happen.
+    """
+
+    name = "sandbox"
+
+    def __init__(self, deliver: Deliver, *, seed: int | None = None, manners: Manners | None = None) -> None:
+        self._deliver = deliver
+        self._manners = manners or Manners()
+        self._random = random.Random(seed)  # noqa: S311 - simulates people, guards nothing
+        self._queue: list[tuple[float, int, bytes, int]] = []
+        self._numbers = itertools.count()
+        self._news = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def start(self, charge: Charge) -> Started:
+        manners = self._manners
+        with self._news:
+            if self._random.random() < manners.unreachable or len(self._queue) >= MOST_WAITING:
+                raise ProviderUnavailableError("the payment provider cannot be reached")
+            for after_s, type_ in self._plan():
+                self._push(after_s, _body(charge, type_), 0)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="sandbox-provider", daemon=True)
+                self._thread.start()
+            self._news.notify()
+        return Started(_reference(charge), f"/docs#sandbox-payment-{charge.payment_id}")
+
+    def close(self) -> None:
+        """Forget what was not delivered yet."""
+        with self._news:
+            self._closed = True
+            self._news.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _plan(self) -> list[tuple[float, str]]:
+        manners, draw = self._manners, self._random.random
+        paid_at = manners.pay_s * (0.5 + draw()) + (manners.late_s if draw() < manners.late else 0)
+        pending_at = paid_at + 0.2 if draw() < manners.out_of_order else paid_at / 2
+        plan = [(pending_at, "payment.pending"), (paid_at, "payment.succeeded")]
+        if draw() < manners.failed_first:
+            failed_at = paid_at + 0.2 if draw() < manners.out_of_order else paid_at / 2
+            plan.append((failed_at, "payment.failed"))
+        if draw() < manners.twice:
+            plan.append((paid_at + draw(), "payment.succeeded"))
+        return plan
+
+    def _next_after_s(self) -> float:
+        return self._queue[0][0] - time.monotonic() if self._queue else 60.0
+
+    def _push(self, after_s: float, body: bytes, tries: int) -> None:
+        heapq.heappush(self._queue, (time.monotonic() + after_s, next(self._numbers), body, tries))
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                while not self._closed and (wait_s := self._next_after_s()) > 0:
+                    self._news.wait(wait_s)
+                if self._closed:
+                    return
+                _, _, body, tries = heapq.heappop(self._queue)
+            if not self._deliver(body):
+                with self._news:
+                    if tries < len(RETRY_AFTER_S):
+                        self._push(RETRY_AFTER_S[tries], body, tries + 1)
+                    else:
+                        log.error("callback_given_up", tries=tries + 1, body=body.decode())
+
+
+def deliver_by_http(url: str, key: bytes) -> Deliver:
+    """Sends callbacks to `url`, signed."""
+
+    def deliver(body: bytes) -> bool:
+        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: sign(key, body, int(time.time()))}
+        request = urllib.request.Request(url, body, headers)  # noqa: S310 - an operator's setting, not a reader's
+        try:
+            with urllib.request.urlopen(request, timeout=DELIVERY_TIMEOUT_S):  # noqa: S310
+                return True
+        except (urllib.error.URLError, OSError) as ex:
+            log.warning("callback_not_taken", url=url, error=repr(ex))
+            return False
+
+    return deliver
+
+
+def _reference(charge: Charge) -> str:
+    return f"sandbox-{charge.payment_id}"
+
+
+def _body(charge: Charge, type_: str) -> bytes:
+    event_id = f"{_reference(charge)}-{type_}"
+    callback = Callback(
+        event_id,
+        type_,  # type: ignore[arg-type]
+        charge.payment_id,
+        _reference(charge),
+        charge.amount_cents,
+        charge.currency,
+    )
+    return msgspec.json.encode(callback)
