@@ -14,7 +14,7 @@ import click
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from jobs.printing import as_json, open_engine, show
+from jobs.commands.printing import as_json, open_engine, show
 from tidings.news import publishing
 from tidings.news.articles import ArticleNotFoundError
 from tidings.store.engine import database_now, transaction

@@ -15,7 +15,7 @@ import click
 from sqlalchemy import Connection, Engine, select
 
 from jobs.commands.delayed import COMMANDS, next_delayed, summarise_delayed
-from jobs.printing import as_json, open_engine, show
+from jobs.commands.printing import as_json, open_engine, show
 from jobs.static.context import Context, make_owner_name
 from jobs.static.runs import Outcome, Ran, StaticJob, find_due, read_now, run_slot
 from jobs.static.slots import newest_slot
