@@ -35,7 +35,7 @@ from jobs.delayed.clock_guard import ClockGuard
 from jobs.delayed.job_store import TableJobStore
 from jobs.handlers import HANDLERS
 from tests.faults.invariants import read_ledger
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings.shop import orders, stock
 from tidings.shop.orders import Line
 from tidings.store import delayed

@@ -16,7 +16,7 @@ from typing import Any, Self
 from sqlalchemy import insert, text
 
 from tests.faults.backlog import insert_jobs, insert_orders
-from tests.servers import MariaDBServer, RedisServer, free_port, wait_until
+from tests.lab.servers import MariaDBServer, RedisServer, free_port, wait_until
 from tidings.process.settings import PREFIX, Settings
 from tidings.shop import stock
 from tidings.shop.tables import sku

@@ -34,10 +34,10 @@ from sqlalchemy import Engine, select, update
 
 from jobs.pages.build import Built, build_site
 from jobs.pages.render import Renderer
-from tests.nginx import serve_site
-from tests.page_readers import Answer, Journal, readers, tell
-from tests.servers import find_program
-from tests.site_checks import check_feeds, check_page, check_sitemaps, pages_of
+from tests.lab.nginx import serve_site
+from tests.lab.page_readers import Answer, Journal, readers, tell
+from tests.lab.servers import find_program
+from tests.lab.site_checks import check_feeds, check_page, check_sitemaps, pages_of
 from tidings.importing import import_articles, import_rows
 from tidings.news.articles import PUBLISHED, TAKEN_DOWN
 from tidings.process.settings import Settings

@@ -19,7 +19,7 @@ import redis
 import structlog
 from sqlalchemy import Engine, make_url
 
-from tests.servers import NO_RETRY, MariaDBServer, RedisServer, start_mariadb, start_redis
+from tests.lab.servers import NO_RETRY, MariaDBServer, RedisServer, start_mariadb, start_redis
 from tidings.process.settings import PREFIX, Settings
 from tidings.store.engine import make_engine
 from tidings.store.migrate import migrate
@@ -90,14 +90,14 @@ def environment(make_settings: MakeSettings) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDBServer]:
-    """The suite's MariaDB. Prefer `mariadb_url`; to kill or freeze a server, `tests.servers.start_mariadb`."""
+    """The suite's MariaDB. Prefer `mariadb_url`; to kill or freeze a server, `tests.lab.servers.start_mariadb`."""
     with start_mariadb() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """The suite's Redis. Prefer `redis_url`; to kill or freeze a server, `tests.servers.start_redis`."""
+    """The suite's Redis. Prefer `redis_url`; to kill or freeze a server, `tests.lab.servers.start_redis`."""
     with start_redis() as server:
         yield server
 

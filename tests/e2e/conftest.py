@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RedisServer, start_redis
-from tests.sites import Reader, Site, start_site
+from tests.lab.servers import RedisServer, start_redis
+from tests.lab.sites import Reader, Site, start_site
 
 StartSite = Callable[..., AbstractContextManager[Site]]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from tests.servers import ServerError, find_program, spawn, wait_until
+from tests.lab.servers import ServerError, find_program, spawn, wait_until
 from tidings.process.settings import PREFIX
 from tidings.store.job_tables import job_run
 

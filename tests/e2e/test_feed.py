@@ -17,8 +17,8 @@ from typing import Any
 import psutil
 from sqlalchemy import select
 
-from tests.servers import find_program
-from tests.sites import TIDINGS, Answer, Reader, Site
+from tests.lab.servers import find_program
+from tests.lab.sites import TIDINGS, Answer, Reader, Site
 from tidings.store.engine import make_engine
 from tidings.store.tables import behaviour
 

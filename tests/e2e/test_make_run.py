@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import find_program
-from tests.sites import Site, start_site
+from tests.lab.servers import find_program
+from tests.lab.sites import Site, start_site
 
 ROOT = Path(__file__).parent.parent.parent
 INSTALL_TIMEOUT_S = 300

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.authority import Authority
-from tests.servers import wait_until
-from tests.sites import Site
+from tests.lab.authority import Authority
+from tests.lab.servers import wait_until
+from tests.lab.sites import Site
 from tidings.client import TidingsClient, TransportFault
 
 StartSite = Callable[..., AbstractContextManager[Site]]

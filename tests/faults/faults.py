@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tests.faults import invariants
 from tests.faults.backlog import insert_jobs, insert_orders
 from tests.faults.world import HELD_SKU, HOT_SKU, HOT_STOCK, SKUS, Process, World
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings.shop.tables import sku
 from tidings.store.engine import transaction
 from tidings.store.job_tables import delayed_job

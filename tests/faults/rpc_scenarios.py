@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.rpc_site import DEADLINE_MS, LATE_MS, PATIENT_MS, Readers, Recommender, Seen, Site, start_site
-from tests.servers import find_program, wait_until
+from tests.lab.servers import find_program, wait_until
 from tidings.rpc.calling.policy import Policy
 
 BUSY = 6

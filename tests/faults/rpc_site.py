@@ -22,8 +22,8 @@ from urllib.request import urlopen
 
 import psutil
 
-from tests.newsroom import Clock, Newsroom
-from tests.servers import RedisServer, find_program, free_port, spawn, wait_until
+from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.servers import RedisServer, find_program, free_port, spawn, wait_until
 from tidings.process.deadline import DeadlineExceeded
 from tidings.process.settings import PREFIX, Settings
 from tidings.reading.tracking import Tracker

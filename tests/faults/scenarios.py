@@ -18,7 +18,7 @@ from typing import Any
 from tests.faults import faults
 from tests.faults.world import HOT_SKU, FakedClockMariaDB, World, faketime_env, world
 from tests.faults.wrong import MISTAKES
-from tests.servers import RedisServer
+from tests.lab.servers import RedisServer
 
 LONG_S = 40.0
 # How long orders may stay unpaid: in the short form, in the long one, and where hints are to matter.

@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.scenarios import SCENARIOS, TEETH, run
 from tests.faults.world import FakedClockMariaDB, servers
-from tests.servers import RedisServer
+from tests.lab.servers import RedisServer
 
 Site = tuple[FakedClockMariaDB, RedisServer]
 

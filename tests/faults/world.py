@@ -30,7 +30,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tests.faults import invariants
 from tests.faults.cutter import CommitCutter
 from tests.faults.shopkeeper import Plan
-from tests.servers import MariaDBServer, RedisServer, ServerError, free_port, spawn, wait_until
+from tests.lab.servers import MariaDBServer, RedisServer, ServerError, free_port, spawn, wait_until
 from tidings.process.boot import EXIT_CANNOT_START
 from tidings.process.settings import PREFIX, Settings
 from tidings.shop import stock

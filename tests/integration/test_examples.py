@@ -27,7 +27,7 @@ import redis
 from sqlalchemy import Engine, insert
 
 from tests.conftest import SECRET_KEY
-from tests.servers import find_program, free_port, spawn, start_redis, wait_until
+from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tidings.process.settings import PREFIX, Settings
 from tidings.reading.behaviour import STREAM
 from tidings.reading.tracking import Action

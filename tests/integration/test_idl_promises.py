@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import find_program
+from tests.lab.servers import find_program
 
 ROOT = Path(__file__).parent.parent.parent
 

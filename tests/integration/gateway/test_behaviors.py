@@ -6,7 +6,7 @@ from typing import Any
 
 from redis import Redis
 
-from tests.newsroom import DAY_MS
+from tests.lab.newsroom import DAY_MS
 from tests.unit.gateway.doors import READER_ID, Door
 from tidings.reading.behaviour import STREAM, fold
 from tidings.reading.tracking import Action, Shown, Tracker

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from gateway.feed.ladder import RECOMMENDER_FAILURES
-from tests.newsroom import HOUR_MS, MINUTE_MS, SECOND_MS, moment
+from tests.lab.newsroom import HOUR_MS, MINUTE_MS, SECOND_MS, moment
 from tests.unit.gateway.doors import READER_ID, Door, make_response
 from tidings.process.deadline import DeadlineExceeded
 from tidings.reading import popularity

@@ -21,9 +21,9 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.conftest import NOWHERE, MakeSettings
-from tests.newsroom import Clock, Newsroom
-from tests.servers import free_port, spawn, wait_until
-from tests.sites import Reader
+from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.servers import free_port, spawn, wait_until
+from tests.lab.sites import Reader
 from tidings.store.engine import make_engine
 
 Environment = Callable[..., dict[str, str]]

@@ -16,7 +16,7 @@ import redis
 from sqlalchemy import Engine
 
 from tests.integration.importing.conftest import Stored, Web, make_row, write_jsonl
-from tests.newsroom import NOW_MS, Clock
+from tests.lab.newsroom import NOW_MS, Clock
 from tidings.news.articles import Articles
 from tidings.process.settings import Settings
 from tidings.store.redis import make_redis

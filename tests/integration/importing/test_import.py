@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.integration.importing.conftest import Stored, make_row, write_jsonl
-from tests.newsroom import NOW_MS, Clock, moment
+from tests.lab.newsroom import NOW_MS, Clock, moment
 from tidings.importing import Counts, Format, Report, SourceError, import_articles, import_rows, loading, writing
 from tidings.news.articles import TAKEN_DOWN
 from tidings.news.publishing import SCHEDULED

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, insert, update
 
 from jobs.pages.build import Built, build_site
 from jobs.pages.render import Renderer
-from tests.site_checks import file_of, links_of, parse_page
+from tests.lab.site_checks import file_of, links_of, parse_page
 from tidings.store.engine import transaction
 from tidings.store.tables import article, author, channel
 

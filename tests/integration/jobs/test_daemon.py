@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from tests.servers import free_port, spawn, wait_until
+from tests.lab.servers import free_port, spawn, wait_until
 from tidings.commands.main import main
 from tidings.store.job_tables import daemon, delayed_job, job_run
 

@@ -19,8 +19,8 @@ from jobs.pages.files import SiteFolder, open_folder
 from jobs.pages.render import Renderer
 from jobs.static.context import Context, JobFailed, Run
 from tests.integration.jobs.paper import NOW, SITE, Paper
-from tests.servers import wait_until
-from tests.site_checks import check_site
+from tests.lab.servers import wait_until
+from tests.lab.site_checks import check_site
 from tidings.importing import import_rows
 from tidings.store.engine import transaction
 from tidings.store.tables import article, channel

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from jobs.pages.outline import fit_into_page
 from tests.integration.jobs.paper import NASTY, NOW, SITE, Paper
-from tests.site_checks import check_site
+from tests.lab.site_checks import check_site
 from tidings.news.articles import Articles
 from tidings.store.engine import transaction
 from tidings.store.tables import author, channel

@@ -17,7 +17,7 @@ from sqlalchemy import Engine, select, update
 
 from gateway.http import problems as errors
 from gateway.resources.payments import order_routes
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings.shop import orders, payments
 from tidings.shop.payments import Callback, Charge, ProviderUnavailableError, Settlement, Started
 from tidings.shop.providers.sandbox import Manners, SandboxProvider

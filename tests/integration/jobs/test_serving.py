@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import update
 
 from tests.integration.jobs.paper import NOW, Paper
-from tests.nginx import serve_site
-from tests.page_readers import Answer, Journal, readers, tell
+from tests.lab.nginx import serve_site
+from tests.lab.page_readers import Answer, Journal, readers, tell
 from tidings.store.engine import transaction
 from tidings.store.tables import article
 

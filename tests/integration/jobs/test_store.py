@@ -15,7 +15,7 @@ from sqlalchemy import Engine, insert, select, update
 from jobs.delayed.batches import BATCH_ROWS, Batches
 from jobs.delayed.clock_guard import ClockGuard
 from jobs.delayed.job_store import BATCHES_PER_KIND, TableJobStore, Task
-from tests.servers import start_mariadb, wait_until
+from tests.lab.servers import start_mariadb, wait_until
 from tidings.store import delayed
 from tidings.store.engine import make_engine, transaction
 from tidings.store.job_tables import delayed_job

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import Recommender, serve
-from tests.newsroom import Clock, Newsroom
+from tests.lab.newsroom import Clock, Newsroom
 from tidings.process.settings import Settings
 from tidings.store.redis import make_redis
 

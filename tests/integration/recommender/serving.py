@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from services.recommender import app
 from services.recommender.catalogue import Catalogue
-from tests.newsroom import Clock, Newsroom
+from tests.lab.newsroom import Clock, Newsroom
 from tidings.process.settings import Settings
 from tidings.reading.tracking import Shown, Tracker
 from tidings.rpc.calling.client import Client, make_client

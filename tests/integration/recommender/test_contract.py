@@ -16,8 +16,8 @@ from thrift.transport.TTransport import TFramedTransport
 
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import READER, Recommender, ids_of, serve
-from tests.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
-from tests.servers import start_redis
+from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
+from tests.lab.servers import start_redis
 from tidings.reading.tracking import Action, Shown, Source
 from tidings.rpc.errors import CallerFault, Expected, ServerFault
 from tidings.store.redis import make_redis

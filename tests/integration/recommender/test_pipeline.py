@@ -12,7 +12,7 @@ from redis import Redis
 from services.recommender.catalogue import Catalogue
 from services.recommender.pipeline import Feed, Pipeline
 from services.recommender.sources.latest import Hot, Latest
-from tests.newsroom import NOW_MS, Clock, Newsroom
+from tests.lab.newsroom import NOW_MS, Clock, Newsroom
 from tidings.news.articles import PUBLISHED, TAKEN_DOWN
 from tidings.reading.history import History
 

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import psutil
 
 from tests.integration.rpc.peers import PATIENCE_S
-from tests.servers import free_port, spawn, wait_until
+from tests.lab.servers import free_port, spawn, wait_until
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -21,7 +21,7 @@ from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.integration.rpc.conftest import Connect, Running, Serve, echo
 from tests.integration.rpc.peers import HEADERS, PATIENCE_S, dialled, header_frame, is_closed, request_frame
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 from tidings_idl.recommend.UserRecommend import user_recommend_args
 

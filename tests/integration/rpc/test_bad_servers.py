@@ -20,7 +20,7 @@ from thrift.transport.TTransport import TTransportException
 
 from tests.integration.rpc.conftest import Connect, Serve
 from tests.integration.rpc.peers import HEADERS, PATIENCE_S, Conversation, Peer, Script, header_frame
-from tests.servers import free_port
+from tests.lab.servers import free_port
 from tidings.process.deadline import Deadline, DeadlineExceeded
 from tidings.rpc.errors import CallerFault, ServerFault, TransportFault
 from tidings_idl.recommend import UserRecommend

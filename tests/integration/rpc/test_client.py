@@ -9,7 +9,7 @@ from thrift.Thrift import TMessageType
 
 from tests.integration.rpc.conftest import Connect, Serve
 from tests.integration.rpc.peers import PATIENCE_S, Conversation, Peer, header_frame
-from tests.servers import free_port, wait_until
+from tests.lab.servers import free_port, wait_until
 from tidings.rpc.calling.client import Client, ForkedClient
 from tidings.rpc.errors import ServerFault, TransportFault, unavailable
 from tidings_idl.recommend.ttypes import UserRequest

@@ -29,7 +29,7 @@ from tests.integration.rpc.bystander import bystander
 from tests.integration.rpc.conftest import Connect
 from tests.integration.rpc.masters import StartWorkers, Workers, masters
 from tests.integration.rpc.peers import PATIENCE_S, header_frame
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings_idl.recommend.ttypes import ReportRequest, UserRequest
 from tidings_idl.recommend.UserRecommend import report_args, user_recommend_args
 

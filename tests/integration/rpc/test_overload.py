@@ -16,7 +16,7 @@ from thrift.Thrift import TMessageType
 
 from tests.integration.rpc.conftest import Connect, Running, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, dialled, header_frame, is_closed, request_frame
-from tests.servers import spawn, wait_until
+from tests.lab.servers import spawn, wait_until
 from tidings.rpc.errors import ServerFault
 from tidings_idl.base.BaseService import is_healthy_args
 from tidings_idl.base.ttypes import HealthProbe

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.rpc.peers import PATIENCE_S, Conversation, Peer
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings.process.deadline import Deadline, DeadlineExceeded
 from tidings.rpc.address import parse_address
 from tidings.rpc.calling.policy import Policy

@@ -17,7 +17,7 @@ from thrift.server.TServer import TThreadedServer
 
 from tests.integration.rpc.conftest import Connect, Handler, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, dialled, is_closed, request_frame
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings.process.settings import SettingsError
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.authority import Authority
 from tests.integration.rpc.conftest import Serve
 from tests.integration.rpc.peers import Peer
+from tests.lab.authority import Authority
 from tidings import client as module
 from tidings.client import Article, Event, Feed, TidingsClient, Verdict
 from tidings.process.deadline import Deadline, DeadlineExceeded, deadline_scope

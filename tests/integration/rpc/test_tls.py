@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.authority import Authority
 from tests.conftest import MakeSettings
 from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, Peer, dialled, is_closed, request_frame
-from tests.servers import wait_until
+from tests.lab.authority import Authority
+from tests.lab.servers import wait_until
 from tidings.process.deadline import Deadline, DeadlineExceeded
 from tidings.process.settings import SettingsError
 from tidings.rpc.errors import TransportFault

@@ -21,7 +21,7 @@ from tests.integration.rpc.conftest import Connect
 from tests.integration.rpc.echo_workers import KILLS, SLOW
 from tests.integration.rpc.masters import StartWorkers, masters
 from tests.integration.rpc.peers import PATIENCE_S
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings.process.master import RESTART_AFTER_S
 from tidings.rpc.calling.client import Client
 from tidings.rpc.errors import TransportFault

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.newsroom import DAY_MS, HOUR_MS, NOW_MS
+from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS
 from tidings.demo.readers import PAGE, VISITS, Act, Item, simulate
 from tidings.reading.tracking import Action
 

@@ -15,7 +15,7 @@ from gateway.app import create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
-from tests.newsroom import Clock, Newsroom
+from tests.lab.newsroom import Clock, Newsroom
 from tidings.news.articles import Articles
 from tidings.process.deadline import Deadline
 from tidings.reading.behaviour import Behaviours

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.recommender.pipeline import CLOCK_SLACK_MS, asks_for_fresh
-from tests.newsroom import DAY_MS, HOUR_MS, NOW_MS
+from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS
 from tidings.reading.history import Batch, ReaderState
 
 NEWEST_MS = NOW_MS - HOUR_MS

@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from services.recommender import catalogue as catalogue_module
 from services.recommender.catalogue import OVERLAP, Catalogue, Entry
-from tests.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom, moment
-from tests.servers import wait_until
+from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom, moment
+from tests.lab.servers import wait_until
 from tidings.news.articles import PUBLISHED
 from tidings.store.engine import transaction
 from tidings.store.tables import article

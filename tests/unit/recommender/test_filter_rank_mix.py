@@ -16,7 +16,7 @@ from services.recommender.catalogue import Catalogue, Entry
 from services.recommender.filter import filter_candidates
 from services.recommender.mix import EXPLORE_EVERY, mix
 from services.recommender.rank import WEIGHTS, rank
-from tests.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
+from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
 from tidings.reading.tracking import Source
 
 

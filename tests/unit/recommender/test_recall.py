@@ -12,7 +12,7 @@ from services.recommender.candidate import Question
 from services.recommender.catalogue import Catalogue
 from services.recommender.sources import latest as recall
 from services.recommender.sources.latest import HALF_LIFE_MS, HOT_TTL_S, LATEST_LEAST, Hot, Latest, recall_again
-from tests.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
+from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
 from tidings.reading.tracking import Source
 
 

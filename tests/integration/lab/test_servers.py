@@ -14,12 +14,12 @@ import pymysql
 import pytest
 import redis
 
-from tests.servers import ServerError, find_program, start_mariadb, start_redis, wait_until
+from tests.lab.servers import ServerError, find_program, start_mariadb, start_redis, wait_until
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent.parent
 START_AND_HANG = """
 import threading
-from tests.servers import start_redis
+from tests.lab.servers import start_redis
 with start_redis() as server:
     print(server.pid, flush=True)
     threading.Event().wait()
@@ -83,7 +83,7 @@ def test_a_killed_mariadb_keeps_what_it_committed() -> None:
 
 def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The test that needs it fails, and says what to install."""
-    monkeypatch.setattr("tests.servers.SYSTEM_PACKAGES", tmp_path / "system.txt")
+    monkeypatch.setattr("tests.lab.servers.SYSTEM_PACKAGES", tmp_path / "system.txt")
     (tmp_path / "system.txt").write_text("# command package\nno-such-program  some-package\n")
 
     with pytest.raises(ServerError, match="some-package"):

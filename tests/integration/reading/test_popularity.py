@@ -6,7 +6,7 @@ import pytest
 import redis
 from sqlalchemy import Engine, insert
 
-from tests.newsroom import HOUR_MS, MINUTE_MS, NOW_MS, Clock, Newsroom, moment
+from tests.lab.newsroom import HOUR_MS, MINUTE_MS, NOW_MS, Clock, Newsroom, moment
 from tidings.reading import popularity
 from tidings.reading.behaviour import to_row
 from tidings.reading.popularity import RANKING_LENGTH, TTL_S, rebuild, top

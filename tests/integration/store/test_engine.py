@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.conftest import MakeSettings
-from tests.servers import MariaDBServer, start_mariadb, wait_until
+from tests.lab.servers import MariaDBServer, start_mariadb, wait_until
 from tidings.store import engine as engine_module
 from tidings.store.engine import database_now, make_engine, ping, transaction
 from tidings.store.tables import Moment, channel, reader

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.servers import free_port
+from tests.lab.servers import free_port
 from tidings.commands.main import main
 from tidings.process.settings import Settings
 

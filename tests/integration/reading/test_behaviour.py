@@ -17,8 +17,8 @@ from sqlalchemy import Engine, delete, select
 from sqlalchemy.exc import OperationalError
 
 from tests.conftest import MakeSettings
-from tests.newsroom import DAY_MS, HOUR_MS, NOW_MS, Clock, Newsroom, moment
-from tests.servers import free_port, spawn, start_redis, wait_until
+from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, Clock, Newsroom, moment
+from tests.lab.servers import free_port, spawn, start_redis, wait_until
 from tidings.commands.embedded_redis import redis_command
 from tidings.reading import behaviour as behaviour_module
 from tidings.reading.behaviour import (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from redis.crc import key_slot
 
-from tests.newsroom import DAY_MS, NOW_MS
+from tests.lab.newsroom import DAY_MS, NOW_MS
 from tidings.reading.history import Batch, History, find_batches
 
 BATCHES_KEPT = 4

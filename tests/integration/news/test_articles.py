@@ -13,8 +13,8 @@ from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import OperationalError
 
 from tests.conftest import MakeSettings
-from tests.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
-from tests.servers import start_mariadb
+from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
+from tests.lab.servers import start_mariadb
 from tidings.news.articles import (
     CHANNELS_TTL_MS,
     FOR_YOU,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import free_port
+from tests.lab.servers import free_port
 from tidings.process import worker_numbers
 from tidings.process.master import DOUBTFUL_AFTER_S, HUNG_AFTER_S, START_S, _Slot, _Worker
 from tidings.process.settings import SettingsError

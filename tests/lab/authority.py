@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.servers import find_program
+from tests.lab.servers import find_program
 from tidings.rpc.tls import TlsFiles
 
 

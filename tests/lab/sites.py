@@ -20,7 +20,7 @@ from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_ope
 
 import psutil
 
-from tests.servers import free_port, spawn
+from tests.lab.servers import free_port, spawn
 from tidings.process.settings import PREFIX, Settings
 
 TIDINGS = Path(sys.executable).with_name("tidings")

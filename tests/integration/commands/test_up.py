@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.servers import free_port
+from tests.lab.servers import free_port
 
 Environment = Callable[..., dict[str, str]]
 UP = [sys.executable, "-c", "from tidings.commands.main import main; main()", "up", "--no-demo"]

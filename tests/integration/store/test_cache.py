@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from tests.conftest import MakeSettings
-from tests.servers import RedisServer, start_redis, wait_until
+from tests.lab.servers import RedisServer, start_redis, wait_until
 from tidings.process.deadline import Deadline, deadline_scope
 from tidings.store import cache as cache_module
 from tidings.store.cache import ABSENT, ABSENT_TTL_S, REST_S, CacheAside

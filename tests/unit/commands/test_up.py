@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings.commands import up as up_module
 from tidings.commands.up import RESTART_AFTER_S, STEADY_AFTER_S, Child, Site
 from tidings.process.settings import CannotStartError

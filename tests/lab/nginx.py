@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from tests.servers import find_program, free_port, spawn, wait_until
+from tests.lab.servers import find_program, free_port, spawn, wait_until
 
-PAGE = Path(__file__).parent.parent / "docs" / "pages.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "pages.md"
 MIME_TYPES = "/etc/nginx/mime.types"
 AROUND = """
 daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from tests.servers import wait_until
+from tests.lab.servers import wait_until
 from tidings.process.tally import Level, Seconds, Tally
 
 BUCKETS = (0.001, 0.01, 0.1)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.conftest import MakeSettings
-from tests.servers import free_port
+from tests.lab.servers import free_port
 from tidings.process.boot import EXIT_CANNOT_START, cannot_bind, check_bind, open_database, prepare_var_dir, start
 from tidings.process.settings import CannotStartError, Settings, SettingsError
 from tidings.store.engine import make_engine, transaction

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.newsroom import DAY_MS, NOW_MS
+from tests.lab.newsroom import DAY_MS, NOW_MS
 from tidings.reading.tracking import Action, Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
 
 KEY = b"k" * 32

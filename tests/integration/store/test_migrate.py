@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 
 from tests.conftest import MakeSettings
-from tests.servers import MariaDBServer
+from tests.lab.servers import MariaDBServer
 from tidings.shop import tables as order_tables
 from tidings.store import job_tables
 from tidings.store import migrate as migrations

@@ -29,7 +29,7 @@ from redis.retry import Retry
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
 NO_RETRY = Retry(NoBackoff(), retries=0)
-SYSTEM_PACKAGES = Path(__file__).parent.parent / "requirements" / "system.txt"
+SYSTEM_PACKAGES = Path(__file__).parent.parent.parent / "requirements" / "system.txt"
 
 # Whoever asks the kernel for "kill me with my parent" is bound to the thread that started it, so all servers are
 # started by one thread that lives as long as the suite: a test may restart a server from a thread of its own.

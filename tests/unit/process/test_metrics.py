@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import Counter
 from prometheus_client.mmap_dict import MmapedDict
 
-from tests.servers import free_port, wait_until
+from tests.lab.servers import free_port, wait_until
 from tidings.process.metrics import serve_metrics
 
 PROBED = Counter("tests_probed_total", "Counted by a test")
