@@ -50,7 +50,7 @@ BATCH_THREADS = BATCHES_PER_KIND + 1
 EXECUTORS = {"due": BATCH_THREADS, "watch": 2, "static": 2, "pages": 1, "long": 2}
 
 log = structlog.get_logger(__name__)
-_ERRORS = Counter("tidings_jobs_errors", "errors of the daemon itself, by where", ["where"])
+_ERRORS = Counter("tidings_jobs_errors", "Errors of the daemon itself, by where", ["where"])
 
 
 class _Pool(BasePoolExecutor):  # type: ignore[misc]  # APScheduler ships no annotations

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 PAUSES_S = (0.2, 0.5, 1, 2, 5)
 
 log = structlog.get_logger(__name__)
-_ERRORS = Counter("tidings_jobs_loop_errors", "rounds of a loop that failed", ["loop"])
+_ERRORS = Counter("tidings_jobs_loop_errors", "Rounds of a loop that failed", ["loop"])
 
 
 class Loop:

@@ -16,26 +16,26 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from tidings.process.deadline import Deadline, DeadlineExceeded
+from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.errors import CallerFault, Expected, RpcError, ServerFault, TransportFault
+from tidings.rpc.errors import CallerFaultError, ExpectedError, RpcError, ServerFaultError, TransportFaultError
 from tidings.rpc.tls import TlsFiles, client_tls, refuse_plaintext
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend, ttypes
 
 __all__ = [
     "Article",
-    "CallerFault",
-    "DeadlineExceeded",
+    "CallerFaultError",
+    "DeadlineExceededError",
     "Event",
-    "Expected",
+    "ExpectedError",
     "Feed",
     "RpcError",
-    "ServerFault",
+    "ServerFaultError",
     "TidingsClient",
     "TlsFiles",
-    "TransportFault",
+    "TransportFaultError",
     "Verdict",
 ]
 
@@ -94,9 +94,9 @@ class Verdict(enum.Enum):
 class TidingsClient:
     """Asks one or several recommenders. Safe for threads; connects on first use, which must follow any fork.
 
-    Every method raises, by whose fault it was: `CallerFault` (do not send it again; `details` says which field),
-    `Expected` (there is no such channel), `ServerFault`, `TransportFault` (its `sent` is False if nothing can have
-    been done), or `DeadlineExceeded`.
+    Every method raises, by whose fault it was: `CallerFaultError` (do not send it again; `details` says which field),
+    `ExpectedError` (there is no such channel), `ServerFaultError`, `TransportFaultError` (its `sent` is False if nothing can have
+    been done), or `DeadlineExceededError`.
 
     Args:
         endpoints: each `host:port` or `unix:/path`.

@@ -24,10 +24,10 @@ from gateway.feed.cards import Feed, ServedFrom, Track, issue_track, make_feed_c
 from gateway.http.problems import NothingToServeError
 from gateway.kept import KeptBatch, KeptBatches
 from tidings.news.articles import Articles
-from tidings.process.deadline import Deadline, DeadlineExceeded
+from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.tracking import Action, Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
-from tidings.rpc.errors import CallerFault, RpcError, TransportFault
+from tidings.rpc.errors import CallerFaultError, RpcError, TransportFaultError
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
 # A request for a moment longer ago than this pages back; younger ones come from a clock that is a little behind.
@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 Found = TypeVar("Found")
 _make_request: Any = UserRequest  # NOTE: generated classes carry no annotations
-_EXPECTED_FAILURES = (RpcError, DeadlineExceeded, RedisError, SQLAlchemyError, TimeoutError)
+_EXPECTED_FAILURES = (RpcError, DeadlineExceededError, RedisError, SQLAlchemyError, TimeoutError)
 
 
 class Recommender(Protocol):
@@ -116,7 +116,7 @@ class Recommending:
         """One page of a reader's feed.
 
         Raises:
-            CallerFault: the recommender refused the request as such.
+            CallerFaultError: the recommender refused the request as such.
             NothingToServeError: every step failed.
         """
         ask = Ask(reader_id, channel_id, article_num, time_stamp, self._clock())
@@ -124,7 +124,7 @@ class Recommending:
         for step, make in self._steps:
             try:
                 feed = make(ask)
-            except CallerFault:
+            except CallerFaultError:
                 raise
             except Exception as ex:  # noqa: BLE001 - the next step is the answer to whatever it was
                 self._fall(step.value, ex)
@@ -168,7 +168,7 @@ class Recommending:
             answer: ArticleResponse = self._recommender.call(
                 "user_recommend", request, deadline=Deadline.after_ms(self._recommend_ms)
             )
-        except (TransportFault, DeadlineExceeded):
+        except (TransportFaultError, DeadlineExceededError):
             self._recommender_breaker.failed()
             raise
         except RpcError:
@@ -251,7 +251,7 @@ class Recommending:
             return
         self._logged_at_s[step] = now_s
         unexpected = None if isinstance(ex, _EXPECTED_FAILURES) else ex
-        log.warning("a step of the ladder failed", step=step, error=repr(ex), exc_info=unexpected)
+        log.warning("ladder_step_failed", step=step, error=repr(ex), exc_info=unexpected)
 
 
 def _with(feed: Feed, *, pre_timestamp: int, exposure: str) -> Feed:

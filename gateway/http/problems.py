@@ -20,9 +20,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tidings.news.articles import ArticleNotFoundError, ChannelNotFoundError
-from tidings.process.deadline import DeadlineExceeded
+from tidings.process.deadline import DeadlineExceededError
 from tidings.reading.behaviour import BacklogFullError
-from tidings.rpc.errors import CallerFault
+from tidings.rpc.errors import CallerFaultError
 from tidings.shop.orders import (
     IdempotencyConflictError,
     OrderNotFoundError,
@@ -122,7 +122,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     InvalidRequestError: Kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", _INVALID, errors=lambda ex: ex.errors
     ),
-    CallerFault: Kind(
+    CallerFaultError: Kind(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid-request",
         _INVALID,
@@ -159,7 +159,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     PaymentMismatchError: Kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "payment-mismatch", "The payment is not the one that was asked for"
     ),
-    DeadlineExceeded: _LATE,
+    DeadlineExceededError: _LATE,
     TimeoutError: _LATE,
     RedisError: _STORE,
     OperationalError: _STORE,
@@ -223,6 +223,6 @@ _HTTP_DETAILS = {
 
 def _log(kind: Kind, ex: Exception) -> None:
     if kind is _DEFECT:
-        log.error("unexpected error", exc_info=ex)
+        log.error("unexpected_error", exc_info=ex)
     elif kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request failed", problem=kind.slug, error=repr(ex))
+        log.warning("request_failed", problem=kind.slug, error=repr(ex))

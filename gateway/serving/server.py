@@ -154,7 +154,7 @@ def serve(settings: Settings) -> None:
         serve_metrics(settings.gateway_metrics_bind, lambda: answers(address))
     except OSError as ex:
         raise cannot_bind("GATEWAY_METRICS_BIND", settings.gateway_metrics_bind, ex) from None
-    log.info("gateway listens", address=address)
+    log.info("gateway_started", address=address)
     GatewayServer(settings, listener).run()
 
 

@@ -38,13 +38,13 @@ BACKOFF_S = 2
 log = structlog.get_logger(__name__)
 _LATENESS = Histogram(
     "tidings_jobs_lateness_seconds",
-    "how long after its moment a delayed job was done",
+    "How long after its moment a delayed job was done",
     ["kind"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 600, 3600),
 )
-_BATCH_ROWS = Histogram("tidings_jobs_batch_rows", "rows of a batch", ["kind"], buckets=(1, 5, 20, 50, 100, 200, 500))
-_ENDED = Counter("tidings_jobs_delayed", "delayed jobs by what became of them", ["kind", "outcome"])
-_PASSING = Counter("tidings_jobs_passing_errors", "batches rolled back to go again, by cause", ["cause"])
+_BATCH_ROWS = Histogram("tidings_jobs_batch_rows", "Rows of a batch", ["kind"], buckets=(1, 5, 20, 50, 100, 200, 500))
+_ENDED = Counter("tidings_jobs_delayed", "Delayed jobs by what became of them", ["kind", "outcome"])
+_PASSING = Counter("tidings_jobs_passing_errors", "Batches rolled back to go again, by cause", ["cause"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,12 +40,12 @@ LIST_LIMIT = 1000
 BATCH_PREFIX = "batch:"
 
 log = structlog.get_logger(__name__)
-_DUE = Gauge("tidings_jobs_due", "delayed jobs due at the last look, counted up to a few batches", ["kind"])
-_OLDEST = Gauge("tidings_jobs_oldest_due_age_seconds", "how overdue the oldest waiting job is; alert on this", ["kind"])
+_DUE = Gauge("tidings_jobs_due", "Delayed jobs due at the last look, counted up to a few batches", ["kind"])
+_OLDEST = Gauge("tidings_jobs_oldest_due_age_seconds", "How overdue the oldest waiting job is; alert on this", ["kind"])
 _LOOK = Histogram(
-    "tidings_jobs_look_seconds", "how long a look took", buckets=(0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 1, 5)
+    "tidings_jobs_look_seconds", "How long a look took", buckets=(0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 1, 5)
 )
-_LOOK_ERRORS = Counter("tidings_jobs_look_errors", "looks that failed")
+_LOOK_ERRORS = Counter("tidings_jobs_look_errors", "Looks that failed")
 
 
 @dataclass(frozen=True, slots=True)

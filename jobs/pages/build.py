@@ -22,10 +22,10 @@ from prometheus_client import Counter
 from sqlalchemy import Engine
 
 from jobs.pages.content import Entry, Story, article_path, read_entries, read_stories, read_teasers
-from jobs.pages.files import FolderInUse, SiteFolder, open_folder
+from jobs.pages.files import FolderInUseError, SiteFolder, open_folder
 from jobs.pages.plan import Document, plan
 from jobs.pages.render import Renderer
-from jobs.static.context import JobFailed, Run
+from jobs.static.context import JobFailedError, Run
 
 MANIFEST = ".manifest.json"
 FOLDER = "site"
@@ -37,7 +37,7 @@ _ARTICLE = re.compile(r"articles/(\d+)\.html")
 _OURS = re.compile(r"articles/\d+\.html|channels/[^/]+/(index\.html|page-\d+\.html|feed\.atom)|sitemap-[^/]+\.xml")
 
 log = structlog.get_logger(__name__)
-_FAILED = Counter("tidings_pages_failed", "articles whose page could not be rendered; the last good one stays")
+_FAILED = Counter("tidings_pages_failed", "Articles whose page could not be rendered; the last good one stays")
 
 
 class Manifest(msgspec.Struct):
@@ -72,7 +72,7 @@ def build_pages(run: Run) -> str:
     folder = context.settings.var_dir / FOLDER
     built = build_site(context.engine, folder, renderer, now=run.now, stopping=context.stopping)
     if built.failed:
-        raise JobFailed(f"{built.failed} articles could not be rendered; {built}")
+        raise JobFailedError(f"{built.failed} articles could not be rendered; {built}")
     return str(built)
 
 
@@ -82,7 +82,7 @@ def build_site(
     """Bring the pages under `root` up to date.
 
     Raises:
-        JobFailed: so many articles are gone that the last good site stays, another build is at it, or this one was
+        JobFailedError: so many articles are gone that the last good site stays, another build is at it, or this one was
             asked to stop.
         OSError: something could not be written, such as on a full disk. What stands there is whole.
     """
@@ -91,8 +91,8 @@ def build_site(
             with engine.connect() as conn:
                 entries = read_entries(conn, now)
             return _Build(engine, folder, renderer, stopping or threading.Event()).run(entries)
-    except FolderInUse as ex:
-        raise JobFailed(str(ex)) from ex
+    except FolderInUseError as ex:
+        raise JobFailedError(str(ex)) from ex
 
 
 class _Build:
@@ -145,7 +145,7 @@ class _Build:
     def _write_articles(self, entries: Sequence[Entry]) -> None:
         for stories in read_stories(self._engine, entries):
             if self._stopping.is_set():
-                raise JobFailed("asked to stop; the next build goes on")
+                raise JobFailedError("asked to stop; the next build goes on")
             self._written += self._folder.write_in_order(self._render_all(stories))
 
     def _render_all(self, stories: Sequence[Story]) -> Iterator[tuple[str, bytes]]:
@@ -192,7 +192,7 @@ def _make_renderer(site_url: str) -> Renderer:
 def _refuse_loss(gone: int, standing: int) -> None:
     if gone > SMALL and gone > LARGEST_LOSS * standing:
         share = f"{gone} of {standing} articles are gone"
-        raise JobFailed(f"{share}; the last good site stays. If that is right, delete {MANIFEST}")
+        raise JobFailedError(f"{share}; the last good site stays. If that is right, delete {MANIFEST}")
 
 
 def _read_manifest(folder: SiteFolder) -> Manifest | None:

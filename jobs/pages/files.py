@@ -24,7 +24,7 @@ _WRITERS = 8
 _BATCH = 256
 
 
-class FolderInUse(Exception):
+class FolderInUseError(Exception):
     """Another process is writing in this folder."""
 
 
@@ -114,7 +114,7 @@ def open_folder(root: Path) -> Iterator[SiteFolder]:
     """The folder, made if it is not there, without what a killed build left behind.
 
     Raises:
-        FolderInUse: somebody else has it open.
+        FolderInUseError: somebody else has it open.
         OSError: it cannot be made or read.
     """
     _make_folder(root)
@@ -122,7 +122,7 @@ def open_folder(root: Path) -> Iterator[SiteFolder]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderInUse(f"another build is writing in {root}") from None
+            raise FolderInUseError(f"another build is writing in {root}") from None
         try:
             with ThreadPoolExecutor(_WRITERS, thread_name_prefix="pages") as writers:
                 yield SiteFolder(root, writers)

@@ -26,7 +26,7 @@ class Context:
     stopping: threading.Event = field(default_factory=threading.Event)
 
 
-class JobFailed(Exception):
+class JobFailedError(Exception):
     """A job's own way to say that it did not succeed, with a message fit for the history."""
 
 

@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import Connection, Engine, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from jobs.static.context import Context, JobFailed, Run
+from jobs.static.context import Context, JobFailedError, Run
 from jobs.static.locks import exclusive
 from jobs.static.slots import Missed, due_slots, make_trigger
 from tidings.store.engine import database_now, transaction
@@ -34,11 +34,11 @@ DEAD_AFTER_S = 4 * BEAT_EVERY_S
 RECORD_PAUSES_S = (0.2, 1, 3)
 
 log = structlog.get_logger(__name__)
-_RUNS = Counter("tidings_jobs_runs", "firings of static jobs, by how they ended", ["job", "outcome"])
+_RUNS = Counter("tidings_jobs_runs", "Firings of static jobs, by how they ended", ["job", "outcome"])
 _SECONDS = Histogram(
-    "tidings_jobs_run_seconds", "how long a static job took", ["job"], buckets=(0.01, 0.1, 1, 5, 15, 60, 300, 1800)
+    "tidings_jobs_run_seconds", "How long a static job took", ["job"], buckets=(0.01, 0.1, 1, 5, 15, 60, 300, 1800)
 )
-_LAST_DONE = Gauge("tidings_jobs_last_done_timestamp_seconds", "when a static job last succeeded", ["job"])
+_LAST_DONE = Gauge("tidings_jobs_last_done_timestamp_seconds", "When a static job last succeeded", ["job"])
 
 # slot, state, owner, attempt, done_at
 _History: TypeAlias = "Row[Any, Any, Any, Any, Any]"
@@ -108,7 +108,7 @@ def run_slot(job: StaticJob, slot: datetime, context: Context) -> Ran:
         started_s = time.monotonic()
         try:
             detail, outcome = job.work(Run(context, slot, now)), Outcome.DONE
-        except JobFailed as ex:  # its own words, such as being asked to stop; where it stood says nothing more
+        except JobFailedError as ex:  # its own words, such as being asked to stop; where it stood says nothing more
             detail, outcome = str(ex), Outcome.FAILED
             log.warning("job_failed", job=job.name, slot=slot.isoformat(), reason=detail)
         except Exception as ex:  # recorded, logged, counted and tried again

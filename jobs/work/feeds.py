@@ -13,7 +13,7 @@ import structlog
 from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.static.context import JobFailed, Run
+from jobs.static.context import JobFailedError, Run
 from tidings.importing import SourceError, import_articles
 from tidings.importing.loading import now_ms
 from tidings.news.articles import Articles
@@ -48,7 +48,9 @@ def import_feeds(run: Run) -> str:
             log.warning("feed_failed", url=url, error=repr(ex))
             failures.append(f"{url}: {ex}")
     if failures:
-        raise JobFailed(f"{len(failures)} of {len(context.settings.feed_urls)} feeds failed: {'; '.join(failures)}")
+        raise JobFailedError(
+            f"{len(failures)} of {len(context.settings.feed_urls)} feeds failed: {'; '.join(failures)}"
+        )
     return f"{created} new articles from {len(context.settings.feed_urls)} feeds"
 
 
@@ -64,15 +66,15 @@ def train(run: Run) -> str:
                 command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
         except OSError as ex:
-            raise JobFailed(f"{command[0]}: {ex.strerror}") from ex
+            raise JobFailedError(f"{command[0]}: {ex.strerror}") from ex
         while process.poll() is None:
             if run.context.stopping.wait(0.2) or time.monotonic() > give_up_at:
                 _end(process)
-                raise JobFailed("training was stopped before its end")
+                raise JobFailedError("training was stopped before its end")
         output.seek(max(output.tell() - SHOWN_BYTES, 0))
         last = output.read().decode(errors="replace").strip()
     if process.returncode != 0:
-        raise JobFailed(f"{command[0]} exited with {process.returncode}: {last}")
+        raise JobFailedError(f"{command[0]} exited with {process.returncode}: {last}")
     return last.rpartition("\n")[2] or "trained"
 
 

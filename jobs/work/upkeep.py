@@ -17,7 +17,7 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import String
 
-from jobs.static.context import JobFailed, Run
+from jobs.static.context import JobFailedError, Run
 from tidings.reading.tracking import Action
 from tidings.shop import stock
 from tidings.shop.orders import ORDER_TIMEOUT, Status
@@ -33,10 +33,10 @@ MOST_FOUND = 1000
 COUNTED = tuple(action.name.lower() for action in Action)
 
 log = structlog.get_logger(__name__)
-_PENDING = Gauge("tidings_jobs_pending", "delayed jobs by kind and state, counted once a minute", ["kind", "state"])
-_OVERDUE = Counter("tidings_orders_overdue", "unpaid orders found long after their time; alert on any")
-_UNBALANCED = Gauge("tidings_stock_unbalanced", "products whose quantity the ledger or the orders do not explain")
-_CORRECTED = Counter("tidings_counters_corrected", "article counters that were wrong")
+_PENDING = Gauge("tidings_jobs_pending", "Delayed jobs by kind and state, counted once a minute", ["kind", "state"])
+_OVERDUE = Counter("tidings_orders_overdue", "Unpaid orders found long after their time; alert on any")
+_UNBALANCED = Gauge("tidings_stock_unbalanced", "Products whose quantity the ledger or the orders do not explain")
+_CORRECTED = Counter("tidings_counters_corrected", "Article counters that were wrong")
 
 
 def find_overdue_orders(run: Run) -> str:
@@ -69,7 +69,9 @@ def balance_books(run: Run) -> str:
     _UNBALANCED.set(len(wrong))
     if wrong:
         log.critical("stock_unbalanced", products=[repr(row) for row in wrong[:20]], number=len(wrong))
-        raise JobFailed(f"{len(wrong)} products do not balance: {', '.join(str(row.sku_id) for row in wrong[:20])}")
+        raise JobFailedError(
+            f"{len(wrong)} products do not balance: {', '.join(str(row.sku_id) for row in wrong[:20])}"
+        )
     return "every product balances"
 
 

@@ -28,7 +28,7 @@ from tidings.rpc.address import bind_for_each
 from tidings.rpc.serving.server import Server, ServerOptions
 from tidings.rpc.serving.server import make_server as make_rpc_server
 from tidings.rpc.tls import make_server_context
-from tidings.rpc.wire.codec import CodecMissing, require_codec
+from tidings.rpc.wire.codec import CodecMissingError, require_codec
 from tidings.store.redis import make_redis
 from tidings_idl.recommend import UserRecommend
 
@@ -115,7 +115,7 @@ def make_server(
     bind = settings.recommender_bind if listener is None else listener
     try:
         server = make_rpc_server(UserRecommend, handler, bind, options=make_options(settings), errors=ERRORS, tls=tls)
-    except CodecMissing:
+    except CodecMissingError:
         raise
     except SettingsError as ex:
         raise SettingsError(f"{PREFIX}RECOMMENDER_BIND: {ex}") from None

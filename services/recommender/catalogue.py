@@ -163,7 +163,7 @@ class Catalogue:
                 self.refresh()
             except SQLAlchemyError as ex:
                 REFRESHES.labels("failed").inc()
-                log.warning("the catalogue could not be refreshed", error=repr(ex))
+                log.warning("catalogue_not_refreshed", error=repr(ex))
             else:
                 REFRESHES.labels("ok").inc()
 

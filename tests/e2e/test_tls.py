@@ -12,7 +12,7 @@ import pytest
 from tests.lab.authority import Authority
 from tests.lab.servers import wait_until
 from tests.lab.sites import Site
-from tidings.client import TidingsClient, TransportFault
+from tidings.client import TidingsClient, TransportFaultError
 
 StartSite = Callable[..., AbstractContextManager[Site]]
 
@@ -31,5 +31,5 @@ def test_a_feed_comes_over_tls_and_nobody_else_is_answered(new_site: StartSite, 
         with TidingsClient(endpoint, tls=files) as tidings:
             assert len(tidings.feed(user_id=reader.reader_id).articles) == 10
         for tls in (None, replace(stranger, ca=files.ca)):
-            with TidingsClient(endpoint, tls=tls) as refused, pytest.raises(TransportFault):
+            with TidingsClient(endpoint, tls=tls) as refused, pytest.raises(TransportFaultError):
                 refused.is_ready()

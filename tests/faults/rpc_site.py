@@ -24,7 +24,7 @@ import psutil
 
 from tests.lab.newsroom import Clock, Newsroom
 from tests.lab.servers import RedisServer, find_program, free_port, spawn, wait_until
-from tidings.process.deadline import DeadlineExceeded
+from tidings.process.deadline import DeadlineExceededError
 from tidings.process.settings import PREFIX, Settings
 from tidings.reading.tracking import Tracker
 from tidings.rpc.calling.client import make_client
@@ -108,7 +108,7 @@ class Recommender:
         assert self.process is not None
         assert self.process.poll() is None, self.log.read_text()[-2000:]
         if self.namespace:  # its operators' port is on the other side of the wall
-            return "rpc server serves" in self.log.read_text()
+            return "rpc_server_started" in self.log.read_text()
         with suppress(OSError), urlopen(f"http://{self.metrics_bind}/health/ready", timeout=1) as answer:
             return bool(answer.status == 200)
         return False
@@ -234,7 +234,7 @@ class Readers:
         try:
             answer = client.call("user_recommend", UserRequest(user_id, 0, 10, 0))  # type: ignore[attr-defined]
             verdict = self._judge(answer, user_id, stamps)
-        except (RpcError, DeadlineExceeded) as ex:
+        except (RpcError, DeadlineExceededError) as ex:
             lost = f"{party(ex)}: {ex}"[:120]
         took_ms = (time.monotonic() - began_s) * 1000
         if took_ms > self._deadline_ms + LATE_MS:

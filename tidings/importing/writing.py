@@ -60,7 +60,7 @@ def write_articles(engine: Engine, articles: Sequence[NewArticle], now: datetime
         except (IntegrityError, OperationalError) as ex:
             if attempt == ATTEMPTS or not _is_contention(ex):
                 raise
-            log.warning("import met another writer, trying again", attempt=attempt, error=str(ex.orig))
+            log.warning("import_retried", attempt=attempt, error=str(ex.orig))
             time.sleep(PAUSE_S * attempt)
     raise AssertionError("the last attempt returns or raises")
 

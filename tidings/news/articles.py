@@ -191,7 +191,7 @@ class Articles:
         except SQLAlchemyError as ex:
             if not channels:
                 raise
-            log.warning("channels could not be read again; the last known serve on", error=repr(ex))
+            log.warning("channels_not_read", error=repr(ex))
         self._channels = (now_ms, channels)
         return channels
 

@@ -11,7 +11,7 @@ import time
 from contextvars import ContextVar
 
 
-class DeadlineExceeded(Exception):
+class DeadlineExceededError(Exception):
     """There is no time left; the caller has stopped waiting, or is about to."""
 
 
@@ -37,10 +37,10 @@ class Deadline(float):
 
     def check(self) -> None:
         """Raises:
-        DeadlineExceeded: it has passed.
+        DeadlineExceededError: it has passed.
         """
         if self.remaining_ms() <= 0:
-            raise DeadlineExceeded("the deadline has passed")
+            raise DeadlineExceededError("the deadline has passed")
 
 
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)

@@ -198,7 +198,7 @@ class Master:
         if signal.SIGTERM in signals or signal.SIGINT in signals:
             self._stopping = True
         if signal.SIGHUP in signals:
-            _log.info("workers are replaced", workers=len(self._slots))
+            _log.info("workers_replaced", workers=len(self._slots))
             # A successor that is starting is finished first, and then replaced like the others.
             begun = [slot for slot in self._slots if slot.successor is not None]
             self._to_replace = deque([*begun, *self._slots])
@@ -210,7 +210,7 @@ class Master:
         for slot in self._slots:
             for worker in slot.workers():
                 if worker.hangs(now_s):
-                    _log.error("worker hangs and is killed", worker=worker.number, pid=worker.pid)
+                    _log.error("worker_hung", worker=worker.number, pid=worker.pid)
                     self._tell(worker, signal.SIGKILL)
                 self._bury_if_dead(slot, worker, now_s)
             if slot.current is None and slot.restart_at_s and now_s >= slot.restart_at_s:
@@ -236,18 +236,18 @@ class Master:
         line = {"worker": worker.number, "pid": worker.pid, "exit_code": code, "reason": reason}
         if worker in slot.retired:
             slot.retired.remove(worker)
-            _log.info("worker ended", **line)
+            _log.info("worker_ended", **line)
         elif worker is slot.successor:
             slot.successor = None
             self._to_replace.clear()
-            _log.error("workers are not replaced: the new one did not start", **line)
+            _log.error("workers_not_replaced", **line)
         elif self._stopping:
             slot.hand_over()
-            _log.info("worker ended", **line)
+            _log.info("worker_ended", **line)
         else:
             slot.hand_over()
             _DEATHS.inc()
-            _log.error("worker died", **line)
+            _log.error("worker_died", **line)
             if reason and not self._was_ready:
                 raise CannotStartError(reason)
             if slot.current is None:
@@ -292,7 +292,7 @@ class Master:
             for slot in self._slots:
                 for worker in slot.workers():
                     if time.monotonic() >= give_up_s:
-                        _log.error("worker did not drain and is killed", worker=worker.number)
+                        _log.error("worker_killed", worker=worker.number)
                         self._tell(worker, signal.SIGKILL)
                     self._bury_if_dead(slot, worker, time.monotonic())
             if any(slot.workers() for slot in self._slots):
@@ -315,7 +315,7 @@ class Master:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, RETIRE))
         os.close(theirs)
         now_s = time.monotonic()
-        _log.info("worker starts", worker=number, pid=pid)
+        _log.info("worker_started", worker=number, pid=pid)
         return _Worker(pid, number, reports, now_s, now_s)
 
     def _free_number(self) -> int:

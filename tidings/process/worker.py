@@ -50,7 +50,7 @@ def run_worker(make: MakeWorker, listener: socket.socket, reports: int) -> int:
             os.write(reports, FAILED + str(ex).encode()[:2000])
         return EXIT_CANNOT_START
     except Exception:  # noqa: BLE001 - logged; the exit code tells the master
-        _log.exception("worker failed")
+        _log.exception("worker_failed")
         return 1
     finally:
         hand_over_all()

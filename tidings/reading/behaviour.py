@@ -227,7 +227,7 @@ def _decode(redis: Redis, entries: Iterable[tuple[bytes, Any]]) -> list[_Event]:
             events.append(msgspec.json.decode(fields[b"e"], type=_Event))
         except (msgspec.MsgspecError, KeyError) as ex:
             log.error(
-                "an undecodable event was set aside",
+                "behaviour_set_aside",
                 entry=entry_id.decode(),
                 stream=DEAD_STREAM,
                 error=repr(ex),

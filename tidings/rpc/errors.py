@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from tidings.process.deadline import DeadlineExceeded
+from tidings.process.deadline import DeadlineExceededError
 from tidings_idl.base.ttypes import Error
 
 # NOTE: generated classes carry no annotations; this is the one place that calls this constructor.
@@ -53,7 +53,7 @@ def too_late() -> Error:
     return error(HTTPStatus.GATEWAY_TIMEOUT, "the deadline has passed")
 
 
-# The client's side: what a call raises, besides `DeadlineExceeded`.
+# The client's side: what a call raises, besides `DeadlineExceededError`.
 
 
 class RpcError(Exception):
@@ -74,19 +74,19 @@ class RpcError(Exception):
         self.retryable = retryable
 
 
-class CallerFault(RpcError):
+class CallerFaultError(RpcError):
     """The request is wrong (400, 422 …); sending it again cannot help."""
 
 
-class Expected(RpcError):
+class ExpectedError(RpcError):
     """An answer that is no failure of anybody's: not found, conflict."""
 
 
-class ServerFault(RpcError):
+class ServerFaultError(RpcError):
     """The service answered that it cannot: a 5xx `Error`, or a `TApplicationException`."""
 
 
-class TransportFault(RpcError):
+class TransportFaultError(RpcError):
     """Connecting, sending, receiving or decoding failed.
 
     Attributes:
@@ -98,16 +98,16 @@ class TransportFault(RpcError):
         self.sent = sent
 
 
-def from_reply(reply: Error) -> RpcError | DeadlineExceeded:
+def from_reply(reply: Error) -> RpcError | DeadlineExceededError:
     """The exception that a received `Error` becomes."""
     code = reply.code or 0
     if code == HTTPStatus.GATEWAY_TIMEOUT:
-        return DeadlineExceeded(reply.message or "the deadline has passed")
-    tier: type[RpcError] = ServerFault
+        return DeadlineExceededError(reply.message or "the deadline has passed")
+    tier: type[RpcError] = ServerFaultError
     if code in _EXPECTED:
-        tier = Expected
+        tier = ExpectedError
     elif 400 <= code < 500:
-        tier = CallerFault
+        tier = CallerFaultError
     return tier(
         reply.message or "the service gave no reason",
         code=code,
@@ -127,11 +127,11 @@ def party(ex: BaseException) -> str:
 
 
 _PARTIES: tuple[tuple[type[BaseException], str], ...] = (
-    (CallerFault, "caller_fault"),
-    (Expected, "expected"),
-    (ServerFault, "server_fault"),
-    (TransportFault, "transport_fault"),
-    (DeadlineExceeded, "deadline_exceeded"),
+    (CallerFaultError, "caller_fault"),
+    (ExpectedError, "expected"),
+    (ServerFaultError, "server_fault"),
+    (TransportFaultError, "transport_fault"),
+    (DeadlineExceededError, "deadline_exceeded"),
 )
 
 
@@ -141,14 +141,14 @@ def http_status(ex: BaseException) -> HTTPStatus:
     The caller's and the expected codes pass through. A service that could not is 503 if it said so and 502
     otherwise, an unreachable one 503, no time left 504, anything else 500.
     """
-    if isinstance(ex, CallerFault | Expected):
+    if isinstance(ex, CallerFaultError | ExpectedError):
         return _known_status(ex.code, HTTPStatus.BAD_REQUEST)
-    if isinstance(ex, ServerFault):
+    if isinstance(ex, ServerFaultError):
         overloaded = ex.code == HTTPStatus.SERVICE_UNAVAILABLE
         return HTTPStatus.SERVICE_UNAVAILABLE if overloaded else HTTPStatus.BAD_GATEWAY
-    if isinstance(ex, TransportFault):
+    if isinstance(ex, TransportFaultError):
         return HTTPStatus.SERVICE_UNAVAILABLE
-    if isinstance(ex, DeadlineExceeded):
+    if isinstance(ex, DeadlineExceededError):
         return HTTPStatus.GATEWAY_TIMEOUT
     return HTTPStatus.INTERNAL_SERVER_ERROR
 
@@ -170,7 +170,7 @@ def translate(ex: Exception, table: ErrorTable) -> Error | None:
     for kind in type(ex).__mro__:
         if kind in table:
             return table[kind](ex)
-    if isinstance(ex, DeadlineExceeded):
+    if isinstance(ex, DeadlineExceededError):
         return too_late()
     if isinstance(ex, RpcError):
         return unavailable("a service behind this one failed", retryable=False)

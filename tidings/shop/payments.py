@@ -29,7 +29,7 @@ SIGNATURE_HEADER = "Tidings-Signature"
 REPLAY_WINDOW_S = 300
 
 log = structlog.get_logger(__name__)
-_CALLBACKS = Counter("tidings_payment_callbacks", "payment callbacks by what became of them", ["outcome"])
+_CALLBACKS = Counter("tidings_payment_callbacks", "Payment callbacks by what became of them", ["outcome"])
 
 
 class ProviderUnavailableError(Exception):

@@ -111,7 +111,7 @@ class CacheAside(Generic[Value]):
         except msgspec.MsgspecError as ex:
             # Left to expire: deleting it could delete a burial that came in between.
             self._count(1, "unreadable")
-            log.warning("unreadable cache entry", cache=self._name, id=id_, error=repr(ex))
+            log.warning("cache_entry_unreadable", cache=self._name, id=id_, error=repr(ex))
             return None
 
     def _load_once(self, ids: Sequence[int]) -> dict[int, Value]:
@@ -184,7 +184,7 @@ class CacheAside(Generic[Value]):
     def _rest(self, ex: RedisError) -> None:
         self._rest_until_s = time.monotonic() + REST_S
         LOOKUPS.labels(self._name, "error").inc()
-        log.warning("cache unavailable", cache=self._name, error=repr(ex), rest_s=REST_S)
+        log.warning("cache_unavailable", cache=self._name, error=repr(ex), rest_s=REST_S)
 
     def _count(self, number: int, outcome: str) -> None:
         if number:

@@ -29,7 +29,7 @@ LOOK_EVERY_S = 1.0
 
 log = structlog.get_logger(__name__)
 _insertions: dict[str, Insert] = {}  # by dialect
-_HINTS = Counter("tidings_jobs_hints", "hints sent to the daemons, by outcome", ["outcome"])
+_HINTS = Counter("tidings_jobs_hints", "Hints sent to the daemons, by outcome", ["outcome"])
 
 
 class AlreadyScheduledError(Exception):

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, 
 from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
 from sqlalchemy.pool import QueuePool
 
-from tidings.process.deadline import DeadlineExceeded, current_deadline
+from tidings.process.deadline import DeadlineExceededError, current_deadline
 from tidings.process.settings import Settings
 from tidings.store.tables import Moment
 
@@ -134,4 +134,4 @@ def _prepare_statement(
 def _translate_timeout(context: ExceptionContext) -> None:
     code = context.original_exception.args[:1]
     if code in STATEMENT_TIMEOUTS:
-        raise DeadlineExceeded("the database did not answer before the deadline") from None
+        raise DeadlineExceededError("the database did not answer before the deadline") from None

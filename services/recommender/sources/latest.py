@@ -77,7 +77,7 @@ class Hot:
                     ranking = popularity.top(self._redis, channel_id, HOT_LIMIT)
                 except RedisError as ex:
                     FAILURES.labels("hot").inc()
-                    log.warning("the popularity ranking could not be read", channel_id=channel_id, error=repr(ex))
+                    log.warning("popularity_not_read", channel_id=channel_id, error=repr(ex))
                 self._rankings[channel_id] = (now_s, ranking)
             return ranking
 

@@ -10,13 +10,13 @@ from redis import Redis
 from gateway.feed.ladder import RECOMMENDER_FAILURES
 from tests.lab.newsroom import HOUR_MS, MINUTE_MS, SECOND_MS, moment
 from tests.unit.gateway.doors import READER_ID, Door, make_response
-from tidings.process.deadline import DeadlineExceeded
+from tidings.process.deadline import DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.tracking import Action, Source, Tracker
-from tidings.rpc.errors import CallerFault, Expected, ServerFault, TransportFault
+from tidings.rpc.errors import CallerFaultError, ExpectedError, ServerFaultError, TransportFaultError
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
-GONE = TransportFault("connection refused", sent=False)
+GONE = TransportFaultError("connection refused", sent=False)
 
 
 def ids_of(feed: Any) -> list[int]:
@@ -97,11 +97,11 @@ def test_an_empty_channel_is_an_empty_page(door: Door) -> None:
     "failure",
     [
         GONE,
-        TransportFault("broken pipe", sent=True),
-        ServerFault("no", code=500),
-        ServerFault("too busy", code=503, retryable=True),
-        Expected("no such channel yet", code=404),
-        DeadlineExceeded("too late"),
+        TransportFaultError("broken pipe", sent=True),
+        ServerFaultError("no", code=500),
+        ServerFaultError("too busy", code=503, retryable=True),
+        ExpectedError("no such channel yet", code=404),
+        DeadlineExceededError("too late"),
         ValueError("something nobody thought of"),
     ],
     ids=repr,
@@ -114,7 +114,7 @@ def test_whatever_the_recommender_does_the_reader_gets_a_page(door: Door, failur
 
 
 def test_what_the_recommender_refuses_as_such_is_the_callers_problem(door: Door) -> None:
-    door.recommender.fails_with(CallerFault("not valid", code=422, details={"time_stamp": "is before the flood"}))
+    door.recommender.fails_with(CallerFaultError("not valid", code=422, details={"time_stamp": "is before the flood"}))
 
     answer = door.get("/articles?channel_id=1")
 
@@ -224,7 +224,7 @@ def test_the_newest_are_served_with_tokens_that_count(door: Door) -> None:
 def test_a_recommender_that_keeps_failing_is_asked_once_a_second(door: Door) -> None:
     """Frozen, it would cost every reader the whole time-out before each page."""
     door.newsroom.articles(3)
-    door.recommender.fails_with(DeadlineExceeded("no answer"))
+    door.recommender.fails_with(DeadlineExceededError("no answer"))
 
     for _ in range(RECOMMENDER_FAILURES + 20):
         fetch(door, served_from="latest")
@@ -234,7 +234,7 @@ def test_a_recommender_that_keeps_failing_is_asked_once_a_second(door: Door) -> 
 
 def test_one_that_answers_with_errors_is_asked_every_time(door: Door) -> None:
     door.newsroom.articles(3)
-    door.recommender.fails_with(ServerFault("no", code=500))
+    door.recommender.fails_with(ServerFaultError("no", code=500))
 
     for _ in range(10):
         fetch(door, served_from="latest")

@@ -17,7 +17,7 @@ from jobs.pages import build
 from jobs.pages.build import build_pages, build_site
 from jobs.pages.files import SiteFolder, open_folder
 from jobs.pages.render import Renderer
-from jobs.static.context import Context, JobFailed, Run
+from jobs.static.context import Context, JobFailedError, Run
 from tests.integration.jobs.paper import NOW, SITE, Paper
 from tests.lab.servers import wait_until
 from tests.lab.site_checks import check_site
@@ -31,7 +31,7 @@ def test_the_last_good_site_stays_when_most_articles_vanish(paper: Paper) -> Non
     before = paper.files()
     with transaction(paper.engine) as conn:
         conn.execute(delete(article).where(article.c.id > 10))
-    with pytest.raises(JobFailed, match="85 of 95"):
+    with pytest.raises(JobFailedError, match="85 of 95"):
         paper.build()
     assert paper.files() == before
 
@@ -93,7 +93,7 @@ def test_a_job_with_a_failed_article_says_so_and_publishes_the_others(
     cannot_render(monkeypatch, 9)
     settings = make_settings(site_url=SITE)
     context = Context(small_paper.engine, None, settings, "me")  # type: ignore[arg-type]
-    with pytest.raises(JobFailed, match="1 articles could not be rendered; 94 articles, 94 rendered"):
+    with pytest.raises(JobFailedError, match="1 articles could not be rendered; 94 articles, 94 rendered"):
         build_pages(Run(context, NOW, NOW))
     assert check_site(settings.var_dir / "site", SITE) == []
 
@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_the_last_good_pages_and_what_was_taken_down_goes(sma
 
 
 def test_of_two_builders_one_does_nothing(small_paper: Paper) -> None:
-    with open_folder(small_paper.root), pytest.raises(JobFailed, match="another build is writing"):
+    with open_folder(small_paper.root), pytest.raises(JobFailedError, match="another build is writing"):
         small_paper.build()
     assert small_paper.files() == {}
     assert small_paper.build().rendered == 95
@@ -242,7 +242,7 @@ def test_what_strangers_write_makes_valid_pages(small_paper: Paper) -> None:
 def test_a_build_that_was_stopped_goes_on_where_it_was(paper: Paper) -> None:
     stopping = threading.Event()
     stopping.set()
-    with pytest.raises(JobFailed, match="stop"):
+    with pytest.raises(JobFailedError, match="stop"):
         paper.build(stopping=stopping)
     assert paper.build().articles == 95
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, insert, select, update
 
-from jobs.static.context import Context, JobFailed, Run
+from jobs.static.context import Context, JobFailedError, Run
 from jobs.static.runs import read_now
 from jobs.table import STATIC_JOBS
 from jobs.work import feeds as outside
@@ -82,7 +82,7 @@ def test_books_that_do_not_balance_fail_the_job_by_name(shop: Any, make_run: Mak
     assert upkeep.balance_books(make_run()) == "every product balances"
     with transaction(shop.engine) as conn:
         conn.execute(update(sku).where(sku.c.id == 3).values(quantity=1))
-    with pytest.raises(JobFailed, match="1 products do not balance: 3"):
+    with pytest.raises(JobFailedError, match="1 products do not balance: 3"):
         upkeep.balance_books(make_run())
 
 
@@ -149,9 +149,9 @@ def test_training_runs_apart_and_says_how_it_went(make_run: MakeRun, tmp_path: P
     script = tmp_path / "train.py"
     script.write_text("import sys; print('epoch 1'); print('auc 0.7'); sys.exit(int(sys.argv[1]))")
     assert outside.train(make_run(training_command=f"{sys.executable} {script} 0")) == "auc 0.7"
-    with pytest.raises(JobFailed, match="exited with 3"):
+    with pytest.raises(JobFailedError, match="exited with 3"):
         outside.train(make_run(training_command=f"{sys.executable} {script} 3"))
-    with pytest.raises(JobFailed, match="no-such-program"):
+    with pytest.raises(JobFailedError, match="no-such-program"):
         outside.train(make_run(training_command="/no-such-program"))
 
 
@@ -159,7 +159,7 @@ def test_training_ends_when_the_daemon_does(make_run: MakeRun) -> None:
     run = make_run(training_command=f"{sys.executable} -c 'import time; time.sleep(60)'")
     threading.Timer(0.5, run.context.stopping.set).start()
     started = time.monotonic()
-    with pytest.raises(JobFailed, match="stopped"):
+    with pytest.raises(JobFailedError, match="stopped"):
         outside.train(run)
     assert time.monotonic() - started < 10
 
@@ -175,7 +175,7 @@ def test_feeds_are_imported_and_one_that_fails_does_not_keep_the_others(
     settings = make_settings(feed_urls=(str(tmp_path / "no-such-file"), str(feed)))
     context = Context(paper, redis_client, settings, "me")
     now = datetime.now(UTC)
-    with pytest.raises(JobFailed, match="1 of 2 feeds failed"):
+    with pytest.raises(JobFailedError, match="1 of 2 feeds failed"):
         outside.import_feeds(Run(context, now, now))
     with paper.connect() as conn:
         assert conn.scalars(select(article.c.title)).all() == ["News"]

@@ -19,7 +19,7 @@ from tests.integration.recommender.serving import READER, Recommender, ids_of, s
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.lab.servers import start_redis
 from tidings.reading.tracking import Action, Shown, Source
-from tidings.rpc.errors import CallerFault, Expected, ServerFault
+from tidings.rpc.errors import CallerFaultError, ExpectedError, ServerFaultError
 from tidings.store.redis import make_redis
 from tidings_idl.base.ttypes import Error, HealthProbe
 from tidings_idl.recommend import UserRecommend
@@ -337,7 +337,7 @@ def test_a_request_out_of_range_is_refused_naming_each_field(
     recommender: Recommender, request_: UserRequest, fields: set[str]
 ) -> None:
     """422 with a reason for every field that is wrong, all of them at once; and it is the caller's fault."""
-    with pytest.raises(CallerFault) as caught:
+    with pytest.raises(CallerFaultError) as caught:
         recommender.client.call("user_recommend", request_)
 
     assert caught.value.code == 422
@@ -347,7 +347,7 @@ def test_a_request_out_of_range_is_refused_naming_each_field(
 
 def test_a_channel_that_does_not_exist_is_not_found(recommender: Recommender) -> None:
     """404 and the channel's number: an expected answer, and nobody's failure."""
-    with pytest.raises(Expected, match="there is no channel 77") as caught:
+    with pytest.raises(ExpectedError, match="there is no channel 77") as caught:
         recommender.ask(channel_id=77)
 
     assert caught.value.code == 404
@@ -385,7 +385,7 @@ def test_a_report_holds_one_to_a_hundred_events(recommender: Recommender) -> Non
 
     assert recommender.report(*[event] * 100) == [Verdict.ACCEPTED] * 100
     for number in (0, 101):
-        with pytest.raises(CallerFault) as caught:
+        with pytest.raises(CallerFaultError) as caught:
             recommender.report(*[event] * number)
         assert (caught.value.code, set(caught.value.details)) == (422, {"events"})
 
@@ -431,6 +431,6 @@ def test_a_redis_that_is_away_is_said_to_be_a_passing_thing(
 
 def _assert_unavailable(recommender: Recommender, token: str) -> None:
     for call in (recommender.ask, lambda: recommender.report(Event(token))):
-        with pytest.raises(ServerFault, match="histories cannot be reached") as caught:
+        with pytest.raises(ServerFaultError, match="histories cannot be reached") as caught:
             call()
         assert (caught.value.code, caught.value.retryable) == (503, True)

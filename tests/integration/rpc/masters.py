@@ -92,7 +92,7 @@ def masters(folder: Path) -> Iterator[StartWorkers]:
         workers = Workers(process, bind, metrics, folder)
         started.append(workers)
         if ready:
-            wait_until(lambda: len(workers.lines("rpc server serves")) == count, PATIENCE_S, "the workers")
+            wait_until(lambda: len(workers.lines("rpc_server_started")) == count, PATIENCE_S, "the workers")
             wait_until(workers.is_ready, PATIENCE_S, "readiness")
         return workers
 

@@ -21,8 +21,8 @@ from thrift.transport.TTransport import TTransportException
 from tests.integration.rpc.conftest import Connect, Serve
 from tests.integration.rpc.peers import HEADERS, PATIENCE_S, Conversation, Peer, Script, header_frame
 from tests.lab.servers import free_port
-from tidings.process.deadline import Deadline, DeadlineExceeded
-from tidings.rpc.errors import CallerFault, ServerFault, TransportFault
+from tidings.process.deadline import Deadline, DeadlineExceededError
+from tidings.rpc.errors import CallerFaultError, ServerFaultError, TransportFaultError
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import Event, ReportRequest, UserRequest
 from tidings_idl.recommend.UserRecommend import user_recommend_args, user_recommend_result
@@ -63,7 +63,7 @@ def test_no_server_can_outlast_the_deadline(connect: Connect, script: Script) ->
         client = connect(peer.endpoint, timeout_ms=100)
         started_s = time.monotonic()
 
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceededError):
             client.call("user_recommend", NO_ANSWER)
 
         assert time.monotonic() - started_s < PATIENCE_S / 2
@@ -81,7 +81,7 @@ def test_a_server_that_never_reads_cannot_outlast_the_deadline(connect: Connect)
 
         # One request may still fit in the kernel's buffers; on one connection after another none is read.
         for _ in range(3):
-            with pytest.raises(DeadlineExceeded):
+            with pytest.raises(DeadlineExceededError):
                 client.call("report", events)
 
 
@@ -167,7 +167,7 @@ def test_what_is_no_reply_to_this_call_is_a_transport_fault(connect: Connect, sc
     with Peer(script) as peer:
         client = connect(peer.endpoint)
 
-        with pytest.raises(TransportFault) as caught:
+        with pytest.raises(TransportFaultError) as caught:
             client.call("user_recommend", NO_ANSWER)
 
         assert caught.value.sent
@@ -187,7 +187,7 @@ def test_no_bytes_make_the_client_fail_otherwise(connect: Connect, data: bytes) 
     """Whatever comes back, the caller handles one family of exceptions; nothing of a decoder's own gets out."""
     with Peer(_bytes_instead(data)) as peer:
         client = connect(peer.endpoint)
-        with pytest.raises(TransportFault):
+        with pytest.raises(TransportFaultError):
             client.call("user_recommend", NO_ANSWER)
 
 
@@ -198,7 +198,7 @@ def test_an_empty_result_is_the_servers_fault(connect: Connect) -> None:
         call = conversation.read_call()
         conversation.send(header_frame(call.name, TMessageType.REPLY, call.seqid, user_recommend_result()))
 
-    with Peer(script) as peer, pytest.raises(ServerFault, match="answered with nothing"):
+    with Peer(script) as peer, pytest.raises(ServerFaultError, match="answered with nothing"):
         connect(peer.endpoint).call("user_recommend", NO_ANSWER)
 
 
@@ -225,7 +225,7 @@ def test_a_late_reply_never_goes_to_the_next_caller(connect: Connect) -> None:
     late = threading.Event()
     with Peer(_replies_late(late)) as peer:
         client = connect(peer.endpoint)
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceededError):
             client.call("user_recommend", NO_ANSWER, _soon())
         late.set()
 
@@ -312,11 +312,11 @@ def test_a_request_that_cannot_be_encoded_leaves_nothing_behind(serve: Serve, co
     client = connect(serve().endpoint, pool_size=1)
 
     for wrong in (UserRequest(channel_id=2**31), UserRequest(user_id="x"), {"user_id": 1}):
-        with pytest.raises(CallerFault, match="cannot be encoded"):
+        with pytest.raises(CallerFaultError, match="cannot be encoded"):
             client.call("user_recommend", wrong)
         assert client.call("user_recommend", UserRequest(user_id=4)).exposure == "4"
 
-    with pytest.raises(CallerFault, match="too long"):
+    with pytest.raises(CallerFaultError, match="too long"):
         client.call("report", ReportRequest([Event("x" * 60_000, 0) for _ in range(20)]))
     assert client.call("user_recommend", UserRequest(user_id=4)).exposure == "4"
 
@@ -364,7 +364,7 @@ def test_a_refused_connection_was_not_sent(connect: Connect) -> None:
     """The difference between "try elsewhere" and "nobody knows"."""
     client = connect(f"127.0.0.1:{free_port()}")
 
-    with pytest.raises(TransportFault, match="cannot connect") as caught:
+    with pytest.raises(TransportFaultError, match="cannot connect") as caught:
         client.call("user_recommend", NO_ANSWER)
 
     assert not caught.value.sent
@@ -383,7 +383,7 @@ def test_a_host_that_does_not_answer_costs_no_more_than_the_connect_timeout(conn
             fillers.append(filler)
         client = connect(f"127.0.0.1:{listener.getsockname()[1]}", connect_timeout_ms=50)
 
-        with pytest.raises(TransportFault, match="timed out") as caught:
+        with pytest.raises(TransportFaultError, match="timed out") as caught:
             client.call("user_recommend", NO_ANSWER)
 
         assert not caught.value.sent

@@ -23,7 +23,7 @@ from thrift.transport.TTransport import TBufferedTransport, TFramedTransport, TT
 from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import HEADERS, PATIENCE_S, dialled, header_frame, request_frame
 from tidings.rpc import errors
-from tidings.rpc.errors import CallerFault, Expected, ServerFault
+from tidings.rpc.errors import CallerFaultError, ExpectedError, ServerFaultError
 from tidings.rpc.wire import transport
 from tidings_idl.base.ttypes import Error
 from tidings_idl.recommend import UserRecommend
@@ -145,25 +145,25 @@ def test_both_ends_switch_nagle_off(serve: Serve, connect: Connect, monkeypatch:
 # Whose fault it is.
 
 
-class UnknownChannel(Exception):
+class UnknownChannelError(Exception):
     pass
 
 
-class RetiredChannel(UnknownChannel):
+class RetiredChannel(UnknownChannelError):
     pass
 
 
 @pytest.mark.parametrize(
     ("raised", "tier", "code"),
     [
-        (errors.invalid({"user_id": "above 0"}), CallerFault, 422),
-        (errors.error(400, "no"), CallerFault, 400),
-        (errors.not_found("gone"), Expected, 404),
-        (errors.error(409, "twice"), Expected, 409),
-        (errors.unavailable("full"), ServerFault, 503),
-        (errors.error(500, "sorry"), ServerFault, 500),
-        (errors.error(7, "nonsense"), ServerFault, 7),
-        (RetiredChannel("10"), CallerFault, 422),
+        (errors.invalid({"user_id": "above 0"}), CallerFaultError, 422),
+        (errors.error(400, "no"), CallerFaultError, 400),
+        (errors.not_found("gone"), ExpectedError, 404),
+        (errors.error(409, "twice"), ExpectedError, 409),
+        (errors.unavailable("full"), ServerFaultError, 503),
+        (errors.error(500, "sorry"), ServerFaultError, 500),
+        (errors.error(7, "nonsense"), ServerFaultError, 7),
+        (RetiredChannel("10"), CallerFaultError, 422),
     ],
 )
 def test_a_declared_failure_keeps_its_tier_across_the_wire(
@@ -174,7 +174,7 @@ def test_a_declared_failure_keeps_its_tier_across_the_wire(
     def recommend(_: UserRequest) -> None:
         raise raised
 
-    table = {UnknownChannel: lambda ex: errors.invalid({"channel_id": f"unknown: {ex}"})}
+    table = {UnknownChannelError: lambda ex: errors.invalid({"channel_id": f"unknown: {ex}"})}
     client = connect(serve(recommend, errors=table).endpoint)
 
     with pytest.raises(errors.RpcError) as caught:
@@ -182,7 +182,7 @@ def test_a_declared_failure_keeps_its_tier_across_the_wire(
 
     assert type(caught.value) is tier
     assert caught.value.code == code
-    if isinstance(raised, UnknownChannel):
+    if isinstance(raised, UnknownChannelError):
         assert caught.value.details == {"channel_id": "unknown: 10"}
     elif raised.details:  # type: ignore[attr-defined]
         assert caught.value.details == {"user_id": "above 0"}
@@ -236,12 +236,12 @@ def test_whatever_a_handler_does_the_caller_gets_an_answer(
     client = connect(serve(recommend).endpoint, pool_size=1)
     before = _counted("server", "unclassified"), _counted("client", "server_fault")
     with capture_logs() as logs:
-        with pytest.raises(ServerFault) as caught:
+        with pytest.raises(ServerFaultError) as caught:
             client.call("user_recommend", UserRequest(user_id=0))
         assert caught.value.message == "user_recommend: internal error"
         # On the one connection there is: what was left of the failed reply would be read here.
         assert client.call("user_recommend", UserRequest(user_id=9)).exposure == "9"
-    (line,) = [line for line in logs if line["event"] == "rpc call" and line["outcome"] != "ok"]
+    (line,) = [line for line in logs if line["event"] == "rpc_call" and line["outcome"] != "ok"]
     assert (line["outcome"], line["log_level"]) == ("unclassified", "error")
     assert isinstance(line["exc_info"], BaseException)
     assert (_counted("server", "unclassified"), _counted("client", "server_fault")) == (before[0] + 1, before[1] + 1)
@@ -256,11 +256,11 @@ def test_a_bug_in_a_translation_is_an_internal_error(serve: Serve, connect: Conn
     """The table is code too, and the caller waits for an answer all the same."""
 
     def recommend(_: UserRequest) -> None:
-        raise UnknownChannel("10")
+        raise UnknownChannelError("10")
 
-    client = connect(serve(recommend, errors={UnknownChannel: lambda ex: ex.no_such_field}).endpoint)
+    client = connect(serve(recommend, errors={UnknownChannelError: lambda ex: ex.no_such_field}).endpoint)
 
-    with pytest.raises(ServerFault, match="internal error"):
+    with pytest.raises(ServerFaultError, match="internal error"):
         client.call("user_recommend", UserRequest())
 
 
@@ -275,7 +275,7 @@ def test_an_error_passes_through_context_managers(serve: Serve, connect: Connect
         with block():
             raise errors.not_found("here")
 
-    with pytest.raises(Expected, match="here"):
+    with pytest.raises(ExpectedError, match="here"):
         connect(serve(recommend).endpoint).call("user_recommend", UserRequest())
 
 

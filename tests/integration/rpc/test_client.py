@@ -10,8 +10,8 @@ from thrift.Thrift import TMessageType
 from tests.integration.rpc.conftest import Connect, Serve
 from tests.integration.rpc.peers import PATIENCE_S, Conversation, Peer, header_frame
 from tests.lab.servers import free_port, wait_until
-from tidings.rpc.calling.client import Client, ForkedClient
-from tidings.rpc.errors import ServerFault, TransportFault, unavailable
+from tidings.rpc.calling.client import Client, ForkedClientError
+from tidings.rpc.errors import ServerFaultError, TransportFaultError, unavailable
 from tidings_idl.recommend.ttypes import UserRequest
 from tidings_idl.recommend.UserRecommend import user_recommend_result
 
@@ -27,7 +27,7 @@ def test_a_client_used_before_a_fork_refuses_after_it(serve: Serve, connect: Con
     client = connect(serve().endpoint)
     client.call("user_recommend", NO_ANSWER)
 
-    assert _child_ends_as_expected(client, ForkedClient)
+    assert _child_ends_as_expected(client, ForkedClientError)
     assert client.call("user_recommend", UserRequest(user_id=8)).exposure == "8"
 
 
@@ -75,7 +75,7 @@ def test_a_call_that_was_sent_is_not_made_again(serve: Serve, connect: Connect) 
 
     with Peer(script) as one, Peer(script) as other:
         client = connect(one.endpoint, other.endpoint)
-        with pytest.raises(TransportFault):
+        with pytest.raises(TransportFaultError):
             client.call("user_recommend", NO_ANSWER)
 
     assert len(calls) == 1
@@ -95,7 +95,7 @@ def test_retries_end_with_their_budget(connect: Connect) -> None:
     with Peer(script) as one, Peer(script) as other:
         client = connect(one.endpoint, other.endpoint, retries_per_s=0, retry_ratio=0.2)
         for _ in range(50):
-            with pytest.raises(ServerFault, match="full"):
+            with pytest.raises(ServerFaultError, match="full"):
                 client.call("user_recommend", NO_ANSWER)
 
     assert 50 < len(asked) <= 50 + 1 + 50 * 0.2
@@ -122,5 +122,5 @@ def test_a_client_that_is_closed_says_so(serve: Serve, connect: Connect) -> None
     client.close()
 
     wait_until(lambda: not running.server._connections, PATIENCE_S, "the connection to close")
-    with pytest.raises(TransportFault, match="closed"):
+    with pytest.raises(TransportFaultError, match="closed"):
         client.call("user_recommend", NO_ANSWER)

@@ -13,7 +13,7 @@ from thrift.transport.TTransport import TFramedTransport
 
 from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import dialled, request_frame
-from tidings.process.deadline import Deadline, DeadlineExceeded, current_deadline, deadline_scope
+from tidings.process.deadline import Deadline, DeadlineExceededError, current_deadline, deadline_scope
 from tidings.rpc.serving.server import make_server
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend
@@ -103,9 +103,9 @@ def test_a_deadline_that_passes_in_the_handler_is_the_callers_deadline(serve: Se
     """SQL and Redis calls check the same deadline; whoever notices first, the caller learns the same."""
 
     def recommend(_: UserRequest) -> None:
-        raise DeadlineExceeded("in a query")
+        raise DeadlineExceededError("in a query")
 
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceededError):
         connect(serve(recommend).endpoint).call("user_recommend", UserRequest())
 
 
@@ -113,7 +113,7 @@ def test_without_time_nothing_is_sent(serve: Serve, connect: Connect) -> None:
     """A deadline that has passed already costs the server nothing."""
     client = connect(serve().endpoint)
 
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceededError):
         client.call("user_recommend", UserRequest(), Deadline.after_ms(-1))
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from tests.integration.rpc.peers import PATIENCE_S, Conversation, Peer
 from tests.lab.servers import wait_until
-from tidings.process.deadline import Deadline, DeadlineExceeded
+from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.rpc.address import parse_address
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.calling.pool import Pool, PoolExhausted
+from tidings.rpc.calling.pool import Pool, PoolExhaustedError
 from tidings.rpc.wire.transport import Connection
 
 
@@ -155,9 +155,9 @@ def test_waiting_for_a_connection_is_bounded_in_time(peer: Peer) -> None:
     """By the policy, and by the deadline if that is sooner."""
     pool = _pool(peer, pool_size=1, pool_wait_ms=20)
     with pool.lease(_later()):
-        with pytest.raises(PoolExhausted, match="no free connection"):
+        with pytest.raises(PoolExhaustedError, match="no free connection"):
             pool.lease(_later())
-        with pytest.raises(PoolExhausted):
+        with pytest.raises(PoolExhaustedError):
             pool.lease(Deadline.after_ms(-1))
     pool.close()
 
@@ -169,7 +169,7 @@ def test_waiting_for_a_connection_is_bounded_in_number(peer: Peer) -> None:
         with pool.lease(_later()) as mine:
             waiting = threads.submit(_is_lent_again, pool, mine)
             wait_until(lambda: pool._waiters == 1, PATIENCE_S, "somebody to wait")
-            with pytest.raises(PoolExhausted, match="too many calls wait"):
+            with pytest.raises(PoolExhaustedError, match="too many calls wait"):
                 pool.lease(_later())
         assert waiting.result(PATIENCE_S), "the one who waits gets what came back"
     pool.close()
@@ -184,7 +184,7 @@ def test_a_failed_connect_gives_its_place_back() -> None:
     for _ in range(3):
         with pytest.raises(Exception, match="cannot connect"):
             pool.lease(_later())
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceededError):
         pool.lease(Deadline.after_ms(-1))
     assert pool.in_use == 0
 

@@ -21,9 +21,9 @@ from tests.lab.servers import wait_until
 from tidings.process.settings import SettingsError
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.errors import ServerFault, TransportFault
+from tidings.rpc.errors import ServerFaultError, TransportFaultError
 from tidings.rpc.serving.server import Server, ServerOptions, make_server
-from tidings.rpc.wire.codec import CodecMissing
+from tidings.rpc.wire.codec import CodecMissingError
 from tidings.rpc.wire.protocol import ProtocolFactory
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend
@@ -123,9 +123,9 @@ def test_a_missing_codec_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "thrift.protocol.fastbinary", None)
     monkeypatch.delattr("thrift.protocol.fastbinary", raising=False)
 
-    with pytest.raises(CodecMissing, match=r"^thrift\.protocol\.fastbinary: "):
+    with pytest.raises(CodecMissingError, match=r"^thrift\.protocol\.fastbinary: "):
         _make()
-    with pytest.raises(CodecMissing):
+    with pytest.raises(CodecMissingError):
         make_client(UserRecommend, ["127.0.0.1:1"], policy=Policy(), caller="tests")
 
 
@@ -197,7 +197,7 @@ def test_in_the_drain_window_it_serves_on_but_is_not_ready(serve: Serve, connect
     assert client.call("is_healthy", HealthProbe.LIVENESS) is True
     assert client.call("user_recommend", UserRequest(user_id=5)).exposure == "5"
     running.join()
-    with pytest.raises(TransportFault, match="cannot connect"):
+    with pytest.raises(TransportFaultError, match="cannot connect"):
         client.call("user_recommend", UserRequest(user_id=5))
 
 
@@ -210,7 +210,7 @@ def test_a_drain_does_not_wait_for_ever(serve: Serve) -> None:
         assert gate.entered.wait(PATIENCE_S)
         running.stop()
         assert is_closed(sock)
-    assert {"event": "rpc server stopped", "connections_cut": 1, "log_level": "info"} in logs
+    assert {"event": "rpc_server_stopped", "connections_cut": 1, "log_level": "info"} in logs
     gate.open.set()
 
 
@@ -229,7 +229,7 @@ def test_each_phase_is_one_line(serve: Serve) -> None:
         running = serve()
         running.stop()
 
-    assert [line["event"] for line in logs] == ["rpc server serves", "rpc server drains", "rpc server stopped"]
+    assert [line["event"] for line in logs] == ["rpc_server_started", "rpc_server_draining", "rpc_server_stopped"]
 
 
 @pytest.mark.parametrize(("user_id", "slow_ms", "level"), [(1, 10_000, "debug"), (1, -1, "info"), (0, 10_000, "error")])
@@ -245,7 +245,7 @@ def test_only_slow_and_failed_calls_make_a_line(
 
     client = connect(serve(recommend, slow_ms=slow_ms).endpoint)
     with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
-        with suppress(ServerFault):
+        with suppress(ServerFaultError):
             client.call("user_recommend", UserRequest(user_id=user_id))
         wait_until(lambda: _of_calls(logs) != [], PATIENCE_S, "the line")
 
@@ -255,4 +255,4 @@ def test_only_slow_and_failed_calls_make_a_line(
 
 
 def _of_calls(logs: list[EventDict]) -> list[EventDict]:
-    return [line for line in logs if line["event"] == "rpc call"]
+    return [line for line in logs if line["event"] == "rpc_call"]

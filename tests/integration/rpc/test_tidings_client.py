@@ -12,9 +12,17 @@ from tests.integration.rpc.peers import Peer
 from tests.lab.authority import Authority
 from tidings import client as module
 from tidings.client import Article, Event, Feed, TidingsClient, Verdict
-from tidings.process.deadline import Deadline, DeadlineExceeded, deadline_scope
+from tidings.process.deadline import Deadline, DeadlineExceededError, deadline_scope
 from tidings.process.settings import SettingsError
-from tidings.rpc.errors import CallerFault, Expected, ServerFault, TransportFault, invalid, not_found, unavailable
+from tidings.rpc.errors import (
+    CallerFaultError,
+    ExpectedError,
+    ServerFaultError,
+    TransportFaultError,
+    invalid,
+    not_found,
+    unavailable,
+)
 from tidings.rpc.tls import server_context
 from tidings_idl.recommend import ttypes
 
@@ -81,10 +89,10 @@ def test_readiness_is_a_question(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("raised", "tier"),
     [
-        (invalid({"user_id": "expected a number above 0"}), CallerFault),
-        (not_found("there is no such channel"), Expected),
-        (unavailable("too busy"), ServerFault),
-        (ValueError("a bug"), ServerFault),
+        (invalid({"user_id": "expected a number above 0"}), CallerFaultError),
+        (not_found("there is no such channel"), ExpectedError),
+        (unavailable("too busy"), ServerFaultError),
+        (ValueError("a bug"), ServerFaultError),
     ],
 )
 def test_a_failure_says_whose_it_is(serve: Serve, raised: Exception, tier: type[Exception]) -> None:
@@ -102,14 +110,14 @@ def test_a_field_that_was_refused_is_named(serve: Serve) -> None:
     def fail(_: Any) -> Any:
         raise invalid({"article_num": "expected 1 to 100, got 0"})
 
-    with TidingsClient(serve(fail).endpoint) as tidings, pytest.raises(CallerFault) as ex:
+    with TidingsClient(serve(fail).endpoint) as tidings, pytest.raises(CallerFaultError) as ex:
         tidings.feed(7, article_num=0)
     assert (ex.value.code, ex.value.details) == (422, {"article_num": "expected 1 to 100, got 0"})
 
 
 def test_who_cannot_be_reached_got_nothing(serve: Serve) -> None:
     """`sent` is False: the call may be made again wherever and whenever the caller likes."""
-    with TidingsClient(NOWHERE) as tidings, pytest.raises(TransportFault) as ex:
+    with TidingsClient(NOWHERE) as tidings, pytest.raises(TransportFaultError) as ex:
         tidings.feed(7)
     assert not ex.value.sent
 
@@ -122,12 +130,12 @@ def test_a_dead_endpoint_costs_nothing_when_there_is_another(serve: Serve) -> No
 def test_a_call_ends_in_time() -> None:
     """With its own limit, or with that of the work that it is part of if it comes first."""
     with Peer(lambda conversation: conversation.hold()) as peer:
-        with TidingsClient(peer.endpoint, timeout_ms=50) as tidings, pytest.raises(DeadlineExceeded):
+        with TidingsClient(peer.endpoint, timeout_ms=50) as tidings, pytest.raises(DeadlineExceededError):
             tidings.feed(7)
         with (
             TidingsClient(peer.endpoint, timeout_ms=60_000) as tidings,
             deadline_scope(Deadline.after_ms(50)),
-            pytest.raises(DeadlineExceeded),
+            pytest.raises(DeadlineExceededError),
         ):
             tidings.feed(7)
 

@@ -17,9 +17,9 @@ from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, Peer, dialled, is_closed, request_frame
 from tests.lab.authority import Authority
 from tests.lab.servers import wait_until
-from tidings.process.deadline import Deadline, DeadlineExceeded
+from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.process.settings import SettingsError
-from tidings.rpc.errors import TransportFault
+from tidings.rpc.errors import TransportFaultError
 from tidings.rpc.tls import TlsFiles, client_tls, make_client_tls, make_server_context, server_context
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
@@ -137,7 +137,7 @@ def test_a_client_without_a_good_certificate_is_refused(
     bad = connect(running.endpoint, tls=tls)
     started_s = time.monotonic()
 
-    with pytest.raises(TransportFault):
+    with pytest.raises(TransportFaultError):
         bad.call("user_recommend", UserRequest(user_id=2))
     assert time.monotonic() - started_s < 5
     wait_until(lambda: refused() == before + 1, PATIENCE_S, "the count")
@@ -162,7 +162,7 @@ def test_a_client_that_speaks_plain_text_is_refused(
             pass
     assert b"user_recommend" not in received
     assert refused() == before + 1
-    with pytest.raises(TransportFault):
+    with pytest.raises(TransportFaultError):
         connect(running.endpoint).call("user_recommend", UserRequest(user_id=2))
     assert good.call("user_recommend", UserRequest(user_id=3)).exposure == "3"
 
@@ -207,7 +207,7 @@ def test_a_server_without_a_good_certificate_gets_no_request(
     running = serve(recommend, tls=tls)
     client = connect(running.endpoint, tls=client_tls(replace(client_files, name="recommender.internal")))
 
-    with pytest.raises(TransportFault) as ex:
+    with pytest.raises(TransportFaultError) as ex:
         client.call("user_recommend", UserRequest(user_id=1))
     assert not ex.value.sent
     assert asked == []
@@ -220,7 +220,7 @@ def test_a_server_that_does_not_shake_hands_costs_no_more_than_a_connection_may(
     with Peer(lambda conversation: conversation.hold()) as peer:
         client = connect(peer.endpoint, tls=client_tls(client_files), connect_timeout_ms=100)
         started_s = time.monotonic()
-        with pytest.raises((TransportFault, DeadlineExceeded)):
+        with pytest.raises((TransportFaultError, DeadlineExceededError)):
             client.call("user_recommend", UserRequest(user_id=1), Deadline.after_ms(20_000))
         assert time.monotonic() - started_s < 10
 

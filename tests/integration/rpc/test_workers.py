@@ -24,7 +24,7 @@ from tests.integration.rpc.peers import PATIENCE_S
 from tests.lab.servers import wait_until
 from tidings.process.master import RESTART_AFTER_S
 from tidings.rpc.calling.client import Client
-from tidings.rpc.errors import TransportFault
+from tidings.rpc.errors import TransportFaultError
 from tidings_idl.recommend.ttypes import UserRequest
 
 
@@ -124,13 +124,13 @@ def test_a_dead_worker_is_started_again_and_its_clients_wait_for_it(start: Start
     workers = start(1)
     (before,) = workers.pids()
     client = connect(workers.endpoint)
-    with pytest.raises(TransportFault) as ex:
+    with pytest.raises(TransportFaultError) as ex:
         ask(client, KILLS)
     assert ex.value.sent
 
     assert ask(client) != before  # connected at once, and answered by the next worker
     assert workers.metric("tidings_rpc_worker_deaths_total") == 1
-    assert workers.lines("worker died")[0]["exit_code"] == -signal.SIGKILL
+    assert workers.lines("worker_died")[0]["exit_code"] == -signal.SIGKILL
 
 
 def test_a_worker_that_keeps_dying_is_started_less_and_less_often(start: StartWorkers, connect: Connect) -> None:
@@ -138,19 +138,19 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often(start: StartWo
     workers = start(1)
     client = connect(workers.endpoint)
     for life in (1, 2, 3, 4):
-        wait_until(lambda wanted=life: len(workers.lines("rpc server serves")) == wanted, PATIENCE_S, "the next life")  # type: ignore[misc]
-        with pytest.raises(TransportFault) as killed:
+        wait_until(lambda wanted=life: len(workers.lines("rpc_server_started")) == wanted, PATIENCE_S, "the next life")  # type: ignore[misc]
+        with pytest.raises(TransportFaultError) as killed:
             ask(client, KILLS)
         assert killed.value.sent
-        wait_until(lambda wanted=life: len(workers.lines("worker died")) == wanted, PATIENCE_S, "its end")  # type: ignore[misc]
-    with pytest.raises(TransportFault, match="refused") as refused:
+        wait_until(lambda wanted=life: len(workers.lines("worker_died")) == wanted, PATIENCE_S, "its end")  # type: ignore[misc]
+    with pytest.raises(TransportFaultError, match="refused") as refused:
         ask(client)
     assert not refused.value.sent
-    wait_until(lambda: len(workers.lines("rpc server serves")) == 5, PATIENCE_S, "the fifth life")
+    wait_until(lambda: len(workers.lines("rpc_server_started")) == 5, PATIENCE_S, "the fifth life")
     assert ask(client) in workers.pids()
 
-    died = [datetime.fromisoformat(line["timestamp"]) for line in workers.lines("worker died")]
-    begun = [datetime.fromisoformat(line["timestamp"]) for line in workers.lines("worker starts")[1:]]
+    died = [datetime.fromisoformat(line["timestamp"]) for line in workers.lines("worker_died")]
+    begun = [datetime.fromisoformat(line["timestamp"]) for line in workers.lines("worker_started")[1:]]
     pauses_s = [(start - death).total_seconds() for death, start in zip(died, begun, strict=True)]
     assert [pause_s >= least_s for pause_s, least_s in zip(pauses_s, RESTART_AFTER_S, strict=False)] == [True] * 4
 
@@ -164,10 +164,10 @@ def test_dead_workers_leave_no_files(start: StartWorkers, connect: Connect) -> N
     (folder,) = (path for path in (workers.folder / "metrics").iterdir() if path.is_dir())
     files = sorted(path.name for path in folder.iterdir())
     for deaths in (1, 2):
-        with suppress(TransportFault):
+        with suppress(TransportFaultError):
             ask(client, KILLS)
         wait_until(
-            lambda wanted=1 + deaths: len(workers.lines("rpc server serves")) == wanted,  # type: ignore[misc]
+            lambda wanted=1 + deaths: len(workers.lines("rpc_server_started")) == wanted,  # type: ignore[misc]
             PATIENCE_S,
             "the next worker",
         )
@@ -259,7 +259,7 @@ def test_a_hang_up_replaces_every_worker_without_a_lost_request(start: StartWork
 
     assert failures == []
     assert len(answered.keys() - before) >= 2
-    assert not workers.lines("worker died")
+    assert not workers.lines("worker_died")
 
 
 def test_a_replaced_worker_does_not_make_its_clients_leave_the_server(start: StartWorkers, connect: Connect) -> None:
@@ -268,7 +268,7 @@ def test_a_replaced_worker_does_not_make_its_clients_leave_the_server(start: Sta
     client = connect(workers.endpoint)
     before = ask(client)
     workers.signal(signal.SIGHUP)
-    wait_until(lambda: bool(workers.lines("rpc server retires")), PATIENCE_S, "the replacement")
+    wait_until(lambda: bool(workers.lines("rpc_server_retiring")), PATIENCE_S, "the replacement")
 
     assert ask(client) == before  # on the connection that it has; the answer says that the worker leaves
     assert ask(client) != before
@@ -281,9 +281,7 @@ def test_a_new_worker_that_does_not_start_replaces_nobody(start: StartWorkers, c
     before = workers.pids()
     (workers.folder / "broken").touch()
     workers.signal(signal.SIGHUP)
-    wait_until(
-        lambda: bool(workers.lines("workers are not replaced: the new one did not start")), PATIENCE_S, "the failure"
-    )
+    wait_until(lambda: bool(workers.lines("workers_not_replaced")), PATIENCE_S, "the failure")
 
     assert workers.pids() == before
     assert one_call_connections(workers.endpoint, connect, 20).keys() <= before
@@ -302,7 +300,7 @@ def test_a_drain_answers_everybody_and_ends_with_0(start: StartWorkers, connect:
         assert all(future.result(PATIENCE_S) for future in pending)
 
     assert workers.exit_code() == 0
-    assert len(workers.lines("rpc server stopped")) == 2
+    assert len(workers.lines("rpc_server_stopped")) == 2
 
 
 def test_a_second_generation_ends_the_first(start: StartWorkers) -> None:
@@ -314,7 +312,7 @@ def test_a_second_generation_ends_the_first(start: StartWorkers) -> None:
         for generation in (2, 3, 4):
             workers.signal(signal.SIGHUP)
             wait_until(
-                lambda wanted=generation: len(workers.lines("rpc server serves")) == wanted,  # type: ignore[misc]
+                lambda wanted=generation: len(workers.lines("rpc_server_started")) == wanted,  # type: ignore[misc]
                 PATIENCE_S,
                 "the generation",
             )

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tidings.process.deadline import Deadline, DeadlineExceeded, current_deadline, deadline_scope
+from tidings.process.deadline import Deadline, DeadlineExceededError, current_deadline, deadline_scope
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_deadline_that_has_passed_is_refused(monotonic_s: list[float]) -> None
     deadline.check()
     monotonic_s[0] = deadline
 
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceededError):
         deadline.check()
 
 

@@ -19,7 +19,7 @@ from tidings.rpc.address import Address
 from tidings.rpc.calling import balance as balance_module
 from tidings.rpc.calling.balance import Balancer, Endpoint
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.errors import TransportFault
+from tidings.rpc.errors import TransportFaultError
 
 LATER = Deadline.after_ms(3_600_000)
 ONE, TWO, THREE = "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"
@@ -229,7 +229,7 @@ def test_a_name_that_was_never_resolved_is_a_transport_fault(resolver: Resolver)
     resolver.hosts = None
     balancer = Balancer(["recommender.internal:9"], Policy())
 
-    with pytest.raises(TransportFault, match=r"recommender\.internal:9") as caught:
+    with pytest.raises(TransportFaultError, match=r"recommender\.internal:9") as caught:
         balancer.pick(LATER)
     assert not caught.value.sent
 
@@ -245,7 +245,7 @@ def test_a_slow_resolver_does_not_outlast_the_deadline(monkeypatch: pytest.Monke
     monkeypatch.setattr(balance_module, "resolve", hang)
     balancer = Balancer(["recommender.internal:9"], Policy())
 
-    with pytest.raises(TransportFault):
+    with pytest.raises(TransportFaultError):
         balancer.pick(Deadline.after_ms(20))
     release.set()
     _settle()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tidings.process.deadline import DeadlineExceeded
+from tidings.process.deadline import DeadlineExceededError
 from tidings.rpc import errors
-from tidings.rpc.errors import CallerFault, Expected, RpcError, ServerFault, TransportFault
+from tidings.rpc.errors import CallerFaultError, ExpectedError, RpcError, ServerFaultError, TransportFaultError
 from tidings_idl.base.ttypes import Error
 
 
@@ -27,17 +27,17 @@ def test_a_handlers_errors_carry_the_status_that_fits(made: Error, code: int, re
 @pytest.mark.parametrize(
     ("code", "tier"),
     [
-        (400, CallerFault),
-        (422, CallerFault),
-        (429, CallerFault),
-        (404, Expected),
-        (409, Expected),
-        (410, Expected),
-        (500, ServerFault),
-        (503, ServerFault),
-        (0, ServerFault),
-        (200, ServerFault),
-        (None, ServerFault),
+        (400, CallerFaultError),
+        (422, CallerFaultError),
+        (429, CallerFaultError),
+        (404, ExpectedError),
+        (409, ExpectedError),
+        (410, ExpectedError),
+        (500, ServerFaultError),
+        (503, ServerFaultError),
+        (0, ServerFaultError),
+        (200, ServerFaultError),
+        (None, ServerFaultError),
     ],
 )
 def test_the_code_decides_the_tier(code: int | None, tier: type[RpcError]) -> None:
@@ -49,7 +49,7 @@ def test_a_reply_without_anything_in_it_is_still_a_failure_with_a_message() -> N
     """Trap: no field is required on the wire, whatever the IDL says."""
     failure = errors.from_reply(Error())
 
-    assert isinstance(failure, ServerFault)
+    assert isinstance(failure, ServerFaultError)
     assert failure.message
     assert failure.details == {}
     assert not failure.retryable
@@ -57,19 +57,19 @@ def test_a_reply_without_anything_in_it_is_still_a_failure_with_a_message() -> N
 
 def test_too_late_becomes_the_deadline_again() -> None:
     """Whether the server or the client noticed makes no difference to the caller."""
-    assert isinstance(errors.from_reply(errors.too_late()), DeadlineExceeded)
+    assert isinstance(errors.from_reply(errors.too_late()), DeadlineExceededError)
 
 
 @pytest.mark.parametrize(
     ("failure", "status", "party"),
     [
-        (CallerFault("x", code=422), 422, "caller_fault"),
-        (CallerFault("x", code=499), 400, "caller_fault"),
-        (Expected("x", code=409), 409, "expected"),
-        (ServerFault("x", code=503), 503, "server_fault"),
-        (ServerFault("x", code=500), 502, "server_fault"),
-        (TransportFault("x", sent=True), 503, "transport_fault"),
-        (DeadlineExceeded("x"), 504, "deadline_exceeded"),
+        (CallerFaultError("x", code=422), 422, "caller_fault"),
+        (CallerFaultError("x", code=499), 400, "caller_fault"),
+        (ExpectedError("x", code=409), 409, "expected"),
+        (ServerFaultError("x", code=503), 503, "server_fault"),
+        (ServerFaultError("x", code=500), 502, "server_fault"),
+        (TransportFaultError("x", sent=True), 503, "transport_fault"),
+        (DeadlineExceededError("x"), 504, "deadline_exceeded"),
         (ValueError("x"), 500, "unclassified"),
         (SystemExit(1), 500, "unclassified"),
     ],
@@ -82,21 +82,21 @@ def test_one_table_to_http(failure: BaseException, status: int, party: str) -> N
 
 def test_only_what_was_not_sent_may_be_sent_again() -> None:
     """A transport fault after the first byte may have been done."""
-    assert TransportFault("x", sent=False).retryable
-    assert not TransportFault("x", sent=True).retryable
+    assert TransportFaultError("x", sent=False).retryable
+    assert not TransportFaultError("x", sent=True).retryable
 
 
-class Missing(Exception):
+class MissingError(Exception):
     pass
 
 
-class StillMissing(Missing):
+class StillMissing(MissingError):
     pass
 
 
 def test_a_domain_exception_is_translated_by_its_nearest_entry() -> None:
     """A subclass without an entry of its own goes by its parent's."""
-    table = {Missing: lambda ex: errors.not_found(str(ex)), Exception: lambda _: errors.unavailable("other")}
+    table = {MissingError: lambda ex: errors.not_found(str(ex)), Exception: lambda _: errors.unavailable("other")}
 
     assert errors.translate(StillMissing("it"), table) == errors.not_found("it")
     assert errors.translate(OSError(), table) == errors.unavailable("other")
@@ -106,14 +106,14 @@ def test_without_an_entry_nothing_is_made_up() -> None:
     """The layer's own exceptions excepted."""
     mine = errors.not_found("mine")
 
-    assert errors.translate(Missing(), {}) is None
+    assert errors.translate(MissingError(), {}) is None
     assert errors.translate(mine, {}) is mine
-    assert errors.translate(DeadlineExceeded(), {}) == errors.too_late()
+    assert errors.translate(DeadlineExceededError(), {}) == errors.too_late()
 
 
 def test_a_failure_further_back_is_not_retryable_and_says_nothing() -> None:
     """Trap: a downstream fault passed on as it is; something may have been done there, and its words are internal."""
-    passed_on = errors.translate(TransportFault("10.0.0.7: secret", sent=False), {})
+    passed_on = errors.translate(TransportFaultError("10.0.0.7: secret", sent=False), {})
 
     assert passed_on is not None
     assert (passed_on.code, passed_on.retryable) == (503, False)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from thrift.Thrift import TMessageType
 from thrift.transport.TTransport import TTransportException
 
-from tidings.rpc.wire.headers import Unusual
+from tidings.rpc.wire.headers import UnusualError
 from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits, Protocol
 from tidings.rpc.wire.transport import SocketTransport
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
@@ -103,7 +103,7 @@ def test_garbage_is_never_read_as_something_else_than_stock_thrift_reads(garbage
             near.abort()
             try:
                 outcomes.append(reader(far, ANY_DIALECT, LIMITS).readMessageBegin())
-            except Unusual:
+            except UnusualError:
                 return
             except Exception as ex:  # noqa: BLE001 - that it fails is the outcome
                 outcomes.append(type(ex))
@@ -116,7 +116,7 @@ def test_what_is_unusual_is_left_to_be_read_by_the_stock_protocol() -> None:
     """An unframed message begins like a frame of two gigabytes; not a byte of it may be lost."""
     with wire() as (near, far):
         near.write(b"\x80\x01\x00\x01\x00\x00\x00\x04ping\x00\x00\x00\x07\x00")
-        with pytest.raises(Unusual):
+        with pytest.raises(UnusualError):
             LeanProtocol(far, ANY_DIALECT, LIMITS).readMessageBegin()
 
         assert HeaderProtocol(far, ANY_DIALECT, LIMITS).readMessageBegin() == ("ping", TMessageType.CALL, 7)

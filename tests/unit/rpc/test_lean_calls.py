@@ -20,7 +20,7 @@ from thrift.transport.TTransport import TFramedTransport, TMemoryBuffer
 from tidings.rpc.errors import not_found
 from tidings.rpc.serving.dispatch import CallRules, Dispatcher
 from tidings.rpc.wire.encoded import Pages
-from tidings.rpc.wire.headers import BUDGET, CALLER, REQUEST_ID, SERVER_LEAVES, Unusual
+from tidings.rpc.wire.headers import BUDGET, CALLER, REQUEST_ID, SERVER_LEAVES, UnusualError
 from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits
 from tidings.rpc.wire.service import methods_of
 from tidings.rpc.wire.transport import SocketTransport
@@ -94,7 +94,7 @@ def conversation(kind: Callable[..., Any], received: bytes, *, leaving: bytes = 
             while transport.await_message(5):
                 try:
                     dispatcher.process(protocol)
-                except Unusual:
+                except UnusualError:
                     protocol = HeaderProtocol(transport, ANY_DIALECT, LIMITS)
                     dispatcher.process(protocol)
         except Exception as ex:  # noqa: BLE001 - that it fails, and how, is the outcome

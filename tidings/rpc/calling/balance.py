@@ -21,7 +21,7 @@ from tidings.process.tally import Tally
 from tidings.rpc.address import Address, parse_address, resolve
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.calling.pool import Pool
-from tidings.rpc.errors import TransportFault
+from tidings.rpc.errors import TransportFaultError
 
 _EJECTIONS = Counter("tidings_rpc_client_ejections", "Endpoints left alone after failing", ["endpoint"])
 _ATTEMPTS = Counter("tidings_rpc_client_attempts", "Attempts to answer calls", ["endpoint", "outcome"])
@@ -103,7 +103,7 @@ class Balancer:
         """The endpoint to ask. Each pick wants one `done`.
 
         Raises:
-            TransportFault: no host name among the endpoints could be resolved.
+            TransportFaultError: no host name among the endpoints could be resolved.
         """
         if self._has_names:
             self._resolve_if_stale(deadline)
@@ -113,7 +113,7 @@ class Balancer:
             return endpoints[0]
         endpoint = self.pick_other(None)
         if endpoint is None:
-            raise TransportFault(f"no address is known for {', '.join(self._names)}", sent=False)
+            raise TransportFaultError(f"no address is known for {', '.join(self._names)}", sent=False)
         return endpoint
 
     def pick_other(self, avoid: Endpoint | None) -> Endpoint | None:
@@ -187,7 +187,7 @@ class Balancer:
                 found.update(dict.fromkeys(resolve(name)))
             except OSError as ex:
                 complete = False
-                _log.warning("rpc endpoint not resolved", endpoint=name, error=str(ex))
+                _log.warning("rpc_endpoint_not_resolved", endpoint=name, error=str(ex))
         with self._lock:
             known = {endpoint.address: endpoint for endpoint in self._endpoints}
             # What was known stays if the resolver failed: an old address is better than none.

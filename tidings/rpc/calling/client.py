@@ -24,13 +24,13 @@ from prometheus_client import Counter
 from thrift.Thrift import TApplicationException, TMessageType
 from thrift.transport.TTransport import TTransportException
 
-from tidings.process.deadline import Deadline, DeadlineExceeded, get_current_deadline
+from tidings.process.deadline import Deadline, DeadlineExceededError, get_current_deadline
 from tidings.process.logs import accept_request_id, log_variable
 from tidings.process.tally import Seconds, Tally
 from tidings.rpc.calling.balance import Balancer, Endpoint
 from tidings.rpc.calling.policy import Policy, RetryBudget
-from tidings.rpc.calling.pool import PoolExhausted
-from tidings.rpc.errors import CallerFault, RpcError, ServerFault, TransportFault, from_reply, party
+from tidings.rpc.calling.pool import PoolExhaustedError
+from tidings.rpc.errors import CallerFaultError, RpcError, ServerFaultError, TransportFaultError, from_reply, party
 from tidings.rpc.wire.codec import require_codec
 from tidings.rpc.wire.headers import LEAVING, SERVER_LEAVES
 from tidings.rpc.wire.service import Method, methods_of
@@ -47,10 +47,10 @@ _SECONDS = Seconds(
 _calls = Tally(_CALLS, _SECONDS)
 _request_id_in_logs = log_variable("request_id")
 _MAX_SEQID = 0x7FFFFFFF
-_ENDPOINT_FAILED = (ServerFault, TransportFault, DeadlineExceeded)
+_ENDPOINT_FAILED = (ServerFaultError, TransportFaultError, DeadlineExceededError)
 
 
-class ForkedClient(RuntimeError):
+class ForkedClientError(RuntimeError):
     """The process forked after this client was used: parent and child would read each other's replies."""
 
 
@@ -72,10 +72,10 @@ class Client:
         The time allowed ends at the earliest of `deadline`, the current deadline and the policy's time-out.
 
         Raises:
-            CallerFault, Expected, ServerFault: the service said so.
-            TransportFault: nobody can say what became of the call, unless its `sent` is False.
-            DeadlineExceeded: there was no answer in time.
-            ForkedClient: this client belongs to another process.
+            CallerFaultError, ExpectedError, ServerFaultError: the service said so.
+            TransportFaultError: nobody can say what became of the call, unless its `sent` is False.
+            DeadlineExceededError: there was no answer in time.
+            ForkedClientError: this client belongs to another process.
         """
         if self._pid != os.getpid():
             self._adopt_process()
@@ -86,7 +86,7 @@ class Client:
             result = self._call_with_retry(self._methods[method], request, until, _request_id())
             outcome = "ok"
             return result
-        except (RpcError, DeadlineExceeded) as ex:
+        except (RpcError, DeadlineExceededError) as ex:
             outcome = party(ex)
             raise
         finally:
@@ -107,7 +107,7 @@ class Client:
     def _adopt_process(self) -> None:
         # Before any lock is taken: another thread may have held it when the process forked.
         if self._pid is not None:
-            raise ForkedClient("made before a fork and used on both sides of it; make one client in each process")
+            raise ForkedClientError("made before a fork and used on both sides of it; make one client in each process")
         self._pid = os.getpid()
 
     def _soonest(self, now_s: float, given: Deadline | None) -> Deadline:
@@ -125,7 +125,7 @@ class Client:
         try:
             return self._attempt(endpoint, method, request, deadline, request_id)
         except RpcError as ex:
-            # NOTE: a TransportFault is retryable only if nothing was sent.
+            # NOTE: a TransportFaultError is retryable only if nothing was sent.
             other = self._other_than(endpoint) if ex.retryable and deadline.remaining_ms() >= 1 else None
             if other is None:
                 raise
@@ -153,10 +153,10 @@ class Client:
             result = _unwrap(method, reply)
             outcome = "ok"
             return result
-        except (RpcError, DeadlineExceeded) as ex:
+        except (RpcError, DeadlineExceededError) as ex:
             outcome = party(ex)
             # An endpoint that fails fast has few calls in flight and would draw all of them: that counts too.
-            if isinstance(ex, _ENDPOINT_FAILED) and not isinstance(ex, PoolExhausted):
+            if isinstance(ex, _ENDPOINT_FAILED) and not isinstance(ex, PoolExhaustedError):
                 healthy = False
             raise
         finally:
@@ -168,7 +168,7 @@ class Client:
         name = method.name
         budget_ms = int((until_s - time.monotonic()) * 1000)
         if budget_ms < 1:
-            raise DeadlineExceeded(f"{name}: no time is left to ask")
+            raise DeadlineExceededError(f"{name}: no time is left to ask")
         transport = connection.transport
         transport.begin_message(until_s)
         seqid = next(self._seqids) & _MAX_SEQID
@@ -180,16 +180,16 @@ class Client:
             return _read_reply(method, connection, seqid)
         except TTransportException as ex:
             if ex.type == TTransportException.TIMED_OUT:
-                raise DeadlineExceeded(f"{name}: no answer in {budget_ms} ms") from ex
+                raise DeadlineExceededError(f"{name}: no answer in {budget_ms} ms") from ex
             if ex.type == TTransportException.SIZE_LIMIT and not transport.sent_bytes:
-                raise CallerFault(f"{name}: the request is too long", code=413) from ex
-            raise TransportFault(f"{name}: {ex}", sent=transport.sent_bytes > 0) from ex
+                raise CallerFaultError(f"{name}: the request is too long", code=413) from ex
+            raise TransportFaultError(f"{name}: {ex}", sent=transport.sent_bytes > 0) from ex
         except RpcError:
             raise
         except Exception as ex:
             if not transport.sent_bytes:
-                raise CallerFault(f"{name}: the request cannot be encoded: {ex}", code=400) from ex
-            raise TransportFault(f"{name}: the reply cannot be decoded: {ex}", sent=True) from ex
+                raise CallerFaultError(f"{name}: the request cannot be encoded: {ex}", code=400) from ex
+            raise TransportFaultError(f"{name}: the reply cannot be decoded: {ex}", sent=True) from ex
 
 
 def _request_id() -> bytes:
@@ -204,12 +204,12 @@ def _begin_reply(method: Method, connection: Connection, seqid: int) -> Any:
     """What the reply is to be read into, once it is sure that it is this call's."""
     name, kind, got_seqid = connection.read_message_begin()
     if got_seqid != seqid or name != method.name:
-        raise TransportFault(f"{method.name}: the reply belongs to another call", sent=True)
+        raise TransportFaultError(f"{method.name}: the reply belongs to another call", sent=True)
     if kind == TMessageType.REPLY:
         return method.result_type()
     if kind == TMessageType.EXCEPTION:
         return TApplicationException()
-    raise TransportFault(f"{method.name}: the peer sent a message of type {kind}, not a reply", sent=True)
+    raise TransportFaultError(f"{method.name}: the peer sent a message of type {kind}, not a reply", sent=True)
 
 
 def _read_reply(method: Method, connection: Connection, seqid: int) -> Any:
@@ -232,7 +232,7 @@ def _read_reply(method: Method, connection: Connection, seqid: int) -> Any:
 def _unwrap(method: Method, reply: Any) -> Any:
     """The value in `reply`, or the failure in it, raised."""
     if isinstance(reply, TApplicationException):
-        raise ServerFault(f"{method.name}: {reply}", code=500)
+        raise ServerFaultError(f"{method.name}: {reply}", code=500)
     if method.returns and reply.success is not None:
         return reply.success
     for _, field in method.throws:
@@ -240,7 +240,7 @@ def _unwrap(method: Method, reply: Any) -> Any:
         if raised is not None:
             raise from_reply(raised)
     if method.returns:
-        raise ServerFault(f"{method.name}: the service answered with nothing", code=500)
+        raise ServerFaultError(f"{method.name}: the service answered with nothing", code=500)
     return None
 
 

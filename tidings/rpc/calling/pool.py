@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge
 from tidings.process.deadline import Deadline
 from tidings.rpc.address import Address
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.errors import TransportFault
+from tidings.rpc.errors import TransportFaultError
 from tidings.rpc.wire.transport import Connection, connect
 
 _OPEN = Gauge("tidings_rpc_client_connections", "Open connections to servers", multiprocess_mode="livesum")
@@ -27,7 +27,7 @@ _DESTROYED = Counter("tidings_rpc_client_connections_destroyed", "Connections no
 _AGE_SPREAD = 0.1
 
 
-class PoolExhausted(TransportFault):
+class PoolExhaustedError(TransportFaultError):
     """Every connection is in use. It says nothing about the endpoint; nothing was sent."""
 
     def __init__(self, message: str) -> None:
@@ -51,7 +51,7 @@ class Pool:
         """A connection nobody else has; use it as `with pool.lease(deadline) as connection`.
 
         Raises:
-            TransportFault: no connection can be had; nothing was sent.
+            TransportFaultError: no connection can be had; nothing was sent.
         """
         while True:
             try:
@@ -125,9 +125,9 @@ class Pool:
 
         with self._changed:
             if self._closed:
-                raise TransportFault("this client has been closed", sent=False)
+                raise TransportFaultError("this client has been closed", sent=False)
             if self._waiters >= self._policy.pool_max_waiters:
-                raise PoolExhausted(f"too many calls wait for a connection to {self._address}")
+                raise PoolExhaustedError(f"too many calls wait for a connection to {self._address}")
             wait_s = min(self._policy.pool_wait_ms, deadline.remaining_ms()) / 1000
             self._waiters += 1
             try:
@@ -140,13 +140,13 @@ class Pool:
             if taken:
                 return taken[0]
             if self._closed:
-                raise TransportFault("this client has been closed", sent=False)
-        raise PoolExhausted(f"no free connection to {self._address}")
+                raise TransportFaultError("this client has been closed", sent=False)
+        raise PoolExhaustedError(f"no free connection to {self._address}")
 
     def _open(self, deadline: Deadline) -> Lease:
         try:
             if self._closed:
-                raise TransportFault("this client has been closed", sent=False)
+                raise TransportFaultError("this client has been closed", sent=False)
             return self._connect(deadline)
         except BaseException:
             self._allow_one_more()
@@ -160,7 +160,7 @@ class Pool:
             connection = connect(self._address, timeout_ms / 1000, policy.limits, lean=policy.lean, tls=policy.tls)
         except OSError as ex:
             deadline.check()
-            raise TransportFault(f"cannot connect to {self._address}: {ex}", sent=False) from ex
+            raise TransportFaultError(f"cannot connect to {self._address}: {ex}", sent=False) from ex
         _OPEN.inc()
         spread = random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 - against a thundering herd
         return Lease(self, connection, time.monotonic() + policy.connection_max_age_s * spread)

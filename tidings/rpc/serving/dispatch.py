@@ -202,11 +202,11 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         if isinstance(reply.failure, Error):
             line["error"] = reply.failure.message
         if outcome == "unclassified":
-            _log.error("rpc call", **line, exc_info=reply.failure)
+            _log.error("rpc_call", **line, exc_info=reply.failure)
         elif outcome in _WORTH_A_LINE or took_ms > self._rules.slow_ms:
-            _log.info("rpc call", **line)
+            _log.info("rpc_call", **line)
         else:
-            _log.debug("rpc call", **line)
+            _log.debug("rpc_call", **line)
 
 
 @lru_cache(maxsize=1024)

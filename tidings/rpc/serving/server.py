@@ -28,10 +28,10 @@ from tidings.rpc.address import listen
 from tidings.rpc.errors import ErrorTable
 from tidings.rpc.serving.dispatch import CallRules, Dispatcher
 from tidings.rpc.wire.codec import require_codec
-from tidings.rpc.wire.headers import SERVER_LEAVES, WORKER_LEAVES, Unusual
+from tidings.rpc.wire.headers import SERVER_LEAVES, WORKER_LEAVES, UnusualError
 from tidings.rpc.wire.protocol import Limits, ProtocolFactory
 from tidings.rpc.wire.service import methods_of
-from tidings.rpc.wire.transport import HandshakeFailed, Listener, SocketTransport
+from tidings.rpc.wire.transport import HandshakeFailedError, Listener, SocketTransport
 from tidings_idl.base.ttypes import HealthProbe
 
 _CONNECTIONS = Gauge("tidings_rpc_server_connections", "Open connections", multiprocess_mode="livesum")
@@ -154,7 +154,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         self._context = contextvars.copy_context()
         self.serverTransport.listen()
         self._started = True
-        _log.info("rpc server serves", port=self.port)
+        _log.info("rpc_server_started", port=self.port)
         try:
             self._accept_until(lambda: self.is_stopping)
             if self._retiring:
@@ -168,17 +168,17 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
             self._waker.close()
             self._wake.close()
             hand_over_all()
-            _log.info("rpc server stopped", connections_cut=lost)
+            _log.info("rpc_server_stopped", connections_cut=lost)
 
     def _serve_drain_window(self) -> None:
-        _log.info("rpc server drains", connections=len(self._connections))
+        _log.info("rpc_server_draining", connections=len(self._connections))
         window_ends_s = time.monotonic() + self._options.drain_window_s
         self._accept_until(lambda: time.monotonic() >= window_ends_s, window_ends_s)
         while self._accept():  # whoever connected at the last moment may have asked already
             pass
 
     def _outlive_connections(self) -> None:
-        _log.info("rpc server retires", connections=len(self._connections))
+        _log.info("rpc_server_retiring", connections=len(self._connections))
         self.serverTransport.close()
         ends_s = time.monotonic() + self._options.idle_timeout_s + _LONGEST_PAUSE_S
         poller = select.poll()
@@ -193,7 +193,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         while client.await_message(self._options.idle_timeout_s):
             try:
                 self.processor.process(protocol)
-            except Unusual:
+            except UnusualError:
                 protocol = self.inputProtocolFactory.get_stock_protocol(client)
                 self.processor.process(protocol)
 
@@ -256,7 +256,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         name = errno.errorcode.get(getattr(ex, "errno", None) or 0, type(ex).__name__)
         _ACCEPT_ERRORS.labels(name).inc()
         if time.monotonic() >= self._starved_until_s:
-            _log.error("rpc server cannot accept", error=str(ex), connections=len(self._connections))
+            _log.error("rpc_accept_failed", error=str(ex), connections=len(self._connections))
         # Not ready until accepting has gone well for a while; and one line a second at most.
         self._starved_until_s = time.monotonic() + _LONGEST_PAUSE_S + self._pause_s
         poller = select.poll()
@@ -273,15 +273,15 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
                     client.begin_tls(self._tls)
                 client.shake_hands(self._options.io_timeout_s)
             serve(client)
-        except HandshakeFailed as ex:
+        except HandshakeFailedError as ex:
             _BROKEN.labels("tls").inc()
-            _log.info("rpc connection refused", error=str(ex))
+            _log.info("rpc_connection_refused", error=str(ex))
         except TTransportException as ex:
             _BROKEN.labels(_WHY_BROKEN.get(ex.type, "io")).inc()
-            _log.debug("rpc connection broken", error=str(ex))
+            _log.debug("rpc_connection_broken", error=str(ex))
         except Exception as ex:  # noqa: BLE001 - whatever garbage makes of a decoder
             _BROKEN.labels("garbage").inc()
-            _log.info("rpc connection broken", error=f"{type(ex).__name__}: {ex}"[:200])
+            _log.info("rpc_connection_broken", error=f"{type(ex).__name__}: {ex}"[:200])
         finally:
             self._forget(client, over)
 

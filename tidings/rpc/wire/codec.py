@@ -13,22 +13,22 @@ try:
 except ImportError:
     decode_binary = encode_binary = None
 
-__all__ = ["CodecMissing", "decode_binary", "encode_binary", "require_codec"]
+__all__ = ["CodecMissingError", "decode_binary", "encode_binary", "require_codec"]
 
 
-class CodecMissing(SettingsError):
+class CodecMissingError(SettingsError):
     """Thrift's codec in C is not installed; the one in Python is some 20 to 40 times slower."""
 
 
 def require_codec() -> None:
     """Raises:
-    CodecMissing: instead of serving slowly, which is how Thrift itself would go on.
+    CodecMissingError: instead of serving slowly, which is how Thrift itself would go on.
     """
     try:
         # TBase: the codec imports it with the first struct it reads, too late if no file can be opened by then.
         from thrift.protocol import TBase, fastbinary  # noqa: F401 - only whether they can be imported matters
     except ImportError:
-        raise CodecMissing(
+        raise CodecMissingError(
             "thrift.protocol.fastbinary: Thrift's C codec is missing; reinstall thrift where a C compiler "
             "and Python's headers are present"
         ) from None

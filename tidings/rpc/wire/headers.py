@@ -33,7 +33,7 @@ def context_of(headers: dict[bytes, bytes]) -> Context:
 NO_HEADERS = b"\0\0\0\0"
 
 
-class Unusual(Exception):
+class UnusualError(Exception):
     """Not for the lean path. It says nothing about whether the message is valid."""
 
 
@@ -41,23 +41,23 @@ def parse(frame: bytes, at: int, end: int) -> dict[bytes, bytes]:
     """The headers between `at` and `end`, which begin with the number of the protocol.
 
     Raises:
-        Unusual: another protocol than binary, transforms, or something longer than a byte can count.
+        UnusualError: another protocol than binary, transforms, or something longer than a byte can count.
     """
     # Protocol 0 is binary, and it is followed by the number of transforms.
     if end > len(frame) or end - at < 4 or frame[at] or frame[at + 1]:
-        raise Unusual
+        raise UnusualError
     headers: dict[bytes, bytes] = {}
     at += 2
     while at < end and frame[at] == _KEY_VALUE:
         count = frame[at + 1]
         at += 2
         if count > 0x7F:
-            raise Unusual
+            raise UnusualError
         for _ in range(count):
             key, at = _short_string(frame, at)
             headers[key], at = _short_string(frame, at)
     if at > end:
-        raise Unusual
+        raise UnusualError
     return headers
 
 
@@ -65,7 +65,7 @@ def _short_string(frame: bytes, at: int) -> tuple[bytes, int]:
     length = frame[at]
     end = at + 1 + length
     if length > 0x7F or end > len(frame):  # a varint of more than one byte
-        raise Unusual
+        raise UnusualError
     return frame[at + 1 : end], end
 
 

@@ -18,7 +18,7 @@ from thrift.Thrift import TMessageType
 from thrift.transport.TTransport import CReadableTransport, TTransportBase, TTransportException
 
 from tidings.rpc.wire import headers as header_block
-from tidings.rpc.wire.headers import BUDGET, CALLER, REQUEST_ID, Unusual
+from tidings.rpc.wire.headers import BUDGET, CALLER, REQUEST_ID, UnusualError
 
 _VERSION_1 = 0x80010000
 _VERSION_MASK = 0xFFFF0000
@@ -82,7 +82,7 @@ class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
         """The name, type and sequence id of the message in a frame, which is then read from this protocol.
 
         Raises:
-            Unusual: the stock protocol has to look at it; nothing was changed.
+            UnusualError: the stock protocol has to look at it; nothing was changed.
         """
         try:
             with_headers = frame.startswith(b"\x0f\xff")
@@ -92,19 +92,19 @@ class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
                 at = 10 + words * 4
                 headers = header_block.parse(frame, 10, at)
             elif not self._accepts_bare:
-                raise Unusual
+                raise UnusualError
             version, name_bytes = _TWO_WORDS.unpack_from(frame, at)
             name_at = at + 8
             name_end = name_at + name_bytes
             (seqid,) = _SEQID.unpack_from(frame, name_end)
         except (struct.error, IndexError):
-            raise Unusual from None
+            raise UnusualError from None
         if version & _VERSION_MASK != _VERSION_1 or not 0 <= name_bytes <= 64:
-            raise Unusual
+            raise UnusualError
         try:
             name = frame[name_at:name_end].decode()
         except UnicodeDecodeError:
-            raise Unusual from None
+            raise UnusualError from None
         self._with_headers = with_headers
         self._flags = flags
         self._headers = headers

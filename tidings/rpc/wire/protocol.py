@@ -26,7 +26,7 @@ from tidings.rpc.wire.headers import (
     NO_HEADERS,
     REQUEST_ID,
     Context,
-    Unusual,
+    UnusualError,
     context_of,
     pack,
     pack_context,
@@ -211,7 +211,7 @@ class LeanProtocol(Message):
         """The begin of the next message.
 
         Raises:
-            Unusual: it is still there to be read, by the stock protocol.
+            UnusualError: it is still there to be read, by the stock protocol.
         """
         data = self._socket.arrived()
         usual = self.take_call(data)
@@ -220,10 +220,10 @@ class LeanProtocol(Message):
         self._socket.put_back_arrived(data)
         frame = self._socket.read_frame(self._message_bytes)
         if frame is None:
-            raise Unusual
+            raise UnusualError
         try:
             return self.take_apart(frame)
-        except Unusual:
+        except UnusualError:
             self._socket.put_back_frame(frame)
             raise
 
@@ -265,7 +265,7 @@ class ProtocolFactory(THeaderProtocolFactory):  # type: ignore[misc]
         return self._protocol_type(transport, ANY_DIALECT, self._limits)
 
     def get_stock_protocol(self, transport: SocketTransport) -> Protocol:
-        """For a connection on which something `Unusual` waits to be read."""
+        """For a connection on which something `UnusualError` waits to be read."""
         return HeaderProtocol(transport, ANY_DIALECT, self._limits)
 
 

@@ -25,14 +25,14 @@ from thrift.transport.TTransport import TServerTransportBase, TTransportBase, TT
 from tidings.process.settings import SettingsError
 from tidings.rpc.address import BACKLOG, Address
 from tidings.rpc.tls import ClientTls
-from tidings.rpc.wire.headers import Unusual
+from tidings.rpc.wire.headers import UnusualError
 from tidings.rpc.wire.protocol import HEADERS_ONLY, HeaderProtocol, LeanProtocol, Limits, Protocol
 
 _CHUNK_BYTES = 16 * 1024
 _TIMEVAL = struct.Struct("@ll")
 
 
-class HandshakeFailed(TTransportException):  # type: ignore[misc]  # thrift has no annotations
+class HandshakeFailedError(TTransportException):  # type: ignore[misc]  # thrift has no annotations
     """There is no TLS connection to the peer; nothing of it was read."""
 
 
@@ -98,14 +98,14 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
 
     def shake_hands(self, within_s: float) -> None:
         """Raises:
-        HandshakeFailed: the peer shows no certificate of ours, does not speak TLS, or takes too long.
+        HandshakeFailedError: the peer shows no certificate of ours, does not speak TLS, or takes too long.
         """
         assert isinstance(self._sock, ssl.SSLSocket)
         self._sock.settimeout(within_s)
         try:
             self._sock.do_handshake()
         except OSError as ex:
-            raise HandshakeFailed(message=f"no TLS: {ex}", inner=ex) from ex
+            raise HandshakeFailedError(message=f"no TLS: {ex}", inner=ex) from ex
 
     def stop_reading(self) -> None:
         """From any thread: what has arrived is still read, then the end. A reply can still be written."""
@@ -325,7 +325,7 @@ class Connection:
         """The name, type and sequence id of the next message."""
         try:
             return self.protocol.readMessageBegin()
-        except Unusual:
+        except UnusualError:
             self.protocol = HeaderProtocol(self.transport, HEADERS_ONLY, self._limits)
             return self.protocol.readMessageBegin()
 
