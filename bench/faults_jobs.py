@@ -1,4 +1,5 @@
-"""Every fault that orders and delayed jobs must survive, and the wrong daemons that must be caught, in one table.
+"""Every fault that orders and delayed jobs must survive, and the wrong daemons that must be caught,
+in one table.
 
 FULL=1 python -m bench.faults_jobs     forty seconds of load for each fault instead of a few
 SEED=7 python -m bench.faults_jobs     draws the numbers of that run again
@@ -25,7 +26,8 @@ LOST, DOUBLED = ("I1", "I5", "I7"), ("I2", "I3")
 
 
 def main() -> int:
-    """Run them all; the exit code is 1 if an invariant was violated or a wrong daemon passed for right."""
+    """Run them all; the exit code is 1 if an invariant was violated or a wrong daemon passed for
+    right."""
     seed = int(os.environ.get("SEED") or random.randrange(10**6))
     is_long = bool(os.environ.get("FULL"))
     started = time.monotonic()
@@ -41,7 +43,10 @@ def main() -> int:
                 total += violations
             elif not violations:
                 missed.append(name)
-            print(f"{'fault' if name in SCENARIOS else 'wrong daemon':14}{name:40}{dict(violations)}", flush=True)
+            print(
+                f"{'fault' if name in SCENARIOS else 'wrong daemon':14}{name:40}{dict(violations)}",
+                flush=True,
+            )
     figures = {
         "faults": len(SCENARIOS),
         "violations": total.total(),

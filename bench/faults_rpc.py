@@ -1,6 +1,7 @@
 """Every fault that calls to two recommenders must survive, under load, in one table.
 
-FULL=1 python -m bench.faults_rpc     forty seconds of each fault instead of eight, and two workers a server as well
+FULL=1 python -m bench.faults_rpc     forty seconds of each fault instead of eight, and two
+                                      workers a server as well
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.rpc_scenarios import BUSY, FAULTS, NETWORK_FAULTS, PLANNED, can_split_networks, run
+from tests.faults.rpc_scenarios import (
+    BUSY,
+    FAULTS,
+    NETWORK_FAULTS,
+    PLANNED,
+    can_split_networks,
+    run,
+)
 from tests.faults.rpc_site import DEADLINE_MS
 
 OUTPUT = Path("var/bench/faults-rpc.json")
@@ -29,7 +37,11 @@ def main() -> int:
     names = [*FAULTS, *(NETWORK_FAULTS if can_split_networks() else ())]
     total, wrong = Counter[str](), Counter[str]()
     p99_ms = 0.0
-    print(f"{'fault':26}{'workers':>8}{'answered':>10}{'lost':>6}{'may lose':>10}{'p99 ms':>8}  violations", flush=True)
+    print(
+        f"{'fault':26}{'workers':>8}{'answered':>10}{'lost':>6}{'may lose':>10}{'p99 ms':>8}  "
+        "violations",
+        flush=True,
+    )
     for workers in (1, 2) if full else (1,):
         for name in names:
             with tempfile.TemporaryDirectory() as folder:

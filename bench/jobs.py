@@ -1,10 +1,13 @@
-"""How many orders expire a second, and how late, beside APScheduler's own stores and Celery's ETA: `make bench-jobs`.
+"""How many orders expire a second, and how late, beside APScheduler's own stores and Celery's ETA:
+`make bench-jobs`.
 
-One run, one machine, one MariaDB that syncs each commit to the disk. All do the same work by the same rule of ours:
-cancel an order and give its stock back in one transaction. The machine may be shared, so nothing is compared across
-time: each round asks all of them one after the other, and what is written down are medians over the rounds.
+One run, one machine, one MariaDB that syncs each commit to the disk. All do the same work by the
+same rule of ours: cancel an order and give its stock back in one transaction. The machine may be
+shared, so nothing is compared across time: each round asks all of them one after the other, and
+what is written down are medians over the rounds.
 
-    python -m bench.jobs         the tables, and var/bench/jobs.json; FULL=1 takes more rounds and longer ones
+    python -m bench.jobs         the tables, and var/bench/jobs.json; FULL=1 takes more rounds and
+                                 longer ones
 """
 
 from __future__ import annotations
@@ -89,7 +92,8 @@ def measure_backlog(site: Site) -> Figures:
 
 
 def measure_burst(site: Site) -> Figures:
-    """Orders that expire within one second: how late is the last, as somebody sees who asks for it."""
+    """Orders that expire within one second: how late is the last, as somebody sees who asks for
+    it."""
     for lead_s in (5, 10, 20, 40):
         start = datetime.now(UTC) + timedelta(seconds=lead_s)
         moments = [start + timedelta(seconds=n / BURST) for n in range(BURST)]
@@ -114,7 +118,9 @@ def measure_steady(site: Site, number: int, *, hinted: bool) -> Figures:
             time.sleep(max(started + k / 30 - time.monotonic(), 0))
             after_s = 0.2 + (k * 7 + n) % 60 / 100
             lines = [Line((k * 13 + n) % SKUS + 1, 1)]
-            order = orders.place(site.engine, n, lines, key=f"{number}{hinted}{n}-{k}", timeout_s=after_s)
+            order = orders.place(
+                site.engine, n, lines, key=f"{number}{hinted}{n}-{k}", timeout_s=after_s
+            )
             placed.append(order.order_id)
             if hinted:
                 delayed.hint(redis, after_s=after_s)
@@ -139,16 +145,25 @@ def measure_order_cost(site: Site, number: int) -> Figures:
     times: dict[bool, list[float]] = {True: [], False: []}
     for k in range(COSTED):
         for promises in (True, False):
-            with mock.patch.object(delayed, "schedule_at", delayed.schedule_at if promises else mock.Mock()):
+            with mock.patch.object(
+                delayed, "schedule_at", delayed.schedule_at if promises else mock.Mock()
+            ):
                 started = time.perf_counter()
-                orders.place(site.engine, 99, [Line(k % SKUS + 1, 1)], key=f"{number}-{k}-{promises}", timeout_s=86_400)
+                orders.place(
+                    site.engine,
+                    99,
+                    [Line(k % SKUS + 1, 1)],
+                    key=f"{number}-{k}-{promises}",
+                    timeout_s=86_400,
+                )
                 times[promises].append(1000 * (time.perf_counter() - started))
     with_it, without = (statistics.median(times[promises]) for promises in (True, False))
     return {"order_cost_p50_ms": with_it - without, "order_place_p50_ms": with_it}
 
 
 def measure_hot(site: Site) -> Figures:
-    """32 clients of four gateways order one product while its orders expire: nothing oversold, nothing lost."""
+    """32 clients of four gateways order one product while its orders expire: nothing oversold,
+    nothing lost."""
     ledger = site.folder / "ledger"
     ledger.unlink(missing_ok=True)
     plan = {"ledger": str(ledger), "timeout_s": 1.0, "products": [HOT_SKU], "placers": 8}
@@ -157,14 +172,18 @@ def measure_hot(site: Site) -> Figures:
         time.sleep(HOT_S)
     placed = read_ledger(ledger)
     held = (
-        f"SELECT COUNT(*) FROM orders JOIN order_line ON order_id = id WHERE status = 'unpaid' AND sku_id = {HOT_SKU}"
+        "SELECT COUNT(*) FROM orders JOIN order_line ON order_id = id WHERE status = "
+        f"'unpaid' AND sku_id = {HOT_SKU}"
     )
     wait_until(lambda: site.ask(held) == 0, 30, "the last of them to expire")
     with site.engine.connect() as conn:
         assert stock.find_imbalances(conn) == [], "oversold, or lost"
     assert site.ask(f"SELECT quantity FROM sku WHERE id = {HOT_SKU}") == HOT_STOCK
     ids = {entry["order_id"] for entry in placed}
-    kept = f"SELECT COUNT(*) FROM order_line WHERE sku_id = {HOT_SKU} AND order_id IN ({','.join(map(str, ids))})"
+    kept = (
+        f"SELECT COUNT(*) FROM order_line WHERE sku_id = {HOT_SKU} AND order_id IN "
+        f"({','.join(map(str, ids))})"
+    )
     assert site.ask(kept) == len(ids), "an order that was confirmed is gone"
     took_ms = sorted(entry["took_ms"] for entry in placed)
     return {
@@ -181,25 +200,42 @@ def measure_look(site: Site) -> Figures:
         conn.execute(
             text(
                 "INSERT INTO delayed_job (kind, ref, run_at, state, attempts, payload, created_at)"
-                f" SELECT 'order_timeout', CONCAT('p', seq), {far}, 'waiting', 0, '{{}}', UTC_TIMESTAMP(3)"
+                f" SELECT 'order_timeout', CONCAT('p', seq), {far}, 'waiting', 0, '{{}}', "
+                "UTC_TIMESTAMP(3)"
                 f" FROM seq_1_to_{PENDING}"
             )
         )
-    store = TableJobStore(site.engine, Batches(site.engine, HANDLERS, ClockGuard(), threading.Event()))
+    store = TableJobStore(
+        site.engine, Batches(site.engine, HANDLERS, ClockGuard(), threading.Event())
+    )
     store.start(BackgroundScheduler(timezone=UTC), "due")
     took_ms = []
     for _ in range(300):
         started = time.perf_counter()
         store.get_due_jobs(datetime.now(UTC))
         took_ms.append(1000 * (time.perf_counter() - started))
-    return {"look_1m_pending_ms": statistics.median(took_ms), "look_1m_pending_p99_ms": share(sorted(took_ms), 0.99)}
+    return {
+        "look_1m_pending_ms": statistics.median(took_ms),
+        "look_1m_pending_p99_ms": share(sorted(took_ms), 0.99),
+    }
 
 
 def measure_rival(site: Site, name: str, *, grace_s: int = 0) -> Figures:
-    """Jobs that are all due at once: cancels a second, how late the last one was, and what was dropped."""
+    """Jobs that are all due at once: cancels a second, how late the last one was, and what was
+    dropped."""
     ids = site.fill([datetime.now(UTC) + timedelta(hours=1)] * RIVAL_JOBS)
-    command = [sys.executable, "-m", "bench.jobs_rivals", name, str(ids[0]), str(RIVAL_JOBS), str(grace_s)]
-    with subprocess.Popen(command, env=site.environment(), stdout=subprocess.PIPE, text=True) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "bench.jobs_rivals",
+        name,
+        str(ids[0]),
+        str(RIVAL_JOBS),
+        str(grace_s),
+    ]
+    with subprocess.Popen(
+        command, env=site.environment(), stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         told = process.stdout.readline()
     if not told:
@@ -207,7 +243,11 @@ def measure_rival(site: Site, name: str, *, grace_s: int = 0) -> Figures:
     done = int(told)
     late = site.lateness_s(ids[0], ids[-1])
     with site.engine.begin() as conn:
-        for table, column in (("stock_move", "order_id"), ("order_line", "order_id"), ("orders", "id")):
+        for table, column in (
+            ("stock_move", "order_id"),
+            ("order_line", "order_id"),
+            ("orders", "id"),
+        ):
             conn.execute(text(f"DELETE FROM {table} WHERE {column} BETWEEN {ids[0]} AND {ids[-1]}"))
     if grace_s:
         return {f"{name}_default_dropped": RIVAL_JOBS - done}
@@ -254,11 +294,26 @@ def show(samples: Samples, figures: Figures) -> None:
     console = Console(width=120)
     table = Table("Tidings", "median", "least", "most")
     for name, what in OURS.items():
-        table.add_row(what, *(f"{value:,.2f}" for value in (figures[name], min(samples[name]), max(samples[name]))))
+        table.add_row(
+            what,
+            *(f"{value:,.2f}" for value in (figures[name], min(samples[name]), max(samples[name]))),
+        )
     console.print(table)
-    table = Table("cancels a second", "median", "least", "most", "Tidings ÷", f"{RIVAL_JOBS:,} at once: last late, s")
+    table = Table(
+        "cancels a second",
+        "median",
+        "least",
+        "most",
+        "Tidings ÷",
+        f"{RIVAL_JOBS:,} at once: last late, s",
+    )
     own = samples["cancels_per_s"]
-    table.add_row("Tidings", *(f"{value:,.0f}" for value in (figures["cancels_per_s"], min(own), max(own))), "1", "")
+    table.add_row(
+        "Tidings",
+        *(f"{value:,.0f}" for value in (figures["cancels_per_s"], min(own), max(own))),
+        "1",
+        "",
+    )
     for name, what in RIVALS.items():
         theirs = samples[f"{name}_cancels_per_s"]
         rates = (f"{value:,.0f}" for value in (statistics.median(theirs), min(theirs), max(theirs)))
@@ -266,7 +321,10 @@ def show(samples: Samples, figures: Figures) -> None:
         table.add_row(what, *rates, f"{figures[f'cancels_ratio_{name}']:,.1f}", f"{late:,.1f}")
     console.print(table)
     dropped = figures["aps_mysql_default_dropped"]
-    print(f"With the grace that APScheduler gives by default it dropped {dropped:,.0f} of {RIVAL_JOBS:,} jobs.")
+    print(
+        f"With the grace that APScheduler gives by default it dropped {dropped:,.0f} of "
+        f"{RIVAL_JOBS:,} jobs."
+    )
 
 
 def main() -> None:
@@ -276,10 +334,13 @@ def main() -> None:
         samples = measure(site)
     figures = {name: statistics.median(values) for name, values in samples.items()}
     for name in RIVALS:
-        figures[f"cancels_ratio_{name}"] = figures["cancels_per_s"] / figures[f"{name}_cancels_per_s"]
+        figures[f"cancels_ratio_{name}"] = (
+            figures["cancels_per_s"] / figures[f"{name}_cancels_per_s"]
+        )
     show(samples, figures)
     about = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} "
+        f"{platform.release()}",
         "python": platform.python_version(),
         "packages": {package: version(package) for package in PACKAGES},
         "load_1m": os.getloadavg()[0],
@@ -287,7 +348,9 @@ def main() -> None:
         "rounds": ROUNDS,
         "rival_jobs": RIVAL_JOBS,
         "database": "MariaDB, an fsync for each commit",
-        "spread": {name: [round(min(values), 3), round(max(values), 3)] for name, values in samples.items()},
+        "spread": {
+            name: [round(min(values), 3), round(max(values), 3)] for name, values in samples.items()
+        },
     }
     rounded = {name: round(value, 3) for name, value in figures.items()}
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,10 @@
-"""The same work by other people's schedulers: `python -m bench.jobs_rivals NAME FIRST_ID N GRACE_S`.
+"""The same work by other people's schedulers: `python -m bench.jobs_rivals NAME FIRST_ID N
+GRACE_S`.
 
-Each gets N one-shot jobs that are due at one moment, and each job expires one order in one transaction by our own
-rule. All are set up as their documentation advises for such a burst: every job is there before the moment comes, no
-misfire grace unless it is asked for, and threads for what waits for a database. Prints how many were cancelled.
+Each gets N one-shot jobs that are due at one moment, and each job expires one order in one
+transaction by our own rule. All are set up as their documentation advises for such a burst: every
+job is there before the moment comes, no misfire grace unless it is asked for, and threads for what
+waits for a database. Prints how many were cancelled.
 """
 
 from __future__ import annotations
@@ -62,7 +64,9 @@ def set_moment(first_id: int, n: int, seconds: float) -> datetime:
     due = datetime.now(UTC) + timedelta(seconds=seconds)
     with transaction(shop()[1]) as conn:
         conn.execute(
-            update(order_table).where(order_table.c.id.between(first_id, first_id + n - 1)).values(expires_at=due)
+            update(order_table)
+            .where(order_table.c.id.between(first_id, first_id + n - 1))
+            .values(expires_at=due)
         )
     return due
 
@@ -101,16 +105,33 @@ def run_apscheduler(name: str, first_id: int, n: int, grace_s: int) -> int:
     scheduler.start(paused=True)
     due = set_moment(first_id, n, n * SETUP_S)
     for order_id in range(first_id, first_id + n):
-        scheduler.add_job("bench.jobs_rivals:expire_one", "date", run_date=due, args=(order_id,), id=str(order_id))
+        scheduler.add_job(
+            "bench.jobs_rivals:expire_one", "date", run_date=due, args=(order_id,), id=str(order_id)
+        )
     scheduler.resume()
     assert datetime.now(UTC) < due, "setting up took too long"
     return wait_for(first_id, n, due)
 
 
 def run_celery(first_id: int, n: int) -> int:
-    command = [sys.executable, "-m", "celery", "-A", "bench.jobs_rivals:app", "worker", "--pool=threads"]
-    options = [f"--concurrency={THREADS}", "--loglevel=ERROR", "--without-gossip", "--without-mingle"]
-    worker = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "bench.jobs_rivals:app",
+        "worker",
+        "--pool=threads",
+    ]
+    options = [
+        f"--concurrency={THREADS}",
+        "--loglevel=ERROR",
+        "--without-gossip",
+        "--without-mingle",
+    ]
+    worker = subprocess.Popen(
+        [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         due = set_moment(first_id, n, START_S + n * SETUP_S / 4)
         for order_id in range(first_id, first_id + n):
@@ -125,7 +146,9 @@ def main() -> None:
     name, *numbers = sys.argv[1:]
     first_id, n, grace_s = map(int, numbers)
     logging.disable(logging.WARNING)
-    done = run_celery(first_id, n) if name == "celery" else run_apscheduler(name, first_id, n, grace_s)
+    done = (
+        run_celery(first_id, n) if name == "celery" else run_apscheduler(name, first_id, n, grace_s)
+    )
     print(done, flush=True)
     # Threads of theirs may still wait for what will never come.
     os._exit(0)

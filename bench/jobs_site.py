@@ -1,4 +1,5 @@
-"""What the jobs' benchmark runs on: MariaDB as in production, Redis, a daemon of its own, and orders to expire."""
+"""What the jobs' benchmark runs on: MariaDB as in production, Redis, a daemon of its own, and
+orders to expire."""
 
 from __future__ import annotations
 
@@ -31,8 +32,17 @@ class DurableMariaDB(MariaDBServer):
     """As in production: what was committed is on the disk."""
 
     def _command(self) -> list[str]:
-        durable = ["--innodb-flush-method=fsync", "--innodb-flush-log-at-trx-commit=1", "--innodb-doublewrite=1"]
-        return [*super()._command(), *durable, "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=256M"]
+        durable = [
+            "--innodb-flush-method=fsync",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--innodb-doublewrite=1",
+        ]
+        return [
+            *super()._command(),
+            *durable,
+            "--innodb-buffer-pool-size=1G",
+            "--innodb-log-file-size=256M",
+        ]
 
 
 class Site:
@@ -41,7 +51,11 @@ class Site:
     def __init__(self, database: MariaDBServer, redis: RedisServer, folder: Path) -> None:
         self.database, self.redis, self.folder = database, redis, folder
         self.url = database.new_database()
-        values: dict[str, Any] = {"database_url": self.url, "redis_url": redis.url, "database_pool_size": 40}
+        values: dict[str, Any] = {
+            "database_url": self.url,
+            "redis_url": redis.url,
+            "database_pool_size": 40,
+        }
         self.settings = Settings(_env_file=None, var_dir=folder, **values)
         self.engine = make_engine(self.settings)
         self._next_id = 1_000_000
@@ -58,7 +72,8 @@ class Site:
     def open(cls) -> Iterator[Self]:
         with ExitStack() as stack:
             one, two, three = (
-                Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-"))) for _ in range(3)
+                Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-")))
+                for _ in range(3)
             )
             database = stack.enter_context(DurableMariaDB(one))
             site = cls(database, stack.enter_context(RedisServer(two, ())), three)
@@ -74,13 +89,17 @@ class Site:
             "jobs_metrics_bind": f"127.0.0.1:{free_port()}",
             **more,
         }
-        return {"PATH": "/usr/bin:/bin"} | {PREFIX + name.upper(): str(value) for name, value in ours.items()}
+        return {"PATH": "/usr/bin:/bin"} | {
+            PREFIX + name.upper(): str(value) for name, value in ours.items()
+        }
 
     @contextmanager
     def daemon(self) -> Iterator[None]:
         """The daemon as it is started in production, with all that it has to do there."""
         with (self.folder / "daemon.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, "-m", "jobs"], env=self.environment(), stderr=log)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "jobs"], env=self.environment(), stderr=log
+            )
         try:
             wait_until(lambda: bool(self.ask("SELECT COUNT(*) FROM daemon")), 30, "the daemon")
             time.sleep(1.5)  # its static jobs catch up first
@@ -124,7 +143,11 @@ class Site:
     def wait_cancelled(self, first: int, last: int, timeout_s: float = 120) -> None:
         # From the highest: what expires last is cancelled last.
         waiting = f"SELECT id FROM orders WHERE id BETWEEN {first} AND {last} AND status = 'unpaid'"
-        wait_until(lambda: self.ask(f"{waiting} ORDER BY id DESC LIMIT 1") is None, timeout_s, "orders to expire")
+        wait_until(
+            lambda: self.ask(f"{waiting} ORDER BY id DESC LIMIT 1") is None,
+            timeout_s,
+            "orders to expire",
+        )
 
     def lateness_s(self, first: int, last: int) -> list[float]:
         """How late each of these orders was cancelled, sorted; by the database's clock."""
@@ -138,7 +161,9 @@ class Site:
     def since_last_s(self, first: int, last: int) -> float:
         """How long ago the last of these orders should have expired."""
         moment = f"(SELECT MAX(expires_at) FROM orders WHERE id BETWEEN {first} AND {last})"
-        return float(self.ask(f"SELECT TIMESTAMPDIFF(MICROSECOND, {moment}, UTC_TIMESTAMP(3)) / 1e6"))
+        return float(
+            self.ask(f"SELECT TIMESTAMPDIFF(MICROSECOND, {moment}, UTC_TIMESTAMP(3)) / 1e6")
+        )
 
     def span_s(self, ids: range) -> float:
         """From the first cancellation to the last."""

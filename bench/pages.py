@@ -1,11 +1,13 @@
-"""What the static site costs and whether it holds: built, rebuilt, checked from end to end, and read while it changes.
+"""What the static site costs and whether it holds: built, rebuilt, checked from end to end, and
+read while it changes.
 
-    python -m bench.pages [FILE]       FILE is anything that `tidings import articles` takes; generated articles without
+    python -m bench.pages [FILE]       FILE is anything that `tidings import articles` takes;
+                                        generated articles without
 
-Times are taken in rounds, since the machine may be shared: the median, and the whole range beside it. Then every page,
-link, feed and sitemap is checked, and nginx, set up as docs/pages.md says, serves the site to processes that ask as
-fast as they can while it is built again and again with articles edited, published and taken down. FULL=1 does that for
-a minute.
+Times are taken in rounds, since the machine may be shared: the median, and the whole range beside
+it. Then every page, link, feed and sitemap is checked, and nginx, set up as docs/pages.md says,
+serves the site to processes that ask as fast as they can while it is built again and again with
+articles edited, published and taken down. FULL=1 does that for a minute.
 """
 
 from __future__ import annotations
@@ -52,7 +54,10 @@ REBUILDS = 15
 READERS = 4
 LOAD_S = 60 if os.environ.get("FULL") else 20
 OUTPUT = Path("var/bench/pages.json")
-WORDS = "tide harbour letter ferry morning council bridge market orchard winter signal garden archive river"
+WORDS = (
+    "tide harbour letter ferry morning council bridge market orchard winter signal garden "
+    "archive river"
+)
 
 
 @dataclass
@@ -74,7 +79,9 @@ class Site:
     def ids(self) -> list[int]:
         """Of all articles, oldest first."""
         with self.engine.connect() as conn:
-            return list(conn.scalars(select(article.c.id).order_by(article.c.published_at, article.c.id)))
+            return list(
+                conn.scalars(select(article.c.id).order_by(article.c.published_at, article.c.id))
+            )
 
 
 def generate(number: int) -> Iterator[dict[str, object]]:
@@ -82,7 +89,10 @@ def generate(number: int) -> Iterator[dict[str, object]]:
     rng = random.Random(number)
     words = WORDS.split()
     for n in range(number):
-        paragraphs = [" ".join(rng.choices(words, k=60)).capitalize() + "." for _ in range(rng.randrange(3, 15))]
+        paragraphs = [
+            " ".join(rng.choices(words, k=60)).capitalize() + "."
+            for _ in range(rng.randrange(3, 15))
+        ]
         title = " ".join(rng.choices(words, k=6)).capitalize()
         published = f"2026-{n % 10 + 1:02}-{n % 28 + 1:02}T{n % 24:02}:00:00Z"
         yield {
@@ -98,7 +108,8 @@ def generate(number: int) -> Iterator[dict[str, object]]:
 def take_times(
     rounds: int, before: Callable[[], object], build: Callable[[], Built]
 ) -> tuple[list[float], list[float], list[Built]]:
-    """Seconds of each round by the clock and by the processor, which neighbours disturb less, and what it built."""
+    """Seconds of each round by the clock and by the processor, which neighbours disturb less, and
+    what it built."""
     times, processor, built = [], [], []
     for _ in range(rounds):
         before()
@@ -145,10 +156,17 @@ def check(root: Path) -> dict[str, float]:
         found = pool.map(partial(check_page, root, site=SITE), pages, chunksize=20)
         faults = [fault for page in found for fault in page]
     faults += check_feeds(root, SITE) + check_sitemaps(root, SITE)
-    sizes = [path.stat().st_size for path in root.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    sizes = [
+        path.stat().st_size
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    ]
     for fault in faults[:20]:
         print(f"  fault: {fault}")
-    print(f"{len(pages):,} pages among {len(sizes):,} files of {sum(sizes):,} bytes: {len(faults)} faults")
+    print(
+        f"{len(pages):,} pages among {len(sizes):,} files of {sum(sizes):,} bytes: {len(faults)} "
+        "faults"
+    )
     return {"pages": len(pages), "files": len(sizes), "bytes": sum(sizes), "faults": len(faults)}
 
 
@@ -176,14 +194,19 @@ def serve(site: Site, folder: Path) -> dict[str, float]:
     return report(found.answers, tell(journal, found.answers), builds, time.monotonic() - started_s)
 
 
-def report(answers: Sequence[Answer], verdicts: Counter[str], builds: Counter[str], took_s: float) -> dict[str, float]:
+def report(
+    answers: Sequence[Answer], verdicts: Counter[str], builds: Counter[str], took_s: float
+) -> dict[str, float]:
     """Print what the readers met."""
     gone = sum(answer.digest is None and not answer.trouble for answer in answers)
     times = sorted(answer.answered_s - answer.asked_s for answer in answers)
     print(
-        f"{len(answers):,} requests in {took_s:.0f} s during {builds['builds']} builds ({builds['written']:,} files "
-        f"written, {builds['deleted']:,} deleted): {verdicts.total()} failures; {gone:,} times 404 for what was taken "
-        f"down; p50 {times[len(times) // 2] * 1000:.2f} ms, p99 {times[len(times) * 99 // 100] * 1000:.2f} ms"
+        f"{len(answers):,} requests in {took_s:.0f} s during {builds['builds']} builds "
+        f"({builds['written']:,} files "
+        f"written, {builds['deleted']:,} deleted): {verdicts.total()} failures; {gone:,} times "
+        "404 for what was taken "
+        f"down; p50 {times[len(times) // 2] * 1000:.2f} ms, p99 "
+        f"{times[len(times) * 99 // 100] * 1000:.2f} ms"
     )
     for verdict, number in verdicts.most_common():
         print(f"  {number} times: {verdict}")
@@ -199,7 +222,9 @@ def report(answers: Sequence[Answer], verdicts: Counter[str], builds: Counter[st
 
 
 def about(articles: int) -> dict[str, object]:
-    printed = subprocess.run([find_program("nginx"), "-v"], capture_output=True, text=True, check=True).stderr
+    printed = subprocess.run(
+        [find_program("nginx"), "-v"], capture_output=True, text=True, check=True
+    ).stderr
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
@@ -216,12 +241,18 @@ def main() -> int:
         engine = make_engine(Settings(_env_file=None, database_url=f"sqlite:///{folder}/db"))
         migrate(engine)
         if len(sys.argv) > 1:
-            counts = import_articles(sys.argv[1], engine, folder=folder / "import", channel="general").counts
+            counts = import_articles(
+                sys.argv[1], engine, folder=folder / "import", channel="general"
+            ).counts
         else:
             counts = import_rows(generate(GENERATED), engine).counts
         print(counts)
         site = Site(engine, folder / "site", Renderer(SITE))
-        figures: dict[str, float] = {"articles": counts.created, **measure(site), **check(site.root)}
+        figures: dict[str, float] = {
+            "articles": counts.created,
+            **measure(site),
+            **check(site.root),
+        }
         figures |= serve(site, folder)
         figures["faults_after_load"] = check(site.root)["faults"]
         engine.dispose()

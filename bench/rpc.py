@@ -1,8 +1,10 @@
-"""What a call costs, by every way one could ask for a page of a feed: ten articles with their tokens, about 3.3 kB.
+"""What a call costs, by every way one could ask for a page of a feed: ten articles with their
+tokens, about 3.3 kB.
 
-The machine may be shared, so nothing is compared across time: all servers run at once, each round asks one after the
-other, and what is written down are medians over the rounds and ratios between ways. Instructions are counted by perf,
-or by valgrind where perf may not, as the difference of two runs; the neighbours do not disturb them.
+The machine may be shared, so nothing is compared across time: all servers run at once, each round
+asks one after the other, and what is written down are medians over the rounds and ratios between
+ways. Instructions are counted by perf, or by valgrind where perf may not, as the difference of two
+runs; the neighbours do not disturb them.
 
     python -m bench.rpc          the table, and var/bench/rpc.json; FULL=1 takes more rounds
 """
@@ -77,7 +79,11 @@ class Process:
 
     def __init__(self, *command: str) -> None:
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -126,11 +132,26 @@ class PingPong:
         self.request.write_bytes(framed_request())
 
     def serve(self) -> Process:
-        return Process(*on_server_core(), self.program, "serve", str(self.request.stat().st_size), str(reply_bytes()))
+        return Process(
+            *on_server_core(),
+            self.program,
+            "serve",
+            str(self.request.stat().st_size),
+            str(reply_bytes()),
+        )
 
-    def ask(self, port: int, seconds: float, connections: int, *, beside: bool = False) -> tuple[float, float]:
+    def ask(
+        self, port: int, seconds: float, connections: int, *, beside: bool = False
+    ) -> tuple[float, float]:
         """Median in microseconds, and calls a second."""
-        command = [self.program, "ask", str(port), str(self.request), str(int(seconds * 1000)), str(connections)]
+        command = [
+            self.program,
+            "ask",
+            str(port),
+            str(self.request),
+            str(int(seconds * 1000)),
+            str(connections),
+        ]
         command = [*on_server_core(), *command] if beside else command
         done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=ANSWER_S)
         median_ns, per_s = done.stdout.split()
@@ -143,7 +164,9 @@ def on_server_core() -> list[str]:
 
 def framed_request() -> bytes:
     memory = TMemoryBuffer()
-    client = UserRecommend.Client(TBinaryProtocolAccelerated(TFramedTransport(memory), fallback=False))
+    client = UserRecommend.Client(
+        TBinaryProtocolAccelerated(TFramedTransport(memory), fallback=False)
+    )
     client.send_user_recommend(ttypes.UserRequest(7, 0, 10, 0))
     data: bytes = memory.getvalue()
     return data
@@ -159,8 +182,8 @@ def reply_bytes() -> int:
 
 
 class Times:
-    """Of one way, for each round: the median call of one connection in microseconds, with its client on the server's
-    core and wherever the system puts it; calls a second of eight clients.
+    """Of one way, for each round: the median call of one connection in microseconds, with its
+    client on the server's core and wherever the system puts it; calls a second of eight clients.
     """
 
     def __init__(self) -> None:
@@ -189,10 +212,14 @@ def measure_times(pingpong: PingPong) -> dict[str, Times]:
         clients = {}
         for way in NETWORKED:
             port = int(stack.enter_context(Process(*way_command("serve", way, SERVER_CPU))).read())
-            clients[way] = stack.enter_context(Process(*way_command("clients", way, port, SERVER_CPU)))
+            clients[way] = stack.enter_context(
+                Process(*way_command("clients", way, port, SERVER_CPU))
+            )
             wait_for(clients[way])
         for _ in range(ROUNDS):
-            for way in random.sample(list(NAMES), len(NAMES)):  # whoever follows a busy one finds the machine warm
+            for way in random.sample(
+                list(NAMES), len(NAMES)
+            ):  # whoever follows a busy one finds the machine warm
                 if way == "c":
                     beside_us = pingpong.ask(c_port, RATE_S / 4, 1, beside=True)[0]
                     apart_us = pingpong.ask(c_port, RATE_S / 4, 1)[0]
@@ -202,7 +229,9 @@ def measure_times(pingpong: PingPong) -> dict[str, Times]:
                     times[way].add(took_us, took_us, 1e6 / took_us)
                 else:
                     ask = clients[way].ask
-                    times[way].add(ask(f"beside {CALLS}"), ask(f"apart {CALLS}"), ask(f"rate {RATE_S}"))
+                    times[way].add(
+                        ask(f"beside {CALLS}"), ask(f"apart {CALLS}"), ask(f"rate {RATE_S}")
+                    )
     return times
 
 
@@ -221,10 +250,11 @@ def time_local() -> float:
 
 
 def measure_two_processes(pingpong: PingPong) -> tuple[list[float], list[float]]:
-    """Calls a second of one process of ours and of two on one port, asked by the C program, which costs little.
+    """Calls a second of one process of ours and of two on one port, asked by the C program, which
+    costs little.
 
-    One process is measured on each core, since the other core is what the second one gets; and each process has as many
-    connections when it is alone as when there are two.
+    One process is measured on each core, since the other core is what the second one gets; and each
+    process has as many connections when it is alone as when there are two.
     """
     alone, together = [], []
     with (
@@ -238,7 +268,9 @@ def measure_two_processes(pingpong: PingPong) -> tuple[list[float], list[float]]
             other.read()
             time.sleep(1)
             for _ in range(ROUNDS):
-                alone.append(statistics.mean(pingpong.ask(each, RATE_S, CONNECTIONS)[1] for each in ports))
+                alone.append(
+                    statistics.mean(pingpong.ask(each, RATE_S, CONNECTIONS)[1] for each in ports)
+                )
                 together.append(pingpong.ask(port, RATE_S, 2 * CONNECTIONS)[1])
     return alone, together
 
@@ -255,13 +287,30 @@ def counter() -> Iterator[Any]:
 
         def by_perf(command: list[str]) -> tuple[list[str], Any]:
             log = folder / str(next(numbers))
-            counted = ["perf", "stat", "-x,", "-e", "instructions:u", "-o", str(log), "--", *command]
+            counted = [
+                "perf",
+                "stat",
+                "-x,",
+                "-e",
+                "instructions:u",
+                "-o",
+                str(log),
+                "--",
+                *command,
+            ]
             return counted, lambda: int(re.findall(r"^(\d+),", log.read_text(), re.MULTILINE)[-1])
 
         def by_valgrind(command: list[str]) -> tuple[list[str], Any]:
             log = folder / str(next(numbers))
-            tool = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log}"]
-            return [*tool, *command], lambda: int(re.findall(r"Collected : (\d+)", log.read_text())[-1])
+            tool = [
+                "valgrind",
+                "--tool=callgrind",
+                "--callgrind-out-file=/dev/null",
+                f"--log-file={log}",
+            ]
+            return [*tool, *command], lambda: int(
+                re.findall(r"Collected : (\d+)", log.read_text())[-1]
+            )
 
         yield by_perf if perf_counts() else by_valgrind
 
@@ -278,7 +327,8 @@ def perf_counts() -> bool:
 def count_instructions(count: Any, way: str, calls: tuple[int, int]) -> tuple[int, int]:
     """User instructions of one call: the client's and the server's."""
     clients, servers = [], []
-    # Two runs with different seeds put their dictionaries into different order, which is a few in a hundred.
+    # Two runs with different seeds put their dictionaries into different order, which is a few in a
+    # hundred.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     for number in calls:
         command, read_server = count(way_command("serve", way))
@@ -289,7 +339,9 @@ def count_instructions(count: Any, way: str, calls: tuple[int, int]) -> tuple[in
         port = server.stdout.readline().strip()
         time.sleep(1)
         command, read_client = count(way_command("ask", way, port, number))
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL, timeout=10 * ANSWER_S, env=environment)
+        subprocess.run(
+            command, check=True, stderr=subprocess.DEVNULL, timeout=10 * ANSWER_S, env=environment
+        )
         for child in children_of(server.pid):
             os.kill(child, signal.SIGTERM)
         server.wait(60)
@@ -302,7 +354,9 @@ def count_instructions(count: Any, way: str, calls: tuple[int, int]) -> tuple[in
 
 def children_of(pid: int) -> list[int]:
     """perf runs what it counts as its child; valgrind is the process itself."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    children = [
+        int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    ]
     return children or [pid]
 
 
@@ -324,7 +378,17 @@ def main() -> None:
         times = measure_times(pingpong)
         alone, together = measure_two_processes(pingpong)
     instructions = measure_instructions()
-    print(row("one call, ten articles", "p50 µs", "÷ C", "apart", "calls/s, 8 clients", "instructions", "÷ Thrift"))
+    print(
+        row(
+            "one call, ten articles",
+            "p50 µs",
+            "÷ C",
+            "apart",
+            "calls/s, 8 clients",
+            "instructions",
+            "÷ Thrift",
+        )
+    )
     stock = sum(instructions["thrift"])
     for way, name in NAMES.items():
         counts = instructions.get(way)
@@ -332,14 +396,28 @@ def main() -> None:
         ratio = f"{sum(counts) / stock:.2f}" if counts else ""
         took = times[way]
         ratio_c = f"{took.p50_us / times['c'].p50_us:.1f}"
-        print(row(name, spread(took.beside_us), ratio_c, spread(took.apart_us), spread(took.per_s), costs, ratio))
+        print(
+            row(
+                name,
+                spread(took.beside_us),
+                ratio_c,
+                spread(took.apart_us),
+                spread(took.per_s),
+                costs,
+                ratio,
+            )
+        )
     one, two = statistics.median(alone), statistics.median(together)
-    print(f"\none server process {spread(alone)} calls/s, two {spread(together)}, asked by a program in C")
+    print(
+        f"\none server process {spread(alone)} calls/s, two {spread(together)}, asked by a "
+        "program in C"
+    )
     figures = {
         "instructions_ratio_stock": sum(instructions["ours"]) / stock,
         "p50_ratio_c_pingpong": times["ours"].p50_us / times["c"].p50_us,
         "p50_ratio_grpc": times["ours"].p50_us / times["grpc"].p50_us,
-        "p50_apart_ratio_grpc": statistics.median(times["ours"].apart_us) / statistics.median(times["grpc"].apart_us),
+        "p50_apart_ratio_grpc": statistics.median(times["ours"].apart_us)
+        / statistics.median(times["grpc"].apart_us),
         "throughput_ratio_grpc": times["ours"].rate / times["grpc"].rate,
         "throughput_ratio_http_falcon": times["ours"].rate / times["falcon"].rate,
         "throughput_ratio_http_fastapi": times["ours"].rate / times["fastapi"].rate,
@@ -348,7 +426,9 @@ def main() -> None:
     write(figures, instructions, times)
 
 
-def write(figures: dict[str, float], instructions: dict[str, tuple[int, int]], times: dict[str, Times]) -> None:
+def write(
+    figures: dict[str, float], instructions: dict[str, tuple[int, int]], times: dict[str, Times]
+) -> None:
     about = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": platform.machine(),
@@ -365,10 +445,14 @@ def write(figures: dict[str, float], instructions: dict[str, tuple[int, int]], t
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     rounded = {name: round(value, 3) for name, value in figures.items()}
     OUTPUT.write_text(json.dumps({**rounded, "_about": about}, indent=2) + "\n")
-    print(f"\n{json.dumps(rounded, indent=2)}\nwritten to {OUTPUT}; 1-minute load {about['load_1m']}")
+    print(
+        f"\n{json.dumps(rounded, indent=2)}\nwritten to {OUTPUT}; 1-minute load {about['load_1m']}"
+    )
 
 
-def row(name: str, p50: str, ratio_c: str, apart: str, rate: str, instructions: str, ratio_stock: str) -> str:
+def row(
+    name: str, p50: str, ratio_c: str, apart: str, rate: str, instructions: str, ratio_stock: str
+) -> str:
     return f"{name:26}{p50:>21}{ratio_c:>7}{apart:>22}{rate:>29}{instructions:>18}{ratio_stock:>10}"
 
 

@@ -1,7 +1,8 @@
-"""What open connections cost a server of ours: memory and throughput with 1 to 10,000, and how one more is refused.
+"""What open connections cost a server of ours: memory and throughput with 1 to 10,000, and how one
+more is refused.
 
-Nearly all are idle, as the pools of many clients are; eight of them call. A thread waits on each, so what is
-looked for is that waiting ones cost memory and nothing else.
+Nearly all are idle, as the pools of many clients are; eight of them call. A thread waits on each,
+so what is looked for is that waiting ones cost memory and nothing else.
 
     python -m bench.rpc_connections          the table, and var/bench/rpc_connections.json
 """
@@ -63,12 +64,17 @@ def serve(cap: int) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    options = ServerOptions(max_connections=cap, idle_timeout_s=600, drain_window_s=0, drain_timeout_s=30)
+    options = ServerOptions(
+        max_connections=cap, idle_timeout_s=600, drain_window_s=0, drain_timeout_s=30
+    )
     server = make_server(UserRecommend, PageHandler(ttypes), "127.0.0.1:0", options=options)
     signal.signal(signal.SIGTERM, lambda *_: server.drain())
     print(server.port, flush=True)
     server.serve()
-    print(json.dumps({how: REGISTRY.get_sample_value(REJECTED, {"how": how}) or 0 for how in HOW}), flush=True)
+    print(
+        json.dumps({how: REGISTRY.get_sample_value(REJECTED, {"how": how}) or 0 for how in HOW}),
+        flush=True,
+    )
 
 
 def refuse(port: int, request: bytes) -> tuple[dict[str, int], float]:
@@ -92,14 +98,19 @@ def measure(pingpong: PingPong, connections: int) -> dict[str, Any]:
     """One server whose cap is that many connections: `CALLING` of them call, the others wait."""
     cap = max(connections, CALLING)
     command = [sys.executable, "-m", "bench.rpc_connections", "serve", str(cap)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         process = psutil.Process(server.pid)
         idle: list[socket.socket] = []
         try:
             before_mib = process.memory_info().rss / 2**20
-            idle += (socket.create_connection(("127.0.0.1", port)) for _ in range(max(0, connections - CALLING)))
+            idle += (
+                socket.create_connection(("127.0.0.1", port))
+                for _ in range(max(0, connections - CALLING))
+            )
             callers = min(connections, CALLING)
             while process.num_threads() < len(idle):
                 time.sleep(0.05)
@@ -131,7 +142,16 @@ def main() -> None:
     """Measure each number of connections, print the table and write the figures."""
     most = allow_files(STEPS[-1] + 1000) - 1000
     figures: dict[str, Any] = {}
-    names = ("connections", "RSS MiB", "KiB each", "p50 µs", "calls/s", "refused", "slowest ms", "counted")
+    names = (
+        "connections",
+        "RSS MiB",
+        "KiB each",
+        "p50 µs",
+        "calls/s",
+        "refused",
+        "slowest ms",
+        "counted",
+    )
     print("".join(f"{name:>12}" for name in names))
     with tempfile.TemporaryDirectory() as folder:
         pingpong = PingPong(Path(folder))
@@ -142,14 +162,31 @@ def main() -> None:
             got = measure(pingpong, connections)
             counted = int(sum(got["counted"].values()))
             refused = sum(got["refused"].values())
-            numbers = (got["rss_mib"], got["kib_each"], got["p50_us"], got["per_s"], refused, got["slowest_refusal_ms"])
-            print(f"{connections:>12,}" + "".join(f"{number:>12,.0f}" for number in (*numbers, counted)))
+            numbers = (
+                got["rss_mib"],
+                got["kib_each"],
+                got["p50_us"],
+                got["per_s"],
+                refused,
+                got["slowest_refusal_ms"],
+            )
+            print(
+                f"{connections:>12,}"
+                + "".join(f"{number:>12,.0f}" for number in (*numbers, counted))
+            )
             for name in ("rss_mib", "p50_us", "per_s", "slowest_refusal_ms"):
                 figures[f"{name}_{connections}"] = round(got[name], 1)
             figures[f"refused_uncounted_{connections}"] = REFUSED - counted
-    about = {"machine": platform.machine(), "cpus": os.cpu_count(), "load_1m": round(os.getloadavg()[0], 2)}
+    about = {
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "load_1m": round(os.getloadavg()[0], 2),
+    }
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps({**figures, "_about": about | {"python": platform.python_version()}}, indent=2) + "\n")
+    OUTPUT.write_text(
+        json.dumps({**figures, "_about": about | {"python": platform.python_version()}}, indent=2)
+        + "\n"
+    )
     print(f"written to {OUTPUT}; 1-minute load {about['load_1m']}")
 
 

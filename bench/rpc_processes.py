@@ -3,7 +3,8 @@
 python -m bench.rpc_processes serve WAY [CPU]             one server; prints its port
 python -m bench.rpc_processes serve-shared WAY PORT CPU   one of several on a port
 python -m bench.rpc_processes ask WAY PORT N              N calls, for counting instructions
-python -m bench.rpc_processes clients WAY PORT CPU        eight client processes, told by lines what to do
+python -m bench.rpc_processes clients WAY PORT CPU        eight client processes, told by
+                                                              lines what to do
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def serve(way: str, cpu: int) -> None:
 def listen(port: int, *, shared: bool = False) -> socket.socket:
     """A listening socket, whose port is printed."""
     listener = socket.create_server(("127.0.0.1", port), backlog=256, reuse_port=shared)
-    # Before anybody connects: those who did before gunicorn says so would wait 40 ms for each answer.
+    # Before anybody connects: those who did before gunicorn says so would wait 40 ms for each
+    # answer.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(listener.getsockname()[1], flush=True)
     return listener
@@ -44,13 +46,16 @@ def serve_shared(way: str, port: int, cpu: int) -> None:
 def drive_clients(way: str, port: int, cpu: int) -> None:
     """Read what to measure by lines, and print it.
 
-    `beside CALLS`: the median call of one client on the core `cpu`, in microseconds; `apart CALLS`: likewise, on
-    whatever core the system chooses; `rate SECONDS`: calls a second of all clients together.
+    `beside CALLS`: the median call of one client on the core `cpu`, in microseconds; `apart CALLS`:
+    likewise, on whatever core the system chooses; `rate SECONDS`: calls a second of all clients
+    together.
     """
     pipes = []
     for _ in range(CLIENTS):
         ours, theirs = multiprocessing.Pipe()
-        process = multiprocessing.get_context("fork").Process(target=obey, args=(way, port, cpu, theirs), daemon=True)
+        process = multiprocessing.get_context("fork").Process(
+            target=obey, args=(way, port, cpu, theirs), daemon=True
+        )
         process.start()
         pipes.append(ours)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # by which the children end too
@@ -82,7 +87,8 @@ def obey(way: str, port: int, cpu: int, orders: Connection) -> None:
 
 
 def pin(cpu: int) -> None:
-    """Spread over two cores, the threads of one interpreter lose a third of their time to each other."""
+    """Spread over two cores, the threads of one interpreter lose a third of their time to each
+    other."""
     if cpu >= 0 and len(os.sched_getaffinity(0)) > 1:
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[cpu]})
 

@@ -1,7 +1,8 @@
 """The ways to ask for a page of a feed that `bench.rpc` compares: a server and a client of each.
 
-All get the same ten rows of tokens and give the same page, and each is used as its documentation does for production:
-codecs in C, connections kept open, no access log. What differs besides the protocol is said in docs/bench-rpc.md.
+All get the same ten rows of tokens and give the same page, and each is used as its documentation
+does for production: codecs in C, connections kept open, no access log. What differs besides the
+protocol is said in docs/bench-rpc.md.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import Any
 CLIENTS = 8
 TOKEN = "AQATkcXbfsmWAAAAAAAAAaIHxA_OAAAAAAAAADAAAmsECTvqjekHmxy-dxw3KIiARY4d"
 STAMP_MS = 1_795_387_012_006
-# A number and four tokens of one length for each article, as text and as the bytes that they are made as.
+# A number and four tokens of one length for each article, as text and as the bytes that they are
+# made as.
 ROWS = [(1000 + n, *(f"{TOKEN}{n}{action}" for action in "ABCD")) for n in range(10)]
 ENCODED_ROWS = [(row[0], *(token.encode() for token in row[1:])) for row in ROWS]
 
@@ -33,13 +35,17 @@ Call = Callable[[], Any]
 
 
 def make_thrift_page(ttypes: Any) -> Any:
-    articles = [ttypes.Article(row[0], ttypes.Track(row[1], row[2], row[3], row[4])) for row in ROWS]
+    articles = [
+        ttypes.Article(row[0], ttypes.Track(row[1], row[2], row[3], row[4])) for row in ROWS
+    ]
     return ttypes.ArticleResponse(TOKEN, STAMP_MS, articles)
 
 
 def make_json_page() -> dict[str, Any]:
     names = ("click", "collect", "reading", "liking")
-    articles = [{"article_id": row[0], "track": dict(zip(names, row[1:], strict=True))} for row in ROWS]
+    articles = [
+        {"article_id": row[0], "track": dict(zip(names, row[1:], strict=True))} for row in ROWS
+    ]
     return {"exposure": TOKEN, "time_stamp": STAMP_MS, "recommends": articles}
 
 
@@ -94,7 +100,12 @@ class Ours:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
         handler = (PageHandler if self._pages else StructHandler)(ttypes)
-        server = make_server(UserRecommend, handler, listener, options=ServerOptions(drain_window_s=0, lean=self._lean))
+        server = make_server(
+            UserRecommend,
+            handler,
+            listener,
+            options=ServerOptions(drain_window_s=0, lean=self._lean),
+        )
         signal.signal(signal.SIGTERM, lambda *_: server.drain())
         server.serve()
 
@@ -183,12 +194,15 @@ class Thriftpy2:
 
 
 def load_protobuf() -> Any:
-    """The message classes, generated into a folder of this process's own that is gone once they are loaded."""
+    """The message classes, generated into a folder of this process's own that is gone once they are
+    loaded."""
     from grpc_tools import protoc
 
     here = Path(__file__).parent
     with tempfile.TemporaryDirectory(prefix="bench-rpc-") as folder:
-        protoc.main(["", f"--proto_path={here}", f"--python_out={folder}", str(here / "recommend.proto")])
+        protoc.main(
+            ["", f"--proto_path={here}", f"--python_out={folder}", str(here / "recommend.proto")]
+        )
         sys.path.insert(0, folder)
         try:
             return importlib.import_module("recommend_pb2")
@@ -205,7 +219,8 @@ class Grpc:
     def _page(self, messages: Any) -> Any:
         articles = [
             messages.Article(
-                article_id=row[0], track=messages.Track(click=row[1], collect=row[2], reading=row[3], liking=row[4])
+                article_id=row[0],
+                track=messages.Track(click=row[1], collect=row[2], reading=row[3], liking=row[4]),
             )
             for row in ROWS
         ]
@@ -217,7 +232,9 @@ class Grpc:
             request_deserializer=messages.UserRequest.FromString,
             response_serializer=messages.ArticleResponse.SerializeToString,
         )
-        return grpc.method_handlers_generic_handler("tidings.bench.UserRecommend", {"user_recommend": method})
+        return grpc.method_handlers_generic_handler(
+            "tidings.bench.UserRecommend", {"user_recommend": method}
+        )
 
     def serve(self, listener: socket.socket) -> None:
         from concurrent.futures import ThreadPoolExecutor
@@ -294,7 +311,9 @@ class Http:
         import urllib3
 
         pool = urllib3.HTTPConnectionPool("127.0.0.1", port, maxsize=1)
-        return lambda: json.loads(pool.request("GET", "/articles?user_id=7&channel_id=0&article_num=10").data)
+        return lambda: json.loads(
+            pool.request("GET", "/articles?user_id=7&channel_id=0&article_num=10").data
+        )
 
 
 class Falcon(Http):
@@ -337,7 +356,9 @@ class FastApi(Http):
         app = fastapi.FastAPI()
 
         @app.get("/articles")
-        async def articles(user_id: int, channel_id: int = 0, article_num: int = 10) -> dict[str, Any]:
+        async def articles(
+            user_id: int, channel_id: int = 0, article_num: int = 10
+        ) -> dict[str, Any]:
             return make_json_page()
 
         config = uvicorn.Config(app, loop="uvloop", log_level="error", access_log=False)

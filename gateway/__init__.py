@@ -1,1 +1,2 @@
-"""The HTTP door: what readers' programs call. `app.create_app` puts it together, `__main__` runs it."""
+"""The HTTP door: what readers' programs call. `app.create_app` puts it together, `__main__` runs
+it."""

@@ -1,7 +1,7 @@
 """The gateway's composition root: routes, middleware and the one error table become a Falcon app.
 
-Falcon rather than a larger framework: what a request costs here is what its resource does. Collaborators come
-in as arguments, so a test builds the same app that production runs.
+Falcon rather than a larger framework: what a request costs here is what its resource does.
+Collaborators come in as arguments, so a test builds the same app that production runs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def create_app(
         "/articles": FeedResource(recommending, articles),
         "/articles/{article_id}": ArticleResource(articles),
         "/channels": ChannelsResource(articles),
-        "/behaviors": BehaviorsResource(behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock),
+        "/behaviors": BehaviorsResource(
+            behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock
+        ),
         "/health/live": HealthResource("Is this process alive?", lambda: True),
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
         **more_routes,

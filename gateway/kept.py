@@ -1,9 +1,9 @@
 """Each reader's newest batch, kept until it was read, for when no new one can be had.
 
-Only what cannot be derived is kept: the batch's stamp, its exposure token and one click token an article, from
-which the article, its place and the other tokens follow. A batch that was read leaves its stamp behind, so that
-the pages before it can still be found. Rejected: keeping the answer's JSON, five times as large, with counts
-and titles that are out of date when they are needed.
+Only what cannot be derived is kept: the batch's stamp, its exposure token and one click token an
+article, from which the article, its place and the other tokens follow. A batch that was read leaves
+its stamp behind, so that the pages before it can still be found. Rejected: keeping the answer's
+JSON, five times as large, with counts and titles that are out of date when they are needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tidings.store.redis import PREFIX
 
 TTL_S = 24 * 3600
 
-# KEYS: the kept batch. ARGV: "stamp:" of a batch that was read. What is newer than that stays as it is.
+# KEYS: the kept batch. ARGV: "stamp:" of a batch that was read. What is newer than that stays as it
+# is.
 _FORGET = """
 local kept = redis.call('GET', KEYS[1])
 if kept and string.sub(kept, 1, #ARGV[1]) == ARGV[1] then
@@ -73,7 +74,9 @@ class KeptBatches:
     def mark_read(self, exposures: Iterable[Shown]) -> None:
         """These batches were seen; showing them once more would be no news."""
         for shown in exposures:
-            self._forget(keys=[_key(shown.reader_id, shown.channel_id)], args=[f"{shown.stamp_ms}:"])
+            self._forget(
+                keys=[_key(shown.reader_id, shown.channel_id)], args=[f"{shown.stamp_ms}:"]
+            )
 
 
 def _key(reader_id: int, channel_id: int) -> str:

@@ -1,6 +1,7 @@
 """Takes the address before anything else starts, so that one already in use is one clear line.
 
-gunicorn tries five times, a second each, and ends with a traceback; so it is given a socket that listens.
+gunicorn tries five times, a second each, and ends with a traceback; so it is given a socket that
+listens.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ def listen(bind: str, key: str) -> socket.socket:
     """A listening socket on `HOST:PORT` or `unix:/path`.
 
     Raises:
-        CannotStartError: the address cannot be had. `key` is the setting it came from, without prefix.
+        CannotStartError: the address cannot be had. `key` is the setting it came from, without
+            prefix.
     """
     try:
-        listener = _listen_unix(bind.removeprefix("unix:")) if bind.startswith("unix:") else _listen_tcp(bind)
+        listener = (
+            _listen_unix(bind.removeprefix("unix:"))
+            if bind.startswith("unix:")
+            else _listen_tcp(bind)
+        )
     except OSError as ex:
         raise cannot_bind(key, bind, ex) from None
     listener.listen(BACKLOG)
@@ -35,7 +41,8 @@ def _listen_tcp(bind: str) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Inherited by every accepted connection: an answer must not wait for the acknowledgement of the one before.
+        # Inherited by every accepted connection: an answer must not wait for the acknowledgement of
+        # the one before.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
     except OSError:

@@ -21,13 +21,17 @@ class NoProvider:
         raise ProviderUnavailableError("this site has no payment provider; nothing was charged")
 
 
-def make_shop_routes(settings: Settings, engine: Engine, keys: Sequence[bytes]) -> Mapping[str, object]:
+def make_shop_routes(
+    settings: Settings, engine: Engine, keys: Sequence[bytes]
+) -> Mapping[str, object]:
     """path → resource of products, orders and payments."""
     secrets = settings.payment_secrets
     payment_keys = [secret.encode() for secret in secrets] if secrets else derive_keys(keys)
     provider: Provider = NoProvider()
     if settings.payment_provider == "sandbox":
-        provider = SandboxProvider(deliver_by_http(f"{settings.site_url}/payments/callback", payment_keys[0]))
+        provider = SandboxProvider(
+            deliver_by_http(f"{settings.site_url}/payments/callback", payment_keys[0])
+        )
     return order_routes(
         engine,
         provider,

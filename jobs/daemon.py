@@ -1,9 +1,10 @@
 """The daemon: APScheduler as its clock, loops beside it, and a main thread that only watches.
 
-Any number of daemons may run; what must happen once is settled in the database, never by being alone. The watching
-thread does no work of its own, so nothing can hide from it: if the scheduler's thread is dead or has not looked
-for five seconds it ends the process with an error, and the supervisor starts a new one. Rejected: a
-scheduler that repairs itself; a process that has lost a thread has lost more than it knows.
+Any number of daemons may run; what must happen once is settled in the database, never by being
+alone. The watching thread does no work of its own, so nothing can hide from it: if the scheduler's
+thread is dead or has not looked for five seconds it ends the process with an error, and the
+supervisor starts a new one. Rejected: a scheduler that repairs itself; a process that has lost a
+thread has lost more than it knows.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ FORGET_DAEMON_AFTER = timedelta(days=1)
 DRAIN_S = 10
 WATCH_EVERY_S = 1.0
 SILENT_CHECKS = 5
-# Apart, so that building pages never keeps orders waiting, nor either of them a heartbeat. One place more for batches
-# than one kind can take, so that a kind whose handler hangs never bars the others.
+# Apart, so that building pages never keeps orders waiting, nor either of them a heartbeat. One
+# place more for batches than one kind can take, so that a kind whose handler hangs never bars the
+# others.
 BATCH_THREADS = BATCHES_PER_KIND + 1
 EXECUTORS = {"due": BATCH_THREADS, "watch": 2, "static": 2, "pages": 1, "long": 2}
 
@@ -62,7 +64,8 @@ class _Pool(BasePoolExecutor):  # type: ignore[misc]  # APScheduler ships no ann
 
 
 class Daemon:
-    """Made by `make_daemon`. `run` blocks until `stop` is called, and returns the process's exit code."""
+    """Made by `make_daemon`. `run` blocks until `stop` is called, and returns the process's exit
+    code."""
 
     def __init__(
         self,
@@ -87,17 +90,21 @@ class Daemon:
         self._started = False
         self._catching_up: set[str] = set()
         for job in jobs:
-            self._scheduler.add_job(self._fire, job.trigger, args=(job,), id=job.name, executor=job.executor)
+            self._scheduler.add_job(
+                self._fire, job.trigger, args=(job,), id=job.name, executor=job.executor
+            )
         for work, every_s in ((self._beat, BEAT_EVERY_S), (self._catch_up, CATCH_UP_EVERY_S)):
             self._scheduler.add_job(work, "interval", seconds=every_s, executor="watch")
 
     @property
     def scheduler(self) -> BackgroundScheduler:
-        """APScheduler's own object, for `add_job(Task(kind), "date", …, jobstore="due")` and its listeners."""
+        """APScheduler's own object, for `add_job(Task(kind), "date", …, jobstore="due")` and its
+        listeners."""
         return self._scheduler
 
     def stop(self) -> None:
-        """Ask the daemon to finish or roll back what it is at and to end; safe in a signal handler."""
+        """Ask the daemon to finish or roll back what it is at and to end; safe in a signal
+        handler."""
         self._context.stopping.set()
 
     @property
@@ -112,7 +119,8 @@ class Daemon:
         """Work until asked to stop.
 
         Returns:
-            0 after an orderly end; 1 if a thread died or fell silent, for the supervisor to start anew.
+            0 after an orderly end; 1 if a thread died or fell silent, for the supervisor to start
+            anew.
         """
         self._beat()
         self._scheduler.start()
@@ -128,7 +136,8 @@ class Daemon:
 
     def _watch(self) -> int:
         silent, seen = 0, -1
-        # Checks are counted, not seconds: a process that was frozen and goes on has not been silent.
+        # Checks are counted, not seconds: a process that was frozen and goes on has not been
+        # silent.
         while not self._context.stopping.wait(WATCH_EVERY_S):
             silent = silent + 1 if self._store.looks == seen else 0
             seen = self._store.looks
@@ -145,11 +154,14 @@ class Daemon:
     def _dead_threads(self) -> list[str]:
         if not self._started or self._context.stopping.is_set():
             return []
-        threads = {"scheduler": self._scheduler._thread.is_alive()} | {loop.name: loop.is_alive for loop in self._loops}
+        threads = {"scheduler": self._scheduler._thread.is_alive()} | {
+            loop.name: loop.is_alive for loop in self._loops
+        }
         return [name for name, alive in threads.items() if not alive]
 
     def _drain(self) -> None:
-        """Let what runs end by itself, for DRAIN_S; what has not by then is rolled back by the process's end."""
+        """Let what runs end by itself, for DRAIN_S; what has not by then is rolled back by the
+        process's end."""
         give_up_at = time.monotonic() + DRAIN_S
         ended = threading.Thread(target=self._shut_down, name="shutdown", daemon=True)
         ended.start()
@@ -162,7 +174,8 @@ class Daemon:
             self._forget_self()
 
     def _shut_down(self) -> None:
-        # NOTE: not `shutdown(wait=True)`: it waits for jobs while it holds a lock that those jobs may want.
+        # NOTE: not `shutdown(wait=True)`: it waits for jobs while it holds a lock that those jobs
+        # may want.
         self._scheduler.shutdown(wait=False)
         for executor in self._pools.values():
             executor.pool.shutdown(wait=True)
@@ -181,7 +194,11 @@ class Daemon:
     def _catch_up(self) -> None:
         """Fire what was missed: while no daemon ran, the database was away, or clocks disagree."""
         try:
-            missed = [job for job in self._jobs if find_due(self._context.engine, job, self._context.owner)]
+            missed = [
+                job
+                for job in self._jobs
+                if find_due(self._context.engine, job, self._context.owner)
+            ]
         except SQLAlchemyError as ex:
             _ERRORS.labels("catch_up").inc()
             log.warning("catch_up_failed", error=repr(ex))
@@ -195,11 +212,17 @@ class Daemon:
         context = self._context
         try:
             with transaction(context.engine) as conn:
-                values = {"pid": os.getpid(), "version": version("tidings"), "beat_at": database_now(conn)}
+                values = {
+                    "pid": os.getpid(),
+                    "version": version("tidings"),
+                    "beat_at": database_now(conn),
+                }
                 mine = daemon.c.name == context.owner
                 if conn.execute(update(daemon).where(mine).values(values)).rowcount == 0:
                     conn.execute(insert(daemon).values(name=context.owner, **values))
-                conn.execute(delete(daemon).where(daemon.c.beat_at < read_now(conn) - FORGET_DAEMON_AFTER))
+                conn.execute(
+                    delete(daemon).where(daemon.c.beat_at < read_now(conn) - FORGET_DAEMON_AFTER)
+                )
         except SQLAlchemyError as ex:
             _ERRORS.labels("beat").inc()
             log.warning("beat_failed", error=repr(ex))

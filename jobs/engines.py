@@ -1,8 +1,9 @@
 """Three ways into the database, because three kinds of waiting must not wait for each other.
 
-Batches get connections whose transaction the server ends after five idle seconds: a daemon that is frozen in the
-middle of one must not keep orders locked. The look gives up after two, since the watching thread ends a process that
-has not looked for five. Everything else, long jobs among it, uses the ordinary engine.
+Batches get connections whose transaction the server ends after five idle seconds: a daemon that is
+frozen in the middle of one must not keep orders locked. The look gives up after two, since the
+watching thread ends a process that has not looked for five. Everything else, long jobs among it,
+uses the ordinary engine.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def make_engines(settings: Settings, *, batch_connections: int) -> Engines:
 
 
 def _limit_idle_transactions(connection: Any, _record: Any) -> None:
-    # MySQL has no such limit for transactions alone; there an idle connection of any kind is cut off a little later.
+    # MySQL has no such limit for transactions alone; there an idle connection of any kind is cut
+    # off a little later.
     is_mariadb = "MariaDB" in connection.get_server_info()
     limit = f"idle_transaction_timeout={IDLE_TRANSACTION_S}" if is_mariadb else "wait_timeout=15"
     with connection.cursor() as cursor:

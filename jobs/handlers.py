@@ -1,9 +1,9 @@
 """What delayed jobs do, by the name that stands in the row.
 
-A handler gets a batch of due rows of its kind inside one transaction and returns the rows that are not to be done
-yet, with their new moments; all others are deleted with the commit. What it does must therefore stand in
-the database: an outside effect would be repeated when the commit fails. To rename a kind, register the
-new name beside the old one until no row bears the old one.
+A handler gets a batch of due rows of its kind inside one transaction and returns the rows that are
+not to be done yet, with their new moments; all others are deleted with the commit. What it does
+must therefore stand in the database: an outside effect would be repeated when the commit fails. To
+rename a kind, register the new name beside the old one until no row bears the old one.
 """
 
 from __future__ import annotations

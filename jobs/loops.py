@@ -1,7 +1,9 @@
-"""Work that never ends, in a thread that is watched: an error is logged, counted and waited out, never the end of it.
+"""Work that never ends, in a thread that is watched: an error is logged, counted and waited out,
+never the end of it.
 
-For what must follow within a second rather than on a minute. Rejected: an interval trigger of a second; a slow round
-would be skipped with a warning, and an idle one could not wait inside Redis for news.
+For what must follow within a second rather than on a minute. Rejected: an interval trigger of a
+second; a slow round would be skipped with a warning, and an idle one could not wait inside Redis
+for news.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ _ERRORS = Counter("tidings_jobs_loop_errors", "Rounds of a loop that failed", ["
 
 
 class Loop:
-    """Calls `work` again and again until `stopping` is set. `work` waits by itself when there is nothing to do."""
+    """Calls `work` again and again until `stopping` is set. `work` waits by itself when there is
+    nothing to do."""
 
     def __init__(self, name: str, work: Callable[[], object], stopping: threading.Event) -> None:
         self.name = name

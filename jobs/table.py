@@ -1,7 +1,8 @@
-"""What this site does on time: every static job, its moments (UTC) and what to do about missed ones.
+"""What this site does on time: every static job, its moments (UTC) and what to do about missed
+ones.
 
-One table in code, read like a crontab, because a schedule is reviewed and released like the code it starts.
-Rejected: schedules in the database; nobody would see in a review what runs at night.
+One table in code, read like a crontab, because a schedule is reviewed and released like the code it
+starts. Rejected: schedules in the database; nobody would see in a review what runs at night.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def fold_behaviours(run: Run) -> str:
     folded = 0
     while not run.context.stopping.is_set():
         number = behaviour.fold(
-            run.context.engine, run.context.redis, consumer=run.context.owner, max_entries=FOLD_ENTRIES
+            run.context.engine,
+            run.context.redis,
+            consumer=run.context.owner,
+            max_entries=FOLD_ENTRIES,
         )
         folded += number
         if number == 0:
@@ -39,7 +43,8 @@ def fold_behaviours(run: Run) -> str:
 
 def fold_loop(context: Context) -> None:
     """A round of the daemon's own loop: waits inside Redis for news, then folds it."""
-    # Below the time-out of the client's socket, or every idle round would look like a lost connection.
+    # Below the time-out of the client's socket, or every idle round would look like a lost
+    # connection.
     block_ms = max(int(context.settings.redis_timeout_s * 500), 10)
     behaviour.fold(
         context.engine,

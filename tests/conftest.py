@@ -1,7 +1,8 @@
-"""The ground every test stands on: its own settings, its own database, its own Redis, and nobody else's.
+"""The ground every test stands on: its own settings, its own database, its own Redis, and nobody
+else's.
 
-Servers start when the first test asks for one, so a run of unit tests starts none. A server that cannot be
-started fails the test that wants it, and says what to install; nothing is skipped.
+Servers start when the first test asks for one, so a run of unit tests starts none. A server that
+cannot be started fails the test that wants it, and says what to install; nothing is skipped.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ MakeSettings = Callable[..., Settings]
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No setting comes in from outside, and no environment, log set-up or log context gets out to the next test."""
+    """No setting comes in from outside, and no environment, log set-up or log context gets out to
+    the next test."""
     monkeypatch.setitem(Settings.model_config, "env_file", None)
     configure = structlog.configure
     # The default traceback draws every frame's variables, which takes longer than most tests.
@@ -44,7 +46,9 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
     # A logger that caches its set-up would keep this test's for the rest of the run.
     monkeypatch.setattr(
-        structlog, "configure", lambda **options: configure(**options | {"cache_logger_on_first_use": False})
+        structlog,
+        "configure",
+        lambda **options: configure(**options | {"cache_logger_on_first_use": False}),
     )
     with mock.patch.dict(os.environ):
         for key in [key for key in os.environ if key.startswith(PREFIX)]:
@@ -56,10 +60,13 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def make_settings(tmp_path: Path) -> MakeSettings:
-    """Settings as a function: files under `tmp_path`, every door on port 0, and a Redis that is not there."""
+    """Settings as a function: files under `tmp_path`, every door on port 0, and a Redis that is not
+    there."""
 
     def make(**values: Any) -> Settings:
-        quiet: dict[str, Any] = {name: "127.0.0.1:0" for name in Settings.model_fields if name.endswith("_bind")}
+        quiet: dict[str, Any] = {
+            name: "127.0.0.1:0" for name in Settings.model_fields if name.endswith("_bind")
+        }
         quiet |= {
             "var_dir": tmp_path / "var",
             "database_url": f"sqlite:///{tmp_path}/var/tidings.db",
@@ -74,7 +81,8 @@ def make_settings(tmp_path: Path) -> MakeSettings:
 
 @pytest.fixture
 def environment(make_settings: MakeSettings) -> Callable[..., dict[str, str]]:
-    """The environment for a child process with these settings: `subprocess.run(…, env=environment(redis_url=…))`."""
+    """The environment for a child process with these settings: `subprocess.run(…,
+    env=environment(redis_url=…))`."""
 
     def make(**values: Any) -> dict[str, str]:
         settings = make_settings(**values)
@@ -90,14 +98,16 @@ def environment(make_settings: MakeSettings) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDBServer]:
-    """The suite's MariaDB. Prefer `mariadb_url`; to kill or freeze a server, `tests.lab.servers.start_mariadb`."""
+    """The suite's MariaDB. Prefer `mariadb_url`; to kill or freeze a server,
+    `tests.lab.servers.start_mariadb`."""
     with start_mariadb() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """The suite's Redis. Prefer `redis_url`; to kill or freeze a server, `tests.lab.servers.start_redis`."""
+    """The suite's Redis. Prefer `redis_url`; to kill or freeze a server,
+    `tests.lab.servers.start_redis`."""
     with start_redis() as server:
         yield server
 
@@ -127,7 +137,8 @@ def _sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _mariadb_schema(mariadb: MariaDBServer) -> list[str]:
-    """The statements that make a database like a migrated one: a fifth of the time that the migrations take."""
+    """The statements that make a database like a migrated one: a fifth of the time that the
+    migrations take."""
     url = mariadb.new_database()
     engine = make_engine(_plain_settings(url))
     migrate(engine)
@@ -160,7 +171,8 @@ def mariadb_url(mariadb: MariaDBServer, _mariadb_schema: list[str]) -> Iterator[
 
 @pytest.fixture(params=["sqlite", "mariadb"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A database of one's own with the newest schema: the test runs once on SQLite and once on MariaDB."""
+    """A database of one's own with the newest schema: the test runs once on SQLite and once on
+    MariaDB."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 

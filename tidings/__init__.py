@@ -1,1 +1,2 @@
-"""What every Tidings process shares. Nothing here imports a process; see `setup.cfg` for the law."""
+"""What every Tidings process shares. Nothing here imports a process; see `setup.cfg` for the
+law."""

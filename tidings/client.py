@@ -1,11 +1,13 @@
-"""The recommender for programs written in Python: typed calls, with connections, deadlines and retries inside.
+"""The recommender for programs written in Python: typed calls, with connections, deadlines and
+retries inside.
 
     with TidingsClient("127.0.0.1:9090") as tidings:
         feed = tidings.feed(user_id=7)
         tidings.report([Event(feed.articles[0].click)])
 
-What comes back is plain frozen data, so that no caller depends on what the Thrift compiler makes of the IDL. Rejected:
-handing out the generated classes, which carry no annotations and change with the compiler.
+What comes back is plain frozen data, so that no caller depends on what the Thrift compiler makes of
+the IDL. Rejected: handing out the generated classes, which carry no annotations and change with the
+compiler.
 """
 
 from __future__ import annotations
@@ -19,7 +21,13 @@ from typing import Any
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.errors import CallerFaultError, ExpectedError, RpcError, ServerFaultError, TransportFaultError
+from tidings.rpc.errors import (
+    CallerFaultError,
+    ExpectedError,
+    RpcError,
+    ServerFaultError,
+    TransportFaultError,
+)
 from tidings.rpc.tls import TlsFiles, client_tls, refuse_plaintext
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend, ttypes
@@ -92,23 +100,27 @@ class Verdict(enum.Enum):
 
 
 class TidingsClient:
-    """Asks one or several recommenders. Safe for threads; connects on first use, which must follow any fork.
+    """Asks one or several recommenders. Safe for threads; connects on first use, which must follow
+    any fork.
 
-    Every method raises, by whose fault it was: `CallerFaultError` (do not send it again; `details` says which field),
-    `ExpectedError` (there is no such channel), `ServerFaultError`, `TransportFaultError` (its `sent` is False if nothing can have
-    been done), or `DeadlineExceededError`.
+    Every method raises, by whose fault it was: `CallerFaultError` (do not send it again; `details`
+    says which field), `ExpectedError` (there is no such channel), `ServerFaultError`,
+    `TransportFaultError` (its `sent` is False if nothing can have been done), or
+    `DeadlineExceededError`.
 
     Args:
         endpoints: each `host:port` or `unix:/path`.
-        timeout_ms: longest that a call may take with everything in it; inside a `deadline_scope` the nearer end counts.
+        timeout_ms: longest that a call may take with everything in it; inside a `deadline_scope`
+            the nearer end counts.
         caller: the name of the calling program, for the service's logs.
         tls: this program's certificate, its key, and the authority to trust.
-        allow_plaintext: without TLS, only endpoints on this machine are accepted unless this is set.
+        allow_plaintext: without TLS, only endpoints on this machine are accepted unless this is
+            set.
         policy: everything else that can be chosen.
 
     Raises:
-        SettingsError: an endpoint is malformed or would be spoken to in plain text, a certificate cannot be used, or
-            Thrift's C codec is missing.
+        SettingsError: an endpoint is malformed or would be spoken to in plain text, a certificate
+            cannot be used, or Thrift's C codec is missing.
     """
 
     def __init__(
@@ -123,10 +135,14 @@ class TidingsClient:
         if tls is None and not allow_plaintext:
             refuse_plaintext(endpoints)
         self._timeout_ms = timeout_ms
-        chosen = replace(policy or Policy(timeout_ms=timeout_ms), tls=None if tls is None else client_tls(tls))
+        chosen = replace(
+            policy or Policy(timeout_ms=timeout_ms), tls=None if tls is None else client_tls(tls)
+        )
         self._client = make_client(UserRecommend, endpoints, policy=chosen, caller=caller)
 
-    def feed(self, user_id: int, channel_id: int = 0, article_num: int = 10, at_ms: int = 0) -> Feed:
+    def feed(
+        self, user_id: int, channel_id: int = 0, article_num: int = 10, at_ms: int = 0
+    ) -> Feed:
         """One page of a reader's feed.
 
         Args:
@@ -135,12 +151,15 @@ class TidingsClient:
             article_num: 1 to 100.
             at_ms: 0 makes a fresh page; a page's `before_ms` asks for the one before it.
         """
-        answer = self._call("user_recommend", _idl.UserRequest(user_id, channel_id, article_num, at_ms))
+        answer = self._call(
+            "user_recommend", _idl.UserRequest(user_id, channel_id, article_num, at_ms)
+        )
         articles = tuple(_article(found) for found in answer.recommends or ())
         return Feed(articles, answer.exposure or "", answer.time_stamp or 0)
 
     def report(self, events: Iterable[Event]) -> tuple[Verdict, ...]:
-        """Tell what readers did, 1 to 100 events at a time; one verdict for each. The same token counts once."""
+        """Tell what readers did, 1 to 100 events at a time; one verdict for each. The same token
+        counts once."""
         sent = [_idl.Event(event.token, event.at_ms, event.read_ms) for event in events]
         answer = self._call("report", _idl.ReportRequest(sent))
         return tuple(Verdict(verdict) for verdict in answer.verdicts or ())
@@ -157,7 +176,10 @@ class TidingsClient:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, ex: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        ex: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 

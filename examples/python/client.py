@@ -1,9 +1,10 @@
-"""One reader's feed: a fresh page, every page before it, a click, a refused request, and the server's health.
+"""One reader's feed: a fresh page, every page before it, a click, a refused request, and the
+server's health.
 
     python client.py HOST PORT USER_ID CHANNEL_ID
 
-Nothing but Apache Thrift's own package, and stubs generated from `idl/`. A connection carries one call at a time;
-threads must not share it.
+Nothing but Apache Thrift's own package, and stubs generated from `idl/`. A connection carries one
+call at a time; threads must not share it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,11 @@ def main(host: str, port: str, user_id: str, channel_id: str) -> None:
     transport = TFramedTransport(socket)
     transport.open()
     try:
-        show(UserRecommend.Client(TBinaryProtocolAccelerated(transport)), int(user_id), int(channel_id))
+        show(
+            UserRecommend.Client(TBinaryProtocolAccelerated(transport)),
+            int(user_id),
+            int(channel_id),
+        )
     finally:
         transport.close()
 

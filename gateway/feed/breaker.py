@@ -1,7 +1,9 @@
-"""Spares a step that keeps failing: after some failures in a row only one caller a while tries it again.
+"""Spares a step that keeps failing: after some failures in a row only one caller a while tries it
+again.
 
-The Thrift client asks its last endpoint come what may, which is right for a client and wrong for a ladder: with a
-frozen recommender every reader would wait out the time-out before seeing a page that was ready all along.
+The Thrift client asks its last endpoint come what may, which is right for a client and wrong for a
+ladder: with a frozen recommender every reader would wait out the time-out before seeing a page that
+was ready all along.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ class Breaker:
         rest_s: between two tries while it is open.
     """
 
-    def __init__(self, *, opens_after: int, rest_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, opens_after: int, rest_s: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._opens_after = opens_after
         self._rest_s = rest_s
         self._monotonic = monotonic

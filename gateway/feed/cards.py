@@ -1,4 +1,5 @@
-"""What a feed looks like to HTTP: cards with the tokens to report, and where the page before this one is."""
+"""What a feed looks like to HTTP: cards with the tokens to report, and where the page before this
+one is."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ class ServedFrom(Enum):
 
 
 class Track(msgspec.Struct, frozen=True):
-    """Tokens to report when the reader acts on one article. `read` is called `reading` in Thrift."""
+    """Tokens to report when the reader acts on one article. `read` is called `reading` in
+    Thrift."""
 
     click: str
     collect: str
@@ -35,7 +37,8 @@ class FeedCard(Card, frozen=True):
 
 
 class Feed(msgspec.Struct, frozen=True):
-    """One page. `pre_timestamp` asks for the page before, 0 if there is none; `exposure` is empty for old pages."""
+    """One page. `pre_timestamp` asks for the page before, 0 if there is none; `exposure` is empty
+    for old pages."""
 
     results: list[FeedCard]
     pre_timestamp: int
@@ -62,7 +65,16 @@ def issue_track(tracker: Tracker, shown: Shown, now_ms: int) -> Track:
     """The four tokens of one place in one batch; the action of `shown` does not matter."""
 
     def token(action: Action) -> str:
-        place = (shown.reader_id, shown.channel_id, shown.stamp_ms, shown.article_id, shown.position, shown.source)
+        place = (
+            shown.reader_id,
+            shown.channel_id,
+            shown.stamp_ms,
+            shown.article_id,
+            shown.position,
+            shown.source,
+        )
         return tracker.issue(Shown(action, *place), now_ms)
 
-    return Track(token(Action.CLICK), token(Action.COLLECT), token(Action.READING), token(Action.LIKING))
+    return Track(
+        token(Action.CLICK), token(Action.COLLECT), token(Action.READING), token(Action.LIKING)
+    )

@@ -1,10 +1,10 @@
 """The ladder: a page for this reader, from the best step that can give one.
 
-`personal` asks the recommender; `cached` shows the reader's last batch again if it was not read; `popular` takes the
-channel's ranking from Redis; `latest` asks the database. A reader never sees an error because a model is down,
-only a plainer page, and the answer says which. Each step is tried once: whatever it raises is counted, logged
-once a second, and answered by the next step. Rejected: retries and longer waits, which make every reader
-pay for a page that the next step has at hand.
+`personal` asks the recommender; `cached` shows the reader's last batch again if it was not read;
+`popular` takes the channel's ranking from Redis; `latest` asks the database. A reader never sees an
+error because a model is down, only a plainer page, and the answer says which. Each step is tried
+once: whatever it raises is counted, logged once a second, and answered by the next step. Rejected:
+retries and longer waits, which make every reader pay for a page that the next step has at hand.
 """
 
 from __future__ import annotations
@@ -26,11 +26,19 @@ from gateway.kept import KeptBatch, KeptBatches
 from tidings.news.articles import Articles
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.reading import popularity
-from tidings.reading.tracking import Action, Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
+from tidings.reading.tracking import (
+    Action,
+    Shown,
+    Source,
+    TokenExpiredError,
+    TokenRefusedError,
+    Tracker,
+)
 from tidings.rpc.errors import CallerFaultError, RpcError, TransportFaultError
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
-# A request for a moment longer ago than this pages back; younger ones come from a clock that is a little behind.
+# A request for a moment longer ago than this pages back; younger ones come from a clock that is a
+# little behind.
 CLOCK_SLACK_MS = 60_000
 # Rankings are a minute old: some of their articles may have been taken down since.
 SPARE_ARTICLES = 20
@@ -38,8 +46,14 @@ RECOMMENDER_FAILURES = 3
 REST_S = 1.0
 LOG_EVERY_S = 1.0
 
-SERVED = Counter("tidings_feeds_served", "Feeds by the step of the ladder that made them", ["served_from"])
-FALLS = Counter("tidings_feed_falls", "Steps of the ladder that failed or were spared, and why", ["step", "reason"])
+SERVED = Counter(
+    "tidings_feeds_served", "Feeds by the step of the ladder that made them", ["served_from"]
+)
+FALLS = Counter(
+    "tidings_feed_falls",
+    "Steps of the ladder that failed or were spared, and why",
+    ["step", "reason"],
+)
 log = structlog.get_logger(__name__)
 
 Found = TypeVar("Found")
@@ -102,7 +116,8 @@ class Recommending:
         self._recommend_ms = recommend_ms
         self._clock = clock
         self._recommender_breaker = Breaker(opens_after=RECOMMENDER_FAILURES, rest_s=REST_S)
-        # One time-out of Redis costs as much as the recommender's whole share, so the first is enough.
+        # One time-out of Redis costs as much as the recommender's whole share, so the first is
+        # enough.
         self._redis_breaker = Breaker(opens_after=1, rest_s=REST_S)
         self._logged_at_s: dict[str, float] = {}
         self._steps: tuple[tuple[ServedFrom, Callable[[Ask], Feed | None]], ...] = (
@@ -129,7 +144,9 @@ class Recommending:
             except Exception as ex:  # noqa: BLE001 - the next step is the answer to whatever it was
                 self._fall(step.value, ex)
                 continue
-            if feed is not None and (feed.results or (step is ServedFrom.PERSONAL and ask.pages_back)):
+            if feed is not None and (
+                feed.results or (step is ServedFrom.PERSONAL and ask.pages_back)
+            ):
                 SERVED.labels(step.value).inc()
                 return feed
             empty = empty or feed
@@ -141,7 +158,8 @@ class Recommending:
     def mark_read(self, exposures: Sequence[Shown]) -> None:
         """The readers have seen these batches: they are not shown again from the cache.
 
-        A Redis that fails is counted and leaves the batches unread, which costs a repetition at worst.
+        A Redis that fails is counted and leaves the batches unread, which costs a repetition at
+        worst.
         """
         if not exposures:
             return
@@ -153,7 +171,10 @@ class Recommending:
     def _personal(self, ask: Ask) -> Feed | None:
         answer = self._ask_recommender(ask)
         batch = [(article.article_id, article.track) for article in answer.recommends or ()]
-        tracks = {id_: Track(track.click, track.collect, track.reading, track.liking) for id_, track in batch}
+        tracks = {
+            id_: Track(track.click, track.collect, track.reading, track.liking)
+            for id_, track in batch
+        }
         feed = self._hydrate([id_ for id_, _ in batch], tracks.__getitem__, ServedFrom.PERSONAL)
         if answer.exposure and feed.results:
             clicks = [card.track.click for card in feed.results]
@@ -180,7 +201,9 @@ class Recommending:
     def _keep(self, ask: Ask, batch: KeptBatch) -> None:
         try:
             stamp_ms = self._tracker.read(batch.exposure, ask.now_ms).stamp_ms
-            self._with_redis(lambda: self._kept.keep(ask.reader_id, ask.channel_id, stamp_ms, batch))
+            self._with_redis(
+                lambda: self._kept.keep(ask.reader_id, ask.channel_id, stamp_ms, batch)
+            )
         except (RedisError, RestingError, TokenRefusedError, TokenExpiredError) as ex:
             self._fall("keep", ex)
 
@@ -190,7 +213,9 @@ class Recommending:
         batch = self._with_redis(lambda: self._kept.find(ask.reader_id, ask.channel_id))
         if batch is None:
             return None
-        places = [self._tracker.read(click, ask.now_ms) for click in batch.clicks[: ask.article_num]]
+        places = [
+            self._tracker.read(click, ask.now_ms) for click in batch.clicks[: ask.article_num]
+        ]
         by_article = {place.article_id: place for place in places}
         feed = self._hydrate(
             [place.article_id for place in places],
@@ -202,22 +227,34 @@ class Recommending:
     def _popular(self, ask: Ask) -> Feed:
         wanted = ask.article_num + SPARE_ARTICLES
         ranking = self._with_redis(lambda: popularity.top(self._redis, ask.channel_id, wanted))
-        return self._unrecorded(ask, [id_ for id_, _ in ranking], ServedFrom.POPULAR, Source.POPULAR)
+        return self._unrecorded(
+            ask, [id_ for id_, _ in ranking], ServedFrom.POPULAR, Source.POPULAR
+        )
 
     def _latest(self, ask: Ask) -> Feed:
         ids = self._articles.latest(ask.channel_id, ask.article_num)
         return self._unrecorded(ask, ids, ServedFrom.LATEST, Source.NEWEST)
 
     def _unrecorded(self, ask: Ask, ids: Sequence[int], step: ServedFrom, source: Source) -> Feed:
-        """A page that is in nobody's history: without exposure, and paging back leads to where it led before."""
+        """A page that is in nobody's history: without exposure, and paging back leads to where it
+        led before."""
         places = {
-            id_: Shown(Action.CLICK, ask.reader_id, ask.channel_id, ask.now_ms, id_, position, source)
+            id_: Shown(
+                Action.CLICK, ask.reader_id, ask.channel_id, ask.now_ms, id_, position, source
+            )
             for position, id_ in enumerate(ids)
         }
         feed = self._hydrate(
-            ids, lambda id_: issue_track(self._tracker, places[id_], ask.now_ms), step, limit=ask.article_num
+            ids,
+            lambda id_: issue_track(self._tracker, places[id_], ask.now_ms),
+            step,
+            limit=ask.article_num,
         )
-        return _with(feed, pre_timestamp=ask.time_stamp if ask.pages_back else self._newest_stamp(ask), exposure="")
+        return _with(
+            feed,
+            pre_timestamp=ask.time_stamp if ask.pages_back else self._newest_stamp(ask),
+            exposure="",
+        )
 
     def _newest_stamp(self, ask: Ask) -> int:
         try:
@@ -226,7 +263,11 @@ class Recommending:
             return 0
 
     def _hydrate(
-        self, ids: Sequence[int], track_of: Callable[[int], Track], step: ServedFrom, limit: int | None = None
+        self,
+        ids: Sequence[int],
+        track_of: Callable[[int], Track],
+        step: ServedFrom,
+        limit: int | None = None,
     ) -> Feed:
         """Those of `ids` that may still be shown, in their order."""
         cards = self._articles.cards(ids)
@@ -247,7 +288,10 @@ class Recommending:
     def _fall(self, step: str, ex: Exception) -> None:
         FALLS.labels(step, type(ex).__name__).inc()
         now_s = time.monotonic()
-        if isinstance(ex, RestingError) or now_s - self._logged_at_s.get(step, -LOG_EVERY_S) < LOG_EVERY_S:
+        if (
+            isinstance(ex, RestingError)
+            or now_s - self._logged_at_s.get(step, -LOG_EVERY_S) < LOG_EVERY_S
+        ):
             return
         self._logged_at_s[step] = now_s
         unexpected = None if isinstance(ex, _EXPECTED_FAILURES) else ex

@@ -9,7 +9,12 @@ from typing import TypeVar
 import falcon
 import msgspec
 
-from gateway.http.problems import BodyTooLargeError, InvalidRequestError, MalformedBodyError, NotJsonError
+from gateway.http.problems import (
+    BodyTooLargeError,
+    InvalidRequestError,
+    MalformedBodyError,
+    NotJsonError,
+)
 
 Body = TypeVar("Body")
 _PATH = re.compile(r"(?P<reason>.*) - at `\$\.?(?P<path>.*)`", re.DOTALL)
@@ -28,7 +33,9 @@ def read_body(req: falcon.Request, decoder: msgspec.json.Decoder[Body], max_byte
     """
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise NotJsonError(f"send it with Content-Type: application/json, not {media_type or 'none'}")
+        raise NotJsonError(
+            f"send it with Content-Type: application/json, not {media_type or 'none'}"
+        )
     declared = req.content_length
     if declared is not None and declared > max_bytes:
         raise BodyTooLargeError(f"{declared} bytes were announced, at most {max_bytes} are taken")

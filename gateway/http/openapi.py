@@ -1,8 +1,8 @@
 """What a resource says of itself, and how that becomes `/openapi.json` and `/docs`.
 
-Each resource carries its own `operations`, so that a route and its description are written, reviewed and tested
-together; schemas come from the very types that answers are encoded from. Rejected: a description written by
-hand in one file, which is true on the day it is written.
+Each resource carries its own `operations`, so that a route and its description are written,
+reviewed and tested together; schemas come from the very types that answers are encoded from.
+Rejected: a description written by hand in one file, which is true on the day it is written.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class Operation:
 
 def describe(routes: Mapping[str, object], version: str) -> dict[str, Any]:
     """An OpenAPI 3.1 document of every resource that has `operations`."""
-    described = {path: operations for path, found in routes.items() if (operations := _operations(found))}
+    described = {
+        path: operations for path, found in routes.items() if (operations := _operations(found))
+    }
     types = [Problem]
     for operations in described.values():
         for operation in operations.values():
@@ -56,10 +58,14 @@ def describe(routes: Mapping[str, object], version: str) -> dict[str, Any]:
         "info": {
             "title": "Tidings",
             "version": version,
-            "description": "Personalised feeds of articles. Moments are milliseconds since 1970; errors are RFC 9457.",
+            "description": "Personalised feeds of articles. Moments are milliseconds since 1970; "
+            "errors are RFC 9457.",
         },
         "paths": {
-            path: {method: _describe_operation(operation, schema_of) for method, operation in operations.items()}
+            path: {
+                method: _describe_operation(operation, schema_of)
+                for method, operation in operations.items()
+            }
             for path, operations in described.items()
         },
         "components": {"schemas": components},
@@ -84,8 +90,14 @@ def _describe_operation(operation: Operation, schema_of: Mapping[Any, Any]) -> d
         ],
         "responses": {
             str(int(operation.status)): answer,
-            **{str(int(status)): _describe_problem(status, schema_of) for status in sorted(operation.problems)},
-            "default": {"description": "A problem", "content": {PROBLEM_JSON: {"schema": schema_of[Problem]}}},
+            **{
+                str(int(status)): _describe_problem(status, schema_of)
+                for status in sorted(operation.problems)
+            },
+            "default": {
+                "description": "A problem",
+                "content": {PROBLEM_JSON: {"schema": schema_of[Problem]}},
+            },
         },
     }
     if operation.body is not None:
@@ -101,8 +113,18 @@ def _describe_problem(status: HTTPStatus, schema_of: Mapping[Any, Any]) -> dict[
 
 
 def _describe_parameter(parameter: IntParameter) -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": parameter.low, "maximum": parameter.high, "default": parameter.default}
-    return {"name": parameter.name, "in": "query", "description": parameter.meaning, "schema": schema}
+    schema = {
+        "type": "integer",
+        "minimum": parameter.low,
+        "maximum": parameter.high,
+        "default": parameter.default,
+    }
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": parameter.meaning,
+        "schema": schema,
+    }
 
 
 def _describe_path(name: str, meaning: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Query parameters: declared once, read by the door and described in `/openapi.json`.
 
-All faults of a request are told at once, each with what would be right; a parameter nobody reads is one of them,
-since a misspelt `chanel_id` that is ignored shows the wrong articles. Rejected: msgspec's lax conversion from
-text, which stops at the first fault and reads `1e1` as 10.
+All faults of a request are told at once, each with what would be right; a parameter nobody reads is
+one of them, since a misspelt `chanel_id` that is ignored shows the wrong articles. Rejected:
+msgspec's lax conversion from text, which stops at the first fault and reads `1e1` as 10.
 """
 
 from __future__ import annotations
@@ -63,4 +63,7 @@ def read_parameters(req: falcon.Request, parameters: Sequence[IntParameter] = ()
 
 def _explain(parameter: IntParameter, given: str) -> str:
     shown = given if len(given) <= _SHOWN_CHARS else given[:_SHOWN_CHARS] + "…"
-    return f"must be a whole number from {parameter.low} to {parameter.high} ({parameter.meaning}), got {shown!r}"
+    return (
+        f"must be a whole number from {parameter.low} to {parameter.high} "
+        f"({parameter.meaning}), got {shown!r}"
+    )

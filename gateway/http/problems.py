@@ -1,8 +1,10 @@
-"""Every failure as one kind of answer: RFC 9457 problem details, chosen by the one table in this module.
+"""Every failure as one kind of answer: RFC 9457 problem details, chosen by the one table in this
+module.
 
-Rules raise their own exceptions and know nothing of HTTP; here, at the door, each becomes a status, a stable `type`
-and a sentence. What is not in the table is a defect of ours: 500, with nothing of it shown and all of it logged.
-Rejected: raising Falcon's HTTP errors where the rule lives, which would tie every rule to this door.
+Rules raise their own exceptions and know nothing of HTTP; here, at the door, each becomes a status,
+a stable `type` and a sentence. What is not in the table is a defect of ours: 500, with nothing of
+it shown and all of it logged. Rejected: raising Falcon's HTTP errors where the rule lives, which
+would tie every rule to this door.
 """
 
 from __future__ import annotations
@@ -130,7 +132,9 @@ PROBLEMS: dict[type[Exception], Kind] = {
         errors=lambda ex: ex.details or None,
     ),
     MalformedBodyError: Kind(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON"),
-    BodyTooLargeError: Kind(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"),
+    BodyTooLargeError: Kind(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"
+    ),
     NotJsonError: Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "The body has to be JSON"),
     ArticleNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-article", "There is no such article"),
     ChannelNotFoundError: Kind(
@@ -140,24 +144,43 @@ PROBLEMS: dict[type[Exception], Kind] = {
         errors=lambda ex: {"channel_id": f"{ex}; GET /channels lists them"},
     ),
     BacklogFullError: Kind(
-        HTTPStatus.SERVICE_UNAVAILABLE, "backlog-full", "Too many events wait to be stored", retry_after_s=5
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "backlog-full",
+        "Too many events wait to be stored",
+        retry_after_s=5,
     ),
     NothingToServeError: Kind(
-        HTTPStatus.SERVICE_UNAVAILABLE, "nothing-to-serve", "No articles can be read just now", retry_after_s=2
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "nothing-to-serve",
+        "No articles can be read just now",
+        retry_after_s=2,
     ),
     OrderNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-order", "There is no such order"),
-    OrderRefusedError: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "order-refused", "This makes no order"),
+    OrderRefusedError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "order-refused", "This makes no order"
+    ),
     ProductNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-product", "There is no such product"),
     OutOfStockError: Kind(HTTPStatus.CONFLICT, "out-of-stock", "There is not enough left"),
-    OrderNotPayableError: Kind(HTTPStatus.CONFLICT, "order-closed", "The order cannot be changed any more"),
-    IdempotencyConflictError: Kind(HTTPStatus.CONFLICT, "idempotency-conflict", "The key was used for something else"),
-    ProviderUnavailableError: Kind(
-        HTTPStatus.BAD_GATEWAY, "provider-unavailable", "The payment provider does not answer", retry_after_s=5
+    OrderNotPayableError: Kind(
+        HTTPStatus.CONFLICT, "order-closed", "The order cannot be changed any more"
     ),
-    CallbackRefusedError: Kind(HTTPStatus.FORBIDDEN, "callback-refused", "The callback is not the provider's"),
+    IdempotencyConflictError: Kind(
+        HTTPStatus.CONFLICT, "idempotency-conflict", "The key was used for something else"
+    ),
+    ProviderUnavailableError: Kind(
+        HTTPStatus.BAD_GATEWAY,
+        "provider-unavailable",
+        "The payment provider does not answer",
+        retry_after_s=5,
+    ),
+    CallbackRefusedError: Kind(
+        HTTPStatus.FORBIDDEN, "callback-refused", "The callback is not the provider's"
+    ),
     PaymentNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-payment", "There is no such payment"),
     PaymentMismatchError: Kind(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "payment-mismatch", "The payment is not the one that was asked for"
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "payment-mismatch",
+        "The payment is not the one that was asked for",
     ),
     DeadlineExceededError: _LATE,
     TimeoutError: _LATE,
@@ -182,7 +205,9 @@ def find_kind(ex: Exception) -> Kind:
     return next((PROBLEMS[kind] for kind in type(ex).__mro__ if kind in PROBLEMS), _DEFECT)
 
 
-def answer_problem(req: falcon.Request, resp: falcon.Response, ex: Exception, _params: Mapping[str, Any]) -> None:
+def answer_problem(
+    req: falcon.Request, resp: falcon.Response, ex: Exception, _params: Mapping[str, Any]
+) -> None:
     """Falcon's error handler for everything."""
     kind = find_kind(ex)
     _log(kind, ex)
@@ -209,7 +234,8 @@ def answer_problem(req: falcon.Request, resp: falcon.Response, ex: Exception, _p
 
 
 def _kind_of_http(ex: falcon.HTTPError) -> Kind:
-    """What Falcon itself refuses: no such path, a method that is not there, a line it cannot parse."""
+    """What Falcon itself refuses: no such path, a method that is not there, a line it cannot
+    parse."""
     status = HTTPStatus(ex.status_code)
     detail = ex.description or _HTTP_DETAILS.get(status, status.description or status.phrase)
     return Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase, detail=_say(detail))
@@ -217,7 +243,8 @@ def _kind_of_http(ex: falcon.HTTPError) -> Kind:
 
 _HTTP_DETAILS = {
     HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs shows what there is",
-    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method; the Allow header names those it takes",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method; the Allow header names "
+    "those it takes",
 }
 
 

@@ -1,8 +1,10 @@
-"""Who reads: an anonymous reader with a signed id, in a cookie for browsers or in `X-Reader` for other programs.
+"""Who reads: an anonymous reader with a signed id, in a cookie for browsers or in `X-Reader` for
+other programs.
 
-Ids are random and lie between 2**52 and 2**53: never an account's id, which count from 1, and exact in JavaScript's
-numbers. The signature keeps one reader from reading or spoiling another's feed; whoever changes it
-becomes a new reader. Rejected: sessions kept in a store, which every first visit of a robot would fill.
+Ids are random and lie between 2**52 and 2**53: never an account's id, which count from 1, and exact
+in JavaScript's numbers. The signature keeps one reader from reading or spoiling another's feed;
+whoever changes it becomes a new reader. Rejected: sessions kept in a store, which every first visit
+of a robot would fill.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ COOKIE_TTL_S = 365 * 24 * 3600
 FIRST_ID = 2**52
 _SIGNED = re.compile(r"([1-9][0-9]{15})\.([A-Za-z0-9_-]{22})", re.ASCII)
 
-IDENTIFIED = Counter("tidings_readers_identified", "Requests by what their reader's id was worth", ["outcome"])
+IDENTIFIED = Counter(
+    "tidings_readers_identified", "Requests by what their reader's id was worth", ["outcome"]
+)
 
 
 class ReaderSigner:
@@ -33,7 +37,9 @@ class ReaderSigner:
         random_bits: makes the ids; `secrets.randbits` but in tests.
     """
 
-    def __init__(self, keys: Sequence[bytes], random_bits: Callable[[int], int] = secrets.randbits) -> None:
+    def __init__(
+        self, keys: Sequence[bytes], random_bits: Callable[[int], int] = secrets.randbits
+    ) -> None:
         if not keys:
             raise ValueError("a signer needs at least one key")
         # A key of its own, so that a signature made for another purpose is never a reader.
@@ -67,7 +73,11 @@ class IdentifyReader:
         self._signer = signer
 
     def process_resource(
-        self, req: falcon.Request, resp: falcon.Response, resource: object, _params: dict[str, object]
+        self,
+        req: falcon.Request,
+        resp: falcon.Response,
+        resource: object,
+        _params: dict[str, object],
     ) -> None:
         if not getattr(resource, "needs_reader", False):
             return

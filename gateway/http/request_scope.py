@@ -1,8 +1,9 @@
 """What surrounds every request: its id, its deadline, its one log line and its metrics.
 
-The deadline and the request id live in context variables of the serving thread, so SQL, Redis and Thrift calls
-behind the door find them without being handed them. One canonical line is written when the answer is known,
-with all that is worth knowing about it; a server's access log would know none of that.
+The deadline and the request id live in context variables of the serving thread, so SQL, Redis and
+Thrift calls behind the door find them without being handed them. One canonical line is written when
+the answer is known, with all that is worth knowing about it; a server's access log would know none
+of that.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class RequestScope:
         request_id = accept_request_id(req.get_header(REQUEST_ID))
         scope = ExitStack()
         # A pool's threads do not inherit what the main thread has bound.
-        scope.enter_context(structlog.contextvars.bound_contextvars(process=PROCESS, request_id=request_id))
+        scope.enter_context(
+            structlog.contextvars.bound_contextvars(process=PROCESS, request_id=request_id)
+        )
         scope.enter_context(deadline_scope(Deadline.after_ms(self._deadline_ms)))
         req.context.request_id = request_id
         req.context.started_s = time.monotonic()
@@ -82,4 +85,11 @@ class RequestScope:
             if (value := getattr(req.context, name, None)) is not None
         }
         write = log.debug if route in _QUIET_ROUTES else log.info
-        write("request", method=method, route=route, status=status, duration_ms=round(seconds * 1000, 2), **known)
+        write(
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            **known,
+        )

@@ -1,1 +1,2 @@
-"""One noun a module: what can be asked over HTTP, with `on_get` and `on_post` as Falcon calls them."""
+"""One noun a module: what can be asked over HTTP, with `on_get` and `on_post` as Falcon calls
+them."""

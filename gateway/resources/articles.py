@@ -21,7 +21,11 @@ MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript's numbers have gaps
 FEED_PARAMETERS = (
     IntParameter("channel_id", 0, 2**31 - 1, 0, "a channel of GET /channels; 0 is for you"),
     IntParameter(
-        "time_stamp", 0, MAX_SAFE_INTEGER, 0, "ms since 1970; 0 or the future is now, a pre_timestamp pages back"
+        "time_stamp",
+        0,
+        MAX_SAFE_INTEGER,
+        0,
+        "ms since 1970; 0 or the future is now, a pre_timestamp pages back",
     ),
     IntParameter("article_num", 1, 100, 10, "how many articles"),
 )
@@ -36,7 +40,10 @@ class FeedResource:
             "One page of the reader's feed",
             answers=Feed,
             parameters=FEED_PARAMETERS,
-            headers={HEADER: "the reader's signed id, from the same header of an earlier answer; or use the cookie"},
+            headers={
+                HEADER: "the reader's signed id, from the same header of an earlier answer; or "
+                "use the cookie"
+            },
             problems=(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
         )
     }
@@ -87,5 +94,7 @@ def _read_id(text: str) -> int:
     if article_id is None:
         if text.isascii() and text.isdigit() and len(text) <= 40:
             raise ArticleNotFoundError(int(text))
-        raise InvalidRequestError({"article_id": f"must be a whole number from 1 to {MAX_ID}, got {text[:40]!r}"})
+        raise InvalidRequestError(
+            {"article_id": f"must be a whole number from 1 to {MAX_ID}, got {text[:40]!r}"}
+        )
     return article_id

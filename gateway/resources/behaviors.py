@@ -22,7 +22,8 @@ MAX_MOMENT_MS = 2**53 - 1
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token, when it happened (ms since 1970; 0 is now), and for `read` how long the article was read, in ms."""
+    """A token, when it happened (ms since 1970; 0 is now), and for `read` how long the article was
+    read, in ms."""
 
     track: Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]
     at: Annotated[int, Meta(ge=0, le=MAX_MOMENT_MS)] = 0
@@ -36,7 +37,8 @@ class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`accepted`: stored, and counted once however often it is sent. `refused`, `expired`: do not send it again."""
+    """`accepted`: stored, and counted once however often it is sent. `refused`, `expired`: do not
+    send it again."""
 
     verdict: Verdict
 
@@ -85,7 +87,9 @@ class BehaviorsResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         read_parameters(req)
         events = read_body(req, self._decoder, self._max_body_bytes).events
-        verdicts = self._behaviours.report([Report(event.track, event.at, event.read_ms) for event in events])
+        verdicts = self._behaviours.report(
+            [Report(event.track, event.at, event.read_ms) for event in events]
+        )
         req.context.events = len(events)
         self._recommending.mark_read(self._exposures(events, verdicts))
         answer_json(resp, Results([Result(verdict) for verdict in verdicts]), HTTPStatus.ACCEPTED)

@@ -1,4 +1,5 @@
-"""`/openapi.json`, and `/docs` for people: both made once, from what the resources say of themselves."""
+"""`/openapi.json`, and `/docs` for people: both made once, from what the resources say of
+themselves."""
 
 from __future__ import annotations
 
@@ -27,6 +28,11 @@ class OpenApiResource:
 
 def render_docs(template: str, description: dict[str, Any]) -> bytes:
     """The page at `/docs`."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    kinds = sorted({kind.slug: kind for kind in PROBLEMS.values()}.values(), key=lambda kind: (kind.status, kind.slug))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    kinds = sorted(
+        {kind.slug: kind for kind in PROBLEMS.values()}.values(),
+        key=lambda kind: (kind.status, kind.slug),
+    )
     return environment.from_string(template).render(api=description, kinds=kinds).encode()

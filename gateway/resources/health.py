@@ -1,4 +1,5 @@
-"""`/health/…`: about this process alone, so that one store's trouble does not take every gateway out of rotation."""
+"""`/health/…`: about this process alone, so that one store's trouble does not take every gateway
+out of rotation."""
 
 from __future__ import annotations
 
@@ -30,6 +31,10 @@ class HealthResource:
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         good = self._probe()
         resp.cache_control = ["no-store"]
-        answer_json(resp, Health("ok" if good else "no"), HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE)
+        answer_json(
+            resp,
+            Health("ok" if good else "no"),
+            HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE,
+        )
 
     on_head = on_get

@@ -29,7 +29,9 @@ PRODUCT_PARAMETERS = (
     IntParameter("after", 0, MAX_ID, 0, "the `next` of the page before; 0 is the first page"),
     IntParameter("limit", 1, 100, 50, "how many products"),
 )
-READER = {HEADER: "the reader's signed id, from the same header of an earlier answer; or use the cookie"}
+READER = {
+    HEADER: "the reader's signed id, from the same header of an earlier answer; or use the cookie"
+}
 
 
 class Products(msgspec.Struct, frozen=True):
@@ -53,7 +55,8 @@ class OrderWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OrderShown(msgspec.Struct, frozen=True):
-    """An order. Moments are ms since 1970; it is cancelled at `expires_at` unless it is paid by then."""
+    """An order. Moments are ms since 1970; it is cancelled at `expires_at` unless it is paid by
+    then."""
 
     order_id: int
     status: str
@@ -68,7 +71,9 @@ class OrderShown(msgspec.Struct, frozen=True):
 class ProductsResource:
     """`GET /products`."""
 
-    operations = {"get": Operation("What is on sale", answers=Products, parameters=PRODUCT_PARAMETERS)}
+    operations = {
+        "get": Operation("What is on sale", answers=Products, parameters=PRODUCT_PARAMETERS)
+    }
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -93,7 +98,10 @@ class OrdersResource:
             body=OrderWanted,
             answers=OrderShown,
             status=HTTPStatus.CREATED,
-            headers={KEY_HEADER: "1 to 128 visible characters; the same key and body make one order", **READER},
+            headers={
+                KEY_HEADER: "1 to 128 visible characters; the same key and body make one order",
+                **READER,
+            },
             problems=(
                 HTTPStatus.BAD_REQUEST,
                 HTTPStatus.NOT_FOUND,
@@ -115,10 +123,14 @@ class OrdersResource:
         read_parameters(req)
         key = req.get_header(KEY_HEADER) or ""
         if not _KEY.fullmatch(key):
-            raise InvalidRequestError({KEY_HEADER: "must be 1 to 128 visible ASCII characters, new for each order"})
+            raise InvalidRequestError(
+                {KEY_HEADER: "must be 1 to 128 visible ASCII characters, new for each order"}
+            )
         wanted = read_body(req, self._decoder, self._max_body_bytes)
         lines = [Line(line.product_id, line.quantity) for line in wanted.lines]
-        order = orders.place(self._engine, req.context.reader_id, lines, key=key, timeout_s=self._timeout_s)
+        order = orders.place(
+            self._engine, req.context.reader_id, lines, key=key, timeout_s=self._timeout_s
+        )
         resp.location = f"/orders/{order.order_id}"
         answer_json(resp, show_order(order), HTTPStatus.CREATED)
 

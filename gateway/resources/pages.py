@@ -1,7 +1,7 @@
 """The reader's page at `/`, its files under `/static/`, and `/docs`: read once, served from memory.
 
-The files are part of the package and name no other host, so the content policy can forbid everything else.
-Behind a proxy that serves `/static/` itself nothing changes.
+The files are part of the package and name no other host, so the content policy can forbid
+everything else. Behind a proxy that serves `/static/` itself nothing changes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class PageResource:
 
 
 class FrontPageResource(PageResource):
-    """`GET /`. Whoever opens it has an id before its script asks for anything, twice at once perhaps."""
+    """`GET /`. Whoever opens it has an id before its script asks for anything, twice at once
+    perhaps."""
 
     needs_reader = True
 

@@ -1,7 +1,8 @@
-"""`/orders/{id}/payment` and `/payments/callback`: the reader starts a payment, the provider ends it.
+"""`/orders/{id}/payment` and `/payments/callback`: the reader starts a payment, the provider ends
+it.
 
-The callback is the only door that trusts nobody's cookie: it reads the raw body, checks the signature over these bytes,
-and only then decodes them.
+The callback is the only door that trusts nobody's cookie: it reads the raw body, checks the
+signature over these bytes, and only then decodes them.
 """
 
 from __future__ import annotations
@@ -18,13 +19,20 @@ from gateway.http.bodies import answer_json, decode
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
 from gateway.http.problems import BodyTooLargeError
-from gateway.resources.orders import READER, OrderResource, OrdersResource, ProductsResource, read_order_id
+from gateway.resources.orders import (
+    READER,
+    OrderResource,
+    OrdersResource,
+    ProductsResource,
+    read_order_id,
+)
 from tidings.shop import payments
 from tidings.shop.payments import SIGNATURE_HEADER, Callback, PaymentStarted, Provider
 
 
 class CallbackTaken(msgspec.Struct, frozen=True):
-    """What became of the payment: `paid`, `refunded`, `failed`, or `noted` when nothing had to change."""
+    """What became of the payment: `paid`, `refunded`, `failed`, or `noted` when nothing had to
+    change."""
 
     settlement: str
 
@@ -50,7 +58,9 @@ class PaymentResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, order_id: str) -> None:
         read_parameters(req)
-        started = payments.start(self._engine, self._provider, req.context.reader_id, read_order_id(order_id))
+        started = payments.start(
+            self._engine, self._provider, req.context.reader_id, read_order_id(order_id)
+        )
         answer_json(resp, started, HTTPStatus.ACCEPTED)
 
 
@@ -74,7 +84,12 @@ class CallbackResource:
     }
 
     def __init__(
-        self, engine: Engine, keys: Sequence[bytes], *, max_body_bytes: int, now_s: Callable[[], float] = time.time
+        self,
+        engine: Engine,
+        keys: Sequence[bytes],
+        *,
+        max_body_bytes: int,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self._engine = engine
         self._keys = keys
@@ -93,7 +108,12 @@ class CallbackResource:
 
 
 def order_routes(
-    engine: Engine, provider: Provider, payment_keys: Sequence[bytes], *, timeout_s: float, max_body_bytes: int
+    engine: Engine,
+    provider: Provider,
+    payment_keys: Sequence[bytes],
+    *,
+    timeout_s: float,
+    max_body_bytes: int,
 ) -> Mapping[str, object]:
     """path → resource, for `create_app(more_routes=…)`."""
     return {

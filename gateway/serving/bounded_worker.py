@@ -1,9 +1,10 @@
 """gunicorn's threaded worker, with a bound on how long any client may keep one of its threads.
 
-As it comes, a connection that says nothing holds a thread for five seconds, and one that sends a byte now and then
-holds it for ever: sixteen of them and the door is shut, and browsers open silent connections just in case.
-Here a silent connection costs no thread, and a request that is not over in time loses its connection.
-Rejected: gevent, which would make every library in the process a guest of its event loop.
+As it comes, a connection that says nothing holds a thread for five seconds, and one that sends a
+byte now and then holds it for ever: sixteen of them and the door is shut, and browsers open silent
+connections just in case. Here a silent connection costs no thread, and a request that is not over
+in time loses its connection. Rejected: gevent, which would make every library in the process a
+guest of its event loop.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         conn = TConn(self.cfg, client, address, listener.getsockname())
         conn.timeout = time.monotonic() + FIRST_BYTE_S
         self.pending_conns.append(conn)
-        self.poller.register(client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        self.poller.register(
+            client, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn)
+        )
 
     def handle(self, conn: Any) -> Any:
         """Serve one request of a connection, in a thread of the pool."""
@@ -49,12 +52,14 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
             del self._give_up_at_s[conn]
 
     def murder_pending(self) -> None:
-        """Called at least once a second: drop who said nothing, and who takes too long to say or to hear it."""
+        """Called at least once a second: drop who said nothing, and who takes too long to say or to
+        hear it."""
         super().murder_pending()
         now_s = time.monotonic()
         for conn, give_up_at_s in self._give_up_at_s.copy().items():
             if now_s > give_up_at_s:
-                # Not closed, which would free the number while a thread uses it; the thread wakes up and closes it.
+                # Not closed, which would free the number while a thread uses it; the thread wakes
+                # up and closes it.
                 with suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)
 

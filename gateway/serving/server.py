@@ -1,8 +1,9 @@
 """Runs the gateway under gunicorn, configured here and nowhere else.
 
-The master owns the sockets, the operators' port and the workers' lives; whatever holds a connection is made in the
-worker after the fork, since two processes that share one connection read each other's answers. Rejected: a
-gunicorn.conf.py, which is a second place for settings and is not typed.
+The master owns the sockets, the operators' port and the workers' lives; whatever holds a connection
+is made in the worker after the fork, since two processes that share one connection read each
+other's answers. Rejected: a gunicorn.conf.py, which is a second place for settings and is not
+typed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from tidings.store.engine import make_engine
 from tidings.store.redis import make_redis
 from tidings_idl.recommend import UserRecommend
 
-KEEPALIVE_S = 75  # above the 60 s after which common proxies drop a connection, so that the proxy closes first
+# Above the 60 s after which common proxies drop a connection, so that the proxy closes first.
+KEEPALIVE_S = 75
 WORKER_SILENT_S = 30
 DRAIN_S = 10
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only where gunicorn keeps its workers' heartbeats
@@ -117,7 +119,9 @@ def make_worker_app(settings: Settings) -> App:
         tls=make_client_tls(settings),
     )
     recommending = Recommending(
-        recommender=make_client(UserRecommend, settings.recommender_endpoints, policy=policy, caller="gateway"),
+        recommender=make_client(
+            UserRecommend, settings.recommender_endpoints, policy=policy, caller="gateway"
+        ),
         articles=articles,
         redis=redis,
         tracker=tracker,
@@ -127,7 +131,9 @@ def make_worker_app(settings: Settings) -> App:
     return create_app(
         articles=articles,
         recommending=recommending,
-        behaviours=Behaviours(redis, tracker, backlog_limit=settings.behaviour_backlog, clock=now_ms),
+        behaviours=Behaviours(
+            redis, tracker, backlog_limit=settings.behaviour_backlog, clock=now_ms
+        ),
         tracker=tracker,
         signer=ReaderSigner(keys),
         clock=now_ms,

@@ -1,7 +1,8 @@
-"""`tidings jobs show|cancel|retry|dead|requeue|pause|resume|publish`: one delayed job, or one kind, by hand.
+"""`tidings jobs show|cancel|retry|dead|requeue|pause|resume|publish`: one delayed job, or one kind,
+by hand.
 
-An ID is the number that the other commands print, or KIND:REF such as `order_timeout:42`. Every command is one
-conditional statement, so it can be used while daemons run.
+An ID is the number that the other commands print, or KIND:REF such as `order_timeout:42`. Every
+command is one conditional statement, so it can be used while daemons run.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def show_job(job_id: str, as_json: bool) -> None:
     if row is None:
         raise click.ClickException(f"there is no job {job_id}; it may have been done")
     fields = dict(row._mapping)
-    show([fields] if as_json else [{"field": k, "value": v} for k, v in fields.items()], as_json=as_json)
+    show(
+        [fields] if as_json else [{"field": k, "value": v} for k, v in fields.items()],
+        as_json=as_json,
+    )
 
 
 @click.command("dead")
@@ -42,7 +46,10 @@ def list_dead(limit: int, as_json: bool) -> None:
     columns = ("id", "kind", "ref", "run_at", "attempts", "last_error")
     query = select(*(delayed_job.c[name] for name in columns)).where(delayed_job.c.state == "dead")
     with open_engine().connect() as conn:
-        rows = [dict(row._mapping) for row in conn.execute(query.order_by(delayed_job.c.run_at).limit(limit))]
+        rows = [
+            dict(row._mapping)
+            for row in conn.execute(query.order_by(delayed_job.c.run_at).limit(limit))
+        ]
     show(rows, as_json=as_json)
 
 
@@ -61,7 +68,9 @@ def retry_job(job_id: str) -> None:
     """Run a waiting or paused delayed job now rather than at its moment."""
     with transaction(open_engine()) as conn:
         alive = and_(_named(job_id), delayed_job.c.state != "dead")
-        moved = conn.execute(update(delayed_job).where(alive).values(state="waiting", run_at=database_now(conn)))
+        moved = conn.execute(
+            update(delayed_job).where(alive).values(state="waiting", run_at=database_now(conn))
+        )
         _expect_one(moved.rowcount, job_id)
     click.echo(f"{job_id} is due now")
 
@@ -72,7 +81,12 @@ def requeue_job(job_id: str) -> None:
     """Let a dead delayed job live again, with all its attempts before it."""
     with transaction(open_engine()) as conn:
         dead = and_(_named(job_id), delayed_job.c.state == "dead")
-        fresh = {"state": "waiting", "attempts": 0, "last_error": None, "run_at": database_now(conn)}
+        fresh = {
+            "state": "waiting",
+            "attempts": 0,
+            "last_error": None,
+            "run_at": database_now(conn),
+        }
         _expect_one(conn.execute(update(delayed_job).where(dead).values(fresh)).rowcount, job_id)
     click.echo(f"{job_id} is due now")
 
@@ -101,7 +115,9 @@ def resume_kind(kind: str) -> None:
 
 @click.command("publish")
 @click.argument("article_id", type=int)
-@click.option("--at", "moment", required=True, help="ISO 8601; UTC unless it says otherwise: 2026-11-23T18:00")
+@click.option(
+    "--at", "moment", required=True, help="ISO 8601; UTC unless it says otherwise: 2026-11-23T18:00"
+)
 def publish_article(article_id: int, moment: str) -> None:
     """Hide an article until an hour, and publish it then."""
     try:
@@ -132,7 +148,8 @@ COMMANDS: Sequence[click.Command] = (
 def summarise_delayed(conn: Connection) -> list[dict[str, Any]]:
     """One row a kind: how many wait, are paused or dead, and since when the oldest is due."""
     counts = {
-        state: func.sum(case((delayed_job.c.state == state, 1), else_=0)) for state in ("waiting", "paused", "dead")
+        state: func.sum(case((delayed_job.c.state == state, 1), else_=0))
+        for state in ("waiting", "paused", "dead")
     }
     first = func.min(case((delayed_job.c.state == "waiting", delayed_job.c.run_at)))
     query = select(delayed_job.c.kind, *counts.values(), first).group_by(delayed_job.c.kind)
@@ -170,4 +187,6 @@ def _named(job_id: str) -> ColumnElement[bool]:
 
 def _expect_one(rowcount: int, job_id: str) -> None:
     if rowcount == 0:
-        raise click.ClickException(f"there is no such job {job_id} in the right state; `tidings jobs show {job_id}`")
+        raise click.ClickException(
+            f"there is no such job {job_id} in the right state; `tidings jobs show {job_id}`"
+        )

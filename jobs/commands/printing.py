@@ -1,4 +1,5 @@
-"""What every `tidings jobs` command does alike: open the database, and print rows for people or for programs."""
+"""What every `tidings jobs` command does alike: open the database, and print rows for people or for
+programs."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from tidings.commands.printing import print_table
 from tidings.process.boot import open_database
 from tidings.process.settings import load_settings
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line instead of a table."
+)
 
 
 def open_engine() -> Engine:
@@ -40,6 +43,10 @@ def show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
 
 def _cells(values: Iterable[Any]) -> list[str]:
     return [
-        f"{value:%Y-%m-%d %H:%M:%S}Z" if isinstance(value, datetime) else "" if value is None else str(value)
+        f"{value:%Y-%m-%d %H:%M:%S}Z"
+        if isinstance(value, datetime)
+        else ""
+        if value is None
+        else str(value)
         for value in values
     ]

@@ -1,7 +1,7 @@
 """`tidings jobs …`: what is to run, what ran, and the same jobs by hand or from a crontab.
 
-Exit codes are for crontab's sake: 0 done or already done, 1 failed, 2 no such job, 75 (EX_TEMPFAIL) being run
-elsewhere at this moment.
+Exit codes are for crontab's sake: 0 done or already done, 1 failed, 2 no such job, 75 (EX_TEMPFAIL)
+being run elsewhere at this moment.
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def next_jobs(limit: int, as_json: bool) -> None:
     with open_engine().connect() as conn:
         now = read_now(conn)
         rows = next_delayed(conn, limit)
-    rows += [{"next": job.trigger.get_next_fire_time(None, now), "job": job.name} for job in STATIC_JOBS]
+    rows += [
+        {"next": job.trigger.get_next_fire_time(None, now), "job": job.name} for job in STATIC_JOBS
+    ]
     show(sorted(rows, key=lambda row: row["next"])[:limit], as_json=as_json)
 
 
@@ -98,7 +100,9 @@ def history(name: str | None, limit: int, as_json: bool) -> None:
             "state": run.state,
             "attempt": run.attempt,
             "started": run.started_at,
-            "seconds": round((run.done_at - run.started_at).total_seconds(), 3) if run.done_at else None,
+            "seconds": round((run.done_at - run.started_at).total_seconds(), 3)
+            if run.done_at
+            else None,
             "owner": run.owner,
             "result": run.error or run.summary,
         }
@@ -114,7 +118,9 @@ def find_job(name: str) -> StaticJob:
     for job in STATIC_JOBS:
         if job.name == name:
             return job
-    raise click.UsageError(f"there is no job {name!r}; there are {', '.join(job.name for job in STATIC_JOBS)}")
+    raise click.UsageError(
+        f"there is no job {name!r}; there are {', '.join(job.name for job in STATIC_JOBS)}"
+    )
 
 
 def _describe(conn: Connection, job: StaticJob, now: datetime) -> dict[str, Any]:

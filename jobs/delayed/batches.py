@@ -1,9 +1,11 @@
-"""Runs due delayed jobs a batch at a time, each batch one transaction with what its handler changes.
+"""Runs due delayed jobs a batch at a time, each batch one transaction with what its handler
+changes.
 
-Claim, act, delete, commit: a daemon that dies anywhere in between leaves rows that the next look finds again, and a
-commit whose answer was lost is harmless, since what it did is no longer due. When a batch fails for a reason of its
-own, its rows are run one by one, so that one poisoned row delays nobody else. Rejected: a `running` state in
-the row; it outlives its owner and needs somebody to judge whether that owner is dead.
+Claim, act, delete, commit: a daemon that dies anywhere in between leaves rows that the next look
+finds again, and a commit whose answer was lost is harmless, since what it did is no longer due.
+When a batch fails for a reason of its own, its rows are run one by one, so that one poisoned row
+delays nobody else. Rejected: a `running` state in the row; it outlives its owner and needs somebody
+to judge whether that owner is dead.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from tidings.store.delayed import DelayedJob
 from tidings.store.engine import transaction
 from tidings.store.job_tables import delayed_job, paused_kind
 
-# More would hold up whoever wants one of these orders, and gain little; fewer cost a commit more often.
+# More would hold up whoever wants one of these orders, and gain little; fewer cost a commit more
+# often.
 BATCH_ROWS = 500
 MOST_ATTEMPTS = 5
 PASSING_RETRIES = 3
@@ -42,9 +45,13 @@ _LATENESS = Histogram(
     ["kind"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 600, 3600),
 )
-_BATCH_ROWS = Histogram("tidings_jobs_batch_rows", "Rows of a batch", ["kind"], buckets=(1, 5, 20, 50, 100, 200, 500))
+_BATCH_ROWS = Histogram(
+    "tidings_jobs_batch_rows", "Rows of a batch", ["kind"], buckets=(1, 5, 20, 50, 100, 200, 500)
+)
 _ENDED = Counter("tidings_jobs_delayed", "Delayed jobs by what became of them", ["kind", "outcome"])
-_PASSING = Counter("tidings_jobs_passing_errors", "Batches rolled back to go again, by cause", ["cause"])
+_PASSING = Counter(
+    "tidings_jobs_passing_errors", "Batches rolled back to go again, by cause", ["cause"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,8 @@ class Batches:
     stopping: threading.Event
 
     def drain(self, kind: str) -> int:
-        """Run batches of this kind until one comes back less than full; returns how many jobs were done."""
+        """Run batches of this kind until one comes back less than full; returns how many jobs were
+        done."""
         done = 0
         while not self.stopping.is_set():
             claimed = self._run_batch_with_retries(kind)
@@ -75,7 +83,9 @@ class Batches:
                 if cause is None:
                     return self._run_singly(kind, ex)
                 _PASSING.labels(cause).inc()
-                log.warning("batch_rolled_back", kind=kind, cause=cause, error=str(getattr(ex, "orig", ex)))
+                log.warning(
+                    "batch_rolled_back", kind=kind, cause=cause, error=str(getattr(ex, "orig", ex))
+                )
                 self.stopping.wait(random.uniform(0.005, 0.05) * 2**attempt)  # noqa: S311 - parts contenders
             except Exception as ex:  # noqa: BLE001 - the handler's own: some row of the batch it cannot do
                 return self._run_singly(kind, ex)
@@ -88,13 +98,20 @@ class Batches:
         _count_done(kind, due, now)
         return len(due)
 
-    def _claim(self, conn: Connection, kind: str, *which: ColumnElement[bool]) -> tuple[list[DelayedJob], datetime]:
+    def _claim(
+        self, conn: Connection, kind: str, *which: ColumnElement[bool]
+    ) -> tuple[list[DelayedJob], datetime]:
         asked_at_s = self.guard.read_steady_s()
         now = read_now(conn)
         if not self.guard.accepts(now, asked_at_s):
             return [], now
         # Due by the reading that was accepted: the clock may jump before the next statement.
-        query = _due(kind, now).where(*which).limit(BATCH_ROWS).with_for_update(skip_locked=True, of=delayed_job)
+        query = (
+            _due(kind, now)
+            .where(*which)
+            .limit(BATCH_ROWS)
+            .with_for_update(skip_locked=True, of=delayed_job)
+        )
         return [DelayedJob(*row) for row in conn.execute(query)], now
 
     def _act(self, conn: Connection, kind: str, due: Sequence[DelayedJob]) -> None:
@@ -102,13 +119,16 @@ class Batches:
             return
         later = self.handlers[kind](conn, due)
         for job_id, run_at in later.items():
-            conn.execute(update(delayed_job).where(delayed_job.c.id == job_id).values(run_at=run_at))
+            conn.execute(
+                update(delayed_job).where(delayed_job.c.id == job_id).values(run_at=run_at)
+            )
         done = [job.id for job in due if job.id not in later]
         if done:
             delete_by_key(conn, delayed_job, done)
 
     def _run_singly(self, kind: str, cause: Exception) -> int:
-        """The rows of a failed batch, each in a transaction of its own; the guilty ones are put off."""
+        """The rows of a failed batch, each in a transaction of its own; the guilty ones are put
+        off."""
         log.warning("batch_split", kind=kind, error=repr(cause))
         with self.engine.connect() as conn:
             query = _due(kind, read_now(conn)).with_only_columns(delayed_job.c.id)
@@ -156,7 +176,13 @@ class Batches:
             )
         _ENDED.labels(kind, "dead" if is_dead else "put_off").inc()
         report = log.critical if is_dead else log.warning
-        report("job_dead" if is_dead else "job_put_off", kind=kind, ref=row.ref, attempts=attempts, error=repr(cause))
+        report(
+            "job_dead" if is_dead else "job_put_off",
+            kind=kind,
+            ref=row.ref,
+            attempts=attempts,
+            error=repr(cause),
+        )
 
 
 def _due(kind: str, now: datetime) -> Select[Any]:
@@ -169,7 +195,9 @@ def _due(kind: str, now: datetime) -> Select[Any]:
     )
     # Left to itself, MySQL may sort a whole backlog by another index to find the first rows.
     for dialect in ("mysql", "mariadb"):
-        query = query.with_hint(delayed_job, "FORCE INDEX (ix_delayed_job_state_kind_run_at)", dialect)
+        query = query.with_hint(
+            delayed_job, "FORCE INDEX (ix_delayed_job_state_kind_run_at)", dialect
+        )
     return query
 
 

@@ -1,9 +1,11 @@
-"""Distrusts the database's clock when it jumps: an order must not expire because somebody set a clock.
+"""Distrusts the database's clock when it jumps: an order must not expire because somebody set a
+clock.
 
-Whether something is due is decided by the one clock that all daemons share, the database's. This process's monotonic
-clock cannot say what time it is, but it can say that an hour did not pass in a second. After a jump of more than
-five seconds nothing is run until the clock is back, or an operator who knows which clock is right restarts the daemon.
-Rejected: comparing with this machine's wall clock, which is no more to be trusted than the other.
+Whether something is due is decided by the one clock that all daemons share, the database's. This
+process's monotonic clock cannot say what time it is, but it can say that an hour did not pass in a
+second. After a jump of more than five seconds nothing is run until the clock is back, or an
+operator who knows which clock is right restarts the daemon. Rejected: comparing with this machine's
+wall clock, which is no more to be trusted than the other.
 """
 
 from __future__ import annotations
@@ -20,16 +22,20 @@ from prometheus_client import Gauge
 LARGEST_JUMP_S = 5.0
 
 log = structlog.get_logger(__name__)
-_HELD = Gauge("tidings_jobs_clock_held", "1 while delayed jobs are held because the database's clock jumped")
+_HELD = Gauge(
+    "tidings_jobs_clock_held", "1 while delayed jobs are held because the database's clock jumped"
+)
 
 
 def read_steady_s() -> float:
-    """Seconds on a clock that nobody sets; it counts the time a machine was suspended, which `monotonic` does not."""
+    """Seconds on a clock that nobody sets; it counts the time a machine was suspended, which
+    `monotonic` does not."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class ClockGuard:
-    """Compares each reading of the database's clock with a steady one. Shared by the look and the batches."""
+    """Compares each reading of the database's clock with a steady one. Shared by the look and the
+    batches."""
 
     def __init__(self, steady_s: Callable[[], float] = read_steady_s) -> None:
         self._steady_s = steady_s
@@ -67,7 +73,9 @@ class ClockGuard:
     def _hold(self, jump_s: float) -> None:
         held = jump_s > LARGEST_JUMP_S
         if held and not self._held:
-            log.critical("database_clock_jumped", by_s=round(jump_s, 3), effect="delayed jobs are held")
+            log.critical(
+                "database_clock_jumped", by_s=round(jump_s, 3), effect="delayed jobs are held"
+            )
         if self._held and not held:
             log.warning("database_clock_back", effect="delayed jobs run again")
         self._held = held

@@ -1,7 +1,8 @@
 """Tells errors that pass (go again) from errors that stay (somebody's fault).
 
-PyMySQL calls every code it has no name for an OperationalError, a violated CHECK among them, so the class says nothing:
-the code decides. Rejected: retrying whatever looks like the database; a poisoned row would be tried for ever.
+PyMySQL calls every code it has no name for an OperationalError, a violated CHECK among them, so the
+class says nothing: the code decides. Rejected: retrying whatever looks like the database; a
+poisoned row would be tried for ever.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ _SQLITE = {5: "lock_wait", 6: "lock_wait", 8: "read_only", 10: "disk", 13: "disk
 
 
 def is_passing(ex: SQLAlchemyError) -> str | None:
-    """A word for the cause if trying again may help without anybody changing anything; None otherwise."""
+    """A word for the cause if trying again may help without anybody changing anything; None
+    otherwise."""
     if isinstance(ex, PoolTimeout):
         return "pool"
     if not isinstance(ex, DBAPIError):

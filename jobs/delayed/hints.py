@@ -1,7 +1,8 @@
-"""Listens for "something is due soon", and wakes the scheduler: promptness only, nothing depends on it.
+"""Listens for "something is due soon", and wakes the scheduler: promptness only, nothing depends on
+it.
 
-Hints come over Redis publish/subscribe, which keeps nothing: one that is sent while nobody listens is lost, and the
-look once a second finds the row all the same. Many hints at once make one look.
+Hints come over Redis publish/subscribe, which keeps nothing: one that is sent while nobody listens
+is lost, and the look once a second finds the row all the same. Many hints at once make one look.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """APScheduler's view of the table of delayed jobs: a job store that only looks.
 
-It answers the scheduler's "what is due?" with a few batch jobs, each of which claims rows for itself, so a scheduler
-that dies, or finds another at work on the same table, loses and doubles nothing. It looks once a second at
-least, so rows that other processes insert are seen without a signal. APScheduler's own stores hand out the jobs
-themselves and delete them before they have run; and one error in `get_next_run_time` ends their scheduler's thread. So
-nothing that the scheduler's thread calls here ever raises: it is logged, counted and looked at again.
+It answers the scheduler's "what is due?" with a few batch jobs, each of which claims rows for
+itself, so a scheduler that dies, or finds another at work on the same table, loses and doubles
+nothing. It looks once a second at least, so rows that other processes insert are seen without a
+signal. APScheduler's own stores hand out the jobs themselves and delete them before they have run;
+and one error in `get_next_run_time` ends their scheduler's thread. So nothing that the scheduler's
+thread calls here ever raises: it is logged, counted and looked at again.
 """
 
 from __future__ import annotations
@@ -34,28 +35,40 @@ from tidings.store.job_tables import delayed_job, paused_kind
 
 BATCHES_PER_KIND = 4
 SHORTEST_PAUSE_S = 0.02
-# A batch that was offered but never began, because the pool refused it, is offered again after this.
+# A batch that was offered but never began, because the pool refused it, is offered again after
+# this.
 OFFER_LIFE_S = 5.0
 LIST_LIMIT = 1000
 BATCH_PREFIX = "batch:"
 
 log = structlog.get_logger(__name__)
-_DUE = Gauge("tidings_jobs_due", "Delayed jobs due at the last look, counted up to a few batches", ["kind"])
-_OLDEST = Gauge("tidings_jobs_oldest_due_age_seconds", "How overdue the oldest waiting job is; alert on this", ["kind"])
+_DUE = Gauge(
+    "tidings_jobs_due", "Delayed jobs due at the last look, counted up to a few batches", ["kind"]
+)
+_OLDEST = Gauge(
+    "tidings_jobs_oldest_due_age_seconds",
+    "How overdue the oldest waiting job is; alert on this",
+    ["kind"],
+)
 _LOOK = Histogram(
-    "tidings_jobs_look_seconds", "How long a look took", buckets=(0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 1, 5)
+    "tidings_jobs_look_seconds",
+    "How long a look took",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.02, 0.1, 1, 5),
 )
 _LOOK_ERRORS = Counter("tidings_jobs_look_errors", "Looks that failed")
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Names a kind of delayed job to APScheduler: `scheduler.add_job(Task("publish_article"), "date", …)`."""
+    """Names a kind of delayed job to APScheduler: `scheduler.add_job(Task("publish_article"),
+    "date", …)`."""
 
     kind: str
 
     def __call__(self, **payload: Any) -> None:
-        raise NotImplementedError("a row of the table stands for this call; its handler runs in a batch")
+        raise NotImplementedError(
+            "a row of the table stands for this call; its handler runs in a batch"
+        )
 
 
 class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no annotations
@@ -78,7 +91,8 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
         self.looks = 0
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
-        """Batch jobs for what is due by the database's clock; the scheduler's own `now` only labels them."""
+        """Batch jobs for what is due by the database's clock; the scheduler's own `now` only labels
+        them."""
         self.looks += 1
         self._next_look_s = LOOK_EVERY_S
         if self._batches.stopping.is_set():
@@ -99,13 +113,17 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
     def lookup_job(self, job_id: str) -> Job | None:
         kind, _, ref = job_id.partition(":")
         with self._engine.connect() as conn:
-            row = conn.execute(_select_rows().where(delayed_job.c.kind == kind, delayed_job.c.ref == ref)).first()
+            row = conn.execute(
+                _select_rows().where(delayed_job.c.kind == kind, delayed_job.c.ref == ref)
+            ).first()
         return self._to_job(row) if row else None
 
     def get_all_jobs(self) -> list[Job]:
         """The next LIST_LIMIT jobs, soonest first, paused ones last."""
         with self._engine.connect() as conn:
-            rows = conn.execute(_select_rows().order_by(delayed_job.c.run_at).limit(LIST_LIMIT)).all()
+            rows = conn.execute(
+                _select_rows().order_by(delayed_job.c.run_at).limit(LIST_LIMIT)
+            ).all()
         jobs = [self._to_job(row) for row in rows]
         self._fix_paused_jobs_sorting(jobs)
         return sorted(jobs, key=lambda job: job.next_run_time is None)
@@ -118,14 +136,18 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
             ValueError: it is not a `Task` of a known kind with a date for its trigger.
         """
         if not isinstance(job.func, Task) or not isinstance(job.trigger, DateTrigger) or job.args:
-            raise ValueError("this store takes Task(kind) with a date trigger and keyword arguments")
+            raise ValueError(
+                "this store takes Task(kind) with a date trigger and keyword arguments"
+            )
         kind = job.func.kind
         if kind not in self._batches.handlers:
             raise ValueError(f"there is no handler for {kind!r}")
         ref = job.id.removeprefix(f"{kind}:")
         try:
             with transaction(self._engine) as conn:
-                delayed.schedule_at(conn, kind, ref=ref, run_at=job.trigger.run_date, payload=job.kwargs)
+                delayed.schedule_at(
+                    conn, kind, ref=ref, run_at=job.trigger.run_date, payload=job.kwargs
+                )
         except delayed.AlreadyScheduledError as ex:
             raise ConflictingIdError(job.id) from ex
 
@@ -143,7 +165,8 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
                 raise JobLookupError(job.id)
 
     def remove_job(self, job_id: str) -> None:
-        """Delete a row. The scheduler also calls this for each batch job it has started: those have none."""
+        """Delete a row. The scheduler also calls this for each batch job it has started: those have
+        none."""
         if job_id.startswith(BATCH_PREFIX):
             return
         kind, _, ref = job_id.partition(":")
@@ -165,12 +188,19 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
             now, *moments = conn.execute(self._query).one()
             if not self._batches.guard.accepts(now, asked_at_s):
                 return {}
-            waits_s = {kind: (first - now).total_seconds() for kind, first in zip(kinds, moments, strict=True) if first}
+            waits_s = {
+                kind: (first - now).total_seconds()
+                for kind, first in zip(kinds, moments, strict=True)
+                if first
+            }
             if any(wait_s <= 0 for wait_s in waits_s.values()):
-                # What is held back by hand is overdue all the time; that is no reason to hurry, nor for an alarm.
+                # What is held back by hand is overdue all the time; that is no reason to hurry, nor
+                # for an alarm.
                 for kind in conn.scalars(select(paused_kind.c.kind)):
                     waits_s.pop(kind, None)
-            overdue = sorted((kind for kind, wait_s in waits_s.items() if wait_s <= 0), key=waits_s.__getitem__)
+            overdue = sorted(
+                (kind for kind, wait_s in waits_s.items() if wait_s <= 0), key=waits_s.__getitem__
+            )
             due = {kind: int(conn.scalar(_count_due(kind, now)) or 0) for kind in overdue}
         for kind in kinds:
             _OLDEST.labels(kind).set(max(0.0, -waits_s.get(kind, 0.0)))
@@ -180,11 +210,14 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
         return due
 
     def _choose(self, due: Mapping[str, int]) -> list[tuple[str, int]]:
-        """Free places for batches: one for each due kind first, so that a flood of one never bars another."""
+        """Free places for batches: one for each due kind first, so that a flood of one never bars
+        another."""
         now_s = time.monotonic()
         chosen: list[tuple[str, int]] = []
         with self._slots_lock:
-            self._offers = {slot: at for slot, at in self._offers.items() if now_s - at < OFFER_LIFE_S}
+            self._offers = {
+                slot: at for slot, at in self._offers.items() if now_s - at < OFFER_LIFE_S
+            }
             taken = self._busy | self._offers.keys()
             for n, (kind, count) in itertools.product(range(BATCHES_PER_KIND), due.items()):
                 if n * BATCH_ROWS < count and (kind, n) not in taken:
@@ -205,7 +238,8 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
             next_run_time=now,
             misfire_grace_time=None,
             coalesce=True,
-            # The places above are the limit; this one would only log a warning when a look comes too soon.
+            # The places above are the limit; this one would only log a warning when a look comes
+            # too soon.
             max_instances=BATCHES_PER_KIND,
         )
         job._jobstore_alias = self._alias
@@ -244,12 +278,17 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
 
 def _select_rows() -> Select[Any]:
     return select(
-        delayed_job.c.kind, delayed_job.c.ref, delayed_job.c.state, delayed_job.c.run_at, delayed_job.c.payload
+        delayed_job.c.kind,
+        delayed_job.c.ref,
+        delayed_job.c.state,
+        delayed_job.c.run_at,
+        delayed_job.c.payload,
     )
 
 
 def _first_moments(kinds: Sequence[str], now: Any) -> Select[Any]:
-    """The clock, and the first moment at which something of each kind waits: one step into the index for each."""
+    """The clock, and the first moment at which something of each kind waits: one step into the
+    index for each."""
     firsts = [
         select(func.min(delayed_job.c.run_at))
         .where(delayed_job.c.state == "waiting", delayed_job.c.kind == kind)

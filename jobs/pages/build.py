@@ -1,9 +1,10 @@
 """Builds the static site, of which nearly everything is still right from the last time.
 
-A manifest beside the pages says what each was made of, so a minute in which one article was edited renders that
-article and the lists and feeds that show it. New articles come first, then what links to them, then articles that
-changed, and what is gone goes last: at no moment does a link lead nowhere. The manifest is written at the very end, and
-what stands in the folder is looked up there: a build that was killed is simply done again.
+A manifest beside the pages says what each was made of, so a minute in which one article was edited
+renders that article and the lists and feeds that show it. New articles come first, then what links
+to them, then articles that changed, and what is gone goes last: at no moment does a link lead
+nowhere. The manifest is written at the very end, and what stands in the folder is looked up there:
+a build that was killed is simply done again.
 """
 
 from __future__ import annotations
@@ -29,19 +30,25 @@ from jobs.static.context import JobFailedError, Run
 
 MANIFEST = ".manifest.json"
 FOLDER = "site"
-# A build that would throw away so much of the last one is taken for a fault of the database's, not for the news.
+# A build that would throw away so much of the last one is taken for a fault of the database's, not
+# for the news.
 LARGEST_LOSS = 0.5
 SMALL = 20
 # What builds make, now or in an earlier edition; anything else in the folder is its operator's.
 _ARTICLE = re.compile(r"articles/(\d+)\.html")
-_OURS = re.compile(r"articles/\d+\.html|channels/[^/]+/(index\.html|page-\d+\.html|feed\.atom)|sitemap-[^/]+\.xml")
+_OURS = re.compile(
+    r"articles/\d+\.html|channels/[^/]+/(index\.html|page-\d+\.html|feed\.atom)|sitemap-[^/]+\.xml"
+)
 
 log = structlog.get_logger(__name__)
-_FAILED = Counter("tidings_pages_failed", "Articles whose page could not be rendered; the last good one stays")
+_FAILED = Counter(
+    "tidings_pages_failed", "Articles whose page could not be rendered; the last good one stays"
+)
 
 
 class Manifest(msgspec.Struct):
-    """What the files were made of: each article's state when it was rendered, and every other document's seal."""
+    """What the files were made of: each article's state when it was rendered, and every other
+    document's seal."""
 
     edition: str = ""
     articles: dict[int, str] = {}
@@ -66,7 +73,8 @@ class Built:
 
 
 def build_pages(run: Run) -> str:
-    """Write the home page, channels, articles, feeds and sitemap that changed, as files under VAR_DIR/site."""
+    """Write the home page, channels, articles, feeds and sitemap that changed, as files under
+    VAR_DIR/site."""
     context = run.context
     renderer = _make_renderer(context.settings.site_url)
     folder = context.settings.var_dir / FOLDER
@@ -77,13 +85,18 @@ def build_pages(run: Run) -> str:
 
 
 def build_site(
-    engine: Engine, root: Path, renderer: Renderer, *, now: datetime, stopping: threading.Event | None = None
+    engine: Engine,
+    root: Path,
+    renderer: Renderer,
+    *,
+    now: datetime,
+    stopping: threading.Event | None = None,
 ) -> Built:
     """Bring the pages under `root` up to date.
 
     Raises:
-        JobFailedError: so many articles are gone that the last good site stays, another build is at it, or this one was
-            asked to stop.
+        JobFailedError: so many articles are gone that the last good site stays, another build is at
+            it, or this one was asked to stop.
         OSError: something could not be written, such as on a full disk. What stands there is whole.
     """
     try:
@@ -98,7 +111,9 @@ def build_site(
 class _Build:
     """The state of one build between its steps."""
 
-    def __init__(self, engine: Engine, folder: SiteFolder, renderer: Renderer, stopping: threading.Event) -> None:
+    def __init__(
+        self, engine: Engine, folder: SiteFolder, renderer: Renderer, stopping: threading.Event
+    ) -> None:
         self._engine = engine
         self._folder = folder
         self._renderer = renderer
@@ -110,7 +125,9 @@ class _Build:
 
     def run(self, entries: Sequence[Entry]) -> Built:
         before = _read_manifest(self._folder)
-        standing = {int(found[1]) for path in self._folder.paths if (found := _ARTICLE.fullmatch(path))}
+        standing = {
+            int(found[1]) for path in self._folder.paths if (found := _ARTICLE.fullmatch(path))
+        }
         gone = standing - {entry.id for entry in entries}
         if before is not None:
             _refuse_loss(len(gone), len(standing))
@@ -118,20 +135,24 @@ class _Build:
         try:
             shown, documents = self._write(entries, standing, known)
         except OSError:
-            # What was taken down goes, even where nothing can be written. A link to it is the lesser evil.
+            # What was taken down goes, even where nothing can be written. A link to it is the
+            # lesser evil.
             self._delete(map(article_path, gone))
             raise
         wanted = {*documents, *(entry.path for entry in shown)}
         self._delete(path for path in self._folder.paths - wanted if _OURS.fullmatch(path))
         self._folder.settle()
         right = {entry.id: entry.state for entry in shown if self._is_right(entry, known)}
-        self._folder.write(MANIFEST, msgspec.json.encode(Manifest(self._renderer.edition, right, documents)))
+        self._folder.write(
+            MANIFEST, msgspec.json.encode(Manifest(self._renderer.edition, right, documents))
+        )
         return Built(len(shown), len(self._rendered), self._written, self._deleted, self._failed)
 
     def _write(
         self, entries: Sequence[Entry], standing: set[int], known: Manifest
     ) -> tuple[list[Entry], dict[str, str]]:
-        """Everything that is to be; returns the articles that have a page now, and the other documents' seals."""
+        """Everything that is to be; returns the articles that have a page now, and the other
+        documents' seals."""
         self._write_articles([entry for entry in entries if entry.id not in standing])
         # What has no page, because it failed or was taken down just now, is not linked to either.
         shown = [entry for entry in entries if entry.id in standing or entry.id in self._rendered]
@@ -185,14 +206,17 @@ class _Build:
 
 @lru_cache(maxsize=1)
 def _make_renderer(site_url: str) -> Renderer:
-    """One for all builds of a daemon: compiling the templates takes longer than an edition without news."""
+    """One for all builds of a daemon: compiling the templates takes longer than an edition without
+    news."""
     return Renderer(site_url)
 
 
 def _refuse_loss(gone: int, standing: int) -> None:
     if gone > SMALL and gone > LARGEST_LOSS * standing:
         share = f"{gone} of {standing} articles are gone"
-        raise JobFailedError(f"{share}; the last good site stays. If that is right, delete {MANIFEST}")
+        raise JobFailedError(
+            f"{share}; the last good site stays. If that is right, delete {MANIFEST}"
+        )
 
 
 def _read_manifest(folder: SiteFolder) -> Manifest | None:

@@ -1,8 +1,9 @@
-"""What the pages are made of, read from SQL: of every article what deciding needs, the rest where a page needs it.
+"""What the pages are made of, read from SQL: of every article what deciding needs, the rest where a
+page needs it.
 
-An edition in which one article changed reads one body and a few dozen titles; of all others only the columns that
-would tell. Rejected: asking for what was updated since the last build. A transaction that began earlier may commit
-later, and its article would be missed for ever.
+An edition in which one article changed reads one body and a few dozen titles; of all others only
+the columns that would tell. Rejected: asking for what was updated since the last build. A
+transaction that began earlier may commit later, and its article would be missed for ever.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Section:
 
     @property
     def folder(self) -> str:
-        # Not every slug is the name of a file: 64 letters can be 256 bytes, and other programs write this table too.
+        # Not every slug is the name of a file: 64 letters can be 256 bytes, and other programs
+        # write this table too.
         return f"channels/{self.slug if _FOLDER_NAME.fullmatch(self.slug) else f'~{self.id}'}"
 
     @property
@@ -48,7 +50,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An article as far as deciding needs it. `state` differs whenever its page, or its place in a list, would."""
+    """An article as far as deciding needs it. `state` differs whenever its page, or its place in a
+    list, would."""
 
     id: int
     section: Section
@@ -106,7 +109,10 @@ def read_entries(conn: Connection, now: datetime) -> list[Entry]:
     )
     rows = conn.execute(query).all()
     # Read after the articles, so that none of them has a channel which was not there yet.
-    sections = {row.id: Section(*row) for row in conn.execute(select(channel.c.id, channel.c.slug, channel.c.name))}
+    sections = {
+        row.id: Section(*row)
+        for row in conn.execute(select(channel.c.id, channel.c.slug, channel.c.name))
+    }
     authors = {row.id: str(row.name) for row in conn.execute(select(author.c.id, author.c.name))}
     return [
         _make_entry(id_, sections[channel_id], authors.get(author_id), published_at, updated_at)
@@ -115,29 +121,44 @@ def read_entries(conn: Connection, now: datetime) -> list[Entry]:
 
 
 def read_teasers(engine: Engine, entries: Sequence[Entry]) -> list[Teaser]:
-    """The titles and summaries of these articles, in this order, without those that went away meanwhile."""
+    """The titles and summaries of these articles, in this order, without those that went away
+    meanwhile."""
     query = select(article.c.id, article.c.title, article.c.summary).where(
         article.c.id.in_([entry.id for entry in entries]), article.c.status == PUBLISHED
     )
     with engine.connect() as conn:
         found = {row.id: row for row in conn.execute(query)}
     return [
-        _make_teaser(entry, found[entry.id].title, found[entry.id].summary) for entry in entries if entry.id in found
+        _make_teaser(entry, found[entry.id].title, found[entry.id].summary)
+        for entry in entries
+        if entry.id in found
     ]
 
 
 def read_stories(engine: Engine, entries: Sequence[Entry]) -> Iterator[list[Story]]:
     """The whole of these articles, in chunks, without those that went away meanwhile."""
-    columns = (article.c.id, article.c.title, article.c.summary, article.c.cover, article.c.url, article.c.body)
+    columns = (
+        article.c.id,
+        article.c.title,
+        article.c.summary,
+        article.c.cover,
+        article.c.url,
+        article.c.body,
+    )
     for start in range(0, len(entries), CHUNK):
         chunk = {entry.id: entry for entry in entries[start : start + CHUNK]}
         query = select(*columns).where(article.c.id.in_(chunk), article.c.status == PUBLISHED)
         with engine.connect() as conn:
             rows = conn.execute(query).all()
-        yield [Story(_make_teaser(chunk[row.id], row.title, row.summary), row.cover, row.url, row.body) for row in rows]
+        yield [
+            Story(_make_teaser(chunk[row.id], row.title, row.summary), row.cover, row.url, row.body)
+            for row in rows
+        ]
 
 
-def _make_entry(id_: int, section: Section, author: str | None, published_at: datetime, updated_at: datetime) -> Entry:
+def _make_entry(
+    id_: int, section: Section, author: str | None, published_at: datetime, updated_at: datetime
+) -> Entry:
     # A channel or an author may get another name without any article being touched.
     state = digest(id_, section.slug, section.name, author, published_at, updated_at)
     return Entry(id_, section, author, published_at, updated_at, state)

@@ -1,9 +1,10 @@
 """Puts files where a web server reads them: whole or not at all, and only if they changed.
 
-Written aside in the same folder, fsynced, renamed over the old one: a reader gets the last page or the new one, never
-half of either, and so does whoever switches the machine on again after a power cut. What stands in the folder is looked
-up there and not in a record of what was written, which a build that was killed could not finish. One builder at
-a time, by a lock on the folder itself: the job's lock is the database's, and two sites may be given one folder.
+Written aside in the same folder, fsynced, renamed over the old one: a reader gets the last page or
+the new one, never half of either, and so does whoever switches the machine on again after a power
+cut. What stands in the folder is looked up there and not in a record of what was written, which a
+build that was killed could not finish. One builder at a time, by a lock on the folder itself: the
+job's lock is the database's, and two sites may be given one folder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class FolderInUseError(Exception):
 
 
 class SiteFolder:
-    """A folder of pages, for one builder. Paths are relative to it; `paths` are the files that stand there."""
+    """A folder of pages, for one builder. Paths are relative to it; `paths` are the files that
+    stand there."""
 
     def __init__(self, root: Path, writers: ThreadPoolExecutor) -> None:
         self.root = root
@@ -49,9 +51,11 @@ class SiteFolder:
         return True
 
     def write_in_order(self, files: Iterable[tuple[str, bytes]]) -> int:
-        """Make all of these hold their contents, one after the other; returns how many did not before.
+        """Make all of these hold their contents, one after the other; returns how many did not
+        before.
 
-        A batch is synced first, several files at once, so that they change within milliseconds of each other.
+        A batch is synced first, several files at once, so that they change within milliseconds of
+        each other.
 
         Raises:
             OSError: the old content is still there, from some file on.
@@ -59,7 +63,8 @@ class SiteFolder:
         written = 0
         remaining = iter(files)
         while aside := [
-            (path, self._writers.submit(self._set_aside, path, content)) for path, content in islice(remaining, _BATCH)
+            (path, self._writers.submit(self._set_aside, path, content))
+            for path, content in islice(remaining, _BATCH)
         ]:
             wait([done for _, done in aside])
             differing = [path for path, done in aside if done.result()]
@@ -101,10 +106,19 @@ class SiteFolder:
         return _read(self.root / path)
 
     def settle(self) -> None:
-        """Make the renames themselves survive a power cut; once at the end, since it costs as much as a write."""
-        parents = {parent for folder in self._touched for parent in folder.parents if parent.is_relative_to(self.root)}
+        """Make the renames themselves survive a power cut; once at the end, since it costs as much
+        as a write."""
+        parents = {
+            parent
+            for folder in self._touched
+            for parent in folder.parents
+            if parent.is_relative_to(self.root)
+        }
         for folder in self._touched | parents:
-            with suppress(FileNotFoundError), _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as handle:
+            with (
+                suppress(FileNotFoundError),
+                _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as handle,
+            ):
                 os.fsync(handle)
         self._touched.clear()
 

@@ -1,8 +1,10 @@
-"""Fits a body into the page around it: its headings below the article's own, and every picture with a text.
+"""Fits a body into the page around it: its headings below the article's own, and every picture with
+a text.
 
-Somebody who reads with their ears goes from heading to heading, by levels; a body comes with whatever levels its author
-liked. Done when a page is made and not when the article came in, because only the page knows what is above.
-It reads sanitised HTML alone, where headings have no attributes and no attribute holds a bare ">".
+Somebody who reads with their ears goes from heading to heading, by levels; a body comes with
+whatever levels its author liked. Done when a page is made and not when the article came in, because
+only the page knows what is above. It reads sanitised HTML alone, where headings have no attributes
+and no attribute holds a bare ">".
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ _HEADING_OR_IMG = re.compile(r"<(/?)h([1-6])>|<img (?![^>]*\balt=)")
 
 
 def fit_into_page(body: str) -> str:
-    """The body with its headings renumbered without gaps from the one below the page's, and `alt` on every `img`."""
+    """The body with its headings renumbered without gaps from the one below the page's, and `alt`
+    on every `img`."""
     above: list[int] = []
     opened: list[int] = []
 

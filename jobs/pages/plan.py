@@ -1,9 +1,10 @@
 """Which pages, feeds and sitemaps there are to be beside the articles, and what each is made of.
 
-A document's seal is a digest of what it would show, so an edition in which one article changed renders the few
-documents that show it. Channels are cut into pages, and the sitemap into files, from the oldest article on: a new one
-changes the last of them and not all. They come in the order in which they can be written one by one without a
-link that leads nowhere: what is linked to before what links, and the home page, where readers come in, at the end.
+A document's seal is a digest of what it would show, so an edition in which one article changed
+renders the few documents that show it. Channels are cut into pages, and the sitemap into files,
+from the oldest article on: a new one changes the last of them and not all. They come in the order
+in which they can be written one by one without a link that leads nowhere: what is linked to before
+what links, and the home page, where readers come in, at the end.
 """
 
 from __future__ import annotations
@@ -54,14 +55,18 @@ def plan(renderer: Renderer, entries: Sequence[Entry]) -> Iterator[Document]:
     yield from _plan_sitemaps(renderer, entries, by_section)
 
 
-def _plan_section(renderer: Renderer, section: Section, entries: Sequence[Entry]) -> Iterator[Document]:
+def _plan_section(
+    renderer: Renderer, section: Section, entries: Sequence[Entry]
+) -> Iterator[Document]:
     oldest_first = entries[::-1]
     last = -(-len(oldest_first) // PER_PAGE)
     for number in range(last, 0, -1):
         shown = oldest_first[(number - 1) * PER_PAGE : number * PER_PAGE][::-1]
         render = partial(renderer.listing, section, number, number < last)
         yield _document(f"{section.folder}/page-{number}.html", shown, render, number < last)
-    yield _document(section.feed_path, entries[:FEED_LENGTH], partial(renderer.section_atom, section))
+    yield _document(
+        section.feed_path, entries[:FEED_LENGTH], partial(renderer.section_atom, section)
+    )
     # The front of a channel is always full, whatever the last page holds.
     yield _document(section.path, entries[:PER_PAGE], partial(renderer.front, section, last), last)
 
@@ -72,14 +77,26 @@ def _plan_sitemaps(
     parts: dict[str, list[tuple[str, Entry]]] = {}
     if entries:
         newest = max(entries, key=lambda entry: entry.updated_at)
-        heads = [(section.path, max(shown, key=lambda e: e.updated_at)) for section, shown in by_section.items()]
-        parts["sitemap-channels.xml"] = [("index.html", newest), *sorted(heads, key=lambda head: head[0])]
+        heads = [
+            (section.path, max(shown, key=lambda e: e.updated_at))
+            for section, shown in by_section.items()
+        ]
+        parts["sitemap-channels.xml"] = [
+            ("index.html", newest),
+            *sorted(heads, key=lambda head: head[0]),
+        ]
     for entry in sorted(entries, key=lambda entry: entry.id):
-        parts.setdefault(f"sitemap-{entry.id // SITEMAP_IDS + 1}.xml", []).append((entry.path, entry))
+        parts.setdefault(f"sitemap-{entry.id // SITEMAP_IDS + 1}.xml", []).append(
+            (entry.path, entry)
+        )
     for path, listed in parts.items():
         yield _sealed(path, [entry for _, entry in listed], partial(renderer.sitemap, listed))
-    newest_of = {path: max(entry.updated_at for _, entry in listed) for path, listed in parts.items()}
-    yield Document("sitemap.xml", digest(*newest_of.items()), (), lambda _: renderer.sitemap_index(newest_of))
+    newest_of = {
+        path: max(entry.updated_at for _, entry in listed) for path, listed in parts.items()
+    }
+    yield Document(
+        "sitemap.xml", digest(*newest_of.items()), (), lambda _: renderer.sitemap_index(newest_of)
+    )
 
 
 def _document(

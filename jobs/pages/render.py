@@ -1,8 +1,8 @@
 """Turns content into documents: HTML by templates, feeds and sitemaps by an XML writer.
 
-Everything in a template is escaped but an article's body, which was sanitised when it came in. XML is built as a tree:
-a feed with one stray `&` is no feed, and nobody's eye finds it in a template. What a document cannot hold (control
-characters) is left out.
+Everything in a template is escaped but an article's body, which was sanitised when it came in. XML
+is built as a tree: a feed with one stray `&` is no feed, and nobody's eye finds it in a template.
+What a document cannot hold (control characters) is left out.
 """
 
 from __future__ import annotations
@@ -46,13 +46,17 @@ class Renderer:
         self._site_url = site_url.rstrip("/")
         folder = files("jobs.pages")
         sources = {
-            file.name: file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith((".html", ".py"))
+            file.name: file.read_text("utf-8")
+            for file in folder.iterdir()
+            if file.name.endswith((".html", ".py"))
         }
         parts = (self._site_url, *(sources[name] for name in sorted(sources)))
         self._edition = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         # Compiled on first use: most builds need none of the templates, or two.
         self._environment = jinja2.Environment(
-            loader=jinja2.DictLoader({name: text for name, text in sources.items() if name.endswith(".html")}),
+            loader=jinja2.DictLoader(
+                {name: text for name, text in sources.items() if name.endswith(".html")}
+            ),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
@@ -71,16 +75,32 @@ class Renderer:
         body = Markup(fit_into_page(story.body))  # noqa: S704 - sanitised when it came in
         return self._page("article.html", story=story, entry=entry, body=body, path=entry.path)
 
-    def listing(self, section: Section, number: int, has_newer: bool, teasers: Sequence[Teaser]) -> bytes:
+    def listing(
+        self, section: Section, number: int, has_newer: bool, teasers: Sequence[Teaser]
+    ) -> bytes:
         """One of the pages that hold all articles of a channel; page 1 has the oldest."""
         newer = f"{section.folder}/page-{number + 1}.html" if has_newer else None
         older = f"{section.folder}/page-{number - 1}.html" if number > 1 else None
-        return self._page("channel.html", section=section, teasers=teasers, number=number, newer=newer, older=older)
+        return self._page(
+            "channel.html",
+            section=section,
+            teasers=teasers,
+            number=number,
+            newer=newer,
+            older=older,
+        )
 
     def front(self, section: Section, last: int, teasers: Sequence[Teaser]) -> bytes:
         """The newest articles of a channel, and the way to all of them."""
         all_of_them = f"{section.folder}/page-{last}.html"
-        return self._page("channel.html", section=section, teasers=teasers, number=0, newer=None, older=all_of_them)
+        return self._page(
+            "channel.html",
+            section=section,
+            teasers=teasers,
+            number=0,
+            newer=None,
+            older=all_of_them,
+        )
 
     def home(self, sections: Sequence[Section], teasers: Sequence[Teaser]) -> bytes:
         return self._page("home.html", sections=sections, teasers=teasers)
@@ -100,10 +120,16 @@ class Renderer:
     def rss(self, teasers: Sequence[Teaser]) -> bytes:
         root = ET.Element("rss", {"version": "2.0", "xmlns:atom": ATOM})
         channel = ET.SubElement(root, "channel")
-        heads = {"title": TITLE, "link": f"{self._site_url}/", "description": f"The newest articles of {TITLE}"}
+        heads = {
+            "title": TITLE,
+            "link": f"{self._site_url}/",
+            "description": f"The newest articles of {TITLE}",
+        }
         for name, value in heads.items():
             _add(channel, name, value)
-        _add(channel, "atom:link", rel="self", type="application/rss+xml", href=self._url("feed.rss"))
+        _add(
+            channel, "atom:link", rel="self", type="application/rss+xml", href=self._url("feed.rss")
+        )
         for teaser in teasers:
             item = ET.SubElement(channel, "item")
             _add(item, "title", teaser.title)
@@ -144,7 +170,9 @@ class Renderer:
             entry = ET.SubElement(root, "entry")
             _add(entry, "id", self._tag(teaser.entry))
             _add(entry, "title", teaser.title)
-            _add(entry, "link", rel="alternate", type="text/html", href=self._url(teaser.entry.path))
+            _add(
+                entry, "link", rel="alternate", type="text/html", href=self._url(teaser.entry.path)
+            )
             _add(entry, "published", _iso(teaser.entry.published_at))
             _add(entry, "updated", _iso(_last_change(teaser.entry)))
             _add(entry, "category", term=teaser.entry.section.slug, label=teaser.entry.section.name)
@@ -156,7 +184,8 @@ class Renderer:
         return self._site_url + _address(path)
 
     def _tag(self, entry: Entry) -> str:
-        # An id must outlive a move of the site to another scheme; a tag URI names the article, not its address.
+        # An id must outlive a move of the site to another scheme; a tag URI names the article, not
+        # its address.
         host = urlsplit(self._site_url).hostname or "localhost"
         return f"tag:{host},2026:article/{entry.id}"
 
@@ -176,7 +205,9 @@ def _address(path: str) -> str:
 
 def _add(parent: ET.Element, tag: str, text: str | None = None, **attributes: str) -> None:
     speakable = {name: _UNSPEAKABLE.sub("", value) for name, value in attributes.items()}
-    ET.SubElement(parent, tag, speakable).text = None if text is None else _UNSPEAKABLE.sub("", text)
+    ET.SubElement(parent, tag, speakable).text = (
+        None if text is None else _UNSPEAKABLE.sub("", text)
+    )
 
 
 def _document(root: ET.Element) -> bytes:

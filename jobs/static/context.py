@@ -1,4 +1,5 @@
-"""What a static job is given to work with. Collaborators arrive as arguments, so every job runs in a test."""
+"""What a static job is given to work with. Collaborators arrive as arguments, so every job runs in
+a test."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class JobFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One firing of a static job: its context and the moment it stands for, on the database's clock."""
+    """One firing of a static job: its context and the moment it stands for, on the database's
+    clock."""
 
     context: Context
     slot: datetime

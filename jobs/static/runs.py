@@ -1,8 +1,9 @@
 """Runs each firing of a static job once, however many daemons and crontabs fire it.
 
-Whoever inserts `job_run(job, slot)` runs it, under a lock of the job's name that dies with its holder. A slot left
-`running` by a daemon that is gone is taken over; one that failed is tried again, three times in all.
-Slots come from the database's clock, so a daemon with a wrong clock fires in vain but never twice.
+Whoever inserts `job_run(job, slot)` runs it, under a lock of the job's name that dies with its
+holder. A slot left `running` by a daemon that is gone is taken over; one that failed is tried
+again, three times in all. Slots come from the database's clock, so a daemon with a wrong clock
+fires in vain but never twice.
 """
 
 from __future__ import annotations
@@ -34,11 +35,18 @@ DEAD_AFTER_S = 4 * BEAT_EVERY_S
 RECORD_PAUSES_S = (0.2, 1, 3)
 
 log = structlog.get_logger(__name__)
-_RUNS = Counter("tidings_jobs_runs", "Firings of static jobs, by how they ended", ["job", "outcome"])
-_SECONDS = Histogram(
-    "tidings_jobs_run_seconds", "How long a static job took", ["job"], buckets=(0.01, 0.1, 1, 5, 15, 60, 300, 1800)
+_RUNS = Counter(
+    "tidings_jobs_runs", "Firings of static jobs, by how they ended", ["job", "outcome"]
 )
-_LAST_DONE = Gauge("tidings_jobs_last_done_timestamp_seconds", "When a static job last succeeded", ["job"])
+_SECONDS = Histogram(
+    "tidings_jobs_run_seconds",
+    "How long a static job took",
+    ["job"],
+    buckets=(0.01, 0.1, 1, 5, 15, 60, 300, 1800),
+)
+_LAST_DONE = Gauge(
+    "tidings_jobs_last_done_timestamp_seconds", "When a static job last succeeded", ["job"]
+)
 
 # slot, state, owner, attempt, done_at
 _History: TypeAlias = "Row[Any, Any, Any, Any, Any]"
@@ -88,7 +96,8 @@ def run_due(job: StaticJob, context: Context) -> list[Ran]:
 
 
 def find_due(engine: Engine, job: StaticJob, me: str) -> list[datetime]:
-    """Slots of this job that want running now, oldest first; `me` is the asking process's owner name."""
+    """Slots of this job that want running now, oldest first; `me` is the asking process's owner
+    name."""
     with engine.connect() as conn:
         now = read_now(conn)
         last = _newest_run(conn, job.name)
@@ -98,7 +107,8 @@ def find_due(engine: Engine, job: StaticJob, me: str) -> list[datetime]:
 
 
 def run_slot(job: StaticJob, slot: datetime, context: Context) -> Ran:
-    """Run one slot unless it has been run, or is being run. A failing job is recorded, never raised."""
+    """Run one slot unless it has been run, or is being run. A failing job is recorded, never
+    raised."""
     with exclusive(context.engine, f"job.{job.name}") as held:
         if not held:
             return Ran(slot, Outcome.BUSY)
@@ -108,7 +118,9 @@ def run_slot(job: StaticJob, slot: datetime, context: Context) -> Ran:
         started_s = time.monotonic()
         try:
             detail, outcome = job.work(Run(context, slot, now)), Outcome.DONE
-        except JobFailedError as ex:  # its own words, such as being asked to stop; where it stood says nothing more
+        except (
+            JobFailedError
+        ) as ex:  # its own words, such as being asked to stop; where it stood says nothing more
             detail, outcome = str(ex), Outcome.FAILED
             log.warning("job_failed", job=job.name, slot=slot.isoformat(), reason=detail)
         except Exception as ex:  # recorded, logged, counted and tried again
@@ -130,8 +142,16 @@ def read_now(conn: Connection) -> datetime:
 
 
 def _newest_run(conn: Connection, name: str) -> _History | None:
-    columns = (job_run.c.slot, job_run.c.state, job_run.c.owner, job_run.c.attempt, job_run.c.done_at)
-    return conn.execute(select(*columns).where(job_run.c.job == name).order_by(job_run.c.slot.desc()).limit(1)).first()
+    columns = (
+        job_run.c.slot,
+        job_run.c.state,
+        job_run.c.owner,
+        job_run.c.attempt,
+        job_run.c.done_at,
+    )
+    return conn.execute(
+        select(*columns).where(job_run.c.job == name).order_by(job_run.c.slot.desc()).limit(1)
+    ).first()
 
 
 def _wants_another_attempt(conn: Connection, run: _History, now: datetime, me: str) -> bool:
@@ -144,29 +164,39 @@ def _wants_another_attempt(conn: Connection, run: _History, now: datetime, me: s
 
 
 def _is_alive(conn: Connection, owner: str, now: datetime) -> bool:
-    # The lock alone would do, were it not for lost connections: they free it while the job still runs.
+    # The lock alone would do, were it not for lost connections: they free it while the job still
+    # runs.
     beat = conn.execute(select(daemon.c.beat_at).where(daemon.c.name == owner)).scalar()
     return beat is not None and now - beat < timedelta(seconds=DEAD_AFTER_S)
 
 
 def _claim(job: StaticJob, slot: datetime, context: Context) -> datetime | None:
-    """Make the slot this process's own: the moment it started, or None where it is another's or done."""
+    """Make the slot this process's own: the moment it started, or None where it is another's or
+    done."""
     row = {"owner": context.owner, "state": "running", "done_at": None, "error": None}
     try:
         with transaction(context.engine) as conn:
             now = read_now(conn)
-            conn.execute(insert(job_run).values(job=job.name, slot=slot, attempt=1, started_at=now, **row))
+            conn.execute(
+                insert(job_run).values(job=job.name, slot=slot, attempt=1, started_at=now, **row)
+            )
             return now
     except IntegrityError:
         pass  # Somebody inserted it before: the rest is about whether they still want it.
     with transaction(context.engine) as conn:
         now = read_now(conn)
         run = _newest_run(conn, job.name)
-        if run is None or run.slot != slot or not _wants_another_attempt(conn, run, now, context.owner):
+        if (
+            run is None
+            or run.slot != slot
+            or not _wants_another_attempt(conn, run, now, context.owner)
+        ):
             return None
         taken = conn.execute(
             update(job_run)
-            .where(job_run.c.job == job.name, job_run.c.slot == slot, job_run.c.attempt == run.attempt)
+            .where(
+                job_run.c.job == job.name, job_run.c.slot == slot, job_run.c.attempt == run.attempt
+            )
             .values(attempt=run.attempt + 1, started_at=now, **row)
         )
         return now if taken.rowcount == 1 else None

@@ -1,8 +1,8 @@
 """When a static job was due: pure arithmetic on cron triggers.
 
-APScheduler's triggers only look forward, and its memory store forgets what was missed while no daemon ran.
-Here the question is asked backwards, from the history in `job_run` and the database's clock, so the answer
-is the same for every daemon whatever its own clock says.
+APScheduler's triggers only look forward, and its memory store forgets what was missed while no
+daemon ran. Here the question is asked backwards, from the history in `job_run` and the database's
+clock, so the answer is the same for every daemon whatever its own clock says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ Missed = Literal["once", "all", "skip"]
 
 MOST_MISSED = 24
 SKIP_AFTER_S = 60
-_LOOKBACKS = tuple(timedelta(minutes=n) for n in (2, 120, 2 * 1440, 8 * 1440, 32 * 1440, 367 * 1440))
+_LOOKBACKS = tuple(
+    timedelta(minutes=n) for n in (2, 120, 2 * 1440, 8 * 1440, 32 * 1440, 367 * 1440)
+)
 
 
 def make_trigger(cron: str) -> CronTrigger:
@@ -51,11 +53,14 @@ def newest_slot(trigger: CronTrigger, now: datetime) -> datetime | None:
     return None
 
 
-def due_slots(trigger: CronTrigger, missed: Missed, last: datetime | None, now: datetime) -> list[datetime]:
+def due_slots(
+    trigger: CronTrigger, missed: Missed, last: datetime | None, now: datetime
+) -> list[datetime]:
     """The slots to run now, oldest first, given the newest slot in the history.
 
-    `once` makes good with one run however many were missed; `all` runs each of the last MOST_MISSED; `skip`
-    runs a slot within a minute of its time or not at all. With no history only the newest slot counts.
+    `once` makes good with one run however many were missed; `all` runs each of the last
+    MOST_MISSED; `skip` runs a slot within a minute of its time or not at all. With no history only
+    the newest slot counts.
     """
     newest = newest_slot(trigger, now)
     if newest is None or (last is not None and newest <= last):

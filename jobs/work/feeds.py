@@ -1,4 +1,5 @@
-"""Static jobs that reach outside: feeds of other sites, and a training program in a process of its own."""
+"""Static jobs that reach outside: feeds of other sites, and a training program in a process of its
+own."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ log = structlog.get_logger(__name__)
 def import_feeds(run: Run) -> str:
     """Import what FEED_URLS names; one feed that fails does not keep the others."""
     context = run.context
-    cards = Articles(context.engine, context.redis, card_ttl_s=context.settings.card_ttl_s, clock=now_ms)
+    cards = Articles(
+        context.engine, context.redis, card_ttl_s=context.settings.card_ttl_s, clock=now_ms
+    )
 
     def forget(ids: Sequence[int]) -> None:
         try:
@@ -43,13 +46,16 @@ def import_feeds(run: Run) -> str:
             break
         folder = context.settings.var_dir / IMPORT_FOLDER
         try:
-            created += import_articles(url, context.engine, folder=folder, on_change=forget).counts.created
+            created += import_articles(
+                url, context.engine, folder=folder, on_change=forget
+            ).counts.created
         except (SourceError, SQLAlchemyError, OSError) as ex:
             log.warning("feed_failed", url=url, error=repr(ex))
             failures.append(f"{url}: {ex}")
     if failures:
         raise JobFailedError(
-            f"{len(failures)} of {len(context.settings.feed_urls)} feeds failed: {'; '.join(failures)}"
+            f"{len(failures)} of {len(context.settings.feed_urls)} feeds failed: "
+            f"{'; '.join(failures)}"
         )
     return f"{created} new articles from {len(context.settings.feed_urls)} feeds"
 

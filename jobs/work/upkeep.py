@@ -1,8 +1,8 @@
-"""Static jobs that look after what others do: orders that should have expired, books that should balance, counters
-that should agree, and rows that nobody needs any more.
+"""Static jobs that look after what others do: orders that should have expired, books that should
+balance, counters that should agree, and rows that nobody needs any more.
 
-They find and tell; where a mistake could cost money they leave the decision to somebody. Each works in short
-transactions, a few hundred rows at a time, so that no reader ever waits for them.
+They find and tell; where a mistake could cost money they leave the decision to somebody. Each works
+in short transactions, a few hundred rows at a time, so that no reader ever waits for them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,20 @@ from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, case, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import String
@@ -33,9 +46,17 @@ MOST_FOUND = 1000
 COUNTED = tuple(action.name.lower() for action in Action)
 
 log = structlog.get_logger(__name__)
-_PENDING = Gauge("tidings_jobs_pending", "Delayed jobs by kind and state, counted once a minute", ["kind", "state"])
-_OVERDUE = Counter("tidings_orders_overdue", "Unpaid orders found long after their time; alert on any")
-_UNBALANCED = Gauge("tidings_stock_unbalanced", "Products whose quantity the ledger or the orders do not explain")
+_PENDING = Gauge(
+    "tidings_jobs_pending",
+    "Delayed jobs by kind and state, counted once a minute",
+    ["kind", "state"],
+)
+_OVERDUE = Counter(
+    "tidings_orders_overdue", "Unpaid orders found long after their time; alert on any"
+)
+_UNBALANCED = Gauge(
+    "tidings_stock_unbalanced", "Products whose quantity the ledger or the orders do not explain"
+)
 _CORRECTED = Counter("tidings_counters_corrected", "Article counters that were wrong")
 
 
@@ -49,7 +70,10 @@ def find_overdue_orders(run: Run) -> str:
     )
     with engine.connect() as conn:
         found = conn.execute(
-            select(orders.c.id, promised.label("is_promised")).where(overdue).order_by(orders.c.id).limit(MOST_FOUND)
+            select(orders.c.id, promised.label("is_promised"))
+            .where(overdue)
+            .order_by(orders.c.id)
+            .limit(MOST_FOUND)
         ).all()
         _count_pending(conn)
     renewed = [row.id for row in found if not row.is_promised]
@@ -58,7 +82,12 @@ def find_overdue_orders(run: Run) -> str:
     if not found:
         return "no order is overdue"
     _OVERDUE.inc(len(found))
-    log.critical("orders_overdue", orders=[row.id for row in found[:20]], number=len(found), promised_anew=len(renewed))
+    log.critical(
+        "orders_overdue",
+        orders=[row.id for row in found[:20]],
+        number=len(found),
+        promised_anew=len(renewed),
+    )
     return f"{len(found)} orders overdue, {len(renewed)} promised anew"
 
 
@@ -68,9 +97,12 @@ def balance_books(run: Run) -> str:
         wrong = stock.find_imbalances(conn)
     _UNBALANCED.set(len(wrong))
     if wrong:
-        log.critical("stock_unbalanced", products=[repr(row) for row in wrong[:20]], number=len(wrong))
+        log.critical(
+            "stock_unbalanced", products=[repr(row) for row in wrong[:20]], number=len(wrong)
+        )
         raise JobFailedError(
-            f"{len(wrong)} products do not balance: {', '.join(str(row.sku_id) for row in wrong[:20])}"
+            f"{len(wrong)} products do not balance: "
+            f"{', '.join(str(row.sku_id) for row in wrong[:20])}"
         )
     return "every product balances"
 
@@ -80,7 +112,8 @@ def recount(run: Run) -> str:
     # Older articles have behaviours that were pruned; theirs cannot be counted any more.
     since = run.now - timedelta(days=run.context.settings.jobs_keep_days - 1)
     with run.context.engine.connect() as conn:
-        # Without locks, so an article that is being read just now may look wrong; those are looked at again.
+        # Without locks, so an article that is being read just now may look wrong; those are looked
+        # at again.
         kept = {row.article_id: row for row in conn.execute(select(article_count))}
         found = _sum_behaviours(conn, article.c.published_at >= since)
         recent = set(conn.scalars(select(article.c.id).where(article.c.published_at >= since)))
@@ -97,7 +130,11 @@ def recount(run: Run) -> str:
 def prune(run: Run) -> str:
     """Delete behaviours and job history that are older than JOBS_KEEP_DAYS."""
     before = run.now - timedelta(days=run.context.settings.jobs_keep_days)
-    newest = select(func.max(job_run.c.slot).label("slot"), job_run.c.job).group_by(job_run.c.job).subquery()
+    newest = (
+        select(func.max(job_run.c.slot).label("slot"), job_run.c.job)
+        .group_by(job_run.c.job)
+        .subquery()
+    )
     with run.context.engine.connect() as conn:
         # The last run of each job says what has been missed; it stays, however old.
         keep = {row.job: row.slot for row in conn.execute(select(newest.c.job, newest.c.slot))}
@@ -128,13 +165,22 @@ def _count_pending(conn: Connection) -> None:
 
 
 def _sum_behaviours(conn: Connection, which: ColumnElement[bool]) -> dict[int, Row[Any]]:
-    sums = [func.sum(case((behaviour.c.action == name, 1), else_=0)).label(name) for name in COUNTED]
-    query = select(behaviour.c.article_id, *sums).join(article, article.c.id == behaviour.c.article_id)
-    return {row.article_id: row for row in conn.execute(query.where(which).group_by(behaviour.c.article_id))}
+    sums = [
+        func.sum(case((behaviour.c.action == name, 1), else_=0)).label(name) for name in COUNTED
+    ]
+    query = select(behaviour.c.article_id, *sums).join(
+        article, article.c.id == behaviour.c.article_id
+    )
+    return {
+        row.article_id: row
+        for row in conn.execute(query.where(which).group_by(behaviour.c.article_id))
+    }
 
 
 def _differs(kept: Row[Any] | None, found: Row[Any] | None) -> bool:
-    return any((getattr(kept, name, None) or 0) != (getattr(found, name, None) or 0) for name in COUNTED)
+    return any(
+        (getattr(kept, name, None) or 0) != (getattr(found, name, None) or 0) for name in COUNTED
+    )
 
 
 def _recount_locked(engine: Engine, ids: list[int]) -> int:
@@ -142,8 +188,8 @@ def _recount_locked(engine: Engine, ids: list[int]) -> int:
     counts = article_count.c
     with transaction(engine) as conn:
         _insert_missing(conn, ids)
-        # Locked before the behaviours are counted: whoever adds one waits for this row with it, so that no
-        # increment falls between the counting and the setting.
+        # Locked before the behaviours are counted: whoever adds one waits for this row with it, so
+        # that no increment falls between the counting and the setting.
         query = select(article_count).where(counts.article_id.in_(ids)).order_by(counts.article_id)
         kept = conn.execute(query.with_for_update()).all()
         found = _sum_behaviours(conn, article.c.id.in_(ids))
@@ -157,7 +203,9 @@ def _recount_locked(engine: Engine, ids: list[int]) -> int:
 def _insert_missing(conn: Connection, ids: list[int]) -> None:
     has_counts = exists().where(article_count.c.article_id == article.c.id)
     has_acts = exists().where(behaviour.c.article_id == article.c.id)
-    missing = conn.scalars(select(article.c.id).where(article.c.id.in_(ids), ~has_counts, has_acts)).all()
+    missing = conn.scalars(
+        select(article.c.id).where(article.c.id.in_(ids), ~has_counts, has_acts)
+    ).all()
     for article_id in missing:
         try:
             with conn.begin_nested():

@@ -1,7 +1,9 @@
-"""`python -m services.recommender`: serves until SIGTERM or SIGINT, then drains; SIGHUP replaces the workers.
+"""`python -m services.recommender`: serves until SIGTERM or SIGINT, then drains; SIGHUP replaces
+the workers.
 
-The master opens the sockets and connects to nothing; whatever holds a connection or a thread is made in a worker.
-There is a master for one worker too: it starts a dead one again at once, and keeps its queue meanwhile.
+The master opens the sockets and connects to nothing; whatever holds a connection or a thread is
+made in a worker. There is a master for one worker too: it starts a dead one again at once, and
+keeps its queue meanwhile.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ def run(settings: Settings) -> int:
     try:
         stop_metrics = serve_metrics(settings.recommender_metrics_bind, master.is_ready)
     except OSError as ex:
-        raise cannot_bind("RECOMMENDER_METRICS_BIND", settings.recommender_metrics_bind, ex) from None
+        raise cannot_bind(
+            "RECOMMENDER_METRICS_BIND", settings.recommender_metrics_bind, ex
+        ) from None
     master.run()
     stop_metrics()
     return 0

@@ -1,4 +1,5 @@
-"""Composition root of the recommender: what it is made of, put together from the collaborators it is given."""
+"""Composition root of the recommender: what it is made of, put together from the collaborators it
+is given."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def make_master(settings: Settings) -> Master:
 
 
 @contextmanager
-def working(settings: Settings, tls: ssl.SSLContext | None, listener: socket.socket) -> Iterator[Server]:
+def working(
+    settings: Settings, tls: ssl.SSLContext | None, listener: socket.socket
+) -> Iterator[Server]:
     """A worker's server, with everything that it alone holds, until the block ends.
 
     Raises:
@@ -80,7 +83,9 @@ def working(settings: Settings, tls: ssl.SSLContext | None, listener: socket.soc
     redis = make_redis(settings)
     server, catalogue = make_server(settings, engine, redis, tracker, now_ms, listener, tls)
     stopping = threading.Event()
-    threading.Thread(target=catalogue.keep_fresh, args=(stopping,), name="catalogue", daemon=True).start()
+    threading.Thread(
+        target=catalogue.keep_fresh, args=(stopping,), name="catalogue", daemon=True
+    ).start()
     try:
         yield server
     finally:
@@ -98,7 +103,8 @@ def make_server(
     listener: socket.socket | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> tuple[Server, Catalogue]:
-    """The server, listening but not yet serving, and the catalogue that is to be kept fresh beside it.
+    """The server, listening but not yet serving, and the catalogue that is to be kept fresh beside
+    it.
 
     Args:
         listener: has an address; None opens `recommender_bind`.
@@ -114,7 +120,9 @@ def make_server(
     handler = RecommendHandler(pipeline, behaviours, tracker, clock)
     bind = settings.recommender_bind if listener is None else listener
     try:
-        server = make_rpc_server(UserRecommend, handler, bind, options=make_options(settings), errors=ERRORS, tls=tls)
+        server = make_rpc_server(
+            UserRecommend, handler, bind, options=make_options(settings), errors=ERRORS, tls=tls
+        )
     except CodecMissingError:
         raise
     except SettingsError as ex:

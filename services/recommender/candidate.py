@@ -1,4 +1,5 @@
-"""What travels through the pipeline: the question of one request, and the articles that may answer it."""
+"""What travels through the pipeline: the question of one request, and the articles that may answer
+it."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from tidings.reading.tracking import Source
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One reader wants `wanted` fresh articles of a channel at `now_ms`, none of those they have `seen`."""
+    """One reader wants `wanted` fresh articles of a channel at `now_ms`, none of those they have
+    `seen`."""
 
     channel_id: int
     wanted: int

@@ -1,9 +1,11 @@
-"""Every visible article in memory, by channel and newest first, kept within a second of the database.
+"""Every visible article in memory, by channel and newest first, kept within a second of the
+database.
 
-The pipeline asks "may this be shown?" and "what is next?" some hundred times a request, so the answers must not cost
-a round trip. A thread reads what changed since it last looked, by `updated_at`; that an article's time has come
-is seen by comparing its publication with the clock. Rejected: SQL per request, which grows with the reader's history;
-and notices through Redis, which can be lost and then hide a take-down.
+The pipeline asks "may this be shown?" and "what is next?" some hundred times a request, so the
+answers must not cost a round trip. A thread reads what changed since it last looked, by
+`updated_at`; that an article's time has come is seen by comparing its publication with the clock.
+Rejected: SQL per request, which grows with the reader's history; and notices through Redis, which
+can be lost and then hide a take-down.
 """
 
 from __future__ import annotations
@@ -26,13 +28,16 @@ from tidings.store.tables import article, channel
 
 FOR_YOU = 0
 REFRESH_S = 1.0
-# Longer than any transaction may last, so that no row commits behind our back with an older `updated_at`.
+# Longer than any transaction may last, so that no row commits behind our back with an older
+# `updated_at`.
 OVERLAP = timedelta(seconds=30)
 PAGE_ROWS = 5000
 
 log = structlog.get_logger(__name__)
 SIZE = Gauge("tidings_catalogue_articles", "Articles in the catalogue", multiprocess_mode="max")
-REFRESHES = Counter("tidings_catalogue_refreshes_total", "Looks for changed articles by outcome", ["outcome"])
+REFRESHES = Counter(
+    "tidings_catalogue_refreshes_total", "Looks for changed articles by outcome", ["outcome"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +106,11 @@ class Catalogue:
         entry = self._entries.get(article_id)
         return entry if entry is not None and entry.published_ms <= self._clock() else None
 
-    def newest_first(self, channel_id: int, wanted: Callable[[int], bool], limit: int) -> list[Entry]:
-        """Up to `limit` articles of a channel for which `wanted(article_id)`, newest first; channel 0 is all."""
+    def newest_first(
+        self, channel_id: int, wanted: Callable[[int], bool], limit: int
+    ) -> list[Entry]:
+        """Up to `limit` articles of a channel for which `wanted(article_id)`, newest first; channel
+        0 is all."""
         found: list[Entry] = []
         with self._lock:
             timeline = self._timelines.get(channel_id)
@@ -135,14 +143,23 @@ class Catalogue:
         )
         last: tuple[datetime, int] = (since, 0)
         while True:
-            newer = (article.c.updated_at > last[0]) | ((article.c.updated_at == last[0]) & (article.c.id > last[1]))
-            query = select(*columns).where(newer).order_by(article.c.updated_at, article.c.id).limit(PAGE_ROWS)
+            newer = (article.c.updated_at > last[0]) | (
+                (article.c.updated_at == last[0]) & (article.c.id > last[1])
+            )
+            query = (
+                select(*columns)
+                .where(newer)
+                .order_by(article.c.updated_at, article.c.id)
+                .limit(PAGE_ROWS)
+            )
             with self._engine.connect() as conn:
                 rows = conn.execute(query).all()
             for row in rows:
                 # All of the row, since it can change twice in a millisecond.
                 if self._seen.get(row.id) != row:
-                    entry = Entry(row.id, row.channel_id, row.author_id, milliseconds(row.published_at))
+                    entry = Entry(
+                        row.id, row.channel_id, row.author_id, milliseconds(row.published_at)
+                    )
                     self._take_in(entry, visible=row.status == PUBLISHED)
                     self._seen[row.id] = row
                     changed += 1
@@ -151,7 +168,9 @@ class Catalogue:
             if len(rows) < PAGE_ROWS:
                 break
         # A writer whose clock runs ahead must not make us skip what the others write.
-        self._read_until = min(max(self._read_until, last[0]), datetime.fromtimestamp(self._clock() / 1000, UTC))
+        self._read_until = min(
+            max(self._read_until, last[0]), datetime.fromtimestamp(self._clock() / 1000, UTC)
+        )
         self._forget_before(self._read_until - OVERLAP)
         SIZE.set(len(self._entries))
         return changed
@@ -174,7 +193,8 @@ class Catalogue:
                 for channel_id in (FOR_YOU, old.channel_id):
                     self._timelines[channel_id].remove(old)
             if visible:
-                # Replaced in one step: `get` takes no lock, and must not miss an article that was only edited.
+                # Replaced in one step: `get` takes no lock, and must not miss an article that was
+                # only edited.
                 self._entries[entry.article_id] = entry
                 for channel_id in (FOR_YOU, entry.channel_id):
                     self._timelines.setdefault(channel_id, _Timeline()).add(entry)

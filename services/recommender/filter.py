@@ -1,4 +1,5 @@
-"""filter: which candidates may be shown to this reader in this channel, each once whoever proposed it."""
+"""filter: which candidates may be shown to this reader in this channel, each once whoever proposed
+it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from prometheus_client import Counter
 from services.recommender.candidate import Candidate, Question
 from services.recommender.catalogue import FOR_YOU, Catalogue
 
-DROPPED = Counter("tidings_candidates_dropped_total", "Candidates dropped by the filter", ["reason"])
+DROPPED = Counter(
+    "tidings_candidates_dropped_total", "Candidates dropped by the filter", ["reason"]
+)
 
 
 def filter_candidates(

@@ -1,6 +1,8 @@
-"""The Thrift face of the recommender: checks what came in, asks the pipeline, and writes out what goes back.
+"""The Thrift face of the recommender: checks what came in, asks the pipeline, and writes out what
+goes back.
 
-Thrift enforces neither ranges nor presence, so every field is taken for optional and checked here, once.
+Thrift enforces neither ranges nor presence, so every field is taken for optional and checked here,
+once.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ ERRORS: ErrorTable = {
 class RecommendHandler:
     """Implements `UserRecommend` of `idl/recommend.thrift`."""
 
-    def __init__(self, pipeline: Pipeline, behaviours: Behaviours, tracker: Tracker, clock: Clock) -> None:
+    def __init__(
+        self, pipeline: Pipeline, behaviours: Behaviours, tracker: Tracker, clock: Clock
+    ) -> None:
         self._pipeline = pipeline
         self._behaviours = behaviours
         self._tracker = tracker
@@ -56,9 +60,12 @@ class RecommendHandler:
         now_ms = self._clock()
         exposure = ""
         if feed.fresh and feed.articles:
-            exposure = self._tracker.issue(Shown(Action.EXPOSURE, user_id, channel_id, feed.stamp_ms), now_ms)
+            exposure = self._tracker.issue(
+                Shown(Action.EXPOSURE, user_id, channel_id, feed.stamp_ms), now_ms
+            )
         return _PAGES.encode(
-            ArticleResponse(exposure, feed.before_ms), self._articles(feed, user_id, channel_id, now_ms)
+            ArticleResponse(exposure, feed.before_ms),
+            self._articles(feed, user_id, channel_id, now_ms),
         )
 
     def report(self, request: ReportRequest) -> ReportResponse:
@@ -69,13 +76,24 @@ class RecommendHandler:
         reports = [Report(event.token or "", event.at or 0, event.read_ms) for event in events]
         return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
 
-    def _articles(self, feed: Feed, user_id: int, channel_id: int, now_ms: int) -> list[int | bytes]:
+    def _articles(
+        self, feed: Feed, user_id: int, channel_id: int, now_ms: int
+    ) -> list[int | bytes]:
         """The number of each article, and its tokens, in the order of `Track`'s fields."""
         values: list[int | bytes] = []
         for placed in feed.articles:
             values.append(placed.article_id)
-            place = (user_id, channel_id, feed.stamp_ms, placed.article_id, placed.position, placed.source or 0)
-            values += [self._tracker.issue_encoded(Shown(action, *place), now_ms) for action in _TRACKED]
+            place = (
+                user_id,
+                channel_id,
+                feed.stamp_ms,
+                placed.article_id,
+                placed.position,
+                placed.source or 0,
+            )
+            values += [
+                self._tracker.issue_encoded(Shown(action, *place), now_ms) for action in _TRACKED
+            ]
         return values
 
 
@@ -95,7 +113,9 @@ def _check_request(request: UserRequest | None) -> tuple[int, int, int, int]:
     if user_id < 1:
         reasons["user_id"] = f"expected a number above 0, got {user_id}"
     if channel_id < 0:
-        reasons["channel_id"] = f"expected 0 for every channel or a channel's number, got {channel_id}"
+        reasons["channel_id"] = (
+            f"expected 0 for every channel or a channel's number, got {channel_id}"
+        )
     if not 1 <= article_num <= MAX_ARTICLE_NUM:
         reasons["article_num"] = f"expected 1 to {MAX_ARTICLE_NUM}, got {article_num}"
     if time_stamp < 0:

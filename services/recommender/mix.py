@@ -1,9 +1,9 @@
 """mix: from the best articles to a good page.
 
-The ranking alone would give a whole page to one prolific author, and never show what nobody has clicked yet. So an
-author gets three places in ten while others are waiting, and one place in five goes to the newest article that the
-ranking left out, within the same shares: or whoever publishes the most would have all of those. Mixing reorders; it
-never makes a page shorter.
+The ranking alone would give a whole page to one prolific author, and never show what nobody has
+clicked yet. So an author gets three places in ten while others are waiting, and one place in five
+goes to the newest article that the ranking left out, within the same shares: or whoever publishes
+the most would have all of those. Mixing reorders; it never makes a page shorter.
 """
 
 from __future__ import annotations
@@ -24,14 +24,19 @@ def mix(ranked: Sequence[Candidate], wanted: int) -> list[Candidate]:
     page = _take(ranked, wanted - wanted // EXPLORE_EVERY, by_author, share)
     chosen = {candidate.entry.article_id for candidate in page}
     left_out = [candidate for candidate in ranked if candidate.entry.article_id not in chosen]
-    newest = sorted(left_out, key=lambda c: (Source.LATEST in c.scores, c.entry.published_ms), reverse=True)
+    newest = sorted(
+        left_out, key=lambda c: (Source.LATEST in c.scores, c.entry.published_ms), reverse=True
+    )
     for number, candidate in enumerate(_take(newest, wanted - len(page), by_author, share)):
         page.insert(min((number + 1) * EXPLORE_EVERY - 1, len(page)), candidate)
     return page
 
 
-def _take(candidates: Sequence[Candidate], number: int, by_author: Counter[int], share: int) -> list[Candidate]:
-    """The first `number` that are within their authors' shares; beyond those only when nobody else is left."""
+def _take(
+    candidates: Sequence[Candidate], number: int, by_author: Counter[int], share: int
+) -> list[Candidate]:
+    """The first `number` that are within their authors' shares; beyond those only when nobody else
+    is left."""
     within: list[Candidate] = []
     beyond: list[Candidate] = []
     for candidate in candidates:

@@ -1,6 +1,7 @@
 """Joins the steps of the pipeline: `recall → filter → rank → mix → record`, or a page of history.
 
-Nothing here knows Thrift or the wire, so a feed can be made in a test, a benchmark or a command line.
+Nothing here knows Thrift or the wire, so a feed can be made in a test, a benchmark or a command
+line.
 """
 
 from __future__ import annotations
@@ -35,19 +36,22 @@ STEP_SECONDS = Histogram(
 )
 FEEDS = Counter("tidings_feeds_total", "Feeds served", ["kind"])
 SHOWN = Counter("tidings_articles_shown_total", "Articles of fresh batches by source", ["source"])
-CONFLICTS = Counter("tidings_record_conflicts_total", "Batches chosen again because another call came first")
+CONFLICTS = Counter(
+    "tidings_record_conflicts_total", "Batches chosen again because another call came first"
+)
 
 
 class ReaderBusyError(Exception):
-    """So many calls for one reader at once that this one could not record its batch; it may be tried again."""
+    """So many calls for one reader at once that this one could not record its batch; it may be
+    tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     """An article in its place of the batch, 0 being the top; history does not know sources.
 
-    The place is the one recorded: an article that has gone from the page must not move those below it, or the tokens
-    of the same click would name two events.
+    The place is the one recorded: an article that has gone from the page must not move those below
+    it, or the tokens of the same click would name two events.
     """
 
     position: int
@@ -82,7 +86,9 @@ class Pipeline:
         clock: now, in ms since the epoch.
     """
 
-    def __init__(self, catalogue: Catalogue, history: History, sources: Sequence[Recall], clock: Clock) -> None:
+    def __init__(
+        self, catalogue: Catalogue, history: History, sources: Sequence[Recall], clock: Clock
+    ) -> None:
         self._catalogue = catalogue
         self._history = history
         self._sources = sources
@@ -110,7 +116,9 @@ class Pipeline:
                 return Feed(0, state.newest_ms, (), fresh=True)
             with _step("record"):
                 ids = [candidate.entry.article_id for candidate in chosen]
-                stamp_ms = self._history.record(reader_id, channel_id, ids, version=state.version, now_ms=now_ms)
+                stamp_ms = self._history.record(
+                    reader_id, channel_id, ids, version=state.version, now_ms=now_ms
+                )
             if stamp_ms is not None:
                 return _fresh_feed(stamp_ms, state.newest_ms, chosen)
             CONFLICTS.inc()
@@ -136,15 +144,18 @@ class Pipeline:
         if state.page is None:
             return Feed(0, 0, (), fresh=False)
         placed = (Placed(place, id_, None) for place, id_ in enumerate(state.page.article_ids))
-        visible = [article for article in placed if self._catalogue.get(article.article_id) is not None]
+        visible = [
+            article for article in placed if self._catalogue.get(article.article_id) is not None
+        ]
         return Feed(state.page.stamp_ms, state.page_before_ms, visible, fresh=False)
 
 
 def asks_for_fresh(at_ms: int, now_ms: int, state: ReaderState) -> bool:
     """Whether a request stamped `at_ms` wants a new batch: it is 0, or later than the newest batch.
 
-    A server whose clock was set back finds newest batches in its future. A reader who says "now" must not be shown
-    history until that future has come, so there only the exact stamp of a batch asks for it.
+    A server whose clock was set back finds newest batches in its future. A reader who says "now"
+    must not be shown history until that future has come, so there only the exact stamp of a batch
+    asks for it.
     """
     if at_ms == 0 or at_ms > state.newest_ms:
         return True

@@ -17,8 +17,12 @@ StartSite = Callable[..., AbstractContextManager[Site]]
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The demo site, for every test that leaves it as it was: each comes as a new reader, and kills nothing."""
-    with start_redis() as redis, start_site(tmp_path_factory.mktemp("site"), redis_url=redis.url) as running:
+    """The demo site, for every test that leaves it as it was: each comes as a new reader, and kills
+    nothing."""
+    with (
+        start_redis() as redis,
+        start_site(tmp_path_factory.mktemp("site"), redis_url=redis.url) as running,
+    ):
         running.wait_until_ready()
         yield running
 
@@ -31,5 +35,6 @@ def visitor(site: Site) -> Reader:
 
 @pytest.fixture
 def new_site(tmp_path: Path, redis_server: RedisServer, redis_url: str) -> StartSite:
-    """A site of one's own, to break: `with new_site("--no-demo", card_ttl_s=2) as site: site.wait_until_ready()`."""
+    """A site of one's own, to break: `with new_site("--no-demo", card_ttl_s=2) as site:
+    site.wait_until_ready()`."""
     return partial(start_site, tmp_path, redis_url=redis_url)

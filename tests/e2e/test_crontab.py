@@ -1,4 +1,5 @@
-"""A job run by Debian's own cron: by the minute, and once, although two lines of the crontab ask for it."""
+"""A job run by Debian's own cron: by the minute, and once, although two lines of the crontab ask
+for it."""
 
 from __future__ import annotations
 
@@ -19,8 +20,9 @@ from tidings.store.job_tables import job_run
 
 TIDINGS = Path(sys.executable).with_name("tidings")
 CRON_D = Path("/etc/cron.d")
-# cron reads fixed paths. In a mount namespace of its own they are folders of this test's, so that it runs nothing
-# else of this machine's; an own process namespace ends with cron whatever cron has started.
+# cron reads fixed paths. In a mount namespace of its own they are folders of this test's, so that
+# it runs nothing else of this machine's; an own process namespace ends with cron whatever cron has
+# started.
 IN_ITS_OWN_WORLD = """
 set -e
 mount --bind "$0/spool" /var/spool/cron
@@ -50,8 +52,8 @@ def cron(crontab: str, folder: Path) -> Iterator[None]:
         command = [*ISOLATE, "sh", "-c", IN_ITS_OWN_WORLD, str(folder), program]
         installed = None
     else:
-        # A container that may not isolate: there cron has its usual paths. If one runs already, it reads this as
-        # well, and the second one ends at once.
+        # A container that may not isolate: there cron has its usual paths. If one runs already, it
+        # reads this as well, and the second one ends at once.
         command = [program, "-f"]
         installed = CRON_D / f"tidings-test-{os.getpid()}"
         installed.write_text(crontab)
@@ -69,23 +71,39 @@ def cron(crontab: str, folder: Path) -> Iterator[None]:
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 def test_cron_runs_a_job_once_although_two_lines_ask_for_it(
-    database_url: str, engine: Engine, redis_url: str, environment: Callable[..., dict[str, str]], tmp_path: Path
+    database_url: str,
+    engine: Engine,
+    redis_url: str,
+    environment: Callable[..., dict[str, str]],
+    tmp_path: Path,
 ) -> None:
     env = environment(database_url=database_url, redis_url=redis_url)
-    variables = [f"export {key}={shlex.quote(value)}" for key, value in env.items() if key.startswith(PREFIX)]
+    variables = [
+        f"export {key}={shlex.quote(value)}" for key, value in env.items() if key.startswith(PREFIX)
+    ]
     script = tmp_path / "books"
-    script.write_text("\n".join(["#!/bin/sh", *variables, f'{TIDINGS} jobs run books; echo "exit $?"', ""]))
+    script.write_text(
+        "\n".join(["#!/bin/sh", *variables, f'{TIDINGS} jobs run books; echo "exit $?"', ""])
+    )
     script.chmod(0o755)
     logs = [tmp_path / "first.log", tmp_path / "second.log"]
     lines = [f"* * * * * root {script} > {log} 2>&1\n" for log in logs]
 
     with cron("".join(lines), tmp_path):
-        wait_until(lambda: all(log.exists() and "exit" in log.read_text() for log in logs), 130, "cron to run both")
+        wait_until(
+            lambda: all(log.exists() and "exit" in log.read_text() for log in logs),
+            130,
+            "cron to run both",
+        )
 
-    first, second = sorted((log.read_text() for log in logs), key=lambda told: "Z: done" not in told)
+    first, second = sorted(
+        (log.read_text() for log in logs), key=lambda told: "Z: done" not in told
+    )
     assert "Z: done" in first
     assert "exit 0" in first
     assert "Z: done" not in second, "the job was run twice"
     with engine.connect() as conn:
-        runs = conn.execute(select(job_run.c.state, job_run.c.attempt).where(job_run.c.job == "books")).all()
+        runs = conn.execute(
+            select(job_run.c.state, job_run.c.attempt).where(job_run.c.job == "books")
+        ).all()
     assert runs == [("done", 1)]

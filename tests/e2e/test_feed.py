@@ -1,4 +1,5 @@
-"""What a reader of a whole site gets: pages forward and back, without a hole when the recommender dies."""
+"""What a reader of a whole site gets: pages forward and back, without a hole when the recommender
+dies."""
 
 from __future__ import annotations
 
@@ -55,12 +56,23 @@ def page_back(reader: Reader, channel_id: int, time_stamp: int) -> list[list[int
     return pages
 
 
-def test_a_reader_exhausts_a_channel_and_walks_back_to_the_start(new_site: StartSite, tmp_path: Path) -> None:
-    """Imported articles come once each going forward, and every page again, in its order, going back."""
+def test_a_reader_exhausts_a_channel_and_walks_back_to_the_start(
+    new_site: StartSite, tmp_path: Path
+) -> None:
+    """Imported articles come once each going forward, and every page again, in its order, going
+    back."""
     source = tmp_path / "imported.jsonl"
     source.write_text(
         "".join(
-            json.dumps({"id": f"a{number}", "title": f"Article {number}", "body": "Text.", "channel": "harbour"}) + "\n"
+            json.dumps(
+                {
+                    "id": f"a{number}",
+                    "title": f"Article {number}",
+                    "body": "Text.",
+                    "channel": "harbour",
+                }
+            )
+            + "\n"
             for number in range(237)
         )
     )
@@ -94,20 +106,28 @@ def wait_for_articles(site: Site, number: int) -> int:
     """The id of the only channel, once the recommender has seen all its articles."""
     give_up_at = time.monotonic() + 30
     while time.monotonic() < give_up_at:
-        channel_ids = [channel["channel_id"] for channel in site.reader().get("/channels").json["results"]]
+        channel_ids = [
+            channel["channel_id"] for channel in site.reader().get("/channels").json["results"]
+        ]
         # Each look is by a reader of its own, who has not seen anything yet.
         looker = site.reader()
-        found = sum(len(ids(looker.get(f"/articles?channel_id={channel_ids[-1]}&article_num=100"))) for _ in range(3))
+        found = sum(
+            len(ids(looker.get(f"/articles?channel_id={channel_ids[-1]}&article_num=100")))
+            for _ in range(3)
+        )
         if channel_ids[-1] and found == number:
             return int(channel_ids[-1])
     raise AssertionError(f"the recommender has not seen {number} articles")
 
 
 def test_reports_are_in_the_database_within_moments(site: Site, visitor: Reader) -> None:
-    """From the page to the table `behaviour`: an exposure stands for its ten articles, and a click for one."""
+    """From the page to the table `behaviour`: an exposure stands for its ten articles, and a click
+    for one."""
     feed = visitor.get("/articles?channel_id=0").json
     click = feed["results"][3]["track"]["click"]
-    answer = visitor.send("POST", "/behaviors", {"events": [{"track": feed["exposure"]}, {"track": click}]})
+    answer = visitor.send(
+        "POST", "/behaviors", {"events": [{"track": feed["exposure"]}, {"track": click}]}
+    )
     again = visitor.send("POST", "/behaviors", {"events": [{"track": click}]})
 
     assert (answer.status, again.status) == (202, 202)
@@ -120,7 +140,9 @@ def test_reports_are_in_the_database_within_moments(site: Site, visitor: Reader)
                 conn.execute(
                     select(behaviour.c.article_id, behaviour.c.action).where(
                         behaviour.c.batch_stamp > int(time.time() * 1000) - 60_000,
-                        behaviour.c.article_id.in_([card["article_id"] for card in feed["results"]]),
+                        behaviour.c.article_id.in_(
+                            [card["article_id"] for card in feed["results"]]
+                        ),
                     )
                 )
             )
@@ -128,7 +150,9 @@ def test_reports_are_in_the_database_within_moments(site: Site, visitor: Reader)
     engine.dispose()
 
     assert Counter(row.action for row in rows) == {"exposure": 10, "click": 1}
-    assert [row.article_id for row in rows if row.action == "click"] == [feed["results"][3]["article_id"]]
+    assert [row.article_id for row in rows if row.action == "click"] == [
+        feed["results"][3]["article_id"]
+    ]
 
 
 @contextmanager
@@ -149,7 +173,9 @@ def asking(reader: Reader, answers: list[tuple[float, Answer]]) -> Iterator[None
         thread.join(30)
 
 
-def wait_for_step(answers: list[tuple[float, Answer]], since: float, step: str, *, gone: bool = False) -> None:
+def wait_for_step(
+    answers: list[tuple[float, Answer]], since: float, step: str, *, gone: bool = False
+) -> None:
     """Until an answer of after `since` was served from `step`, or with `gone` from another one."""
     give_up_at = time.monotonic() + 30
     while time.monotonic() < give_up_at:
@@ -157,11 +183,14 @@ def wait_for_step(answers: list[tuple[float, Answer]], since: float, step: str, 
             if at > since and (answer.json["served_from"] == step) != gone:
                 return
         time.sleep(0.05)
-    raise AssertionError(f"never {'left' if gone else 'served from'} {step}: {answers[-1][1].body[-200:]!r}")
+    raise AssertionError(
+        f"never {'left' if gone else 'served from'} {step}: {answers[-1][1].body[-200:]!r}"
+    )
 
 
 def test_a_killed_recommender_costs_no_reader_an_error(new_site: StartSite) -> None:
-    """Under a steady load, kill -9: plainer pages meanwhile, and personal ones again once it is back by itself."""
+    """Under a steady load, kill -9: plainer pages meanwhile, and personal ones again once it is
+    back by itself."""
     answers: list[tuple[float, Answer]] = []
     with new_site() as site:
         site.wait_until_ready()
@@ -198,7 +227,8 @@ def test_a_frozen_recommender_costs_no_reader_an_error(new_site: StartSite) -> N
 
 
 def test_a_node_client_gets_the_feed_that_the_gateway_shows(site: Site, visitor: Reader) -> None:
-    """The same reader over HTTP and over Thrift from another language: one history, in one order."""
+    """The same reader over HTTP and over Thrift from another language: one history, in one
+    order."""
     through_gateway = ids(visitor.get("/articles?channel_id=0&article_num=10"))
     user_id = visitor.reader_id
     subprocess.run(["make", "-C", EXAMPLES, "node"], check=True, capture_output=True, timeout=300)

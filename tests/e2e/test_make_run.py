@@ -1,4 +1,5 @@
-"""The first minutes of whoever clones this: `make run` in an empty folder, with the embedded stores and the example."""
+"""The first minutes of whoever clones this: `make run` in an empty folder, with the embedded stores
+and the example."""
 
 from __future__ import annotations
 
@@ -67,14 +68,21 @@ def test_a_fresh_clone_serves_a_feed_and_one_ctrl_c_ends_it_all(clone: Path) -> 
     assert "this site has articles, none were added" in site.output
 
 
-def test_an_old_python_is_refused_with_the_version_that_is_needed(clone: Path, tmp_path: Path) -> None:
+def test_an_old_python_is_refused_with_the_version_that_is_needed(
+    clone: Path, tmp_path: Path
+) -> None:
     """Not a syntax error from the depths of some dependency."""
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && { echo Python 3.9.2; exit 0; }\nexit 1\n')
     old.chmod(0o755)
 
     done = subprocess.run(
-        ["make", "run", f"PYTHON={old}"], cwd=clone, capture_output=True, text=True, timeout=60, check=False
+        ["make", "run", f"PYTHON={old}"],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert done.returncode != 0
@@ -82,14 +90,21 @@ def test_an_old_python_is_refused_with_the_version_that_is_needed(clone: Path, t
     assert "Python 3.9.2" in done.stderr
 
 
-def test_a_python_without_venv_is_refused_with_the_package_that_brings_it(clone: Path, tmp_path: Path) -> None:
+def test_a_python_without_venv_is_refused_with_the_package_that_brings_it(
+    clone: Path, tmp_path: Path
+) -> None:
     """Trap: Debian's python3 can import `venv` and cannot make one."""
     bare = tmp_path / "python3"
     bare.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexit 0\n')
     bare.chmod(0o755)
 
     done = subprocess.run(
-        ["make", "run", f"PYTHON={bare}"], cwd=clone, capture_output=True, text=True, timeout=60, check=False
+        ["make", "run", f"PYTHON={bare}"],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert done.returncode != 0
@@ -107,7 +122,9 @@ def test_missing_programs_are_named_with_their_packages_where_they_cannot_be_ins
     (tools / "python3").symlink_to(Path(sys.executable).resolve())
     (tools / "id").write_text("#!/bin/sh\necho 1000\n")
     (tools / "id").chmod(0o755)
-    (clone / "requirements" / "system.txt").write_text("no-such-program  some-package\nbash  bash\n")
+    (clone / "requirements" / "system.txt").write_text(
+        "no-such-program  some-package\nbash  bash\n"
+    )
 
     done = subprocess.run(
         [str(clone / "scripts" / "install-system-packages")],

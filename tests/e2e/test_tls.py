@@ -17,15 +17,22 @@ from tidings.client import TidingsClient, TransportFaultError
 StartSite = Callable[..., AbstractContextManager[Site]]
 
 
-def test_a_feed_comes_over_tls_and_nobody_else_is_answered(new_site: StartSite, tmp_path: Path) -> None:
-    """The gateway's feed is personal, so it came by RPC; who has no certificate, or another's, gets nothing."""
+def test_a_feed_comes_over_tls_and_nobody_else_is_answered(
+    new_site: StartSite, tmp_path: Path
+) -> None:
+    """The gateway's feed is personal, so it came by RPC; who has no certificate, or another's, gets
+    nothing."""
     files = replace(Authority(tmp_path).sign("recommender"), name="recommender")
     stranger = Authority(tmp_path, "another").sign("stranger")
-    settings = {f"recommender_tls_{name}": getattr(files, name) for name in ("cert", "key", "ca", "name")}
+    settings = {
+        f"recommender_tls_{name}": getattr(files, name) for name in ("cert", "key", "ca", "name")
+    }
     with new_site(**settings) as site:
         site.wait_until_ready()
         reader = site.reader()
-        wait_until(lambda: reader.get("/articles").json["served_from"] == "personal", 20, "a personal feed")
+        wait_until(
+            lambda: reader.get("/articles").json["served_from"] == "personal", 20, "a personal feed"
+        )
         endpoint = site.settings.recommender_bind
 
         with TidingsClient(endpoint, tls=files) as tidings:

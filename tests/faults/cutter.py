@@ -1,6 +1,8 @@
-"""A wire to MariaDB that is cut at COMMIT: before the server hears of it, or after it has committed, unanswered.
+"""A wire to MariaDB that is cut at COMMIT: before the server hears of it, or after it has
+committed, unanswered.
 
-Killing connections at random hardly ever falls between a commit and its answer; this does nothing else.
+Killing connections at random hardly ever falls between a commit and its answer; this does nothing
+else.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ CHANCE = 0.05
 
 
 class CommitCutter:
-    """Listens on `port` and passes on to `target_port` what comes, but for some commits while it is `cutting`."""
+    """Listens on `port` and passes on to `target_port` what comes, but for some commits while it is
+    `cutting`."""
 
     def __init__(self, target_port: int, rng: random.Random) -> None:
         self.port = 0
@@ -66,7 +69,10 @@ class CommitCutter:
                     end.transport.abort()
 
     async def _pass_queries(
-        self, reader: asyncio.StreamReader, to_server: asyncio.StreamWriter, answers: asyncio.Task[None]
+        self,
+        reader: asyncio.StreamReader,
+        to_server: asyncio.StreamWriter,
+        answers: asyncio.Task[None],
     ) -> None:
         while query := await reader.read(65536):
             if self.cutting and query == COMMIT and self._random.random() < CHANCE:
@@ -84,7 +90,9 @@ class CommitCutter:
             to_server.write(query)
             await to_server.drain()
 
-    async def _pass_answers(self, from_server: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass_answers(
+        self, from_server: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         with suppress(OSError):
             while answer := await from_server.read(65536):
                 writer.write(answer)

@@ -1,6 +1,8 @@
-"""The faults, one function each: what is broken, again and again, while readers order, pay and cancel.
+"""The faults, one function each: what is broken, again and again, while readers order, pay and
+cancel.
 
-A fault runs until `world.pause` says that the time is over, and leaves everything repairable behind.
+A fault runs until `world.pause` says that the time is over, and leaves everything repairable
+behind.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from tidings.store.job_tables import delayed_job
 
 Fault = Callable[[World], None]
 UNKNOWN_KIND = "renamed_long_ago"
-# A busy machine makes a daemon late, but not as late as this; promptness is the benchmark's concern.
+# A busy machine makes a daemon late, but not as late as this; promptness is the benchmark's
+# concern.
 FORGOTTEN_S = 10.0
 
 
@@ -58,7 +61,8 @@ def kill_daemons(world: World) -> None:
 
 
 def terminate_daemons(world: World) -> None:
-    """SIGTERM, mostly in the middle of a batch; it must end by itself within ten seconds, and with 0."""
+    """SIGTERM, mostly in the middle of a batch; it must end by itself within ten seconds, and with
+    0."""
     while not world.pause(1):
         daemon = world.random.choice(world.daemons)
         wait_until(lambda daemon=daemon: daemon.is_up() or not daemon.is_running, 20, daemon.name)  # type: ignore[misc]
@@ -86,7 +90,10 @@ def kill_database(world: World) -> None:
 def lose_redis(world: World) -> None:
     """FLUSHALL and kill -9 Redis, three times each."""
     for _ in range(3):
-        with suppress(redis.RedisError), redis.Redis.from_url(world.redis.url, socket_timeout=2) as client:
+        with (
+            suppress(redis.RedisError),
+            redis.Redis.from_url(world.redis.url, socket_timeout=2) as client,
+        ):
             client.flushall()
         if world.pause(0.7):
             break
@@ -100,8 +107,12 @@ def lose_redis(world: World) -> None:
 
 
 def kill_connections(world: World) -> None:
-    """KILL connections, 20 a second: any, and those that are in the middle of a transaction or just committing."""
-    everybody = f"SELECT id FROM information_schema.processlist WHERE db = '{world.name}' AND id <> CONNECTION_ID()"
+    """KILL connections, 20 a second: any, and those that are in the middle of a transaction or just
+    committing."""
+    everybody = (
+        f"SELECT id FROM information_schema.processlist WHERE db = '{world.name}' AND id "
+        "<> CONNECTION_ID()"
+    )
     busy = f"{everybody} AND id IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx)"
     while not world.pause(0.05):
         rows = world.execute(world.random.choice((busy, everybody)))
@@ -110,7 +121,8 @@ def kill_connections(world: World) -> None:
 
 
 def freeze_daemons(world: World) -> None:
-    """SIGSTOP a daemon, mostly inside a transaction, briefly and for longer than the server bears an idle one."""
+    """SIGSTOP a daemon, mostly inside a transaction, briefly and for longer than the server bears
+    an idle one."""
     pauses_s = itertools.cycle((6, 0.3, 2))
     while not world.pause(0.5):
         daemon = world.random.choice(world.daemons)
@@ -127,7 +139,8 @@ def set_database_clock(world: World) -> None:
     for offset_s in (invariants.JUMP_S, -invariants.JUMP_S):
         if world.pause(1):
             return
-        # While its clock is wrong nobody orders: such an order would expire an hour late, or be born expired.
+        # While its clock is wrong nobody orders: such an order would expire an hour late, or be
+        # born expired.
         for shop in world.shops:
             shop.send(signal.SIGSTOP)
         world.database.set_clock(offset_s)
@@ -147,17 +160,24 @@ def poison(world: World) -> None:
         job = {"run_at": past, "payload": {}, "created_at": past}
         with suppress(SQLAlchemyError):
             with transaction(world.engine) as conn:
-                conn.execute(insert(delayed_job).values(kind="publish_article", ref=f"not-a-number-{n}", **job))
+                conn.execute(
+                    insert(delayed_job).values(
+                        kind="publish_article", ref=f"not-a-number-{n}", **job
+                    )
+                )
                 conn.execute(insert(delayed_job).values(kind=UNKNOWN_KIND, ref=str(n), **job))
             written.add(str(n))
     wait_until(world.answers, 30, "the database")
     with world.engine.connect() as conn:
-        kept = set(conn.scalars(select(delayed_job.c.ref).where(delayed_job.c.kind == UNKNOWN_KIND)))
+        kept = set(
+            conn.scalars(select(delayed_job.c.ref).where(delayed_job.c.kind == UNKNOWN_KIND))
+        )
     assert written <= kept, f"{len(written - kept)} jobs of an unknown kind are gone"
 
 
 def kill_shop(world: World) -> None:
-    """kill -9 the gateway: anywhere, and between an order and its hint, which a frozen Redis does not take."""
+    """kill -9 the gateway: anywhere, and between an order and its hint, which a frozen Redis does
+    not take."""
     for n in itertools.count():
         if world.pause(world.random.uniform(0.8, 1.2)):
             return
@@ -183,7 +203,8 @@ def make_read_only(world: World) -> None:
 
 
 def exhaust_connections(world: World) -> None:
-    """No connection is to be had: everybody is thrown out and nearly nobody let in, again and again."""
+    """No connection is to be had: everybody is thrown out and nearly nobody let in, again and
+    again."""
     with world.database.root() as admin:
         _switch(world, admin, "SET GLOBAL max_connections = 10", "SET GLOBAL max_connections = 500")
 
@@ -192,7 +213,9 @@ def _switch(world: World, admin: Callable[[str], Any], bad: str, good: str) -> N
     over = False
     while not over and not world.pause(1):
         admin(bad)
-        for (thread,) in admin("SELECT id FROM information_schema.processlist WHERE user = 'tidings'"):
+        for (thread,) in admin(
+            "SELECT id FROM information_schema.processlist WHERE user = 'tidings'"
+        ):
             with suppress(pymysql.MySQLError):  # it ended by itself
                 admin(f"KILL {thread}")
         over = world.pause(1)
@@ -200,15 +223,19 @@ def _switch(world: World, admin: Callable[[str], Any], bad: str, good: str) -> N
 
 
 def kill_while_it_waits(world: World) -> None:
-    """kill -9 daemons, and KILL what they are connected by, at one certain place: when a batch waits for the stock.
+    """kill -9 daemons, and KILL what they are connected by, at one certain place: when a batch
+    waits for the stock.
 
-    That is the last lock it takes. All else that it does is done by then, and nothing of it may remain.
+    That is the last lock it takes. All else that it does is done by then, and nothing of it may
+    remain.
     """
     for n in itertools.count():
         past = [datetime.now(UTC) - timedelta(seconds=1)] * 250
         with transaction(world.engine) as conn:
             # Downwards: those that readers place meanwhile are numbered from the highest on.
-            ids = insert_orders(conn, past, first_id=2_000_000 - 1000 * n, skus=1, first_sku=HELD_SKU)
+            ids = insert_orders(
+                conn, past, first_id=2_000_000 - 1000 * n, skus=1, first_sku=HELD_SKU
+            )
         with world.engine.connect() as neighbour:
             neighbour.execute(select(sku.c.id).where(sku.c.id == HELD_SKU).with_for_update())
             with transaction(world.engine) as conn:
@@ -242,7 +269,8 @@ def _find_running(world: World, statement: str, for_ms: int = 0) -> list[int]:
 
 
 def cut_commits(world: World) -> None:
-    """Every connection of daemons and gateway is cut at one COMMIT in twenty, half of them after it was done."""
+    """Every connection of daemons and gateway is cut at one COMMIT in twenty, half of them after it
+    was done."""
     cutter = world.cutter
     assert cutter is not None
     # Not before: a daemon that cannot reach its database when it starts says so and ends.
@@ -253,21 +281,36 @@ def cut_commits(world: World) -> None:
 
 
 def sell_out(world: World) -> None:
-    """No fault but a crowd: 32 readers order one product of which there are few, and whose orders keep expiring."""
+    """No fault but a crowd: 32 readers order one product of which there are few, and whose orders
+    keep expiring."""
     sold_out = 0
     while not world.pause(0.05):
-        sold_out += world.execute(f"SELECT quantity FROM {world.name}.sku WHERE id = {HOT_SKU}") == ((0,),)
+        sold_out += world.execute(
+            f"SELECT quantity FROM {world.name}.sku WHERE id = {HOT_SKU}"
+        ) == ((0,),)
     placed = [entry for entry in world.read_ledger() if entry["what"] == "placed"]
     took_ms = sorted(entry["took_ms"] for entry in placed)
     p50, p99 = (took_ms[int(len(took_ms) * share)] for share in (0.5, 0.99))
-    print(f"{len(placed)} orders for {HOT_STOCK} pieces; placing took p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+    print(
+        f"{len(placed)} orders for {HOT_STOCK} pieces; placing took p50 {p50:.1f} ms, p99 "
+        f"{p99:.1f} ms"
+    )
     assert sold_out, "the product was never sold out"
     assert len(placed) > HOT_STOCK, "nothing that expired was sold again"
 
 
 def everything(world: World) -> None:
     """All of it at once, but for the clocks."""
-    _at_once(world, kill_daemons, kill_database, lose_redis, kill_connections, freeze_daemons, kill_shop, poison)
+    _at_once(
+        world,
+        kill_daemons,
+        kill_database,
+        lose_redis,
+        kill_connections,
+        freeze_daemons,
+        kill_shop,
+        poison,
+    )
 
 
 def _at_once(world: World, *faults: Fault) -> None:
@@ -295,7 +338,12 @@ def _replace(world: World, daemon: Process, number: int) -> None:
     world.supervise()
     # A daemon that is killed before it has begun proves nothing.
     deadline = time.monotonic() + 5
-    while not daemon.is_up() and daemon.is_running and time.monotonic() < deadline and not world.pause(0.05):
+    while (
+        not daemon.is_up()
+        and daemon.is_running
+        and time.monotonic() < deadline
+        and not world.pause(0.05)
+    ):
         pass
     _wait_for_batch(world)
     daemon.kill(number)

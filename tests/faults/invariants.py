@@ -1,4 +1,5 @@
-"""I1 to I8: what must hold after any fault, asked of the database and of the readers' own ledger."""
+"""I1 to I8: what must hold after any fault, asked of the database and of the readers' own
+ledger."""
 
 from __future__ import annotations
 
@@ -26,7 +27,10 @@ def count_overdue(engine: Engine, overdue_s: float = OVERDUE_S) -> int:
     """Unpaid orders, and jobs of known kinds, that are later than they may be."""
     sums = []
     for query in (
-        "SELECT COUNT(*) FROM orders WHERE status = 'unpaid' AND expires_at < UTC_TIMESTAMP(3) - INTERVAL {} SECOND",
+        (
+            "SELECT COUNT(*) FROM orders WHERE status = 'unpaid'"
+            " AND expires_at < UTC_TIMESTAMP(3) - INTERVAL {} SECOND"
+        ),
         (
             "SELECT COUNT(*) FROM delayed_job WHERE state = 'waiting' AND kind = 'order_timeout'"
             " AND run_at < UTC_TIMESTAMP(3) - INTERVAL {} SECOND"
@@ -48,7 +52,8 @@ def check(engine: Engine, ledger: list[dict[str, Any]], dead_daemons: list[str])
         )
         found["I2"] = len(stock.find_imbalances(conn))
         found["I3"] = ask(
-            "SELECT COUNT(*) FROM order_line l JOIN orders o ON o.id = l.order_id LEFT JOIN stock_move m"
+            "SELECT COUNT(*) FROM order_line l JOIN orders o ON o.id = l.order_id LEFT JOIN "
+            "stock_move m"
             " ON m.order_id = l.order_id AND m.sku_id = l.sku_id AND m.kind = 'release'"
             " WHERE (o.status = 'cancelled') <> (m.n IS NOT NULL) OR m.n <> l.n"
         )
@@ -61,7 +66,9 @@ def check(engine: Engine, ledger: list[dict[str, Any]], dead_daemons: list[str])
             f"SELECT COUNT(*) FROM delayed_job WHERE state = 'waiting' AND kind = 'order_timeout'"
             f" AND run_at < UTC_TIMESTAMP(3) - INTERVAL {OVERDUE_S} SECOND"
         )
-        found["I7"] += ask("SELECT COUNT(*) FROM delayed_job WHERE state = 'dead' AND kind = 'order_timeout'")
+        found["I7"] += ask(
+            "SELECT COUNT(*) FROM delayed_job WHERE state = 'dead' AND kind = 'order_timeout'"
+        )
         rows = conn.execute(text("SELECT id, status, cancelled_for, expires_at FROM orders")).all()
         refunded = set(conn.scalars(text("SELECT payment_id FROM refund")))
     kept = {row.id: row for row in rows}

@@ -19,7 +19,13 @@ if __name__ == "__main__":
     engines = make_engines(settings, batch_connections=BATCH_THREADS)
     old_name = {"expire_order": HANDLERS["order_timeout"]}
     daemon = make_daemon(
-        settings, engines, make_redis(settings), owner=make_owner_name(), jobs=STATIC_JOBS, loops=(), handlers=old_name
+        settings,
+        engines,
+        make_redis(settings),
+        owner=make_owner_name(),
+        jobs=STATIC_JOBS,
+        loops=(),
+        handlers=old_name,
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
     serve_metrics(settings.jobs_metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live)

@@ -1,7 +1,8 @@
 """What can befall two recommenders under load, and how many calls each fault may cost at most.
 
-A call is lost without fault of ours if the server had it when it died, froze or was cut off: as many as were in flight.
-Whatever had not been sent has to be answered by the other server, and a planned restart may cost nothing.
+A call is lost without fault of ours if the server had it when it died, froze or was cut off: as
+many as were in flight. Whatever had not been sent has to be answered by the other server, and a
+planned restart may cost nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.rpc_site import DEADLINE_MS, LATE_MS, PATIENT_MS, Readers, Recommender, Seen, Site, start_site
+from tests.faults.rpc_site import (
+    DEADLINE_MS,
+    LATE_MS,
+    PATIENT_MS,
+    Readers,
+    Recommender,
+    Seen,
+    Site,
+    start_site,
+)
 from tests.lab.servers import find_program, wait_until
 from tidings.rpc.calling.policy import Policy
 
@@ -30,7 +40,8 @@ Fault = Callable[[list[Recommender], float], tuple[int, int]]
 def kill_a_server(recommenders: list[Recommender], load_s: float) -> tuple[int, int]:
     """kill -9 of one of two, master and workers, and a restart, over and over.
 
-    The workers end one after the other, so a reader who has lost a call to the first may lose one more to the next.
+    The workers end one after the other, so a reader who has lost a call to the first may lose one
+    more to the next.
     """
     ends_s, kills, deaths = time.monotonic() + load_s, 0, 0
     while time.monotonic() < ends_s:
@@ -44,7 +55,8 @@ def kill_a_server(recommenders: list[Recommender], load_s: float) -> tuple[int, 
 
 
 def kill_a_worker(recommenders: list[Recommender], load_s: float) -> tuple[int, int]:
-    """kill -9 of one server's worker, over and over; its master starts another, after longer and longer pauses."""
+    """kill -9 of one server's worker, over and over; its master starts another, after longer and
+    longer pauses."""
     victim = recommenders[0]
     ends_s, kills = time.monotonic() + load_s, 0
     while time.monotonic() < ends_s:
@@ -57,7 +69,8 @@ def kill_a_worker(recommenders: list[Recommender], load_s: float) -> tuple[int, 
 
 
 def freeze_a_server(recommenders: list[Recommender], load_s: float) -> tuple[int, int]:
-    """SIGSTOP: it accepts and never answers. After a few calls it is left alone, but for a probe now and then."""
+    """SIGSTOP: it accepts and never answers. After a few calls it is left alone, but for a probe
+    now and then."""
     frozen = recommenders[0]
     frozen.send_all(signal.SIGSTOP)
     try:
@@ -71,7 +84,8 @@ def freeze_a_server(recommenders: list[Recommender], load_s: float) -> tuple[int
 
 
 def drop_packets(recommenders: list[Recommender], load_s: float) -> tuple[int, int]:
-    """A tenth of a second without a network, again and again, between the readers and one server."""
+    """A tenth of a second without a network, again and again, between the readers and one
+    server."""
     ends_s, cuts = time.monotonic() + load_s, 0
     link = _link_of(recommenders[0].namespace)
     while time.monotonic() < ends_s:
@@ -133,13 +147,20 @@ def can_split_networks() -> bool:
 
 def run(name: str, folder: Path, load_s: float, *, workers: int = 1) -> Outcome:
     """Two recommenders of so many workers, and a fault of this name for so long."""
-    with start_site(folder) as site, _two_of(site, workers, apart=name in NETWORK_FAULTS) as recommenders:
+    with (
+        start_site(folder) as site,
+        _two_of(site, workers, apart=name in NETWORK_FAULTS) as recommenders,
+    ):
         deadline_ms = PATIENT_MS if name in PLANNED else DEADLINE_MS
-        with Readers([recommender.bind for recommender in recommenders], BUSY, deadline_ms) as readers:
+        with Readers(
+            [recommender.bind for recommender in recommenders], BUSY, deadline_ms
+        ) as readers:
             wait_until(lambda: readers.seen.answered > 50, 10, "fifty answers")
             faults, may_lose = (FAULTS | NETWORK_FAULTS)[name](recommenders, load_s)
             before = readers.seen.answered
-            wait_until(lambda: readers.seen.answered > before + 50, 10, "fifty answers after the fault")
+            wait_until(
+                lambda: readers.seen.answered > before + 50, 10, "fifty answers after the fault"
+            )
         seen = readers.seen
         violations = Counter(seen.wrong)
         violations["lost without need"] = max(0, seen.lost.total() - may_lose)
@@ -172,7 +193,10 @@ def _two_of(site: Site, workers: int, *, apart: bool) -> Iterator[list[Recommend
             ("link", "set", "lo", "up"),
         ):
             _ip("-netns", name, *command)
-        yield [site.add(address=f"{NETWORK}.2", namespace=name, workers=workers), site.add(workers=workers)]
+        yield [
+            site.add(address=f"{NETWORK}.2", namespace=name, workers=workers),
+            site.add(workers=workers),
+        ]
     finally:
         for command in (("link", "delete", link), ("netns", "delete", name)):
             with suppress(subprocess.CalledProcessError):

@@ -1,7 +1,9 @@
-"""Two recommenders to break, and readers who ask them through our client and look closely at what they get.
+"""Two recommenders to break, and readers who ask them through our client and look closely at what
+they get.
 
-Every answer proves to whom it belongs: its tokens name the reader, and a reader's batches bear rising stamps, so that a
-reply given to the wrong call, or to the right one twice, cannot go unnoticed.
+Every answer proves to whom it belongs: its tokens name the reader, and a reader's batches bear
+rising stamps, so that a reply given to the wrong call, or to the right one twice, cannot go
+unnoticed.
 """
 
 from __future__ import annotations
@@ -38,14 +40,16 @@ from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 REPOSITORY = Path(__file__).parents[2]
 SECRET_KEY = "0123456789abcdef" * 4
 DEADLINE_MS = 500
-PATIENT_MS = 3000  # where nothing may be lost, a machine too busy to answer within half a second is no finding
+# Where nothing may be lost, a machine too busy to answer within half a second is no finding.
+PATIENT_MS = 3000
 LATE_MS = 150  # a loaded machine wakes a thread later than it should
 START_S = 30.0
 
 
 @dataclass
 class Recommender:
-    """One server: a master and its workers. `namespace` is the network it lives in, if not this one."""
+    """One server: a master and its workers. `namespace` is the network it lives in, if not this
+    one."""
 
     bind: str
     metrics_bind: str
@@ -59,7 +63,9 @@ class Recommender:
         inside = [find_program("ip"), "netns", "exec", self.namespace] if self.namespace else []
         with self.log.open("ab") as output:
             command = [*inside, sys.executable, "-m", "services.recommender"]
-            self.process = spawn(command, env=self.environment, cwd=REPOSITORY, stdout=output, stderr=output)
+            self.process = spawn(
+                command, env=self.environment, cwd=REPOSITORY, stdout=output, stderr=output
+            )
         try:
             wait_until(self._is_ready, START_S, f"the recommender at {self.bind}")
         except TimeoutError as ex:
@@ -109,32 +115,42 @@ class Recommender:
         assert self.process.poll() is None, self.log.read_text()[-2000:]
         if self.namespace:  # its operators' port is on the other side of the wall
             return "rpc_server_started" in self.log.read_text()
-        with suppress(OSError), urlopen(f"http://{self.metrics_bind}/health/ready", timeout=1) as answer:
+        with (
+            suppress(OSError),
+            urlopen(f"http://{self.metrics_bind}/health/ready", timeout=1) as answer,
+        ):
             return bool(answer.status == 200)
         return False
 
 
 @dataclass
 class Site:
-    """What the recommenders share: a Redis on a unix socket, which no network fault reaches, and an SQLite file."""
+    """What the recommenders share: a Redis on a unix socket, which no network fault reaches, and an
+    SQLite file."""
 
     folder: Path
     redis: RedisServer
     settings: dict[str, str]
     recommenders: list[Recommender] = field(default_factory=list)
 
-    def add(self, *, address: str = "127.0.0.1", namespace: str = "", workers: int = 1) -> Recommender:
+    def add(
+        self, *, address: str = "127.0.0.1", namespace: str = "", workers: int = 1
+    ) -> Recommender:
         """Start one more recommender."""
         number = len(self.recommenders)
         bind, metrics_bind = f"{address}:{free_port()}", f"127.0.0.1:{free_port()}"
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(PREFIX)
+        }
         environment |= self.settings | {
             f"{PREFIX}RECOMMENDER_BIND": bind,
             f"{PREFIX}RECOMMENDER_METRICS_BIND": metrics_bind,
             f"{PREFIX}RECOMMENDER_WORKERS": str(workers),
             f"{PREFIX}RECOMMENDER_ALLOW_PLAINTEXT": "true",
         }
-        one = Recommender(bind, metrics_bind, environment, self.folder / f"recommender-{number}.log", namespace)
+        one = Recommender(
+            bind, metrics_bind, environment, self.folder / f"recommender-{number}.log", namespace
+        )
         self.recommenders.append(one)
         one.start()
         return one
@@ -144,7 +160,9 @@ class Site:
 def start_site(folder: Path) -> Iterator[Site]:
     """A site with two hundred articles and no recommender yet."""
     with ExitStack() as stack:
-        redis = stack.enter_context(RedisServer(folder, ("--unixsocket", str(folder / "redis.sock"))))
+        redis = stack.enter_context(
+            RedisServer(folder, ("--unixsocket", str(folder / "redis.sock")))
+        )
         url = f"sqlite:///{folder}/tidings.db"
         engine = make_engine(Settings(_env_file=None, database_url=url))
         migrate(engine)
@@ -185,7 +203,8 @@ class Seen:
 
 
 class Readers:
-    """A few threads that call through one client without a pause, and one now and then through one of its own.
+    """A few threads that call through one client without a pause, and one now and then through one
+    of its own.
 
     Args:
         endpoints: of all recommenders.
@@ -196,16 +215,21 @@ class Readers:
     def __init__(self, endpoints: Sequence[str], busy: int, deadline_ms: int) -> None:
         self._deadline_ms = deadline_ms
         policy = Policy(timeout_ms=deadline_ms, pool_size=busy)
-        self._clients = [make_client(UserRecommend, endpoints, policy=policy, caller="readers") for _ in range(2)]
+        self._clients = [
+            make_client(UserRecommend, endpoints, policy=policy, caller="readers") for _ in range(2)
+        ]
         self._tracker = Tracker([SECRET_KEY.encode()])
         self._numbers = count(1)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.seen = Seen()
         self._threads = [
-            threading.Thread(target=self._read, args=(self._clients[0], 0.002), daemon=True) for _ in range(busy)
+            threading.Thread(target=self._read, args=(self._clients[0], 0.002), daemon=True)
+            for _ in range(busy)
         ]
-        self._threads.append(threading.Thread(target=self._read, args=(self._clients[1], 0.4), daemon=True))
+        self._threads.append(
+            threading.Thread(target=self._read, args=(self._clients[1], 0.4), daemon=True)
+        )
 
     def __enter__(self) -> Readers:
         for thread in self._threads:

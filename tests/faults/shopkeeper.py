@@ -1,7 +1,9 @@
-"""A gateway and its readers in one process, to be killed at any moment: `python -m tests.faults.shopkeeper '{…}'`.
+"""A gateway and its readers in one process, to be killed at any moment: `python -m
+tests.faults.shopkeeper '{…}'`.
 
-Readers order, and pay or cancel when the order is just about to expire. What they were told is written to a ledger
-outside the database the moment they were told it: an answer that was never received binds nobody.
+Readers order, and pay or cancel when the order is just about to expire. What they were told is
+written to a ledger outside the database the moment they were told it: an answer that was never
+received binds nobody.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class Shopkeeper:
     def run(self) -> None:
         for work, number in ((self._place, self._plan.placers), (self._follow_up, PAYERS)):
             for n in range(number):
-                threading.Thread(target=self._for_ever, args=(work,), name=f"{work.__name__}{n}", daemon=True).start()
+                threading.Thread(
+                    target=self._for_ever, args=(work,), name=f"{work.__name__}{n}", daemon=True
+                ).start()
         threading.Event().wait()
 
     def _for_ever(self, work: Any) -> None:
@@ -74,7 +78,9 @@ class Shopkeeper:
         time.sleep(self._random.expovariate(self._plan.orders_per_s / self._plan.placers))
         # Half of all orders want the first product.
         products = self._plan.products
-        wanted = {self._random.choice((products[0], self._random.choice(products))) for _ in range(2)}
+        wanted = {
+            self._random.choice((products[0], self._random.choice(products))) for _ in range(2)
+        }
         lines = [Line(id_, self._random.randint(1, 3)) for id_ in wanted]
         key = f"{os.getpid()}-{self._random.getrandbits(64)}"
         started_s = time.monotonic()
@@ -103,7 +109,10 @@ class Shopkeeper:
         with transaction(self._engine) as conn:
             inserted = conn.execute(
                 insert(payment).values(
-                    amount_cents=order.total_cents, currency="EUR", created_at=database_now(conn), **row
+                    amount_cents=order.total_cents,
+                    currency="EUR",
+                    created_at=database_now(conn),
+                    **row,
                 )
             )
             assert inserted.inserted_primary_key is not None
@@ -116,7 +125,10 @@ class Shopkeeper:
 
     def _tell(self, what: str, order: Order, **more: Any) -> None:
         # One write of one line: whole or not at all, even if this process is killed now.
-        os.write(self._ledger, msgspec.json.encode({"what": what, "order_id": order.order_id, **more}) + b"\n")
+        os.write(
+            self._ledger,
+            msgspec.json.encode({"what": what, "order_id": order.order_id, **more}) + b"\n",
+        )
 
 
 def main() -> None:

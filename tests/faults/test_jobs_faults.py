@@ -1,7 +1,8 @@
-"""Orders, payments and expiry under every fault we know, and five wrong daemons that must be caught.
+"""Orders, payments and expiry under every fault we know, and five wrong daemons that must be
+caught.
 
-Short by default; `FULL=1` gives each scenario forty seconds. `SEED=n` repeats a run; the seed is printed with every
-failure.
+Short by default; `FULL=1` gives each scenario forty seconds. `SEED=n` repeats a run; the seed is
+printed with every failure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from tests.lab.servers import RedisServer
 Site = tuple[FakedClockMariaDB, RedisServer]
 
 IS_LONG = bool(os.environ.get("FULL"))
-# Not the shared generator: pytest-randomly has seeded it, and would make this the same number every time.
+# Not the shared generator: pytest-randomly has seeded it, and would make this the same number every
+# time.
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 
 pytestmark = pytest.mark.timeout(240)

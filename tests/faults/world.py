@@ -1,7 +1,8 @@
-"""A site to break: real MariaDB, real Redis, daemons and a shop as processes, and a supervisor that starts them again.
+"""A site to break: real MariaDB, real Redis, daemons and a shop as processes, and a supervisor that
+starts them again.
 
-MariaDB runs under libfaketime so that its clock can be set while it runs, and its users may not do what an ordinary
-user may not. Everything that is drawn comes from one seed.
+MariaDB runs under libfaketime so that its clock can be set while it runs, and its users may not do
+what an ordinary user may not. Everything that is drawn comes from one seed.
 """
 
 from __future__ import annotations
@@ -58,10 +59,13 @@ class FakedClockMariaDB(MariaDBServer):
 
     @contextmanager
     def root(self) -> Iterator[Callable[[str], Any]]:
-        """Runs statements over one connection of the administrator's, who keeps it when nobody else gets one."""
+        """Runs statements over one connection of the administrator's, who keeps it when nobody else
+        gets one."""
         socket = str(self.folder / "socket")
         with (
-            pymysql.connect(unix_socket=socket, user="root", autocommit=True, read_timeout=30) as connection,
+            pymysql.connect(
+                unix_socket=socket, user="root", autocommit=True, read_timeout=30
+            ) as connection,
             connection.cursor() as cursor,
         ):
 
@@ -74,7 +78,11 @@ class FakedClockMariaDB(MariaDBServer):
     def _command(self) -> list[str]:
         if not (self.folder / "clock").exists():
             self.set_clock(0)
-        return ["env", *faketime_env(FAKETIME_TIMESTAMP_FILE=str(self.folder / "clock")), *super()._command()]
+        return [
+            "env",
+            *faketime_env(FAKETIME_TIMESTAMP_FILE=str(self.folder / "clock")),
+            *super()._command(),
+        ]
 
 
 def faketime_env(**variables: str) -> list[str]:
@@ -86,7 +94,11 @@ def faketime_env(**variables: str) -> list[str]:
     found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
     if not found:
         raise ServerError("libfaketime is not installed; it is in the Debian package libfaketime")
-    fixed = {"LD_PRELOAD": str(found[0]), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    fixed = {
+        "LD_PRELOAD": str(found[0]),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
     return [f"{name}={value}" for name, value in (fixed | variables).items()]
 
 
@@ -104,7 +116,9 @@ class Process:
 
     def start(self) -> None:
         with self.log.open("ab") as output:
-            self.popen = spawn(self.command, env=self.env, cwd=REPOSITORY, stdout=output, stderr=output)
+            self.popen = spawn(
+                self.command, env=self.env, cwd=REPOSITORY, stdout=output, stderr=output
+            )
         self.is_wanted = True
 
     def send(self, number: int) -> None:
@@ -126,7 +140,10 @@ class Process:
         return self.popen is not None and self.popen.poll() is None
 
     def is_up(self, path: str = "/health/ready") -> bool:
-        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+        with (
+            suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer,
+        ):
             return bool(answer.status == 200)
         return False
 
@@ -170,16 +187,21 @@ class World:
 
     def cut_commits(self) -> None:
         """From now on processes that are started reach the database over a wire that can be cut."""
-        self.cutter = self._stack.enter_context(CommitCutter(self.database.port, random.Random(f"{self.seed}:cutter")))
+        self.cutter = self._stack.enter_context(
+            CommitCutter(self.database.port, random.Random(f"{self.seed}:cutter"))
+        )
 
     def _cut_url(self, port: int) -> str:
         return make_url(self.url).set(port=port).render_as_string(hide_password=False)
 
     def _make_engine(self) -> Engine:
-        return make_engine(Settings(_env_file=None, database_url=self.url, database_read_timeout_s=10))  # type: ignore[call-arg]
+        return make_engine(
+            Settings(_env_file=None, database_url=self.url, database_read_timeout_s=10)
+        )  # type: ignore[call-arg]
 
     def environment(self, **more: str) -> dict[str, str]:
-        # What is killed cannot say which lines it ran, and would only be slower for writing them down.
+        # What is killed cannot say which lines it ran, and would only be slower for writing them
+        # down.
         strange = (PREFIX, "COVERAGE_PROCESS")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(strange)}
         ours = {
@@ -193,7 +215,12 @@ class World:
         return kept | {PREFIX + name.upper(): value for name, value in ours.items()}
 
     def add_daemons(
-        self, n: int = 1, *, module: Sequence[str] = ("jobs",), before: Sequence[str] = (), **more: str
+        self,
+        n: int = 1,
+        *,
+        module: Sequence[str] = ("jobs",),
+        before: Sequence[str] = (),
+        **more: str,
     ) -> None:
         for _ in range(n):
             port = free_port()
@@ -203,10 +230,23 @@ class World:
             self.daemons.append(Process(name, command, env, self.folder / f"{name}.log", port))
             self.daemons[-1].start()
 
-    def open_shop(self, *, shops: int = 1, products: Sequence[int] = range(1, SKUS + 1), **more: Any) -> None:
+    def open_shop(
+        self, *, shops: int = 1, products: Sequence[int] = range(1, SKUS + 1), **more: Any
+    ) -> None:
         for n in range(len(self.shops), len(self.shops) + shops):
-            plan = Plan(str(self.folder / "ledger"), f"{self.seed}:{n}", self.timeout_s, list(products), **more)
-            command = [sys.executable, "-m", "tests.faults.shopkeeper", msgspec.json.encode(plan).decode()]
+            plan = Plan(
+                str(self.folder / "ledger"),
+                f"{self.seed}:{n}",
+                self.timeout_s,
+                list(products),
+                **more,
+            )
+            command = [
+                sys.executable,
+                "-m",
+                "tests.faults.shopkeeper",
+                msgspec.json.encode(plan).decode(),
+            ]
             env = self.environment(database_pool_size="40")
             self.shops.append(Process(f"shop{n}", command, env, self.folder / f"shop{n}.log"))
             self.shops[-1].start()
@@ -214,7 +254,9 @@ class World:
     def wait_until_open(self) -> None:
         """Return when all daemons are up and the first order has been placed."""
         for daemon in self.daemons:
-            wait_until(lambda daemon=daemon: daemon.is_up() or not daemon.is_running, 40, daemon.name)  # type: ignore[misc]
+            wait_until(
+                lambda daemon=daemon: daemon.is_up() or not daemon.is_running, 40, daemon.name
+            )  # type: ignore[misc]
             if not daemon.is_running:
                 raise ServerError(daemon.log.read_text()[-3000:])
         wait_until(lambda: bool(self.read_ledger()), 30, "the first order")
@@ -233,7 +275,8 @@ class World:
         return ()
 
     def supervise(self) -> None:
-        """Start anew what ended without having been killed. That is a violation, unless it could not even start."""
+        """Start anew what ended without having been killed. That is a violation, unless it could
+        not even start."""
         with self._supervising:
             for daemon in self.daemons:
                 if not daemon.is_wanted or daemon.is_running or daemon.popen is None:
@@ -278,7 +321,10 @@ class World:
 
     def _nothing_waits(self) -> bool:
         with self.engine.connect() as conn:
-            waiting = "SELECT COUNT(*) FROM delayed_job WHERE kind = 'order_timeout' AND state = 'waiting'"
+            waiting = (
+                "SELECT COUNT(*) FROM delayed_job WHERE kind = 'order_timeout' AND state = "
+                "'waiting'"
+            )
             return conn.scalar(text(waiting)) == 0
 
     def close(self) -> None:
@@ -293,14 +339,22 @@ class World:
 def servers() -> Iterator[tuple[FakedClockMariaDB, RedisServer]]:
     """The servers that scenarios are run on, one after the other."""
     with ExitStack() as stack:
-        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-"))) for _ in range(2)]
+        folders = [
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-")))
+            for _ in range(2)
+        ]
         database = stack.enter_context(FakedClockMariaDB(folders[0]))
         yield database, stack.enter_context(RedisServer(folders[1], ("--appendonly", "yes")))
 
 
 @contextmanager
 def world(
-    database: FakedClockMariaDB, redis_server: RedisServer, *, seed: int, folder: Path, timeout_s: float
+    database: FakedClockMariaDB,
+    redis_server: RedisServer,
+    *,
+    seed: int,
+    folder: Path,
+    timeout_s: float,
 ) -> Iterator[World]:
     """A fresh site on those servers, whose orders stay unpaid for `timeout_s`."""
     with redis.Redis.from_url(redis_server.url, socket_timeout=5) as client:

@@ -1,4 +1,5 @@
-"""Five daemons, each with a mistake that people make, for the suite to catch: `python -m tests.faults.wrong NAME`."""
+"""Five daemons, each with a mistake that people make, for the suite to catch: `python -m
+tests.faults.wrong NAME`."""
 
 from __future__ import annotations
 
@@ -31,9 +32,12 @@ from tidings.store.redis import make_redis
 
 
 def expire_unchecked(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
-    """Cancels whatever a job says, paid or not: "the job would not be there if it had been paid"."""
+    """Cancels whatever a job says, paid or not: "the job would not be there if it had been
+    paid"."""
     ids = [int(job.ref) for job in due]
-    cancelled = select(order_table.c.id).where(order_table.c.id.in_(ids), order_table.c.status == "cancelled")
+    cancelled = select(order_table.c.id).where(
+        order_table.c.id.in_(ids), order_table.c.status == "cancelled"
+    )
     ids = sorted(set(ids) - set(conn.scalars(cancelled)))
     if ids:
         stock.write_releases(conn, ids)
@@ -43,7 +47,8 @@ def expire_unchecked(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int
 
 
 class DeletesFirst(Batches):
-    """Takes the rows out of the table, commits, and then does what they said, as a queue's consumer would."""
+    """Takes the rows out of the table, commits, and then does what they said, as a queue's consumer
+    would."""
 
     def _run_batch(self, kind: str) -> int:
         with transaction(self.engine) as conn:
@@ -82,7 +87,8 @@ class StockOutside(Batches):
         with transaction(self.engine) as conn:
             due = _claim(conn, kind, delayed_job.c.run_at <= database_now(conn))
             unpaid = select(order_table.c.id).where(
-                order_table.c.id.in_([int(job.ref) for job in due]), order_table.c.status == "unpaid"
+                order_table.c.id.in_([int(job.ref) for job in due]),
+                order_table.c.status == "unpaid",
             )
             ids = list(conn.scalars(unpaid.with_for_update()))
             if ids:
@@ -137,7 +143,8 @@ def _call_before(scheduler: Any, name: str, before: Callable[[], object]) -> Non
     original = getattr(scheduler, name)
 
     def wrapped() -> None:
-        # The scheduler wakes itself for each of its own jobs; a hint comes from the listener's thread.
+        # The scheduler wakes itself for each of its own jobs; a hint comes from the listener's
+        # thread.
         if threading.current_thread().name == "hints":
             before()
         original()
@@ -162,5 +169,7 @@ def _cancel(conn: Connection, ids: list[int]) -> None:
 if __name__ == "__main__":
     daemon = make_wrong(sys.argv[1])
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
-    serve_metrics(load_settings().jobs_metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live)
+    serve_metrics(
+        load_settings().jobs_metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live
+    )
     os._exit(daemon.run())

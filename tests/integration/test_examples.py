@@ -1,4 +1,5 @@
-"""The clients in examples/: each in its own language, built by its own make target, beside a real recommender.
+"""The clients in examples/: each in its own language, built by its own make target, beside a real
+recommender.
 
 Ids above 2^53 go through all of them, since an id that was rounded looks like any other id.
 """
@@ -69,9 +70,13 @@ every_language = pytest.mark.parametrize("language", COMMANDS)
 pytestmark = pytest.mark.timeout(300)
 
 
-def make(*arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def make(
+    *arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [find_program("make"), "--no-print-directory", "-C", "examples", *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 def blocks(language: str) -> list[str]:
@@ -104,7 +109,8 @@ class Recommender:
         return self.client.call("user_recommend", UserRequest(reader_id, CHANNEL_ID, 10, stamp))
 
     def pages(self, reader_id: int) -> list[tuple[int, list[int]]]:
-        """Every batch recorded for this reader as (stamp, ids), newest first. One more is recorded by asking."""
+        """Every batch recorded for this reader as (stamp, ids), newest first. One more is recorded
+        by asking."""
         found = []
         stamp = self.ask(reader_id).time_stamp
         while stamp:
@@ -127,7 +133,10 @@ def recommender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recommende
     database_url = f"sqlite:///{folder}/tidings.db"
     prepare(database_url)
     port = free_port()
-    with start_redis() as redis_server, redis.Redis.from_url(redis_server.url, socket_timeout=5) as redis_client:
+    with (
+        start_redis() as redis_server,
+        redis.Redis.from_url(redis_server.url, socket_timeout=5) as redis_client,
+    ):
         settings = {
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_server.url,
@@ -145,9 +154,13 @@ def recommender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recommende
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_until(lambda: listens(port) or process.poll() is not None, 30, "the recommender to listen")
+            wait_until(
+                lambda: listens(port) or process.poll() is not None, 30, "the recommender to listen"
+            )
             policy = Policy(timeout_ms=10_000)
-            with make_client(UserRecommend, [f"127.0.0.1:{port}"], policy=policy, caller="tests") as client:
+            with make_client(
+                UserRecommend, [f"127.0.0.1:{port}"], policy=policy, caller="tests"
+            ) as client:
                 yield Recommender(port, redis_client, client)
         finally:
             process.terminate()
@@ -205,7 +218,8 @@ def words(numbers: list[int]) -> str:
 def test_a_client_in_another_language_gets_what_ours_gets(
     language: str, command: Command, recommender: Recommender
 ) -> None:
-    """A fresh feed, every page before it, an accepted click, a refusal that names the field, the server's health."""
+    """A fresh feed, every page before it, an accepted click, a refusal that names the field, the
+    server's health."""
     client = command(language)
     reader_id, twin_id = new_reader_id(), new_reader_id()
     for _ in range(3):
@@ -213,7 +227,9 @@ def test_a_client_in_another_language_gets_what_ours_gets(
         recommender.ask(twin_id)
 
     arguments = ["127.0.0.1", str(recommender.port), str(reader_id), str(CHANNEL_ID)]
-    done = subprocess.run([*client, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*client, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
 
     clicked = recommender.last_event()
     (_, shown), *before = recommender.pages(reader_id)
@@ -245,7 +261,8 @@ def silent() -> Iterator[int]:
 
 @contextmanager
 def unreachable() -> Iterator[int]:
-    """The queue of connections not yet accepted is full, so the kernel drops every attempt to connect."""
+    """The queue of connections not yet accepted is full, so the kernel drops every attempt to
+    connect."""
     with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as listener:
         port = listener.getsockname()[1]
         waiting: list[socket.socket] = []
@@ -282,17 +299,24 @@ def hangs_up() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("peer", [nobody, silent, unreachable, hangs_up])
-def test_every_client_gives_up_in_time(peer: Callable[[], AbstractContextManager[int]], command: Command) -> None:
-    """Trap: most Thrift libraries wait for ever by default. Here: exit code 1, and one line that says why."""
+def test_every_client_gives_up_in_time(
+    peer: Callable[[], AbstractContextManager[int]], command: Command
+) -> None:
+    """Trap: most Thrift libraries wait for ever by default. Here: exit code 1, and one line that
+    says why."""
     commands = {language: command(language) for language in COMMANDS}
     with peer() as port:
         ended = run_all(commands, "127.0.0.1", str(port), "7", "0")
 
-    assert {language: (code, out) for language, (code, out, _) in ended.items()} == dict.fromkeys(COMMANDS, (1, ""))
+    assert {language: (code, out) for language, (code, out, _) in ended.items()} == dict.fromkeys(
+        COMMANDS, (1, "")
+    )
     assert [err for _, _, err in ended.values() if not re.fullmatch(r"client: .+\n", err)] == []
 
 
-def test_every_client_shows_the_message_of_a_declared_error(command: Command, recommender: Recommender) -> None:
+def test_every_client_shows_the_message_of_a_declared_error(
+    command: Command, recommender: Recommender
+) -> None:
     commands = {language: command(language) for language in COMMANDS}
 
     ended = run_all(commands, "127.0.0.1", str(recommender.port), "7", "99")
@@ -310,25 +334,37 @@ def run_all(commands: dict[str, list[str]], *arguments: str) -> dict[str, tuple[
     """Run the clients side by side; exit code, output and errors of each."""
     running = {
         language: subprocess.Popen(
-            [*client, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*client, *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for language, client in commands.items()
     }
     try:
-        said = {language: process.communicate(timeout=GIVES_UP_WITHIN_S) for language, process in running.items()}
+        said = {
+            language: process.communicate(timeout=GIVES_UP_WITHIN_S)
+            for language, process in running.items()
+        }
     finally:
         for process in running.values():
             process.kill()
-    return {language: (process.returncode, *said[language]) for language, process in running.items()}
+    return {
+        language: (process.returncode, *said[language]) for language, process in running.items()
+    }
 
 
 @pytest.mark.parametrize("language", ["go", "cpp", "python"])
 def test_the_documented_patch_sends_the_deadline(
     language: str, command: Command, recommender: Recommender, tmp_path: Path
 ) -> None:
-    """Trap: a library can have the header protocol and never write a header. A budget of nothing is seen to arrive."""
+    """Trap: a library can have the header protocol and never write a header. A budget of nothing is
+    seen to arrive."""
     command(language)
-    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(
+        ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("node_modules")
+    )
     for folder in ("idl", "requirements"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     (patch,) = [block for block in blocks("diff") if f"/examples/{language}/" in block]
@@ -341,10 +377,19 @@ def test_the_documented_patch_sends_the_deadline(
 
     arguments = ["127.0.0.1", str(recommender.port), "7", str(CHANNEL_ID)]
     done = subprocess.run(
-        [*command(language), *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [*command(language), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "client: the deadline has passed\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        "client: the deadline has passed\n",
+    )
 
 
 @pytest.mark.parametrize("language", FIRST_NEED)
@@ -360,9 +405,14 @@ def test_a_missing_compiler_is_named_with_its_package(language: str, tmp_path: P
 
 
 def test_whatever_a_client_needs_is_installed_before_the_tests() -> None:
-    """The needs stand in examples/Makefile; their packages where all the others stand, in requirements/system.txt."""
-    needs = re.findall(r"^NEEDS_\w+ := (.+)$", (ROOT / "examples" / "Makefile").read_text(), re.MULTILINE)
-    known = {line.split()[0] for line in (ROOT / "requirements" / "system.txt").read_text().splitlines()}
+    """The needs stand in examples/Makefile; their packages where all the others stand, in
+    requirements/system.txt."""
+    needs = re.findall(
+        r"^NEEDS_\w+ := (.+)$", (ROOT / "examples" / "Makefile").read_text(), re.MULTILINE
+    )
+    known = {
+        line.split()[0] for line in (ROOT / "requirements" / "system.txt").read_text().splitlines()
+    }
 
     assert len(needs) == len(FIRST_NEED)
     assert {thing for line in needs for thing in line.split()} - known == set()
@@ -375,13 +425,20 @@ def test_the_docs_show_the_commands_that_are_run_here(language: str) -> None:
 
 def test_the_code_in_the_docs_is_the_code_of_the_examples() -> None:
     """Each snippet is quoted from its client, line by line."""
-    sources = {path.suffix[1:]: path.read_text() for path in (ROOT / "examples").glob("*/[Cc]lient.*")}
+    sources = {
+        path.suffix[1:]: path.read_text() for path in (ROOT / "examples").glob("*/[Cc]lient.*")
+    }
     fences = {"java": "java", "go": "go", "cpp": "cpp", "php": "php", "js": "js"}
     fences |= {"rb": "ruby", "pl": "perl", "py": "python"}
     assert set(fences) == set(sources)
 
     stray = {
-        suffix: [line for block in blocks(fence) for line in block.splitlines() if line.strip() not in sources[suffix]]
+        suffix: [
+            line
+            for block in blocks(fence)
+            for line in block.splitlines()
+            if line.strip() not in sources[suffix]
+        ]
         for suffix, fence in fences.items()
     }
 
@@ -390,5 +447,6 @@ def test_the_code_in_the_docs_is_the_code_of_the_examples() -> None:
 
 
 def test_the_lock_file_names_no_registry() -> None:
-    """npm installs from the registry of whoever builds, and by default would write that one down."""
+    """npm installs from the registry of whoever builds, and by default would write that one
+    down."""
     assert '"resolved"' not in (ROOT / "examples" / "node" / "package-lock.json").read_text()

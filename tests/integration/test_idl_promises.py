@@ -1,4 +1,5 @@
-"""The Thrift compiler's own word on the contract: `make gen-check` and `make idl-audit`, and what they catch."""
+"""The Thrift compiler's own word on the contract: `make gen-check` and `make idl-audit`, and what
+they catch."""
 
 from __future__ import annotations
 
@@ -45,7 +46,11 @@ def test_the_contract_keeps_every_promise_of_the_last_release(idl: Path) -> None
         ("recommend", "5: string liking", "5: string liking\n  3: string share"),
         ("recommend", "EXPIRED = 3", "EXPIRED = 4"),
         ("recommend", "ArticleResponse user_recommend", "Article user_recommend"),
-        ("recommend", "user_recommend(1: UserRequest request)", "user_recommend(1: ReportRequest request)"),
+        (
+            "recommend",
+            "user_recommend(1: UserRequest request)",
+            "user_recommend(1: ReportRequest request)",
+        ),
         ("recommend", "UserRecommend extends base.BaseService", "UserRecommend"),
         ("base", "1: i32 code", "1: i64 code"),
         ("base", "bool is_healthy", "bool healthy"),
@@ -64,8 +69,11 @@ def test_the_contract_keeps_every_promise_of_the_last_release(idl: Path) -> None
         "method renamed",
     ],
 )
-def test_what_would_break_a_caller_fails_the_audit(idl: Path, file: str, old: str, new: str) -> None:
-    """Callers in other languages were generated from the released files; nobody can recompile them from here."""
+def test_what_would_break_a_caller_fails_the_audit(
+    idl: Path, file: str, old: str, new: str
+) -> None:
+    """Callers in other languages were generated from the released files; nobody can recompile them
+    from here."""
     path = idl / f"{file}.thrift"
     text = path.read_text()
     assert old in text
@@ -80,7 +88,9 @@ def test_what_would_break_a_caller_fails_the_audit(idl: Path, file: str, old: st
 def test_a_new_field_with_a_new_number_passes_the_audit(idl: Path) -> None:
     """Which is how the contract grows."""
     path = idl / "recommend.thrift"
-    path.write_text(path.read_text().replace("5: string liking", "5: string liking\n  6: string hide"))
+    path.write_text(
+        path.read_text().replace("5: string liking", "5: string liking\n  6: string hide")
+    )
 
     done = audit(idl)
 
@@ -92,7 +102,11 @@ def test_the_committed_code_is_what_the_contract_generates(tmp_path: Path) -> No
     subprocess.run([str(ROOT / "scripts" / "generate-idl"), str(tmp_path)], check=True, timeout=60)
 
     def python_files(folder: Path) -> dict[Path, str]:
-        return {path.relative_to(folder): path.read_text() for path in folder.rglob("*") if path.suffix == ".py"}
+        return {
+            path.relative_to(folder): path.read_text()
+            for path in folder.rglob("*")
+            if path.suffix == ".py"
+        }
 
     fresh = python_files(tmp_path)
     assert fresh

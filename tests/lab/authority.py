@@ -24,18 +24,40 @@ class Authority:
 
     def sign(self, name: str, *, expired: bool = False) -> TlsFiles:
         """A pair of files of this authority's; the other side has to be of the same."""
-        cert, key, request, extensions = (self._folder / f"{name}.{kind}" for kind in ("pem", "key", "csr", "ext"))
-        extensions.write_text(f"subjectAltName=DNS:{name},IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n")
+        cert, key, request, extensions = (
+            self._folder / f"{name}.{kind}" for kind in ("pem", "key", "csr", "ext")
+        )
+        extensions.write_text(
+            f"subjectAltName=DNS:{name},IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n"
+        )
         self._openssl("req", "-subj", f"/CN={name}", *self._new_key(key), "-out", str(request))
         self._openssl(
             *("x509", "-req", "-in", str(request), "-CA", str(self.cert), "-CAkey", str(self._key)),
-            *("-CAcreateserial", "-extfile", str(extensions), "-days", "-1" if expired else "2", "-out", str(cert)),
+            *(
+                "-CAcreateserial",
+                "-extfile",
+                str(extensions),
+                "-days",
+                "-1" if expired else "2",
+                "-out",
+                str(cert),
+            ),
         )
         return TlsFiles(cert, key, self.cert)
 
     def _new_key(self, path: Path) -> tuple[str, ...]:
-        return ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(path))
+        return (
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            str(path),
+        )
 
     def _openssl(self, *arguments: str) -> None:
-        done = subprocess.run([find_program("openssl"), *arguments], capture_output=True, timeout=60, check=False)
+        done = subprocess.run(
+            [find_program("openssl"), *arguments], capture_output=True, timeout=60, check=False
+        )
         assert done.returncode == 0, done.stderr.decode()

@@ -1,4 +1,5 @@
-"""A clock that moves only when told to, and articles put straight into the database: what most rules' tests need."""
+"""A clock that moves only when told to, and articles put straight into the database: what most
+rules' tests need."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ class Newsroom:
         return self.articles(1, **values)[0]
 
     def articles(self, number: int, *, apart_ms: int = MINUTE_MS, **values: Any) -> list[int]:
-        """Put in articles, each published `apart_ms` before the last one; returns their ids, newest first."""
+        """Put in articles, each published `apart_ms` before the last one; returns their ids, newest
+        first."""
         now_ms = self.clock()
         published_ms = values.pop("published_ms", now_ms - HOUR_MS)
         updated_ms = values.pop("updated_ms", now_ms)
@@ -109,11 +111,20 @@ class Newsroom:
     def counts(self, article_id: int) -> dict[str, int]:
         """What is counted for an article; empty when nothing ever was."""
         with self.engine.connect() as conn:
-            row = conn.execute(select(article_count).where(article_count.c.article_id == article_id)).mappings().first()
+            row = (
+                conn.execute(select(article_count).where(article_count.c.article_id == article_id))
+                .mappings()
+                .first()
+            )
         return {name: value for name, value in (row or {}).items() if name != "article_id"}
 
     def behaviours(self) -> Sequence[Any]:
         """Every stored behaviour, in the order of the articles and places they are about."""
-        order = (behaviour.c.reader_id, behaviour.c.action, behaviour.c.batch_stamp, behaviour.c.position)
+        order = (
+            behaviour.c.reader_id,
+            behaviour.c.action,
+            behaviour.c.batch_stamp,
+            behaviour.c.position,
+        )
         with self.engine.connect() as conn:
             return conn.execute(select(behaviour).order_by(*order)).all()

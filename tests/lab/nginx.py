@@ -18,8 +18,10 @@ AROUND = """
 daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; {user}
 events {{ worker_connections 512; }}
 http {{
-  include {mime_types}; default_type application/octet-stream; access_log off; sendfile on; tcp_nopush on;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+  include {mime_types}; default_type application/octet-stream;
+    access_log off; sendfile on; tcp_nopush on;
+  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
 {server}
 }}
@@ -27,7 +29,8 @@ http {{
 
 
 def documented_server(root: Path, port: int) -> str:
-    """The server block of the documentation with its folder and its port replaced, and nothing else."""
+    """The server block of the documentation with its folder and its port replaced, and nothing
+    else."""
     (block,) = re.findall(r"^```nginx\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     for before, after in (
         ("listen 80;", f"listen 127.0.0.1:{port};"),
@@ -47,7 +50,9 @@ def serve_site(root: Path, folder: Path) -> Iterator[str]:
     # As root it would serve as another user, who may not enter the suite's folders.
     user = "user root;" if folder.owner() == "root" else ""
     server = documented_server(root, port)
-    configuration.write_text(AROUND.format(folder=folder, server=server, user=user, mime_types=MIME_TYPES))
+    configuration.write_text(
+        AROUND.format(folder=folder, server=server, user=user, mime_types=MIME_TYPES)
+    )
     command = [find_program("nginx"), "-p", str(folder), "-c", str(configuration), "-e", "stderr"]
     subprocess.run([*command, "-q", "-t"], check=True, timeout=10)
     process = spawn(command)

@@ -1,8 +1,9 @@
 """Readers of a static site that is being rebuilt, and the verdict on every answer they got.
 
-Readers are processes of their own that only note what came when. The journal knows which version of each file stood in
-the folder when: an answer must be one that was right at some moment between the question and the answer, whole, and
-a 404 only where nothing stood. The clock is the monotonic one, which all processes of a machine share.
+Readers are processes of their own that only note what came when. The journal knows which version of
+each file stood in the folder when: an answer must be one that was right at some moment between the
+question and the answer, whole, and a 404 only where nothing stood. The clock is the monotonic one,
+which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _processes = multiprocessing.get_context("spawn")
 
 
 class Answer(NamedTuple):
-    """What one request came to: a digest of a whole file, or None for a 404, or a trouble in words."""
+    """What one request came to: a digest of a whole file, or None for a 404, or a trouble in
+    words."""
 
     path: str
     asked_s: float
@@ -39,7 +41,8 @@ class Answer(NamedTuple):
 
 @dataclass
 class Version:
-    """A file as it stood from some moment of one build to some moment of another; a digest of None is its absence."""
+    """A file as it stood from some moment of one build to some moment of another; a digest of None
+    is its absence."""
 
     digest: bytes | None
     from_s: float
@@ -79,7 +82,11 @@ class Journal:
         ]
         if answer.digest in right:
             return ""
-        return "404 for a page that was there" if answer.digest is None else "a version that was not current"
+        return (
+            "404 for a page that was there"
+            if answer.digest is None
+            else "a version that was not current"
+        )
 
     def _look(self) -> Iterator[tuple[str, tuple[int, int]]]:
         for path in self.root.rglob("*"):
@@ -105,12 +112,15 @@ class Readers:
 
 @contextmanager
 def readers(url: str, paths: Sequence[str], number: int) -> Iterator[Readers]:
-    """`number` processes that ask for `paths` at random, as fast as they can, until the end of the block."""
+    """`number` processes that ask for `paths` at random, as fast as they can, until the end of the
+    block."""
     over = _processes.Event()
     pipes, running = [], []
     for seed in range(number):
         mine, theirs = _processes.Pipe(duplex=False)
-        process = _processes.Process(target=_read, args=(url, list(paths), seed, over, theirs), daemon=True)
+        process = _processes.Process(
+            target=_read, args=(url, list(paths), seed, over, theirs), daemon=True
+        )
         process.start()
         theirs.close()
         pipes.append(mine)
@@ -141,7 +151,9 @@ def tell(journal: Journal, answers: Sequence[Answer]) -> Counter[str]:
 
 
 def _read(url: str, paths: list[str], seed: int, over: Any, pipe: Any) -> None:
-    os.nice(10)  # readers are elsewhere; where there are two cores they would leave the builder none
+    os.nice(
+        10
+    )  # readers are elsewhere; where there are two cores they would leave the builder none
     rng = random.Random(seed)
     answers: list[Answer] = []
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
@@ -160,7 +172,9 @@ def _ask(connection: http.client.HTTPConnection, path: str, *, compressed: bool)
     found: bytes | None = None
     trouble = ""
     try:
-        connection.request("GET", f"/{quote(path)}", headers={"Accept-Encoding": "gzip"} if compressed else {})
+        connection.request(
+            "GET", f"/{quote(path)}", headers={"Accept-Encoding": "gzip"} if compressed else {}
+        )
         response = connection.getresponse()
         content = response.read()  # IncompleteRead if it is shorter than announced
         if response.status == http.HTTPStatus.OK:

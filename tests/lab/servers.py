@@ -1,7 +1,9 @@
-"""Real MariaDB and Redis servers of the suite's own, on free ports, in folders that vanish with them.
+"""Real MariaDB and Redis servers of the suite's own, on free ports, in folders that vanish with
+them.
 
-The system's servers are never touched: a test may kill, freeze or restart its server, and two suites can run
-side by side. Not containers, which need a daemon and a registry that a plain machine does not have.
+The system's servers are never touched: a test may kill, freeze or restart its server, and two
+suites can run side by side. Not containers, which need a daemon and a registry that a plain machine
+does not have.
 """
 
 from __future__ import annotations
@@ -31,8 +33,9 @@ STOP_TIMEOUT_S = 10
 NO_RETRY = Retry(NoBackoff(), retries=0)
 SYSTEM_PACKAGES = Path(__file__).parent.parent.parent / "requirements" / "system.txt"
 
-# Whoever asks the kernel for "kill me with my parent" is bound to the thread that started it, so all servers are
-# started by one thread that lives as long as the suite: a test may restart a server from a thread of its own.
+# Whoever asks the kernel for "kill me with my parent" is bound to the thread that started it, so
+# all servers are started by one thread that lives as long as the suite: a test may restart a server
+# from a thread of its own.
 _starter = ThreadPoolExecutor(1, thread_name_prefix="servers")
 
 
@@ -42,7 +45,8 @@ _system_random = random.SystemRandom()
 
 
 class ServerError(Exception):
-    """A server cannot be found or does not start. The message says what to install, or ends with its log."""
+    """A server cannot be found or does not start. The message says what to install, or ends with
+    its log."""
 
 
 def find_program(name: str) -> str:
@@ -51,18 +55,27 @@ def find_program(name: str) -> str:
     Raises:
         ServerError: naming the Debian package to install.
     """
-    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
+    found = shutil.which(
+        name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    )
     if found:
         return found
-    rows = [line.split() for line in SYSTEM_PACKAGES.read_text().splitlines() if not line.startswith("#")]
+    rows = [
+        line.split()
+        for line in SYSTEM_PACKAGES.read_text().splitlines()
+        if not line.startswith("#")
+    ]
     packages = dict(row for row in rows if row)
-    raise ServerError(f"{name} is not installed; it is in the Debian package {packages.get(name, name)}")
+    raise ServerError(
+        f"{name} is not installed; it is in the Debian package {packages.get(name, name)}"
+    )
 
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on, and that was not given out before.
 
-    It lies below those that the kernel lends to outgoing connections, one of which could be quicker than its server.
+    It lies below those that the kernel lends to outgoing connections, one of which could be quicker
+    than its server.
     """
     while True:
         port = _system_random.randrange(20_000, 32_000)
@@ -87,10 +100,13 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> No
 
 
 def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start a process that dies with the suite, even when the suite itself is killed, and not by its Ctrl-C."""
+    """Start a process that dies with the suite, even when the suite itself is killed, and not by
+    its Ctrl-C."""
     setpriv = shutil.which("setpriv")
     tied = [setpriv, "--pdeathsig", "KILL", "--", *command] if setpriv else command
-    return _starter.submit(lambda: subprocess.Popen(tied, start_new_session=True, **options)).result()
+    return _starter.submit(
+        lambda: subprocess.Popen(tied, start_new_session=True, **options)
+    ).result()
 
 
 class Server:
@@ -123,16 +139,21 @@ class Server:
         """
         log = self.folder / "log"
         with log.open("ab") as output:
-            self._process = spawn(self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            self._process = spawn(
+                self._command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
         give_up_at = time.monotonic() + START_TIMEOUT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > give_up_at:
                 self.kill()
-                raise ServerError(f"{self.program} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+                raise ServerError(
+                    f"{self.program} did not start:\n{log.read_text(errors='replace')[-2000:]}"
+                )
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """SIGKILL: what was not written by now never will be. Nothing happens if it is not running."""
+        """SIGKILL: what was not written by now never will be. Nothing happens if it is not
+        running."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -183,11 +204,23 @@ class RedisServer(Server):
         self._options = options
 
     def _command(self) -> list[str]:
-        fixed = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--save", "")
+        fixed = (
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--dir",
+            str(self.folder),
+            "--save",
+            "",
+        )
         return [find_program(self.program), *fixed, *self._options]
 
     def _answers(self) -> bool:
-        with redis.Redis(port=self.port, socket_timeout=1, retry=NO_RETRY) as client, suppress(redis.RedisError):
+        with (
+            redis.Redis(port=self.port, socket_timeout=1, retry=NO_RETRY) as client,
+            suppress(redis.RedisError),
+        ):
             return bool(client.ping())
         return False
 
@@ -195,8 +228,8 @@ class RedisServer(Server):
 class MariaDBServer(Server):
     """The system's MariaDB with a fresh data folder, small, and without fsync.
 
-    Its defaults are hostile on purpose: Latin-1, and a time zone that is not UTC. What a commit confirmed survives a
-    `kill`, since it has reached the operating system by then.
+    Its defaults are hostile on purpose: Latin-1, and a time zone that is not UTC. What a commit
+    confirmed survives a `kill`, since it has reached the operating system by then.
     """
 
     program = "mariadbd"
@@ -206,7 +239,8 @@ class MariaDBServer(Server):
         self._names = count(1)
         self._accounts = folder / "accounts.sql"
         self._accounts.write_text(
-            "CREATE USER IF NOT EXISTS tidings@'%' IDENTIFIED BY 'tidings';\nGRANT ALL ON *.* TO tidings@'%';\n"
+            "CREATE USER IF NOT EXISTS tidings@'%' IDENTIFIED BY 'tidings';\nGRANT ALL ON *.* TO "
+            "tidings@'%';\n"
         )
         self._run_as = ["--user=root"] if os.geteuid() == 0 else []
         self._install()
@@ -218,9 +252,12 @@ class MariaDBServer(Server):
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
-        """Drop a database, and first whatever is still connected to it, so that no forgotten lock delays the drop."""
+        """Drop a database, and first whatever is still connected to it, so that no forgotten lock
+        delays the drop."""
         name = url.rpartition("/")[2]
-        for (thread,) in self.execute(f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"):
+        for (thread,) in self.execute(
+            f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"
+        ):
             with suppress(pymysql.OperationalError):  # it ended by itself
                 self.execute(f"KILL {thread}")
         self.execute(f"DROP DATABASE {name}")
@@ -230,7 +267,10 @@ class MariaDBServer(Server):
 
     def execute(self, *statements: str) -> tuple[tuple[Any, ...], ...]:
         """Run statements on one connection; the rows of the last one."""
-        with pymysql.connect(**self._account, autocommit=True) as connection, connection.cursor() as cursor:
+        with (
+            pymysql.connect(**self._account, autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
             for statement in statements:
                 cursor.execute(statement)
             rows: tuple[tuple[Any, ...], ...] = cursor.fetchall()
@@ -238,7 +278,12 @@ class MariaDBServer(Server):
 
     @property
     def _account(self) -> dict[str, Any]:
-        return {"host": "127.0.0.1", "port": self.port, "user": "tidings", "password": "tidings"} | {
+        return {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": "tidings",
+            "password": "tidings",
+        } | {
             "connect_timeout": 5,
             "read_timeout": 30,
             "charset": "utf8mb4",
@@ -248,13 +293,20 @@ class MariaDBServer(Server):
     def _install(self) -> None:
         program = find_program("mariadb-install-db")
         done = subprocess.run(
-            [program, *self._storage(), "--auth-root-authentication-method=normal", "--skip-test-db"],
+            [
+                program,
+                *self._storage(),
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+            ],
             capture_output=True,
             timeout=120,
             check=False,
         )
         if done.returncode:
-            raise ServerError(f"{program} failed:\n{(done.stdout + done.stderr).decode(errors='replace')[-2000:]}")
+            raise ServerError(
+                f"{program} failed:\n{(done.stdout + done.stderr).decode(errors='replace')[-2000:]}"
+            )
 
     def _storage(self) -> list[str]:
         return [

@@ -1,7 +1,8 @@
-"""What a reader's browser, a feed reader and a search engine would find wrong with a folder of static pages.
+"""What a reader's browser, a feed reader and a search engine would find wrong with a folder of
+static pages.
 
-Every function returns the faults it finds, in words; an empty list is a good site. The tests look at small sites with
-it and the benchmark at large ones.
+Every function returns the faults it finds, in words; an empty list is a good site. The tests look
+at small sites with it and the benchmark at large ones.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from html5lib.html5parser import ParseError
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 SITEMAP = "{http://www.sitemaps.org/schemas/sitemap/0.9}"
-# RFC 3339, which is also the longest of the forms that sitemaps allow; RFC 822 with the four digits of RSS 2.0.
+# RFC 3339, which is also the longest of the forms that sitemaps allow; RFC 822 with the four digits
+# of RSS 2.0.
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
-RFC_822 = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d (GMT|[+-]\d{4})")
+RFC_822 = re.compile(
+    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d (GMT|[+-]\d{4})"
+)
 MOST_URLS = 50_000
 MOST_BYTES = 50 * 1024 * 1024
 LONGEST_URL = 2047
@@ -57,7 +61,11 @@ def parse_page(page: bytes) -> ET.Element:
 
 def links_of(tree: ET.Element, path: str, site: str) -> set[str]:
     """The absolute addresses of what the page at `path` links to or shows."""
-    found = (element.get("href") or element.get("src") for tag in ("a", "link", "img") for element in tree.iter(tag))
+    found = (
+        element.get("href") or element.get("src")
+        for tag in ("a", "link", "img")
+        for element in tree.iter(tag)
+    )
     return {urljoin(f"{site}/{path}", link) for link in found if link is not None}
 
 
@@ -88,7 +96,9 @@ def _readable(tree: ET.Element) -> Iterator[str]:
     for tag in ("header", "main", "footer", "h1"):
         if (number := len(list(tree.iter(tag)))) != 1:
             yield f"{number} <{tag}>"
-    levels = [int(tag[1]) for element in tree.iter() if re.fullmatch("h[1-6]", tag := str(element.tag))]
+    levels = [
+        int(tag[1]) for element in tree.iter() if re.fullmatch("h[1-6]", tag := str(element.tag))
+    ]
     if any(below > above + 1 for above, below in zip([0, *levels], levels, strict=False)):
         yield f"headings leave out a level: {levels}"
     if any(element.get("alt") is None for element in tree.iter("img")):
@@ -106,7 +116,9 @@ def check_feeds(root: Path, site: str) -> list[str]:
             faults.append(f"{name}: {parsed.get('bozo_exception')!r}")
             continue
         links = [parsed.feed.get("link"), *(entry.get("link") for entry in parsed.entries)]
-        found = [f"dead or relative link {link}" for link in links if not _is_there(root, link, site)]
+        found = [
+            f"dead or relative link {link}" for link in links if not _is_there(root, link, site)
+        ]
         found += kinds[path.suffix](ET.parse(path).getroot())
         ids = [entry.get("id") for entry in parsed.entries]
         found += [] if all(ids) and len(set(ids)) == len(ids) else ["ids are missing or not unique"]
@@ -148,12 +160,16 @@ def _rss(rss: ET.Element) -> Iterator[str]:
         if not item.findtext("title") and not item.findtext("description"):
             yield "item with neither title nor description"
         moment = item.findtext("pubDate") or ""
-        if not RFC_822.fullmatch(moment) or parsedate_to_datetime(moment).strftime("%a") != moment[:3]:
+        if (
+            not RFC_822.fullmatch(moment)
+            or parsedate_to_datetime(moment).strftime("%a") != moment[:3]
+        ):
             yield f"pubDate is {moment}"
 
 
 def check_sitemaps(root: Path, site: str) -> list[str]:
-    """That the index and its sitemaps keep to the rules of sitemaps.org, and list every article once."""
+    """That the index and its sitemaps keep to the rules of sitemaps.org, and list every article
+    once."""
     faults: list[str] = []
     listed: list[str] = []
     index = _entries(root / "sitemap.xml", "sitemapindex", "sitemap", faults)
@@ -162,10 +178,17 @@ def check_sitemaps(root: Path, site: str) -> list[str]:
             faults.append(f"sitemap.xml: {name} is not there")
             continue
         listed += _entries(root / name, "urlset", "url", faults)
-    faults += [f"listed in a sitemap, but not there: {url}" for url in listed if not _is_there(root, url, site)]
+    faults += [
+        f"listed in a sitemap, but not there: {url}"
+        for url in listed
+        if not _is_there(root, url, site)
+    ]
     faults += [] if len(set(listed)) == len(listed) else ["listed twice in the sitemaps"]
     articles = {path for path in pages_of(root) if path.startswith("articles/")}
-    faults += [f"in no sitemap: {path}" for path in sorted(articles - {file_of(url, site) for url in listed})]
+    faults += [
+        f"in no sitemap: {path}"
+        for path in sorted(articles - {file_of(url, site) for url in listed})
+    ]
     return faults
 
 
@@ -177,9 +200,15 @@ def _entries(path: Path, outer: str, inner: str, faults: list[str]) -> list[str]
         faults.append(f"{path.name}: not made of {outer} and {inner}")
     if len(urls) > MOST_URLS or len(raw) > MOST_BYTES:
         faults.append(f"{path.name}: {len(urls)} addresses, {len(raw)} bytes")
-    faults += [f"{path.name}: {url} is too long or not absolute" for url in urls if not _is_address(url)]
+    faults += [
+        f"{path.name}: {url} is too long or not absolute" for url in urls if not _is_address(url)
+    ]
     moments = [entry.findtext(f"{SITEMAP}lastmod") or "" for entry in tree]
-    faults += [f"{path.name}: lastmod is {moment!r}" for moment in moments if not RFC_3339.fullmatch(moment)]
+    faults += [
+        f"{path.name}: lastmod is {moment!r}"
+        for moment in moments
+        if not RFC_3339.fullmatch(moment)
+    ]
     return urls
 
 

@@ -1,4 +1,5 @@
-"""A whole site, as `tidings up` runs it, on free ports and in a folder of its own; and readers who visit it."""
+"""A whole site, as `tidings up` runs it, on free ports and in a folder of its own; and readers who
+visit it."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Answer:
 
 
 class Reader:
-    """One browser: it keeps its cookies, and with them who it is. A 4xx or 5xx is an answer, not an exception."""
+    """One browser: it keeps its cookies, and with them who it is. A 4xx or 5xx is an answer, not an
+    exception."""
 
     def __init__(self, site_url: str) -> None:
         self._site_url = site_url
@@ -59,7 +61,9 @@ class Reader:
     def get(self, path: str) -> Answer:
         return self.send("GET", path)
 
-    def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def send(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """`body` travels as JSON.
 
         Raises:
@@ -81,7 +85,11 @@ class Site:
     """A site that is starting or running, and everything it prints."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], settings: Settings, environment: Mapping[str, str], output: Path
+        self,
+        process: subprocess.Popen[bytes],
+        settings: Settings,
+        environment: Mapping[str, str],
+        output: Path,
     ) -> None:
         self.process = process
         self.settings = settings
@@ -104,8 +112,12 @@ class Site:
         """
         give_up_at = time.monotonic() + timeout_s
         while READY not in self.output:
-            assert self.process.poll() is None, f"exit code {self.process.returncode}:\n{self.output[-4000:]}"
-            assert time.monotonic() < give_up_at, f"not ready after {timeout_s} s:\n{self.output[-4000:]}"
+            assert self.process.poll() is None, (
+                f"exit code {self.process.returncode}:\n{self.output[-4000:]}"
+            )
+            assert time.monotonic() < give_up_at, (
+                f"not ready after {timeout_s} s:\n{self.output[-4000:]}"
+            )
             time.sleep(0.05)
 
     def processes(self) -> list[psutil.Process]:
@@ -115,7 +127,8 @@ class Site:
         return found
 
     def find(self, module: str) -> psutil.Process:
-        """The process that runs `python -m MODULE`, such as `services.recommender`; the first one if it has workers."""
+        """The process that runs `python -m MODULE`, such as `services.recommender`; the first one
+        if it has workers."""
         found = [child for child in self.processes() if module in child.cmdline()]
         assert found, f"{module} does not run:\n{self.output[-4000:]}"
         return found[0]
@@ -146,9 +159,14 @@ def make_settings(folder: Path, values: Mapping[str, Any]) -> Settings:
 
 
 @contextmanager
-def start_site(folder: Path, *options: str, command: list[str] | None = None, **settings: object) -> Iterator[Site]:
-    """`tidings up OPTIONS` in `folder`, with `settings` by their names in `Settings`. It is not ready yet at first."""
-    binds = {name: f"127.0.0.1:{free_port()}" for name in Settings.model_fields if name.endswith("_bind")}
+def start_site(
+    folder: Path, *options: str, command: list[str] | None = None, **settings: object
+) -> Iterator[Site]:
+    """`tidings up OPTIONS` in `folder`, with `settings` by their names in `Settings`. It is not
+    ready yet at first."""
+    binds = {
+        name: f"127.0.0.1:{free_port()}" for name in Settings.model_fields if name.endswith("_bind")
+    }
     values = {**binds, "recommender_endpoints": binds["recommender_bind"], **settings}
     environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     environment |= {PREFIX + name.upper(): str(value) for name, value in values.items()}

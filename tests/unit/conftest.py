@@ -9,7 +9,8 @@ import pytest
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """An SQLite file of one's own, with the newest schema; other databases are integration tests' business."""
+    """An SQLite file of one's own, with the newest schema; other databases are integration tests'
+    business."""
     return sqlite_url
 
 

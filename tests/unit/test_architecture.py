@@ -1,4 +1,5 @@
-"""Laws of the house that neither the linter nor the type checker sees; who may import whom is import-linter's part."""
+"""Laws of the house that neither the linter nor the type checker sees; who may import whom is
+import-linter's part."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ import importlib, socket, subprocess, sys, threading
 def refuse(*_args, **_kwargs):
     raise AssertionError("done at import time")
 
-socket.socket.connect = socket.socket.bind = subprocess.Popen.__init__ = threading.Thread.start = refuse
+socket.socket.connect = socket.socket.bind = refuse
+subprocess.Popen.__init__ = threading.Thread.start = refuse
 for name in sys.argv[1:]:
     importlib.import_module(name)
 """
@@ -61,7 +63,11 @@ def test_every_module_opens_with_why() -> None:
     """What it is for and what was decided: there is no other record of decisions."""
     texts = {relative(path): path.read_text() for path in MODULES}
 
-    assert [name for name, text in texts.items() if text.strip() and not ast.get_docstring(ast.parse(text))] == []
+    assert [
+        name
+        for name, text in texts.items()
+        if text.strip() and not ast.get_docstring(ast.parse(text))
+    ] == []
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
@@ -69,10 +75,16 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 
 def test_nothing_connects_or_starts_at_import_time() -> None:
-    """Trap: what is opened at import time is opened before the fork, and then shared by every worker."""
-    names = [relative(path.with_suffix("")).replace("/", ".").removesuffix(".__init__") for path in MODULES]
+    """Trap: what is opened at import time is opened before the fork, and then shared by every
+    worker."""
+    names = [
+        relative(path.with_suffix("")).replace("/", ".").removesuffix(".__init__")
+        for path in MODULES
+    ]
     # Alembic imports its own files, in its own context; a `__main__` is there to start things.
-    importable = [name for name in names if ".migrations" not in name and not name.endswith(".__main__")]
+    importable = [
+        name for name in names if ".migrations" not in name and not name.endswith(".__main__")
+    ]
 
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_EVERYTHING, *importable],
@@ -107,7 +119,8 @@ def test_lock_files_name_versions_and_nothing_else(name: str) -> None:
 
 
 def test_what_running_needs_is_locked_within_its_range() -> None:
-    """`setup.cfg` says what may be used, `requirements/run.txt` what is; `make lock` after changing either."""
+    """`setup.cfg` says what may be used, `requirements/run.txt` what is; `make lock` after changing
+    either."""
     run = locked("run")
     for line in setup_cfg()["options"]["install_requires"].strip().splitlines():
         requirement = Requirement(line)
@@ -120,13 +133,22 @@ def test_the_lock_files_agree(name: str) -> None:
     """They end up in one environment."""
     run = locked("run")
 
-    assert {package: version for package, version in locked(name).items() if run.get(package, version) != version} == {}
+    assert {
+        package: version
+        for package, version in locked(name).items()
+        if run.get(package, version) != version
+    } == {}
 
 
 def test_no_test_is_ever_skipped() -> None:
-    """A missing server or program is a failure that names its package; a skip is a test that nobody runs."""
+    """A missing server or program is a failure that names its package; a skip is a test that nobody
+    runs."""
     escapes = re.compile(r"(?:pytest\.|mark\.)(?:skip|skipif|importorskip|xfail)\b")
-    found = [relative(path) for path in (ROOT / "tests").rglob("*.py") if escapes.search(path.read_text())]
+    found = [
+        relative(path)
+        for path in (ROOT / "tests").rglob("*.py")
+        if escapes.search(path.read_text())
+    ]
 
     assert found == []
 

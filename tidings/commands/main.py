@@ -1,5 +1,5 @@
-"""The `tidings` command. Each process adds its own sub-commands through the entry-point group `tidings.commands`,
-so that this module imports none of them.
+"""The `tidings` command. Each process adds its own sub-commands through the entry-point group
+`tidings.commands`, so that this module imports none of them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def migrate() -> None:
 
 
 @main.command()
-@click.option("--demo/--no-demo", default=True, help="Fill an empty site with example articles and readers.")
+@click.option(
+    "--demo/--no-demo", default=True, help="Fill an empty site with example articles and readers."
+)
 def up(*, demo: bool) -> None:
     """Run the whole site on this machine until Ctrl-C."""
     from tidings.commands.up import run_site
@@ -100,7 +102,11 @@ def _load_demo_once() -> str:
     from tidings.process.boot import open_database
 
     engine = open_database(load_settings())
-    return load_demo(engine, _now_ms) if is_empty(engine) else "demo: this site has articles, none were added"
+    return (
+        load_demo(engine, _now_ms)
+        if is_empty(engine)
+        else "demo: this site has articles, none were added"
+    )
 
 
 def _now_ms() -> int:

@@ -1,6 +1,7 @@
 """`tidings products`: what is on sale, what came in, what is sold no longer.
 
-A team has few products and changes them rarely, so they are kept from the shell and need no page of their own.
+A team has few products and changes them rarely, so they are kept from the shell and need no page of
+their own.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ def list_products(*, as_json: bool) -> None:
         click.echo(json.dumps([msgspec.to_builtins(row) for row in rows]))
         return
     cells = [
-        (str(row.product_id), f"{row.price_cents / 100:.2f} {row.currency}", str(row.quantity), row.title)
+        (
+            str(row.product_id),
+            f"{row.price_cents / 100:.2f} {row.currency}",
+            str(row.quantity),
+            row.title,
+        )
         for row in rows
     ]
     print_table(("id", "price", "free", "title"), cells)
@@ -43,7 +49,9 @@ def list_products(*, as_json: bool) -> None:
 
 @products.command()
 @click.argument("title")
-@click.option("--price-cents", type=click.IntRange(1, 10_000_000), required=True, help="Of one piece.")
+@click.option(
+    "--price-cents", type=click.IntRange(1, 10_000_000), required=True, help="Of one piece."
+)
 @click.option("--currency", default="EUR", show_default=True, help="Three capital letters.")
 def add(title: str, price_cents: int, currency: str) -> None:
     """Put a new product on sale. It has no stock yet."""
@@ -52,19 +60,25 @@ def add(title: str, price_cents: int, currency: str) -> None:
             id_ = stock.add_product(conn, title, price_cents, currency)
     except ValueError as ex:
         raise click.BadParameter(str(ex)) from None
-    click.echo(f"product {id_}; `tidings products receive {id_} PIECES --delivery NUMBER` brings its stock")
+    click.echo(
+        f"product {id_}; `tidings products receive {id_} PIECES --delivery NUMBER` brings its stock"
+    )
 
 
 @products.command()
 @click.argument("product_id", metavar="ID", type=int)
 @click.argument("pieces", type=click.IntRange(1, 1_000_000))
-@click.option("--delivery", type=click.IntRange(1), required=True, help="The delivery's number; booked once.")
+@click.option(
+    "--delivery", type=click.IntRange(1), required=True, help="The delivery's number; booked once."
+)
 def receive(product_id: int, pieces: int, delivery: int) -> None:
     """Add a delivery of PIECES to a product's stock. The same delivery again changes nothing."""
     with _transaction() as conn:
         booked = stock.receive(conn, product_id, pieces, delivery=delivery)
     click.echo(
-        f"{pieces} pieces of product {product_id} came in" if booked else f"delivery {delivery} was booked before"
+        f"{pieces} pieces of product {product_id} came in"
+        if booked
+        else f"delivery {delivery} was booked before"
     )
 
 

@@ -1,9 +1,10 @@
 """`tidings up`: the whole site on one machine, from one terminal, stopped by one Ctrl-C.
 
-It prepares what is missing (keys, Redis, schema, demo), starts the processes by their command lines, starts a
-dead one again with back-off, and stops them in the order in which they need each other. Each runs in a process
-group of its own, so that Ctrl-C reaches only this program, and dies with it even on kill -9. Rejected: honcho,
-which stops everything when one process dies. On servers the platform's own supervisor does all this.
+It prepares what is missing (keys, Redis, schema, demo), starts the processes by their command
+lines, starts a dead one again with back-off, and stops them in the order in which they need each
+other. Each runs in a process group of its own, so that Ctrl-C reaches only this program, and dies
+with it even on kill -9. Rejected: honcho, which stops everything when one process dies. On servers
+the platform's own supervisor does all this.
 """
 
 from __future__ import annotations
@@ -65,7 +66,11 @@ class Child:
             pause_s = RESTART_AFTER_S[min(self.failures, len(RESTART_AFTER_S)) - 1]
             self.restart_at_s = now_s + pause_s
             code = self.process.returncode
-            reason = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            reason = (
+                f"was killed by {signal.Signals(-code).name}"
+                if code < 0
+                else f"ended with exit code {code}"
+            )
             click.echo(f"tidings: {self.name} {reason}; starting it again in {pause_s} s", err=True)
         elif now_s >= self.restart_at_s:
             self.restart_at_s = 0.0
@@ -79,7 +84,10 @@ class Child:
         try:
             self.process.wait(STOP_WAIT_S)
         except subprocess.TimeoutExpired:
-            click.echo(f"tidings: {self.name} did not end within {STOP_WAIT_S:.0f} s and is killed", err=True)
+            click.echo(
+                f"tidings: {self.name} did not end within {STOP_WAIT_S:.0f} s and is killed",
+                err=True,
+            )
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
@@ -103,7 +111,9 @@ class Site:
         while not is_ready():
             for child in self.children:
                 if child.process is not None and child.process.poll() is not None:
-                    raise CannotStartError(f"{child.name} ended with exit code {child.process.returncode} at start")
+                    raise CannotStartError(
+                        f"{child.name} ended with exit code {child.process.returncode} at start"
+                    )
             if self.stopping.is_set():
                 raise CannotStartError("stopped before everything was up")
             if time.monotonic() > give_up_s:
@@ -167,7 +177,8 @@ def _start_stores(site: Site, settings: Settings) -> None:
 
 
 def _start_processes(site: Site, settings: Settings) -> None:
-    # Only the setting is handed on, so that a process started by hand beside these finds the same Redis.
+    # Only the setting is handed on, so that a process started by hand beside these finds the same
+    # Redis.
     environment = dict(os.environ)
     doors = {
         "recommender": ("services.recommender", settings.recommender_metrics_bind),

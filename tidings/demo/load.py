@@ -24,7 +24,10 @@ DAYS = 3
 SEED = 20_171_001
 CHUNK = 2000
 # Paid editions: title, price of one in cents, how many there are.
-EDITIONS = [("The weekend edition, printed", 450, 40), ("The year in a hundred articles, bound", 3200, 5)]
+EDITIONS = [
+    ("The weekend edition, printed", 450, 40),
+    ("The year in a hundred articles, bound", 3200, 5),
+]
 
 
 def is_empty(engine: Engine) -> bool:
@@ -34,7 +37,8 @@ def is_empty(engine: Engine) -> bool:
 
 
 def load_demo(engine: Engine, clock: Clock) -> str:
-    """Import the demo's articles and simulate their readers; running it again only gives the articles new dates.
+    """Import the demo's articles and simulate their readers; running it again only gives the
+    articles new dates.
 
     Returns:
         A line that says what is there now.
@@ -55,12 +59,17 @@ def load_demo(engine: Engine, clock: Clock) -> str:
     while chunk := list(islice(acts, CHUNK)):
         with transaction(engine) as conn:
             stored += store_rows(conn, [to_row(act.shown, act.at_ms, act.read_ms) for act in chunk])
-    return f"{articles}, {len(EDITIONS)} editions on sale, {stored} acts of {READERS} simulated readers"
+    return (
+        f"{articles}, {len(EDITIONS)} editions on sale, {stored} acts of {READERS} simulated "
+        "readers"
+    )
 
 
 def _rows(now: datetime) -> Iterator[dict[str, Any]]:
     """The rows of `articles/*.jsonl`, with `hours_ago` turned into a moment."""
-    for file in sorted(files("tidings.demo").joinpath("articles").iterdir(), key=lambda file: file.name):
+    for file in sorted(
+        files("tidings.demo").joinpath("articles").iterdir(), key=lambda file: file.name
+    ):
         for line in file.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             row["published"] = (now - timedelta(hours=row.pop("hours_ago"))).isoformat()

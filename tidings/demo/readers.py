@@ -1,8 +1,9 @@
-"""Makes up readers with tastes, and what they did in the last days: so that a new site has something to rank by.
+"""Makes up readers with tastes, and what they did in the last days: so that a new site has
+something to rank by.
 
-Each reader loves a few channels (a gamma-distributed taste, normalised, as in a Dirichlet draw), visits now and then,
-is shown ten articles that were out at that moment, and clicks by taste, freshness and place on the page. All of it
-follows from the seed, the articles and the moment.
+Each reader loves a few channels (a gamma-distributed taste, normalised, as in a Dirichlet draw),
+visits now and then, is shown ten articles that were out at that moment, and clicks by taste,
+freshness and place on the page. All of it follows from the seed, the articles and the moment.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ HOUR_MS = 3600 * 1000
 TASTE_SHAPE = 0.35
 VISITS = (2, 9)
 PAGE = 10
-# Chance of a click on the first place for an article to one's taste; places further down are seen less.
+# Chance of a click on the first place for an article to one's taste; places further down are seen
+# less.
 CLICK_CHANCE = 0.5
 PLACE_DECAY = 0.88
 FRESH_HOURS = 30.0
@@ -41,8 +43,11 @@ class Act:
     read_ms: int | None = None
 
 
-def simulate(items: Sequence[Item], *, readers: int, days: int, now_ms: int, seed: int) -> Iterator[Act]:
-    """What `readers` simulated readers did in the last `days`, reader by reader, each in order of time."""
+def simulate(
+    items: Sequence[Item], *, readers: int, days: int, now_ms: int, seed: int
+) -> Iterator[Act]:
+    """What `readers` simulated readers did in the last `days`, reader by reader, each in order of
+    time."""
     rng = random.Random(seed)  # noqa: S311 - a simulation, repeatable by its seed
     channels = sorted({item.channel_id for item in items})
     for _ in range(readers):
@@ -51,20 +56,27 @@ def simulate(items: Sequence[Item], *, readers: int, days: int, now_ms: int, see
         weights = {channel_id: rng.gammavariate(TASTE_SHAPE, 1.0) for channel_id in channels}
         total = sum(weights.values())
         taste = {channel_id: weight / total for channel_id, weight in weights.items()}
-        visits = sorted(now_ms - int(rng.random() * days * 24 * HOUR_MS) for _ in range(rng.randint(*VISITS)))
+        visits = sorted(
+            now_ms - int(rng.random() * days * 24 * HOUR_MS) for _ in range(rng.randint(*VISITS))
+        )
         unseen = list(items)
         for at_ms in visits:
-            page = _draw_page(rng, [item for item in unseen if item.published_ms <= at_ms], taste, at_ms)
+            page = _draw_page(
+                rng, [item for item in unseen if item.published_ms <= at_ms], taste, at_ms
+            )
             drawn = {item.article_id for item in page}
             unseen = [item for item in unseen if item.article_id not in drawn]
             yield from _visit(rng, reader_id, page, taste, at_ms)
 
 
-def _draw_page(rng: random.Random, items: Sequence[Item], taste: dict[int, float], at_ms: int) -> list[Item]:
+def _draw_page(
+    rng: random.Random, items: Sequence[Item], taste: dict[int, float], at_ms: int
+) -> list[Item]:
     def key(item: Item) -> float:
         age_hours = (at_ms - item.published_ms) / HOUR_MS
         weight = (0.1 + taste[item.channel_id]) * 0.5 ** (age_hours / FRESH_HOURS)
-        # Efraimidis and Spirakis (2006): the largest u^(1/w) are a weighted sample without replacement.
+        # Efraimidis and Spirakis (2006): the largest u^(1/w) are a weighted sample without
+        # replacement.
         return float(rng.random() ** (1 / max(weight, 1e-9)))
 
     return sorted(items, key=key, reverse=True)[:PAGE]
@@ -80,7 +92,9 @@ def _visit(
             return Act(shown, at_ms + after_ms, read_ms)
 
         yield act(Action.EXPOSURE, 0)
-        if rng.random() >= CLICK_CHANCE * PLACE_DECAY**position * min(1.0, 3 * taste[item.channel_id]):
+        if rng.random() >= CLICK_CHANCE * PLACE_DECAY**position * min(
+            1.0, 3 * taste[item.channel_id]
+        ):
             continue
         after_ms = rng.randint(1000, 60_000)
         read_ms = rng.randint(4000, 180_000)

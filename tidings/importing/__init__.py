@@ -1,8 +1,10 @@
-"""Brings articles in from files and feeds: JSONL, CSV, RSS, Atom and OPML, from disk, standard input or http(s).
+"""Brings articles in from files and feeds: JSONL, CSV, RSS, Atom and OPML, from disk, standard
+input or http(s).
 
-The front of the package; what stands behind it is a line of small steps. `sources` opens, `formats` recognises, a
-reader a format (`jsonl`, `delimited`, `feeds`, `opml`) yields rows, `rows` judges each and `bodies` sanitises it,
-`writing` stores them in batches, `workspace` remembers how far it came, and `loading` joins them.
+The front of the package; what stands behind it is a line of small steps. `sources` opens, `formats`
+recognises, a reader a format (`jsonl`, `delimited`, `feeds`, `opml`) yields rows, `rows` judges
+each and `bodies` sanitises it, `writing` stores them in batches, `workspace` remembers how far it
+came, and `loading` joins them.
 """
 
 from tidings.importing.formats import Format

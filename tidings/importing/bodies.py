@@ -1,9 +1,9 @@
 """Turns the body of an article, which a stranger wrote, into HTML that may stand on our pages.
 
-nh3 is the one gate and the last step, whatever came before it: Markdown may hold HTML, and a feed parser's own
-sanitiser is not asked. What is allowed is a short list of what an article needs; everything else goes, and of what
-runs or embeds its content goes too. Rejected: sanitising when a page is shown, which must then be remembered by
-every page, for every reader, for ever.
+nh3 is the one gate and the last step, whatever came before it: Markdown may hold HTML, and a feed
+parser's own sanitiser is not asked. What is allowed is a short list of what an article needs;
+everything else goes, and of what runs or embeds its content goes too. Rejected: sanitising when a
+page is shown, which must then be remembered by every page, for every reader, for ever.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import nh3
 from markdown_it import MarkdownIt
 
 MAX_CHARS = 512 * 1024
-# An HTML parser's time grows with the square of the nesting: this many unclosed tags take about a second.
+# An HTML parser's time grows with the square of the nesting: this many unclosed tags take about a
+# second.
 MAX_TAGS = 20_000
 SUMMARY_CHARS = 300
 
 _WORDS = "abbr b cite code del dfn em i ins kbd mark q s samp small span strong sub sup time u var"
-_BLOCKS = "blockquote br dd details div dl dt figcaption figure h1 h2 h3 h4 h5 h6 hr li ol p pre summary ul"
+_BLOCKS = (
+    "blockquote br dd details div dl dt figcaption figure h1 h2 h3 h4 h5 h6 hr li ol p pre "
+    "summary ul"
+)
 _TABLES = "caption table tbody td tfoot th thead tr"
 _TAGS = frozenset(f"a img {_WORDS} {_BLOCKS} {_TABLES}".split())
 _RUN = "applet button canvas object script select style template textarea"
@@ -36,17 +40,23 @@ _ATTRIBUTES = {
     "th": {"colspan", "rowspan", "scope"},
     "time": {"datetime"},
 }
-# HTML has formatting that was left open begin again in every later block, once for each tag that differs: 27 kB
-# of <b x=1><b x=2>… became 28 MB. None of these may keep an attribute, and without attributes at most three of a
-# kind begin again (the "Noah's Ark clause" of the parsing rules).
-_FORMATTING = re.compile(r"<(b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)\b[^>]*>", re.IGNORECASE | re.ASCII)
+# HTML has formatting that was left open begin again in every later block, once for each tag that
+# differs: 27 kB of <b x=1><b x=2>… became 28 MB. None of these may keep an attribute, and without
+# attributes at most three of a kind begin again (the "Noah's Ark clause" of the parsing rules).
+_FORMATTING = re.compile(
+    r"<(b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)\b[^>]*>", re.IGNORECASE | re.ASCII
+)
 _SCHEMES = frozenset({"http", "https", "mailto"})
 _LINK_REL = "nofollow noopener noreferrer"
-_BLOCK_EDGE = re.compile(r"</?(?:p|div|li|d[dt]|h\d|blockquote|pre|t[dhr]|figcaption|caption|summary)\b|<[bh]r\b")
+_BLOCK_EDGE = re.compile(
+    r"</?(?:p|div|li|d[dt]|h\d|blockquote|pre|t[dhr]|figcaption|caption|summary)\b|<[bh]r\b"
+)
 # Of sanitised HTML only, where no attribute holds a bare ">".
 _TAG = re.compile(r"<[^>]*>")
 _HEADING = re.compile(r"<h([1-6])>.*?</h\1>", re.DOTALL)
-_HTML_START = re.compile(r"<(?:p|div|article|section|h[1-6]|ul|ol|table|figure|blockquote)[\s>]", re.IGNORECASE)
+_HTML_START = re.compile(
+    r"<(?:p|div|article|section|h[1-6]|ul|ol|table|figure|blockquote)[\s>]", re.IGNORECASE
+)
 # A full stop, perhaps a closing quote or bracket, and a space; the ideographic stops need no space.
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])[\"'\u201d\u2019)\]]*\s+|(?<=[\u3002\uff01\uff1f])")
 
@@ -59,7 +69,8 @@ class BodyError(ValueError):
 
 
 def from_markdown(text: str, base_url: str | None = None) -> str:
-    """Safe HTML of a Markdown text. Relative links are taken from `base_url`, and dropped without one.
+    """Safe HTML of a Markdown text. Relative links are taken from `base_url`, and dropped without
+    one.
 
     Raises:
         BodyError: it is too large.
@@ -69,7 +80,8 @@ def from_markdown(text: str, base_url: str | None = None) -> str:
 
 
 def from_html(text: str, base_url: str | None = None) -> str:
-    """Safe HTML of untrusted HTML. Relative links are taken from `base_url`, and dropped without one.
+    """Safe HTML of untrusted HTML. Relative links are taken from `base_url`, and dropped without
+    one.
 
     Raises:
         BodyError: it is too large.
@@ -79,7 +91,8 @@ def from_html(text: str, base_url: str | None = None) -> str:
 
 
 def looks_like_html(text: str) -> bool:
-    """True if a body said to be Markdown begins with a block of HTML, and so is HTML from end to end."""
+    """True if a body said to be Markdown begins with a block of HTML, and so is HTML from end to
+    end."""
     return _HTML_START.match(text.lstrip()) is not None
 
 
@@ -100,12 +113,14 @@ def plain_text(markup: str) -> str:
 
 
 def summarise(body: str) -> str:
-    """A summary for an article that has none: the first sentences of its sanitised body, without the headings."""
+    """A summary for an article that has none: the first sentences of its sanitised body, without
+    the headings."""
     return shorten(plain_text(_HEADING.sub("", body)) or plain_text(body), SUMMARY_CHARS)
 
 
 def shorten(text: str, limit: int) -> str:
-    """The first sentences of a text that fit into `limit` characters; of a longer first one, its first words."""
+    """The first sentences of a text that fit into `limit` characters; of a longer first one, its
+    first words."""
     if len(text) <= limit:
         return text
     end = 0
@@ -137,8 +152,8 @@ def _sanitise(markup: str, base_url: str | None) -> str:
         safe = _clean(tame, base_url)
     except ValueError:  # The base is no URL to nh3's stricter parser.
         safe = _clean(tame, None)
-    # What a parser made of broken HTML is often no valid HTML when written down: a paragraph in a paragraph, say.
-    # Parsed once more it is, and every browser then sees what was checked.
+    # What a parser made of broken HTML is often no valid HTML when written down: a paragraph in a
+    # paragraph, say. Parsed once more it is, and every browser then sees what was checked.
     return _clean(safe, None)
 
 

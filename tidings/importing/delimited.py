@@ -1,8 +1,8 @@
 """Rows of a CSV file, with the line each begins on, however many line breaks its quotes hold.
 
-Strict where the csv module is lenient: a stray quote or a missing cell is reported at its line instead of shifting
-every column after it. A quote that is never closed swallows what follows it, so the swallowed lines are read again
-on their own, and only the line at fault is lost.
+Strict where the csv module is lenient: a stray quote or a missing cell is reported at its line
+instead of shifting every column after it. A quote that is never closed swallows what follows it, so
+the swallowed lines are read again on their own, and only the line at fault is lost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def read_csv(stream: BinaryIO) -> Iterator[Row | Reject]:
     Raises:
         HeaderError: the first line is no header.
     """
-    # Process-wide, and 128 KiB by default, which a long article exceeds; MAX_BYTES is the bound that counts.
+    # Process-wide, and 128 KiB by default, which a long article exceeds; MAX_BYTES is the bound
+    # that counts.
     csv.field_size_limit(MAX_BYTES)
     lines = _Lines(read_lines(stream))
     delimiter, columns = _read_header(lines)
@@ -49,22 +50,30 @@ def read_csv(stream: BinaryIO) -> Iterator[Row | Reject]:
         if not cells:
             continue
         if len(cells) != len(columns):
-            yield Reject(lines.place, f"{len(cells)} cells where the header has {len(columns)}", cells)
+            yield Reject(
+                lines.place, f"{len(cells)} cells where the header has {len(columns)}", cells
+            )
             continue
-        yield Row(lines.place, {column: cell for column, cell in zip(columns, cells, strict=True) if cell and column})
+        yield Row(
+            lines.place,
+            {column: cell for column, cell in zip(columns, cells, strict=True) if cell and column},
+        )
 
 
 def read_columns(header: str) -> tuple[str, list[str]] | None:
     """The delimiter and the columns, if a line is a header: one that has a column called title."""
     for delimiter in _DELIMITERS:
-        columns = [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        columns = [
+            name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])
+        ]
         if "title" in columns:
             return delimiter, columns
     return None
 
 
 class _Lines:
-    """What csv reads from: it remembers the lines of the record under way, and can give them out again."""
+    """What csv reads from: it remembers the lines of the record under way, and can give them out
+    again."""
 
     def __init__(self, lines: Iterator[Line]) -> None:
         self._lines = lines

@@ -1,8 +1,10 @@
-"""Cuts a feed of any size into small feeds of a few entries each, and tells the line each entry begins on.
+"""Cuts a feed of any size into small feeds of a few entries each, and tells the line each entry
+begins on.
 
-feedparser takes a whole document and keeps all of it several times over; a feed of 100,000 entries would need
-gigabytes. expat finds where entries begin and end while the document streams by, and each group of
-entries is handed on between the head of the feed and its closing tags. What is not well-formed cannot be cut like this.
+feedparser takes a whole document and keeps all of it several times over; a feed of 100,000 entries
+would need gigabytes. expat finds where entries begin and end while the document streams by, and
+each group of entries is handed on between the head of the feed and its closing tags. What is not
+well-formed cannot be cut like this.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ GROUP_ENTRIES = 50
 GROUP_BYTES = 1024 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
 MAX_ENTRY_BYTES = 2 * 1024 * 1024
-# feedparser's time grows with the square of their number: 80,000 on one element took it three minutes.
+# feedparser's time grows with the square of their number: 80,000 on one element took it three
+# minutes.
 MAX_ATTRIBUTES = 200
 _ENTRIES = {"item", "entry"}
 _PARENTS = {"channel", "feed", "rdf"}
@@ -28,7 +31,8 @@ class CutError(ValueError):
 
 
 class BoundError(ValueError):
-    """The document has a head, an entry or an element larger than any feed needs, and should not be parsed at all."""
+    """The document has a head, an entry or an element larger than any feed needs, and should not be
+    parsed at all."""
 
 
 @dataclass(slots=True)
@@ -73,7 +77,8 @@ class _Found:
 
 
 class _Cutter:
-    """Keeps the bytes of the head and of the entry under way, addressed by their offset in the document."""
+    """Keeps the bytes of the head and of the entry under way, addressed by their offset in the
+    document."""
 
     def __init__(self, encoding: str | None) -> None:
         self._parser = expat.ParserCreate(encoding)
@@ -115,7 +120,9 @@ class _Cutter:
         try:
             self._parser.Parse(chunk, not chunk)
         except expat.ExpatError as ex:
-            raise CutError(f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}") from None
+            raise CutError(
+                f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}"
+            ) from None
         except BoundError:
             raise
         except (ValueError, LookupError) as ex:
@@ -123,7 +130,9 @@ class _Cutter:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if len(attributes) > MAX_ATTRIBUTES:
-            raise BoundError(f"line {self._parser.CurrentLineNumber}: an element of {len(attributes)} attributes")
+            raise BoundError(
+                f"line {self._parser.CurrentLineNumber}: an element of {len(attributes)} attributes"
+            )
         parent = self._open[-1] if self._open else ""
         self._open.append(name)
         if self._entry_from is None and _local(name) in _ENTRIES and _local(parent) in _PARENTS:

@@ -1,8 +1,9 @@
-"""Rows of an RSS or Atom feed, in memory that does not grow with it, as far as the feed is well-formed.
+"""Rows of an RSS or Atom feed, in memory that does not grow with it, as far as the feed is
+well-formed.
 
-Many feeds are not well-formed. Those are read a second time as a whole by feedparser's lenient parser, up to a
-size; without line numbers, since it keeps none. feedparser's sanitiser and its rewriting of links are switched
-off: bodies are sanitised in one place, whatever brought them here.
+Many feeds are not well-formed. Those are read a second time as a whole by feedparser's lenient
+parser, up to a size; without line numbers, since it keeps none. feedparser's sanitiser and its
+rewriting of links are switched off: bodies are sanitised in one place, whatever brought them here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from tidings.importing.rows import Place, Reject, Row
 # What lenient parsing takes is at worst a minute for this much, and far more for more.
 MAX_WHOLE_BYTES = 4 * 1024 * 1024
 SUMMARY_CHARS = 1000
-_UTF16 = {b"\xff\xfe": "utf-16-le", b"<\x00": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\x00<": "utf-16-be"}
+_UTF16 = {
+    b"\xff\xfe": "utf-16-le",
+    b"<\x00": "utf-16-le",
+    b"\xfe\xff": "utf-16-be",
+    b"\x00<": "utf-16-be",
+}
 _CHARACTER = re.compile(rb"&#(?:([0-9]+)|[xX]([0-9a-fA-F]+));?")
 _DECLARATION = re.compile(r"^<\?xml[^>]*\?>")
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -72,13 +78,20 @@ def read_feed(
     except BoundError as ex:
         if not entry:
             raise NotAFeedError(str(ex)) from None
-        yield Reject(Place(entry=entry + 1, feed=url), f"{ex}; the rest of the feed was not read", None)
+        yield Reject(
+            Place(entry=entry + 1, feed=url), f"{ex}; the rest of the feed was not read", None
+        )
         return
     yield from _read_leniently(document, charset, entry, problem, url, channel)
 
 
 def _read_leniently(
-    stream: BinaryIO, charset: str | None, done: int, problem: str, url: str | None, channel: str | None
+    stream: BinaryIO,
+    charset: str | None,
+    done: int,
+    problem: str,
+    url: str | None,
+    channel: str | None,
 ) -> Iterator[Row | Reject]:
     """The entries after the first `done`, which strict reading found before it met a problem."""
     try:
@@ -111,7 +124,8 @@ def _possible_character(reference: re.Match[bytes]) -> bytes:
 
 
 def _without_utf16(stream: BinaryIO) -> BinaryIO:
-    """The same document in UTF-8 if it is UTF-16, whose bytes cannot be cut and joined like text."""
+    """The same document in UTF-8 if it is UTF-16, whose bytes cannot be cut and joined like
+    text."""
     start = stream.read(2)
     stream.seek(0)
     if start not in _UTF16:
@@ -133,7 +147,9 @@ def _charset(content_type: str) -> str | None:
 def _parse(document: bytes, charset: str | None) -> Any:
     headers = {"content-type": f"application/xml; charset={charset}"} if charset else {}
     try:
-        return feedparser.parse(document, response_headers=headers, sanitize_html=False, resolve_relative_uris=False)
+        return feedparser.parse(
+            document, response_headers=headers, sanitize_html=False, resolve_relative_uris=False
+        )
     except Exception as ex:
         raise _ParserError(f"feedparser failed: {ex!r:.200}") from ex
 
@@ -142,10 +158,14 @@ def _row(entry: Mapping[str, Any], parsed: Any, place: Place, channel: str | Non
     try:
         return Row(place, _values(entry, parsed.feed, place, channel))
     except BodyError as ex:
-        return Reject(place, f"title or summary: {ex}", {"id": entry.get("id"), "link": entry.get("link")})
+        return Reject(
+            place, f"title or summary: {ex}", {"id": entry.get("id"), "link": entry.get("link")}
+        )
 
 
-def _values(entry: Mapping[str, Any], feed: Mapping[str, Any], place: Place, channel: str | None) -> dict[str, object]:
+def _values(
+    entry: Mapping[str, Any], feed: Mapping[str, Any], place: Place, channel: str | None
+) -> dict[str, object]:
     body, summary = _body_and_summary(entry)
     link = _http(entry.get("link"))
     identity = entry.get("id") or link
@@ -224,4 +244,8 @@ def _is_picture(medium: Mapping[str, str]) -> bool:
 
 
 def _http(address: Any) -> str | None:
-    return address if isinstance(address, str) and address.lower().startswith(("http://", "https://")) else None
+    return (
+        address
+        if isinstance(address, str) and address.lower().startswith(("http://", "https://"))
+        else None
+    )

@@ -1,8 +1,10 @@
-"""Downloads one http(s) address into a file, with a bound on everything a server can make us wait for or store.
+"""Downloads one http(s) address into a file, with a bound on everything a server can make us wait
+for or store.
 
-urllib's own time-out is per read, so a server that sends one byte now and then holds a client for ever: a watchdog
-shuts the socket when the whole time is up. Only http and https are opened, also after a redirect. Which
-hosts may be asked is not restricted: an import is run by an operator, with an operator's rights.
+urllib's own time-out is per read, so a server that sends one byte now and then holds a client for
+ever: a watchdog shuts the socket when the whole time is up. Only http and https are opened, also
+after a redirect. Which hosts may be asked is not restricted: an import is run by an operator, with
+an operator's rights.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def fetch(url: str, target: BinaryIO, *, max_bytes: int, deadline_s: float) -> F
     """Write what `url` answers into `target`.
 
     Raises:
-        FetchError: no such host, an error status, more than `max_bytes`, longer than `deadline_s`, or cut short.
+        FetchError: no such host, an error status, more than `max_bytes`, longer than `deadline_s`,
+            or cut short.
     """
     watchdog = _Watchdog(deadline_s)
     try:

@@ -1,7 +1,7 @@
 """Tells what a source holds, and reads it with the reader of that format.
 
-The name decides where it is plain, the content where it is not: exports are called .xml, .txt or nothing at all, and
-a server's Content-Type is wrong too often to be asked.
+The name decides where it is plain, the content where it is not: exports are called .xml, .txt or
+nothing at all, and a server's Content-Type is wrong too often to be asked.
 """
 
 from __future__ import annotations
@@ -59,14 +59,18 @@ def detect(source: Source) -> Format:
     if extension in _EXTENSIONS:
         return _EXTENSIONS[extension]
     head = _read_head(source)
-    text = head.decode("utf-16" if head.startswith(_UTF16) else "utf-8", "replace").lstrip("\ufeff \t\r\n")
+    text = head.decode("utf-16" if head.startswith(_UTF16) else "utf-8", "replace").lstrip(
+        "\ufeff \t\r\n"
+    )
     found = _detect_text(text)
     if isinstance(found, Format):
         return found
     raise SourceError(f"{source.location}: {found}; --format says which it is: {', '.join(Format)}")
 
 
-def read_source(source: Source, format_: Format, scratch: Path, *, channel: str | None) -> Iterator[Row | Reject]:
+def read_source(
+    source: Source, format_: Format, scratch: Path, *, channel: str | None
+) -> Iterator[Row | Reject]:
     """Every row of a source, read as it is asked for.
 
     Args:
@@ -87,7 +91,9 @@ def read_source(source: Source, format_: Format, scratch: Path, *, channel: str 
             case Format.CSV:
                 yield from read_csv(source.stream)
             case Format.FEED:
-                yield from read_feed(source.stream, content_type=source.content_type, url=source.url, channel=channel)
+                yield from read_feed(
+                    source.stream, content_type=source.content_type, url=source.url, channel=channel
+                )
             case Format.OPML:
                 yield from read_opml(source.stream, scratch, channel=channel)
     except (HeaderError, NotAFeedError, ListError) as ex:

@@ -1,4 +1,5 @@
-"""Rows of a JSON Lines file: one object a line, so that one bad line costs one row and memory holds one row."""
+"""Rows of a JSON Lines file: one object a line, so that one bad line costs one row and memory holds
+one row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Lines of a stream with their numbers, none longer than a bound, so that a file without line ends costs no memory."""
+"""Lines of a stream with their numbers, none longer than a bound, so that a file without line ends
+costs no memory."""
 
 from __future__ import annotations
 

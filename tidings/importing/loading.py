@@ -1,7 +1,9 @@
-"""Takes rows from a source's reader to the database: judge, gather a batch, write it, say how far it got.
+"""Takes rows from a source's reader to the database: judge, gather a batch, write it, say how far
+it got.
 
-One loop for every format and every caller. Memory holds one batch, which is bounded in rows and in characters;
-rendering and sanitising happen before the transaction begins, so that a writer's lock is held for milliseconds.
+One loop for every format and every caller. Memory holds one batch, which is bounded in rows and in
+characters; rendering and sanitising happen before the transaction begins, so that a writer's lock
+is held for milliseconds.
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ def import_articles(
 ) -> Report:
     """Import a file, an http(s) address, or `-` for standard input.
 
-    Run again after it was interrupted, it continues where it was; run again after it ended, it changes only what has
-    changed. Rejected rows are in `Report.rejects_path`.
+    Run again after it was interrupted, it continues where it was; run again after it ended, it
+    changes only what has changed. Rejected rows are in `Report.rejects_path`.
 
     Args:
         source: what to import.
@@ -62,14 +64,17 @@ def import_articles(
         format_: of the source; by default told from its name or content.
         channel: for rows that name none.
         restart: begin at the first row even if an earlier run was interrupted.
-        clock: now in ms since the epoch, the publication of what does not say when it was published.
+        clock: now in ms since the epoch, the publication of what does not say when it was
+            published.
         on_change: called after each commit with the ids of the articles that are new or changed.
-        on_progress: called after each batch with the report so far and the fraction of the source that was read.
+        on_progress: called after each batch with the report so far and the fraction of the source
+            that was read.
 
     Raises:
         SourceError: it cannot be read at all, or its format cannot be told.
         OSError: nothing can be written in `folder`.
-        sqlalchemy.exc.DBAPIError: the database failed. What was committed stands, and another run continues.
+        sqlalchemy.exc.DBAPIError: the database failed. What was committed stands, and another run
+            continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open_source(source, folder) as opened, open_workspace(folder, opened.name) as workspace:
@@ -81,12 +86,15 @@ def import_articles(
         rows = _until_unreadable(read_source(opened, chosen, folder, channel=channel), opened)
 
         def on_batch(witness: str) -> None:
-            # The entries of a list of feeds are other ones tomorrow; there is no place to come back to.
+            # The entries of a list of feeds are other ones tomorrow; there is no place to come back
+            # to.
             if chosen is not Format.OPML:
                 workspace.save_checkpoint(of, report.counts, witness)
             on_progress(report, opened.fraction_read())
 
-        load = _Loader(engine, report, channel, clock, on_change, workspace.add_reject, on_batch, witness)
+        load = _Loader(
+            engine, report, channel, clock, on_change, workspace.add_reject, on_batch, witness
+        )
         load.run(islice(rows, report.resumed_rows, None))
         workspace.finish()
         report.rejects_path = workspace.rejects_path if report.counts.rejected else None
@@ -100,7 +108,8 @@ def import_rows(
     clock: Clock = now_ms,
     on_change: OnChange = _ignore,
 ) -> Report:
-    """Import rows that the caller has, by the same rules as a file's; they are numbered from 1 as its lines would be.
+    """Import rows that the caller has, by the same rules as a file's; they are numbered from 1 as
+    its lines would be.
 
     Raises:
         sqlalchemy.exc.DBAPIError: the database failed. What was committed stands.
@@ -188,7 +197,8 @@ class _Loader:
 
 
 class _SeenIds:
-    """Which articles this run has met, a bit each: ids are dense, and a set of them would take far more."""
+    """Which articles this run has met, a bit each: ids are dense, and a set of them would take far
+    more."""
 
     def __init__(self) -> None:
         self._bits = bytearray()

@@ -1,7 +1,8 @@
-"""Reads the ways in which files and feeds write a moment: ISO 8601, RFC 822, and seconds or milliseconds.
+"""Reads the ways in which files and feeds write a moment: ISO 8601, RFC 822, and seconds or
+milliseconds.
 
-What says no time zone is UTC. Nothing is guessed from words or from day-month order: 03/04/2026 is refused, because
-an article that is a month out of place is worse than one that is reported.
+What says no time zone is UTC. Nothing is guessed from words or from day-month order: 03/04/2026 is
+refused, because an article that is a month out of place is worse than one that is reported.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from email.utils import parsedate_to_datetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 YEARS = range(1800, 2200)
-# As seconds this is the year 5138, as milliseconds 1973: no article is misread. Anything below a thousandth of it is
-# rather a year, a date without its dashes, or a zero for "unknown".
+# As seconds this is the year 5138, as milliseconds 1973: no article is misread. Anything below a
+# thousandth of it is rather a year, a date without its dashes, or a zero for "unknown".
 FIRST_MS = 100_000_000_000
 FIRST_S = FIRST_MS // 1000
 # The longest digits that are still a date (20260131); more are counted from the epoch.
@@ -67,6 +68,8 @@ def _from_epoch(number: float) -> datetime:
     if abs(number) < FIRST_S:
         raise ValueError(f"{number:.12g} is too small to be seconds since 1970")
     try:
-        return EPOCH + (timedelta(milliseconds=number) if abs(number) >= FIRST_MS else timedelta(seconds=number))
+        return EPOCH + (
+            timedelta(milliseconds=number) if abs(number) >= FIRST_MS else timedelta(seconds=number)
+        )
     except OverflowError:
         raise ValueError(f"{str(number)[:20]} is out of range") from None

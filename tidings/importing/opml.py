@@ -1,8 +1,9 @@
-"""Rows of every feed that an OPML file lists. A feed that fails is one reject; the others are imported.
+"""Rows of every feed that an OPML file lists. A feed that fails is one reject; the others are
+imported.
 
-Feeds are fetched a few at a time, since most of the time of a long list is waiting for its slowest servers, and never
-more than those few are kept on disk. Addresses other than http and https are refused: the list may come from anyone,
-and must not make us read our own files.
+Feeds are fetched a few at a time, since most of the time of a long list is waiting for its slowest
+servers, and never more than those few are kept on disk. Addresses other than http and https are
+refused: the list may come from anyone, and must not make us read our own files.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Outline:
     folder: str | None
 
 
-def read_opml(stream: BinaryIO, scratch: Path, *, channel: str | None = None) -> Iterator[Row | Reject]:
+def read_opml(
+    stream: BinaryIO, scratch: Path, *, channel: str | None = None
+) -> Iterator[Row | Reject]:
     """Every entry of every feed, feed after feed.
 
     Args:
@@ -104,7 +107,9 @@ def parse_opml(stream: BinaryIO) -> list[Outline]:
     try:
         parser.Parse(document, True)
     except expat.ExpatError as ex:
-        raise ListError(f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}") from None
+        raise ListError(
+            f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}"
+        ) from None
     except ListError:
         raise
     except (ValueError, LookupError) as ex:
@@ -131,13 +136,16 @@ def _read_one(
         return
     try:
         stream = _unpack(file)
-        yield from read_feed(stream, content_type=outcome.content_type, url=outline.address, channel=channel)
+        yield from read_feed(
+            stream, content_type=outcome.content_type, url=outline.address, channel=channel
+        )
     except (NotAFeedError, *UNREADABLE, ValueError) as ex:
         yield Reject(place, str(ex), listed)
 
 
 def _unpack(file: BinaryIO) -> BinaryIO:
-    """The feed's content; never more than `MAX_FEED_BYTES`, whatever a few compressed bytes turn into."""
+    """The feed's content; never more than `MAX_FEED_BYTES`, whatever a few compressed bytes turn
+    into."""
     file.seek(0)
     stream = decompressed(file)
     if stream is file:

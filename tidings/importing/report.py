@@ -1,4 +1,5 @@
-"""What an import has done so far: the counts that its summary, its checkpoint and its exit code are made of."""
+"""What an import has done so far: the counts that its summary, its checkpoint and its exit code are
+made of."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class Counts(msgspec.Struct):
         created: articles that were not there before.
         updated: articles that were there and differed.
         unchanged: articles that were there already, just so.
-        duplicates: rows whose article a later row of the same source describes again. The last one stands.
+        duplicates: rows whose article a later row of the same source describes again. The last one
+            stands.
         rejected: rows that were not imported.
     """
 
@@ -37,7 +39,8 @@ class Counts(msgspec.Struct):
     def __str__(self) -> str:
         repeated = f"{self.duplicates} repeated, " if self.duplicates else ""
         return (
-            f"{self.rows} rows: {self.created} new, {self.updated} changed, {self.unchanged} unchanged, "
+            f"{self.rows} rows: {self.created} new, {self.updated} changed, {self.unchanged} "
+            "unchanged, "
             f"{repeated}{self.rejected} rejected"
         )
 

@@ -1,8 +1,9 @@
 """One row of any source, made into an article that may be stored, or refused with a reason.
 
-A source's reader only finds rows and their places; every rule about what a row must hold stands here once, so that
-the same article is the same whether it came by JSONL, CSV or feed. A wrong field refuses the row instead of being
-dropped: whoever runs an import can mend a row that was named, and cannot see one that was quietly changed.
+A source's reader only finds rows and their places; every rule about what a row must hold stands
+here once, so that the same article is the same whether it came by JSONL, CSV or feed. A wrong field
+refuses the row instead of being dropped: whoever runs an import can mend a row that was named, and
+cannot see one that was quietly changed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from urllib.parse import urljoin, urlsplit
 
 from sqlalchemy import Column, String
 
-from tidings.importing.bodies import BodyError, from_html, from_markdown, is_blank, looks_like_html, summarise
+from tidings.importing.bodies import (
+    BodyError,
+    from_html,
+    from_markdown,
+    is_blank,
+    looks_like_html,
+    summarise,
+)
 from tidings.importing.moments import parse_moment
 from tidings.news.articles import FOR_YOU
 from tidings.store.tables import article, author, channel
@@ -31,19 +39,27 @@ _NOT_SLUG = re.compile(r"[\W_]+")
 
 
 class RowError(ValueError):
-    """The row cannot become an article. The message names the field and says what is wrong with it."""
+    """The row cannot become an article. The message names the field and says what is wrong with
+    it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands: its first line, or its number in a feed that has no usable lines, and which feed."""
+    """Where a row stands: its first line, or its number in a feed that has no usable lines, and
+    which feed."""
 
     line: int | None = None
     entry: int | None = None
     feed: str | None = None
 
     def __str__(self) -> str:
-        where = f"line {self.line}" if self.line is not None else f"entry {self.entry}" if self.entry else ""
+        where = (
+            f"line {self.line}"
+            if self.line is not None
+            else f"entry {self.entry}"
+            if self.entry
+            else ""
+        )
         return " of ".join(part for part in (where, self.feed) if part)
 
 
@@ -84,9 +100,9 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
     """The article that a row describes.
 
     Args:
-        values: the row's fields: `title`; `body` (Markdown) or `body_html`; `channel`; and, as far as they are known,
-            `id`, `source`, `slug`, `summary`, `author` or `authors`, `published` or `published_at`, `url`,
-            `cover` or `image`. Others are left alone.
+        values: the row's fields: `title`; `body` (Markdown) or `body_html`; `channel`; and, as far
+            as they are known, `id`, `source`, `slug`, `summary`, `author` or `authors`, `published`
+            or `published_at`, `url`, `cover` or `image`. Others are left alone.
         default_channel: for a row that names no channel.
 
     Raises:
@@ -114,14 +130,16 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
 
 def make_slug(text: str) -> str:
     """`"Café & Bar"` as `"cafe-bar"`; letters of other scripts stay as they are."""
-    # Compatibility forms may turn out to be capitals, and folding a capital may bring out an accent.
+    # Compatibility forms may turn out to be capitals, and folding a capital may bring out an
+    # accent.
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     letters = "".join(char for char in folded if not unicodedata.combining(char))
     return _NOT_SLUG.sub("-", unicodedata.normalize("NFC", letters)).strip("-")
 
 
 def _text(values: Mapping[str, object], field: str) -> str:
-    """The field as text without what no text should hold; empty if it is absent. A number counts as its digits."""
+    """The field as text without what no text should hold; empty if it is absent. A number counts as
+    its digits."""
     value = values.get(field)
     if value is None:
         return ""
@@ -132,7 +150,10 @@ def _text(values: Mapping[str, object], field: str) -> str:
     except ValueError:  # Python refuses to print integers of more than 4300 digits.
         raise RowError(f"{field}: the number is too long") from None
     if found := _NOT_TEXT.search(text):
-        raise RowError(f"{field}: contains " + ("a NUL byte" if found[0] == "\0" else "bytes that are not UTF-8"))
+        raise RowError(
+            f"{field}: contains "
+            + ("a NUL byte" if found[0] == "\0" else "bytes that are not UTF-8")
+        )
     return _CONTROL.sub("", text).strip()
 
 
@@ -141,7 +162,13 @@ def _line(values: Mapping[str, object], field: str) -> str:
 
 
 def _kind(value: object) -> str:
-    kinds = {bool: "true or false", float: "a fraction", list: "a list", tuple: "a list", dict: "an object"}
+    kinds = {
+        bool: "true or false",
+        float: "a fraction",
+        list: "a list",
+        tuple: "a list",
+        dict: "an object",
+    }
     return kinds.get(type(value), type(value).__name__)
 
 
@@ -161,7 +188,9 @@ def _channel(values: Mapping[str, object], default: str | None) -> tuple[str, st
     text = _line(values, "channel") or default or ""
     slug = make_slug(text)
     if not slug:
-        raise RowError("channel: missing" if not text else f"channel: {text!r} holds no letter or digit")
+        raise RowError(
+            "channel: missing" if not text else f"channel: {text!r} holds no letter or digit"
+        )
     if slug == FOR_YOU.slug:
         raise RowError(f"channel: {slug!r} is the name of all channels together")
     # A slug has to become readable; what somebody wrote as a name stays as written.

@@ -1,8 +1,10 @@
-"""Opens what an import reads from: a file, standard input, or an http(s) address, compressed or not.
+"""Opens what an import reads from: a file, standard input, or an http(s) address, compressed or
+not.
 
-Whatever comes out is a stream of bytes that can be read from its start again. A download or a pipe is copied to disk
-first: a server is not kept waiting for our database, a malformed feed can be given a second, more patient reading,
-and the copy's digest says whether a second run meets the same content. Rejected: reading a response as it comes.
+Whatever comes out is a stream of bytes that can be read from its start again. A download or a pipe
+is copied to disk first: a server is not kept waiting for our database, a malformed feed can be
+given a second, more patient reading, and the copy's digest says whether a second run meets the same
+content. Rejected: reading a response as it comes.
 """
 
 from __future__ import annotations
@@ -28,10 +30,16 @@ STDIN = "-"
 CHUNK_BYTES = 1024 * 1024
 MAX_COPY_BYTES = 2 * 1024**3
 FETCH_DEADLINE_S = 600
-# What reading a source may raise once it is open: a bad disk, or a gzip file that is damaged or cut short.
+# What reading a source may raise once it is open: a bad disk, or a gzip file that is damaged or cut
+# short.
 UNREADABLE = (OSError, EOFError, zlib.error)
 _GZIP = b"\x1f\x8b"
-_OTHER_PACKERS = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_OTHER_PACKERS = {
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 
 
 class SourceError(Exception):
@@ -82,7 +90,9 @@ def open_source(location: str, scratch: Path) -> Iterator[Source]:
         try:
             if is_url(location):
                 raw = stack.enter_context(scratch_file(scratch))
-                fetched = fetch(location, raw, max_bytes=MAX_COPY_BYTES, deadline_s=FETCH_DEADLINE_S)
+                fetched = fetch(
+                    location, raw, max_bytes=MAX_COPY_BYTES, deadline_s=FETCH_DEADLINE_S
+                )
                 content_type, url = fetched.content_type, fetched.url
             elif location == STDIN:
                 raw = stack.enter_context(scratch_file(scratch))

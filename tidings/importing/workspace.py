@@ -1,8 +1,9 @@
 """The files beside an import, in VAR_DIR/import: what it refused, and how far it has come.
 
-The checkpoint follows the database and never leads it: it is written after a commit, and believed only if the article
-it names is there, so neither a lost database nor another one can make a run skip rows. Two imports of the same name
-at once each get files of their own. Rejected: keeping progress in the database, where every import would leave rows.
+The checkpoint follows the database and never leads it: it is written after a commit, and believed
+only if the article it names is there, so neither a lost database nor another one can make a run
+skip rows. Two imports of the same name at once each get files of their own. Rejected: keeping
+progress in the database, where every import would leave rows.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Workspace:
         self._rejects.seek(0, os.SEEK_END)
 
     def add_reject(self, reject: Reject) -> None:
-        """Append a reject: one JSON object with the place, the `reason`, and the `row` as it was found."""
+        """Append a reject: one JSON object with the place, the `reason`, and the `row` as it was
+        found."""
         place = {name: value for name, value in asdict(reject.place).items() if value is not None}
         line = json.dumps(place | {"reason": reject.reason, "row": reject.row}, default=str)
         self._rejects.write(line.encode() + b"\n")
@@ -85,7 +87,8 @@ class Workspace:
 
 @contextmanager
 def open_workspace(folder: Path, name: str) -> Iterator[Workspace]:
-    """The files of an import called `name`, locked against another one until the block ends or the process dies.
+    """The files of an import called `name`, locked against another one until the block ends or the
+    process dies.
 
     Raises:
         OSError: they cannot be written.

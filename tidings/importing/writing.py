@@ -1,8 +1,10 @@
-"""Writes articles in batches, each batch one transaction, so that an import run twice or twice at once is one import.
+"""Writes articles in batches, each batch one transaction, so that an import run twice or twice at
+once is one import.
 
-What exists is read, compared and updated only where it differs: `updated_at` moves for a change that readers can see,
-and counts and take-downs are not the importer's to touch. Rejected: the databases' own upserts, which differ between
-SQLite and MySQL, burn an id for every row that exists, and cannot say which rows they changed.
+What exists is read, compared and updated only where it differs: `updated_at` moves for a change
+that readers can see, and counts and take-downs are not the importer's to touch. Rejected: the
+databases' own upserts, which differ between SQLite and MySQL, burn an id for every row that exists,
+and cannot say which rows they changed.
 """
 
 from __future__ import annotations
@@ -80,9 +82,12 @@ def _is_contention(ex: IntegrityError | OperationalError) -> bool:
 
 
 def _write(conn: Connection, articles: Sequence[NewArticle], now: datetime) -> Written:
-    # The database's clock, which all writers share: whoever follows `updated_at` must not miss these.
+    # The database's clock, which all writers share: whoever follows `updated_at` must not miss
+    # these.
     updated_at: datetime = conn.execute(select(database_now(conn))).scalar_one()
-    channels = _ensure(conn, channel, "slug", [{"slug": a.channel_slug, "name": a.channel_name} for a in articles])
+    channels = _ensure(
+        conn, channel, "slug", [{"slug": a.channel_slug, "name": a.channel_name} for a in articles]
+    )
     authors = _ensure(conn, author, "name", [{"name": a.author} for a in articles if a.author])
     query = select(article).where(article.c.source_id.in_([a.source_id for a in articles]))
     stored = {row.source_id: row for row in conn.execute(query)}
@@ -93,16 +98,24 @@ def _write(conn: Connection, articles: Sequence[NewArticle], now: datetime) -> W
         values = _values(a, channels, authors)
         row = stored.get(a.source_id)
         if row is None:
-            new.append({"published_at": now, **values, "status": PUBLISHED, "updated_at": updated_at})
+            new.append(
+                {"published_at": now, **values, "status": PUBLISHED, "updated_at": updated_at}
+            )
         elif changes := _changes(row, values):
-            conn.execute(update(article).where(article.c.id == row.id).values(**changes, updated_at=updated_at))
+            conn.execute(
+                update(article)
+                .where(article.c.id == row.id)
+                .values(**changes, updated_at=updated_at)
+            )
             updated.append(row.id)
         else:
             unchanged.append(row.id)
     return Written(_insert(conn, new), tuple(updated), tuple(unchanged))
 
 
-def _ensure(conn: Connection, table: Table, key: str, wanted: Iterable[dict[str, str | None]]) -> dict[str, int]:
+def _ensure(
+    conn: Connection, table: Table, key: str, wanted: Iterable[dict[str, str | None]]
+) -> dict[str, int]:
     """Key → id of every wanted row of a small table, those that are missing created."""
     by_key = {str(values[key]): values for values in wanted}
     ids = _ids(conn, table, key, list(by_key))

@@ -1,7 +1,9 @@
-"""Articles, their channels and their counts: what may be shown, in which form, and where it is kept.
+"""Articles, their channels and their counts: what may be shown, in which form, and where it is
+kept.
 
-A card is what a feed shows of an article, a page is the whole of it. Both come from the cache first. What is
-taken down or not yet published is filtered in SQL, the one place every path goes through.
+A card is what a feed shows of an article, a page is the whole of it. Both come from the cache
+first. What is taken down or not yet published is filtered in SQL, the one place every path goes
+through.
 """
 
 from __future__ import annotations
@@ -152,7 +154,8 @@ class Articles:
         self._pages.forget(ids)
 
     def take_down(self, article_id: int) -> None:
-        """Show the article nowhere any more: at once from the cache, within seconds from every feed.
+        """Show the article nowhere any more: at once from the cache, within seconds from every
+        feed.
 
         Raises:
             ArticleNotFoundError: there is none of this id.
@@ -161,7 +164,8 @@ class Articles:
             changed = conn.execute(
                 update(article)
                 .where(article.c.id == article_id)
-                # The database's clock, which all writers share: whoever follows `updated_at` must not miss this one.
+                # The database's clock, which all writers share: whoever follows `updated_at` must
+                # not miss this one.
                 .values(status=TAKEN_DOWN, updated_at=database_now(conn))
             )
             if not changed.rowcount:
@@ -172,7 +176,8 @@ class Articles:
     def _read_channels(self) -> dict[int, Channel]:
         now_ms = self._clock()
         channels = self._known_channels(now_ms)
-        # One caller reads them again; meanwhile a slow database holds up nobody who has something to be served.
+        # One caller reads them again; meanwhile a slow database holds up nobody who has something
+        # to be served.
         if channels is None and self._channels_lock.acquire(blocking=not self._channels[1]):
             try:
                 channels = self._known_channels(now_ms) or self._refresh_channels(now_ms)
@@ -197,12 +202,16 @@ class Articles:
 
     def _load_channels(self) -> dict[int, Channel]:
         with self._engine.connect() as conn:
-            rows = conn.execute(select(channel.c.id, channel.c.slug, channel.c.name).order_by(channel.c.id))
+            rows = conn.execute(
+                select(channel.c.id, channel.c.slug, channel.c.name).order_by(channel.c.id)
+            )
             return {0: FOR_YOU} | {row.id: Channel(*row) for row in rows}
 
     def _load_cards(self, ids: Sequence[int]) -> Mapping[int, Card]:
         with self._engine.connect() as conn:
-            rows = conn.execute(_visible(_select_cards().where(article.c.id.in_(ids)), self._clock()))
+            rows = conn.execute(
+                _visible(_select_cards().where(article.c.id.in_(ids)), self._clock())
+            )
             return {row.id: Card(**_card_fields(row)) for row in rows}
 
     def _load_pages(self, ids: Sequence[int]) -> Mapping[int, Page]:
@@ -210,7 +219,12 @@ class Articles:
         with self._engine.connect() as conn:
             rows = conn.execute(_visible(query.where(article.c.id.in_(ids)), self._clock()))
             return {
-                row.id: Page(**_card_fields(row), body=row.body, url=row.url, updated_at=milliseconds(row.updated_at))
+                row.id: Page(
+                    **_card_fields(row),
+                    body=row.body,
+                    url=row.url,
+                    updated_at=milliseconds(row.updated_at),
+                )
                 for row in rows
             }
 

@@ -1,7 +1,7 @@
 """Articles that appear at an hour set beforehand: hidden until then, published by a delayed job.
 
-The job makes the change rather than every query comparing the hour, so that what follows from an article's appearing
-(recall, rankings, pages) sees one change of status, as for any other article.
+The job makes the change rather than every query comparing the hour, so that what follows from an
+article's appearing (recall, rankings, pages) sees one change of status, as for any other article.
 """
 
 from __future__ import annotations

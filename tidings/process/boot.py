@@ -1,7 +1,9 @@
-"""How every process starts: settings, a folder to write in, a database of the right age. Or one line and exit code 2.
+"""How every process starts: settings, a folder to write in, a database of the right age. Or one
+line and exit code 2.
 
-A process that cannot do its work must say so at start, in words an operator can act on, and not with a traceback or
-with its first reader. So whatever prevents a start raises `CannotStartError`, and `start` prints it.
+A process that cannot do its work must say so at start, in words an operator can act on, and not
+with a traceback or with its first reader. So whatever prevents a start raises `CannotStartError`,
+and `start` prints it.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ def open_database(settings: Settings) -> Engine:
 
 
 def migrate_database(settings: Settings) -> str:
-    """Bring the database to the newest schema; returns its revision. Safe to run twice, and from two places at once.
+    """Bring the database to the newest schema; returns its revision. Safe to run twice, and from
+    two places at once.
 
     Raises:
         CannotStartError: it does not answer, or is newer than this program.
@@ -91,8 +94,8 @@ def _database_can_be_used(settings: Settings) -> Iterator[None]:
 
 
 def check_bind(key: str, bind: str) -> None:
-    """Raises:
-    CannotStartError: the address cannot be listened on. `key` is the setting it came from, without prefix.
+    """Raises: CannotStartError: the address cannot be listened on. `key` is the setting it came
+    from, without prefix.
     """
     if bind.startswith("unix:"):
         return
@@ -108,7 +111,9 @@ def check_bind(key: str, bind: str) -> None:
 
 def cannot_bind(key: str, bind: str, ex: OSError) -> CannotStartError:
     """What to tell an operator about an address that could not be had."""
-    reason = "another program listens there" if ex.errno == errno.EADDRINUSE else ex.strerror or str(ex)
+    reason = (
+        "another program listens there" if ex.errno == errno.EADDRINUSE else ex.strerror or str(ex)
+    )
     return CannotStartError(f"{PREFIX}{key}: cannot listen on {bind}: {reason}")
 
 

@@ -1,8 +1,8 @@
 """How long the work at hand may still take: set once at the door, asked by everything behind it.
 
-A deadline is a point on the monotonic clock, so a corrected wall clock changes nothing; it travels between
-processes as the milliseconds that are left. It lives in a context variable, because SQL and Redis calls
-deep inside a rule must respect it and no rule should have to pass it along.
+A deadline is a point on the monotonic clock, so a corrected wall clock changes nothing; it travels
+between processes as the milliseconds that are left. It lives in a context variable, because SQL and
+Redis calls deep inside a rule must respect it and no rule should have to pass it along.
 """
 
 from __future__ import annotations
@@ -47,7 +47,11 @@ _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
 # PERF: where a call or a `with` block costs too much; whoever sets one resets it.
-get_current_deadline, set_current_deadline, reset_current_deadline = _current.get, _current.set, _current.reset
+get_current_deadline, set_current_deadline, reset_current_deadline = (
+    _current.get,
+    _current.set,
+    _current.reset,
+)
 
 
 def current_deadline() -> Deadline | None:

@@ -1,8 +1,9 @@
-"""What the processes tell their operators: structured logs and the request ids that join them; `metrics` has the rest.
+"""What the processes tell their operators: structured logs and the request ids that join them;
+`metrics` has the rest.
 
-One canonical line a request, written when it has ended, with everything known about it; context such as the
-request id is bound once and appears in every line. structlog over the standard library's logging, so that
-libraries' own records come out in the same form.
+One canonical line a request, written when it has ended, with everything known about it; context
+such as the request id is bound once and appears in every line. structlog over the standard
+library's logging, so that libraries' own records come out in the same form.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ def accept_request_id(candidate: str | None) -> str:
 def log_variable(name: str) -> contextvars.ContextVar[str]:
     """The variable behind a field that structlog binds.
 
-    PERF: setting and resetting it takes a twentieth of `bound_contextvars`, which matters where calls come by the ten
-    thousand. It holds `...` where structlog has unbound the field.
+    PERF: setting and resetting it takes a twentieth of `bound_contextvars`, which matters where
+    calls come by the ten thousand. It holds `...` where structlog has unbound the field.
     """
     context = contextvars.Context()
     token = context.run(structlog.contextvars.bind_contextvars, **{name: ""})[name]
@@ -50,7 +51,9 @@ def configure_logging(settings: Settings, process: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    console = settings.log_format == "console" or (
+        settings.log_format == "auto" and sys.stderr.isatty()
+    )
     renderer: list[structlog.typing.Processor] = (
         # The default traceback shows every frame's variables, secrets among them.
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
@@ -71,16 +74,20 @@ def configure_logging(settings: Settings, process: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            getattr(logging, settings.log_level.upper())
+        ),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
 
 
 def share_metrics_between_workers(settings: Settings, process: str, bind: str) -> Path:
-    """Let the forked workers of one process add up their metrics, in files under `VAR_DIR/metrics/`.
+    """Let the forked workers of one process add up their metrics, in files under
+    `VAR_DIR/metrics/`.
 
-    prometheus_client decides this when it is imported, so call this before importing a module that has metrics.
+    prometheus_client decides this when it is imported, so call this before importing a module that
+    has metrics.
 
     Args:
         bind: the address of the process; those on different addresses may share a `VAR_DIR`.
@@ -92,7 +99,9 @@ def share_metrics_between_workers(settings: Settings, process: str, bind: str) -
     folder = settings.var_dir / "metrics" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not _hold(folder.with_name(f"{name}.lock")):
-        raise CannotStartError(f"{process} runs already for {bind}, with its files in {settings.var_dir.absolute()}")
+        raise CannotStartError(
+            f"{process} runs already for {bind}, with its files in {settings.var_dir.absolute()}"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
@@ -103,7 +112,9 @@ def _hold(lock: Path) -> bool:
     """Hold a lock until this process ends, however it does; False if another process has it."""
     descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the workers do not inherit it, and may outlive us
+        fcntl.lockf(
+            descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB
+        )  # the workers do not inherit it, and may outlive us
     except OSError:
         os.close(descriptor)
         return False

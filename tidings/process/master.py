@@ -1,13 +1,15 @@
 """Several processes behind one address, and the master that keeps them.
 
-Python runs one thread at a time, so a machine's second core needs a second process. Each slot has a socket of its own,
-between which the kernel spreads the clients (SO_REUSEPORT), and the master keeps all of them: who connects while a slot
-has no worker waits in its queue for the next one. Where that will take a while, at the first start or because workers
-keep dying, it does not listen until one can answer, and who connects comes to another worker or is refused at once.
-Workers are forked, so that a new one is soon there; nothing that connects may have been made before.
+Python runs one thread at a time, so a machine's second core needs a second process. Each slot has a
+socket of its own, between which the kernel spreads the clients (SO_REUSEPORT), and the master keeps
+all of them: who connects while a slot has no worker waits in its queue for the next one. Where that
+will take a while, at the first start or because workers keep dying, it does not listen until one
+can answer, and who connects comes to another worker or is refused at once. Workers are forked, so
+that a new one is soon there; nothing that connects may have been made before.
 
-SIGTERM drains all. SIGHUP replaces the workers one by one: the new one accepts from the same queue before the old one
-stops. Rejected: one socket shared by all workers, of which the first to wake gets nearly every client.
+SIGTERM drains all. SIGHUP replaces the workers one by one: the new one accepts from the same queue
+before the old one stops. Rejected: one socket shared by all workers, of which the first to wake
+gets nearly every client.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ _LOOK_EVERY_S = 1.0
 _TOLD_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 _DEATHS = Counter("tidings_rpc_worker_deaths", "Workers that ended without being told to")
-_READY_WORKERS = Gauge("tidings_rpc_workers_ready", "Workers that may be sent calls", multiprocess_mode="livesum")
+_READY_WORKERS = Gauge(
+    "tidings_rpc_workers_ready", "Workers that may be sent calls", multiprocess_mode="livesum"
+)
 _log = structlog.get_logger()
 
 
@@ -74,7 +78,8 @@ class _Worker:
 
 @dataclass(slots=True)
 class _Slot:
-    """A socket and the processes that serve it: `current`, who will follow it, and who it followed."""
+    """A socket and the processes that serve it: `current`, who will follow it, and who it
+    followed."""
 
     place: int
     listener: socket.socket
@@ -85,10 +90,13 @@ class _Slot:
     restart_at_s: float = 0.0
 
     def workers(self) -> list[_Worker]:
-        return [worker for worker in (self.current, self.successor, *self.retired) if worker is not None]
+        return [
+            worker for worker in (self.current, self.successor, *self.retired) if worker is not None
+        ]
 
     def refuse(self) -> None:
-        """Until a worker listens, who connects learns at once that nobody is here, and may ask another server.
+        """Until a worker listens, who connects learns at once that nobody is here, and may ask
+        another server.
 
         The port stays ours.
         """
@@ -105,13 +113,19 @@ class Master:
     """Keeps `count` workers on `listeners`. `run` returns once they were told to stop and have.
 
     Args:
-        listeners: one for each worker, or a single one for all; a worker listens once it can answer.
+        listeners: one for each worker, or a single one for all; a worker listens once it can
+            answer.
         make_worker: called in each worker, after the fork.
         stop_within_s: workers that take longer to drain are killed.
     """
 
     def __init__(
-        self, count: int, listeners: Sequence[socket.socket], make_worker: MakeWorker, *, stop_within_s: float
+        self,
+        count: int,
+        listeners: Sequence[socket.socket],
+        make_worker: MakeWorker,
+        *,
+        stop_within_s: float,
     ) -> None:
         self._slots = [_Slot(place, listeners[place % len(listeners)]) for place in range(count)]
         self._make_worker = make_worker
@@ -173,7 +187,12 @@ class Master:
         due_s = [slot.restart_at_s - now_s for slot in self._slots if slot.restart_at_s]
         poller = select.poll()
         poller.register(wake, select.POLLIN)
-        talking = {worker.reports: worker for slot in self._slots for worker in slot.workers() if worker.reports >= 0}
+        talking = {
+            worker.reports: worker
+            for slot in self._slots
+            for worker in slot.workers()
+            if worker.reports >= 0
+        }
         for fd in talking:
             poller.register(fd, select.POLLIN)
         for fd, _ in poller.poll(max(0.0, min([_LOOK_EVERY_S, *due_s])) * 1000):
@@ -188,7 +207,8 @@ class Master:
         self._looked_s = time.monotonic()
 
     def _excuse(self, asleep_s: float) -> None:
-        """The machine, or this process, was stopped: the workers cannot have been heard meanwhile."""
+        """The machine, or this process, was stopped: the workers cannot have been heard
+        meanwhile."""
         if asleep_s > 0:
             for slot in self._slots:
                 for worker in slot.workers():
@@ -254,7 +274,8 @@ class Master:
                 self._start_again(slot, now_s, now_s - worker.started_s)
 
     def _start_again(self, slot: _Slot, now_s: float, lived_s: float) -> None:
-        """At once, while who connects waits in the queue; later and later for one that keeps dying young."""
+        """At once, while who connects waits in the queue; later and later for one that keeps dying
+        young."""
         if lived_s >= STEADY_AFTER_S:
             slot.failures = 0
         pause_s = RESTART_AFTER_S[min(slot.failures, len(RESTART_AFTER_S) - 1)]
@@ -308,7 +329,8 @@ class Master:
         reports, theirs = os.pipe()
         master = os.getpid()
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, RETIRE))
-        # NOTE: the only other thread of a master answers the operators' port, and holds no lock that a worker takes.
+        # NOTE: the only other thread of a master answers the operators' port, and holds no lock
+        # that a worker takes.
         pid = os.fork()
         if pid == 0:
             self._become_worker(slot, number, theirs, reports, master)
@@ -322,7 +344,9 @@ class Master:
         taken = {worker.number for slot in self._slots for worker in slot.workers()}
         return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
-    def _become_worker(self, slot: _Slot, number: int, reports: int, unused: int, master: int) -> NoReturn:
+    def _become_worker(
+        self, slot: _Slot, number: int, reports: int, unused: int, master: int
+    ) -> NoReturn:
         code = 1
         try:
             die_with(master)
@@ -340,7 +364,8 @@ class Master:
             os._exit(code)
 
     def _close_the_masters(self, mine: _Slot, unused: int) -> None:
-        """Or a dead worker's clients would wait on a socket that a sibling holds open without serving it."""
+        """Or a dead worker's clients would wait on a socket that a sibling holds open without
+        serving it."""
         for fd in (*self._own_fds, unused):
             os.close(fd)
         for slot in self._slots:

@@ -1,4 +1,5 @@
-"""The operators' port of a process: `/metrics`, `/health/live` and `/health/ready`, apart from the readers' door.
+"""The operators' port of a process: `/metrics`, `/health/live` and `/health/ready`, apart from the
+readers' door.
 
 Its own thread and port, so that a scrape never waits behind readers and never shows itself to them.
 Metrics themselves are made where they are counted, with prometheus_client's own classes.
@@ -36,7 +37,8 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 def serve_metrics(bind: str, is_ready: Probe, is_live: Probe = lambda: True) -> Callable[[], None]:
-    """Answer `/metrics` and the health questions on `bind` from a daemon thread; returns the function that stops it.
+    """Answer `/metrics` and the health questions on `bind` from a daemon thread; returns the
+    function that stops it.
 
     Raises:
         OSError: the address cannot be had.
@@ -83,7 +85,9 @@ def _make_app(is_ready: Probe, is_live: Probe) -> WSGIApp:
         status = HTTPStatus.NOT_FOUND
         if probe is not None:
             status = HTTPStatus.OK if probe() else HTTPStatus.SERVICE_UNAVAILABLE
-        start_response(f"{status.value} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8")])
+        start_response(
+            f"{status.value} {status.phrase}", [("Content-Type", "text/plain; charset=utf-8")]
+        )
         return [status.phrase.encode() + b"\n"]
 
     return app

@@ -1,9 +1,10 @@
 """Counts calls for prometheus_client, at a tenth of what its own objects take for each.
 
-Finding a metric by its labels, adding to it and putting a time into its histogram took a fifth of a bare call. So
-how long each call took goes into a list, and the lists are handed over when somebody asks for the metrics, when one
-has grown long, and, where the metrics of several worker processes are read from files and nobody can ask, a quarter
-of a second after the first call. Rejected: metrics of our own, which would have no multi-process form.
+Finding a metric by its labels, adding to it and putting a time into its histogram took a fifth of a
+bare call. So how long each call took goes into a list, and the lists are handed over when somebody
+asks for the metrics, when one has grown long, and, where the metrics of several worker processes
+are read from files and nobody can ask, a quarter of a second after the first call. Rejected:
+metrics of our own, which would have no multi-process form.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Tally:
             timer.start()
 
     def pending(self, name: str, outcome: str) -> list[float]:
-        """How long the calls took that are not yet handed over; who appends here sees to it that others `add`."""
+        """How long the calls took that are not yet handed over; who appends here sees to it that
+        others `add`."""
         return self._pending.setdefault((name, outcome), [])
 
     def hand_over(self) -> None:
@@ -118,7 +120,8 @@ def hand_over_all() -> None:
 
 
 class _HandOver:
-    """Collected first of all, since it is registered before the metrics that it brings up to date."""
+    """Collected first of all, since it is registered before the metrics that it brings up to
+    date."""
 
     def describe(self) -> Iterable[Metric]:
         return ()

@@ -1,7 +1,8 @@
 """A worker's own side: what a forked process does between its first line and its exit code.
 
-It tells its master through a pipe whether it is ready, twice a second, so that a worker that hangs is as visible as
-one that died. Rejected: asking it through the door, where the kernel chooses which worker gets the question.
+It tells its master through a pipe whether it is ready, twice a second, so that a worker that hangs
+is as visible as one that died. Rejected: asking it through the door, where the kernel chooses which
+worker gets the question.
 """
 
 from __future__ import annotations
@@ -36,13 +37,16 @@ _log = structlog.get_logger()
 def run_worker(make: MakeWorker, listener: socket.socket, reports: int) -> int:
     """Serve on `listener` until SIGTERM (drain) or `RETIRE`; returns the exit code.
 
-    Both signals are blocked when this is called, so that none comes before there is a server to be told.
+    Both signals are blocked when this is called, so that none comes before there is a server to be
+    told.
     """
     try:
         with make(listener) as server:
             signal.signal(signal.SIGTERM, lambda *_: server.drain())
             signal.signal(RETIRE, lambda *_: server.retire())
-            threading.Thread(target=_report, args=(server, reports), name="reports", daemon=True).start()
+            threading.Thread(
+                target=_report, args=(server, reports), name="reports", daemon=True
+            ).start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, RETIRE))
             server.serve()
     except CannotStartError as ex:
@@ -80,7 +84,8 @@ def die_with(parent: int) -> None:
 
 
 def pin(place: int) -> None:
-    """Stay on one core: threads of one interpreter that run on two fight for its lock, at half the calls."""
+    """Stay on one core: threads of one interpreter that run on two fight for its lock, at half the
+    calls."""
     if sys.platform == "linux":
         cores = sorted(os.sched_getaffinity(0))
         with suppress(OSError):  # a container may forbid it

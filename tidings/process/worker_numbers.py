@@ -1,8 +1,10 @@
-"""Which of its process's workers the running code is: a small number, free again once that worker is dead.
+"""Which of its process's workers the running code is: a small number, free again once that worker
+is dead.
 
-prometheus_client keeps what each process has counted in files named after its process id, and counters for ever:
-a worker that dies every few seconds would fill the disk. Named after the number, the next worker goes on
-counting where the dead one stopped, and there are never more files than there were workers at once.
+prometheus_client keeps what each process has counted in files named after its process id, and
+counters for ever: a worker that dies every few seconds would fill the disk. Named after the number,
+the next worker goes on counting where the dead one stopped, and there are never more files than
+there were workers at once.
 """
 
 from __future__ import annotations

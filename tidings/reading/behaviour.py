@@ -1,9 +1,10 @@
 """What readers do: taken in durably at the door, folded into SQL a moment later.
 
-A report is acknowledged once its events stand in a Redis stream; a consumer group moves them to SQL, where counting and
-training read them. An event's id is derived from its token, so a crash anywhere between the two, or a reader
-who reports twice, stores it once. Rejected: inserting at the door, which ties the readers' speed to the
-database's; and trimming a full stream, which forgets events that were acknowledged.
+A report is acknowledged once its events stand in a Redis stream; a consumer group moves them to
+SQL, where counting and training read them. An event's id is derived from its token, so a crash
+anywhere between the two, or a reader who reports twice, stores it once. Rejected: inserting at the
+door, which ties the readers' speed to the database's; and trimming a full stream, which forgets
+events that were acknowledged.
 """
 
 from __future__ import annotations
@@ -39,12 +40,17 @@ REPORT_LIMIT = 100
 MAX_READ_MS = 24 * 3600 * 1000
 
 log = structlog.get_logger(__name__)
-EVENTS = prometheus_client.Counter("tidings_behaviours_total", "Reported events by verdict", ["verdict"])
-FOLDED = prometheus_client.Counter("tidings_behaviours_folded_total", "Events folded into SQL by outcome", ["outcome"])
+EVENTS = prometheus_client.Counter(
+    "tidings_behaviours_total", "Reported events by verdict", ["verdict"]
+)
+FOLDED = prometheus_client.Counter(
+    "tidings_behaviours_folded_total", "Events folded into SQL by outcome", ["outcome"]
+)
 
 
 class BacklogFullError(Exception):
-    """So many events wait for SQL that no more are taken in; the caller keeps them and tries again."""
+    """So many events wait for SQL that no more are taken in; the caller keeps them and tries
+    again."""
 
 
 class Verdict(Enum):
@@ -56,14 +62,16 @@ class Verdict(Enum):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One thing a reader did: the token that was given out for it, when (ms), and for reading how long."""
+    """One thing a reader did: the token that was given out for it, when (ms), and for reading how
+    long."""
 
     track: str
     at: int = 0
     read_ms: int | None = None
 
 
-# What no table can hold is undecodable too: one such entry would fail every fold that meets it, for ever.
+# What no table can hold is undecodable too: one such entry would fail every fold that meets it, for
+# ever.
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
@@ -101,7 +109,9 @@ class Behaviours:
         clock: now, in ms since the epoch.
     """
 
-    def __init__(self, redis: Redis, tracker: Tracker, *, backlog_limit: int, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, redis: Redis, tracker: Tracker, *, backlog_limit: int, clock: Callable[[], int]
+    ) -> None:
         self._redis = redis
         self._tracker = tracker
         self._backlog_limit = backlog_limit
@@ -160,16 +170,24 @@ def _event(shown: Shown, report: Report, now_ms: int) -> _Event:
     )
 
 
-def fold(engine: Engine, redis: Redis, *, consumer: str, block_ms: int | None = None, max_entries: int = 1000) -> int:
-    """Move up to `max_entries` waiting events into SQL: behaviours, counters and readers, in one transaction.
+def fold(
+    engine: Engine,
+    redis: Redis,
+    *,
+    consumer: str,
+    block_ms: int | None = None,
+    max_entries: int = 1000,
+) -> int:
+    """Move up to `max_entries` waiting events into SQL: behaviours, counters and readers, in one
+    transaction.
 
-    Any number of consumers may fold at once. Entries that a consumer took and never finished are taken over after
-    30 s.
+    Any number of consumers may fold at once. Entries that a consumer took and never finished are
+    taken over after 30 s.
 
     Args:
         consumer: names this consumer; the same one may not fold twice at the same time.
-        block_ms: how long to wait for an event when there is none; None returns at once. Keep it below Redis's
-            own time-out.
+        block_ms: how long to wait for an event when there is none; None returns at once. Keep it
+            below Redis's own time-out.
 
     Returns:
         The number of entries that are done with.
@@ -186,7 +204,8 @@ def fold(engine: Engine, redis: Redis, *, consumer: str, block_ms: int | None = 
                 new = store_rows(conn, rows)
             break
         except (IntegrityError, OperationalError):
-            # Another consumer stored some of the same events, or a deadlock: look again at what is new.
+            # Another consumer stored some of the same events, or a deadlock: look again at what is
+            # new.
             if attempt == FOLD_ATTEMPTS:
                 raise
     FOLDED.labels("stored").inc(new)
@@ -207,12 +226,16 @@ def _ensure_group(redis: Redis) -> None:
             raise
 
 
-def _claim_or_read(redis: Redis, consumer: str, block_ms: int | None, max_entries: int) -> list[tuple[bytes, Any]]:
+def _claim_or_read(
+    redis: Redis, consumer: str, block_ms: int | None, max_entries: int
+) -> list[tuple[bytes, Any]]:
     claimed: Any = redis.xautoclaim(STREAM, GROUP, consumer, CLAIM_AFTER_MS, count=max_entries)
     entries = [entry for entry in claimed[1] if entry[1]]
     if entries:
         return entries
-    answer: Any = redis.xreadgroup(GROUP, consumer, {STREAM: ">"}, count=max_entries, block=block_ms)
+    answer: Any = redis.xreadgroup(
+        GROUP, consumer, {STREAM: ">"}, count=max_entries, block=block_ms
+    )
     if not answer:
         return []
     streams = answer.items() if isinstance(answer, dict) else answer
@@ -240,14 +263,27 @@ def _decode(redis: Redis, entries: Iterable[tuple[bytes, Any]]) -> list[_Event]:
 def _to_rows(events: Sequence[_Event], redis: Redis) -> list[dict[str, Any]]:
     """One row an article: an exposure stands for each article of its batch."""
     exposures = [event for event in events if event.action == Action.EXPOSURE]
-    batches = find_batches(redis, [(event.reader_id, event.channel_id, event.stamp_ms) for event in exposures])
-    rows = [to_row(event.shown(), event.at_ms, event.read_ms) for event in events if event.action != Action.EXPOSURE]
+    batches = find_batches(
+        redis, [(event.reader_id, event.channel_id, event.stamp_ms) for event in exposures]
+    )
+    rows = [
+        to_row(event.shown(), event.at_ms, event.read_ms)
+        for event in events
+        if event.action != Action.EXPOSURE
+    ]
     for event, batch in zip(exposures, batches, strict=True):
         if batch is None:
             FOLDED.labels("batch_gone").inc()
             continue
         for position, article_id in enumerate(batch.article_ids):
-            shown = Shown(Action.EXPOSURE, event.reader_id, event.channel_id, event.stamp_ms, article_id, position)
+            shown = Shown(
+                Action.EXPOSURE,
+                event.reader_id,
+                event.channel_id,
+                event.stamp_ms,
+                article_id,
+                position,
+            )
             rows.append(to_row(shown, event.at_ms, event.read_ms))
     return list({row["event_id"]: row for row in rows}.values())
 
@@ -268,14 +304,17 @@ def to_row(shown: Shown, at_ms: int, read_ms: int | None) -> dict[str, Any]:
 
 
 def store_rows(conn: Connection, rows: Sequence[dict[str, Any]]) -> int:
-    """Insert those rows that are not there yet and whose article exists, and count them; returns how many."""
+    """Insert those rows that are not there yet and whose article exists, and count them; returns
+    how many."""
     known: set[bytes] = set()
     existing: set[int] = set()
     for start in range(0, len(rows), 500):
         chunk = rows[start : start + 500]
         event_ids = [row["event_id"] for row in chunk]
         article_ids = {row["article_id"] for row in chunk}
-        known.update(conn.scalars(select(behaviour.c.event_id).where(behaviour.c.event_id.in_(event_ids))))
+        known.update(
+            conn.scalars(select(behaviour.c.event_id).where(behaviour.c.event_id.in_(event_ids)))
+        )
         existing.update(conn.scalars(select(article.c.id).where(article.c.id.in_(article_ids))))
     new = [row for row in rows if row["event_id"] not in known and row["article_id"] in existing]
     if new:
@@ -291,7 +330,10 @@ def _add_counts(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     for row in sorted(rows, key=lambda row: row["article_id"]):
         added.setdefault(row["article_id"], Counter())[row["action"]] += 1
     names = [action.name.lower() for action in Action]
-    values = [{"article_id": id_, **{name: counts[name] for name in names}} for id_, counts in added.items()]
+    values = [
+        {"article_id": id_, **{name: counts[name] for name in names}}
+        for id_, counts in added.items()
+    ]
     if conn.dialect.name == "sqlite":
         lite = sqlite.insert(article_count)
         sums = {name: article_count.c[name] + lite.excluded[name] for name in names}
@@ -306,7 +348,9 @@ def _touch_readers(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     seen_at: dict[int, list[datetime]] = {}
     for row in sorted(rows, key=lambda row: (row["reader_id"], row["at"])):
         seen_at.setdefault(row["reader_id"], []).append(row["at"])
-    values = [{"id": id_, "first_seen_at": at[0], "last_seen_at": at[-1]} for id_, at in seen_at.items()]
+    values = [
+        {"id": id_, "first_seen_at": at[0], "last_seen_at": at[-1]} for id_, at in seen_at.items()
+    ]
     mine = reader.c
     if conn.dialect.name == "sqlite":
         lite = sqlite.insert(reader)

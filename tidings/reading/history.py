@@ -1,10 +1,12 @@
-"""What a reader was shown: the batches of each channel, in order, and the articles not to be shown again.
+"""What a reader was shown: the batches of each channel, in order, and the articles not to be shown
+again.
 
-All of it lives in Redis, under three kinds of keys that share a hash tag, so that one script can change them together
-in a Cluster too. A reader's `version` is the stamp of the newest batch in any channel. A batch is recorded only if the
-version is still the one that was read before choosing: of two calls at once one records and the other chooses again,
-so their batches cannot overlap. Rejected: a lock per reader, which a crash leaves held; and a script that does the
-choosing, which would move the recommender into Redis.
+All of it lives in Redis, under three kinds of keys that share a hash tag, so that one script can
+change them together in a Cluster too. A reader's `version` is the stamp of the newest batch in any
+channel. A batch is recorded only if the version is still the one that was read before choosing: of
+two calls at once one records and the other chooses again, so their batches cannot overlap.
+Rejected: a lock per reader, which a crash leaves held; and a script that does the choosing, which
+would move the recommender into Redis.
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ class History:
 
     Args:
         redis: where all of it is kept.
-        batches_kept: newest batches of one reader and channel; older ones can no longer be paged to.
+        batches_kept: newest batches of one reader and channel; older ones can no longer be paged
+            to.
         seen_kept: newest exposures of one reader that are not shown again.
         ttl_s: a reader who was not there for so long is forgotten.
     """
@@ -104,7 +107,13 @@ class History:
         )
 
     def record(
-        self, reader_id: int, channel_id: int, article_ids: Sequence[int], *, version: int, now_ms: int
+        self,
+        reader_id: int,
+        channel_id: int,
+        article_ids: Sequence[int],
+        *,
+        version: int,
+        now_ms: int,
     ) -> int | None:
         """Record a batch as shown.
 
@@ -112,8 +121,8 @@ class History:
             version: `ReaderState.version` from before the articles were chosen.
 
         Returns:
-            Its stamp in ms, unique for this reader and increasing; None if another batch was recorded since `version`,
-            and nothing was changed.
+            Its stamp in ms, unique for this reader and increasing; None if another batch was
+            recorded since `version`, and nothing was changed.
         """
         stamp = self._record(
             keys=_keys(reader_id, channel_id),
@@ -123,7 +132,8 @@ class History:
 
 
 def find_batches(redis: Redis, places: Sequence[tuple[int, int, int]]) -> list[Batch | None]:
-    """The batches of these (reader_id, channel_id, stamp_ms), in this order; None where one is no longer kept."""
+    """The batches of these (reader_id, channel_id, stamp_ms), in this order; None where one is no
+    longer kept."""
     with redis.pipeline(transaction=False) as pipe:
         for reader_id, channel_id, stamp_ms in places:
             pipe.zrangebyscore(_keys(reader_id, channel_id)[2], stamp_ms, stamp_ms)

@@ -1,7 +1,9 @@
-"""What is read a lot just now, by channel: rebuilt from SQL by a job, kept in Redis, served when nothing better can be.
+"""What is read a lot just now, by channel: rebuilt from SQL by a job, kept in Redis, served when
+nothing better can be.
 
-Three windows, the shortest weighted most, so that a story rises within a minute and sinks within a day. A channel
-with few readers is filled up with its newest articles, so that a ranking is never shorter than it must be.
+Three windows, the shortest weighted most, so that a story rises within a minute and sinks within a
+day. A channel with few readers is filled up with its newest articles, so that a ranking is never
+shorter than it must be.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ from tidings.store.tables import article, behaviour, channel
 
 RANKING_LENGTH = 200
 TTL_S = 24 * 3600
-# (how far back, what one act is worth): the windows contain each other, so the newest acts count in all three.
+# (how far back, what one act is worth): the windows contain each other, so the newest acts count in
+# all three.
 WINDOWS = ((timedelta(minutes=10), 6.0), (timedelta(hours=1), 2.0), (timedelta(hours=24), 1.0))
 ACTION_WEIGHTS = {Action.CLICK: 1.0, Action.READING: 1.0, Action.COLLECT: 3.0, Action.LIKING: 3.0}
 
 
 def top(redis: Redis, channel_id: int, limit: int) -> list[tuple[int, float]]:
-    """(article_id, score) of the channel's most popular, best first; channel 0 is all. Scores are 0 or more.
+    """(article_id, score) of the channel's most popular, best first; channel 0 is all. Scores are 0
+    or more.
 
     Empty when no job has built a ranking for a day.
 
@@ -53,8 +57,12 @@ def rebuild(engine: Engine, redis: Redis, now: datetime) -> int:
         with redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)
             if ranking:
-                # zset members of equal score sort by text; a hair's breadth keeps the order that was decided here.
-                pipe.zadd(key, {str(id_): score - rank * 1e-6 for rank, (id_, score) in enumerate(ranking)})
+                # zset members of equal score sort by text; a hair's breadth keeps the order that
+                # was decided here.
+                pipe.zadd(
+                    key,
+                    {str(id_): score - rank * 1e-6 for rank, (id_, score) in enumerate(ranking)},
+                )
                 pipe.expire(key, TTL_S)
             pipe.execute()
     return len(rankings)
@@ -62,8 +70,13 @@ def rebuild(engine: Engine, redis: Redis, now: datetime) -> int:
 
 def _scores(conn: Connection, now: datetime) -> dict[int, float]:
     since = now - WINDOWS[-1][0]
-    worth = case({action.name.lower(): weight for action, weight in ACTION_WEIGHTS.items()}, value=behaviour.c.action)
-    decayed = sum(case((behaviour.c.at >= now - window, weight), else_=0.0) for window, weight in WINDOWS)
+    worth = case(
+        {action.name.lower(): weight for action, weight in ACTION_WEIGHTS.items()},
+        value=behaviour.c.action,
+    )
+    decayed = sum(
+        case((behaviour.c.at >= now - window, weight), else_=0.0) for window, weight in WINDOWS
+    )
     rows = conn.execute(
         select(behaviour.c.article_id, func.sum(worth * decayed))
         .where(
@@ -75,8 +88,12 @@ def _scores(conn: Connection, now: datetime) -> dict[int, float]:
     return {article_id: float(score) for article_id, score in rows}
 
 
-def _ranking(conn: Connection, scores: dict[int, float], channel_id: int, now: datetime) -> Sequence[tuple[int, float]]:
-    visible = select(article.c.id).where(article.c.status == PUBLISHED, article.c.published_at <= now)
+def _ranking(
+    conn: Connection, scores: dict[int, float], channel_id: int, now: datetime
+) -> Sequence[tuple[int, float]]:
+    visible = select(article.c.id).where(
+        article.c.status == PUBLISHED, article.c.published_at <= now
+    )
     if channel_id:
         visible = visible.where(article.c.channel_id == channel_id)
     best: dict[int, float] = defaultdict(float)
@@ -86,7 +103,9 @@ def _ranking(conn: Connection, scores: dict[int, float], channel_id: int, now: d
         best.update({id_: scores[id_] for id_ in hottest[start : start + 500] if id_ in shown})
         if len(best) >= RANKING_LENGTH:
             break
-    newest = visible.order_by(article.c.published_at.desc(), article.c.id.desc()).limit(RANKING_LENGTH)
+    newest = visible.order_by(article.c.published_at.desc(), article.c.id.desc()).limit(
+        RANKING_LENGTH
+    )
     for id_ in conn.scalars(newest):
         best.setdefault(id_, 0.0)
     return list(best.items())[:RANKING_LENGTH]

@@ -1,8 +1,9 @@
 """Signs and reads the tokens by which a reader's acts are told apart from anybody's claims.
 
-A token carries all it names (who was shown what, where, when) and an HMAC over it, so checking one needs no
-store and no lookup. Rejected: random tokens kept in Redis, which cost memory for every article shown
-and are forgotten at the worst time; and JWT, whose header alone is longer than a whole token here.
+A token carries all it names (who was shown what, where, when) and an HMAC over it, so checking one
+needs no store and no lookup. Rejected: random tokens kept in Redis, which cost memory for every
+article shown and are forgotten at the worst time; and JWT, whose header alone is longer than a
+whole token here.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Action(IntEnum):
 
 
 class Source(IntEnum):
-    """Which step of the ladder, or which source of candidates, brought the article into the batch."""
+    """Which step of the ladder, or which source of candidates, brought the article into the
+    batch."""
 
     LATEST = 1
     HOT = 2
@@ -52,7 +54,8 @@ class TokenExpiredError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One place in one batch: what a token is about. An exposure token has article 0 and position 0."""
+    """One place in one batch: what a token is about. An exposure token has article 0 and position
+    0."""
 
     action: Action
     reader_id: int
@@ -64,7 +67,8 @@ class Shown:
 
     @property
     def event_id(self) -> bytes:
-        """16 bytes that are equal for every token about the same place and action, whenever it was issued."""
+        """16 bytes that are equal for every token about the same place and action, whenever it was
+        issued."""
         identity = struct.pack(
             ">BqiqqB",
             self.action,
@@ -118,7 +122,9 @@ class Tracker:
         body, mac = self._split(token)
         if not any([hmac.compare_digest(self._mac(key, body), mac) for key in self._keys]):  # noqa: C419 - PERF: a list takes the same time whichever key fits
             raise TokenRefusedError("not a token of this site")
-        action, reader_id, channel_id, stamp_ms, article_id, position, source, issued_s = _BODY.unpack(body)
+        action, reader_id, channel_id, stamp_ms, article_id, position, source, issued_s = (
+            _BODY.unpack(body)
+        )
         if issued_s + TOKEN_TTL_S < now_ms // 1000:
             raise TokenExpiredError("the token is more than 30 days old")
         return Shown(Action(action), reader_id, channel_id, stamp_ms, article_id, position, source)

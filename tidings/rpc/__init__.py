@@ -1,1 +1,2 @@
-"""Thrift made fit to run: a server that drains and refuses, a client with pool, balance, deadlines and retries."""
+"""Thrift made fit to run: a server that drains and refuses, a client with pool, balance, deadlines
+and retries."""

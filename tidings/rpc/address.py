@@ -1,7 +1,8 @@
 """Where servers listen and clients connect: `host:port` or `unix:/path`.
 
-A host given as a literal address is used as it is, and a server takes nothing else: "localhost" and "all
-interfaces" mean different things to different resolvers, and then one end binds what the other does not try.
+A host given as a literal address is used as it is, and a server takes nothing else: "localhost" and
+"all interfaces" mean different things to different resolvers, and then one end binds what the other
+does not try.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def parse_address(endpoint: str) -> Address | None:
 
 
 def resolve(endpoint: str) -> list[Address]:
-    """Every address of `endpoint`; asks the resolver, without a limit on time, if the host is a name.
+    """Every address of `endpoint`; asks the resolver, without a limit on time, if the host is a
+    name.
 
     Raises:
         OSError: the name cannot be resolved.
@@ -67,17 +69,20 @@ def resolve(endpoint: str) -> list[Address]:
 
 
 def bind_for_each(count: int, bind: str) -> list[socket.socket]:
-    """`count` sockets on one TCP address, over which the kernel spreads the clients; one on `unix:/path`.
+    """`count` sockets on one TCP address, over which the kernel spreads the clients; one on
+    `unix:/path`.
 
-    The address is taken, but who connects is refused until somebody listens, so that nobody waits for a server that is
-    only starting. The unix socket listens already, or it could not be told from what a dead process left.
+    The address is taken, but who connects is refused until somebody listens, so that nobody waits
+    for a server that is only starting. The unix socket listens already, or it could not be told
+    from what a dead process left.
 
     Raises:
         SettingsError: the address is malformed, or cannot be had.
     """
     if bind.startswith(UNIX):
         return [listen(bind)]
-    # Sockets that share their port also share it with a second master of the same user: this one finds that out.
+    # Sockets that share their port also share it with a second master of the same user: this one
+    # finds that out.
     listen(bind).close()
     found = [_take(bind, shared=True)]
     host, _ = split_bind(bind)
@@ -97,7 +102,9 @@ def listen(bind: str, backlog: int = BACKLOG) -> socket.socket:
 def _take(bind: str, backlog: int | None = None, *, shared: bool = False) -> socket.socket:
     address = parse_address(bind)
     if address is None:
-        raise SettingsError(f"cannot listen on {bind}: name an address such as 127.0.0.1, not a host")
+        raise SettingsError(
+            f"cannot listen on {bind}: name an address such as 127.0.0.1, not a host"
+        )
     sock = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         if address.family == socket.AF_UNIX:
@@ -115,7 +122,8 @@ def _take(bind: str, backlog: int | None = None, *, shared: bool = False) -> soc
 
 
 def _remove_stale(path: Path) -> None:
-    """Unlink the socket file of a process that is gone; one that still answers makes `bind` fail."""
+    """Unlink the socket file of a process that is gone; one that still answers makes `bind`
+    fail."""
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:

@@ -1,10 +1,11 @@
-"""Whose fault a failed call is: four tiers, the same on both sides of the wire, and one table to HTTP.
+"""Whose fault a failed call is: four tiers, the same on both sides of the wire, and one table to
+HTTP.
 
-The caller's fault (do not send it again), an expected answer (404, 409), the server's fault, and transport
-(nobody knows, except whether anything can have reached the server). A handler raises the IDL's `Error`,
-or a domain exception that the server was told how to translate; whatever else comes out of a handler
-crosses the wire as "internal error" and nothing more. Rejected: one exception class for each status code;
-callers choose by tier, and read the code where it matters.
+The caller's fault (do not send it again), an expected answer (404, 409), the server's fault, and
+transport (nobody knows, except whether anything can have reached the server). A handler raises the
+IDL's `Error`, or a domain exception that the server was told how to translate; whatever else comes
+out of a handler crosses the wire as "internal error" and nothing more. Rejected: one exception
+class for each status code; callers choose by tier, and read the code where it matters.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ _make_error: Any = Error
 
 ErrorTable = Mapping[type[Exception], Callable[[Any], Error]]
 
-_EXPECTED = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.PRECONDITION_FAILED})
+_EXPECTED = frozenset(
+    {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.PRECONDITION_FAILED}
+)
 
 
 # The server's side: what a handler raises.
 
 
-def error(code: int, message: str, details: Mapping[str, str] | None = None, *, retryable: bool = False) -> Error:
+def error(
+    code: int, message: str, details: Mapping[str, str] | None = None, *, retryable: bool = False
+) -> Error:
     """The IDL's `Error`; `message` and `details` are shown to people as they are."""
     made: Error = _make_error(int(code), message, dict(details or {}), retryable)
     return made
@@ -44,7 +49,8 @@ def not_found(message: str) -> Error:
 
 
 def unavailable(message: str, *, retryable: bool = True) -> Error:
-    """503. Retryable means: not a thing was done, so the same call may be sent elsewhere at once."""
+    """503. Retryable means: not a thing was done, so the same call may be sent elsewhere at
+    once."""
     return error(HTTPStatus.SERVICE_UNAVAILABLE, message, retryable=retryable)
 
 
@@ -138,8 +144,8 @@ _PARTIES: tuple[tuple[type[BaseException], str], ...] = (
 def http_status(ex: BaseException) -> HTTPStatus:
     """The HTTP status of a failed call: the one table between the two protocols.
 
-    The caller's and the expected codes pass through. A service that could not is 503 if it said so and 502
-    otherwise, an unreachable one 503, no time left 504, anything else 500.
+    The caller's and the expected codes pass through. A service that could not is 503 if it said so
+    and 502 otherwise, an unreachable one 503, no time left 504, anything else 500.
     """
     if isinstance(ex, CallerFaultError | ExpectedError):
         return _known_status(ex.code, HTTPStatus.BAD_REQUEST)

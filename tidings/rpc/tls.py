@@ -1,8 +1,9 @@
-"""TLS between processes, with a certificate on both sides; and no plain text past this machine unless somebody said so.
+"""TLS between processes, with a certificate on both sides; and no plain text past this machine
+unless somebody said so.
 
-Each process has its own certificate and trusts one authority of the operator's own: whoever that signed may call, and
-may answer. The public authorities are not asked, since they vouch for the whole internet. Rejected: certificates on the
-server's side only, which say nothing about who calls.
+Each process has its own certificate and trusts one authority of the operator's own: whoever that
+signed may call, and may answer. The public authorities are not asked, since they vouch for the
+whole internet. Rejected: certificates on the server's side only, which say nothing about who calls.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 from tidings.process.settings import PREFIX, Settings, SettingsError, split_bind
 from tidings.rpc.address import UNIX
 
-_REMEDY = f"set {PREFIX}RECOMMENDER_TLS_CERT, _KEY and _CA, or {PREFIX}RECOMMENDER_ALLOW_PLAINTEXT=true"
+_REMEDY = (
+    f"set {PREFIX}RECOMMENDER_TLS_CERT, _KEY and _CA, or {PREFIX}RECOMMENDER_ALLOW_PLAINTEXT=true"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class TlsFiles:
         cert: this process's certificate, with those between it and the authority.
         key: its private key, not encrypted.
         ca: the authority that must have signed the other side's.
-        name: as a client, what the server's certificate must be for; empty: whatever the authority signed will do.
+        name: as a client, what the server's certificate must be for; empty: whatever the authority
+            signed will do.
     """
 
     cert: Path
@@ -60,7 +64,8 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, files)
     context.verify_mode = ssl.CERT_REQUIRED
-    # A ticket would come unasked on an idle connection, where a byte that nobody asked for means trouble.
+    # A ticket would come unasked on an idle connection, where a byte that nobody asked for means
+    # trouble.
     context.num_tickets = 0
     return context
 
@@ -82,16 +87,22 @@ def _context(side: int, files: TlsFiles) -> ssl.SSLContext:
     try:
         context.load_verify_locations(files.ca)
     except OSError as ex:
-        raise SettingsError(f"cannot use {files.ca} as the authority's certificate: {_reason(ex)}") from None
+        raise SettingsError(
+            f"cannot use {files.ca} as the authority's certificate: {_reason(ex)}"
+        ) from None
     try:
         context.load_cert_chain(files.cert, files.key, password=_refuse_password)
     except (OSError, ValueError) as ex:
-        raise SettingsError(f"cannot use {files.cert} with the key {files.key}: {_reason(ex)}") from None
+        raise SettingsError(
+            f"cannot use {files.cert} with the key {files.key}: {_reason(ex)}"
+        ) from None
     return context
 
 
 def _refuse_password() -> str:
-    raise ValueError("the key is encrypted")  # or the process would stop and ask whoever is at the terminal
+    raise ValueError(
+        "the key is encrypted"
+    )  # or the process would stop and ask whoever is at the terminal
 
 
 def _reason(ex: Exception) -> str:
@@ -107,12 +118,20 @@ def tls_files(settings: Settings) -> TlsFiles | None:
     Raises:
         SettingsError: they name some and not others.
     """
-    cert, key, ca = settings.recommender_tls_cert, settings.recommender_tls_key, settings.recommender_tls_ca
+    cert, key, ca = (
+        settings.recommender_tls_cert,
+        settings.recommender_tls_key,
+        settings.recommender_tls_ca,
+    )
     if cert is None and key is None and ca is None:
         return None
     if cert is None or key is None or ca is None:
-        missing = [name for name, path in (("CERT", cert), ("KEY", key), ("CA", ca)) if path is None]
-        raise SettingsError(f"{PREFIX}RECOMMENDER_TLS_{missing[0]}: not set; certificate, key and CA go together")
+        missing = [
+            name for name, path in (("CERT", cert), ("KEY", key), ("CA", ca)) if path is None
+        ]
+        raise SettingsError(
+            f"{PREFIX}RECOMMENDER_TLS_{missing[0]}: not set; certificate, key and CA go together"
+        )
     return TlsFiles(cert, key, ca, settings.recommender_tls_name)
 
 
@@ -148,17 +167,22 @@ def make_client_tls(settings: Settings) -> ClientTls | None:
         return client_tls(files)
 
 
-def refuse_plaintext(endpoints: Iterable[str], remedy: str = "give TLS files, or allow plain text") -> None:
+def refuse_plaintext(
+    endpoints: Iterable[str], remedy: str = "give TLS files, or allow plain text"
+) -> None:
     """Raises:
     SettingsError: one of `endpoints` is on the network. `remedy` says what to do.
     """
     for endpoint in endpoints:
         if not stays_on_this_machine(endpoint):
-            raise SettingsError(f"{endpoint} would be spoken to in plain text over the network; {remedy}")
+            raise SettingsError(
+                f"{endpoint} would be spoken to in plain text over the network; {remedy}"
+            )
 
 
 def stays_on_this_machine(endpoint: str) -> bool:
-    """True for `unix:/path` and for loopback addresses; a host name may mean anything, except for `localhost`."""
+    """True for `unix:/path` and for loopback addresses; a host name may mean anything, except for
+    `localhost`."""
     if endpoint.startswith(UNIX):
         return True
     try:

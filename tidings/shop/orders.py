@@ -1,9 +1,11 @@
-"""Orders of paid editions: stock is taken when an order is placed and given back, once, when it is not paid in time.
+"""Orders of paid editions: stock is taken when an order is placed and given back, once, when it is
+not paid in time.
 
-A status changes by one conditional UPDATE, and the row count says who was first: payer, reader or clock. Every change
-of a quantity is a row of the ledger in the same transaction. Locks go one way, job → order → stock, and stock
-comes last and in the order of ids, so that a popular product is locked for the length of one commit. Rejected:
-reading a status and then acting on it; between the two it is anybody's.
+A status changes by one conditional UPDATE, and the row count says who was first: payer, reader or
+clock. Every change of a quantity is a row of the ledger in the same transaction. Locks go one way,
+job → order → stock, and stock comes last and in the order of ids, so that a popular product is
+locked for the length of one commit. Rejected: reading a status and then acting on it; between the
+two it is anybody's.
 """
 
 from __future__ import annotations
@@ -55,11 +57,16 @@ class Transition(msgspec.Struct, frozen=True):
     cancelled_for: str | None
 
 
-# The whole state machine. An event that finds an order in another state than its source changes nothing.
+# The whole state machine. An event that finds an order in another state than its source changes
+# nothing.
 TRANSITIONS: Mapping[Event, Transition] = {
     Event.PAY: Transition(Status.UNPAID, Status.PAID, releases_stock=False, cancelled_for=None),
-    Event.EXPIRE: Transition(Status.UNPAID, Status.CANCELLED, releases_stock=True, cancelled_for="expired"),
-    Event.CANCEL: Transition(Status.UNPAID, Status.CANCELLED, releases_stock=True, cancelled_for="by_reader"),
+    Event.EXPIRE: Transition(
+        Status.UNPAID, Status.CANCELLED, releases_stock=True, cancelled_for="expired"
+    ),
+    Event.CANCEL: Transition(
+        Status.UNPAID, Status.CANCELLED, releases_stock=True, cancelled_for="by_reader"
+    ),
 }
 
 
@@ -104,7 +111,9 @@ class Order(msgspec.Struct, frozen=True):
     lines: list[Line]
 
 
-def place(engine: Engine, reader_id: int, lines: Sequence[Line], *, key: str, timeout_s: float) -> Order:
+def place(
+    engine: Engine, reader_id: int, lines: Sequence[Line], *, key: str, timeout_s: float
+) -> Order:
     """Take the stock, write the order, and promise its expiry: all in one transaction.
 
     Args:
@@ -122,7 +131,11 @@ def place(engine: Engine, reader_id: int, lines: Sequence[Line], *, key: str, ti
     try:
         with transaction(engine) as conn:
             found = _find_by_key(conn, reader_id, key_hash, request_hash)
-            identity = {"reader_id": reader_id, "idempotency_key": key_hash, "request_hash": request_hash}
+            identity = {
+                "reader_id": reader_id,
+                "idempotency_key": key_hash,
+                "request_hash": request_hash,
+            }
             return found or _place(conn, identity, wanted, timeout_s)
     except IntegrityError:
         # Another request with this key was faster; its order is the answer to both.
@@ -137,16 +150,20 @@ def read_order(conn: Connection, reader_id: int, order_id: int) -> Order:
     """One order of this reader.
 
     Raises:
-        OrderNotFoundError: it does not exist, or is another's; which of the two is nobody's business.
+        OrderNotFoundError: it does not exist, or is another's; which of the two is nobody's
+            business.
     """
-    row = conn.execute(select(orders).where(orders.c.id == order_id, orders.c.reader_id == reader_id)).first()
+    row = conn.execute(
+        select(orders).where(orders.c.id == order_id, orders.c.reader_id == reader_id)
+    ).first()
     if row is None:
         raise OrderNotFoundError(f"there is no order {order_id}")
     return _to_order(conn, row)
 
 
 def cancel(engine: Engine, reader_id: int, order_id: int) -> Order:
-    """The reader changed their mind: give the stock back. Cancelling a cancelled order changes nothing.
+    """The reader changed their mind: give the stock back. Cancelling a cancelled order changes
+    nothing.
 
     Raises:
         OrderNotFoundError: it is not this reader's.
@@ -185,17 +202,21 @@ def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
     """Cancel those of these orders that are unpaid and past their time, and give their stock back.
 
     Returns:
-        order id → when it expires, for those that are unpaid but not yet due. The others are done with.
+        order id → when it expires, for those that are unpaid but not yet due. The others are done
+        with.
     """
     rule = TRANSITIONS[Event.EXPIRE]
     # Read before the locks are waited for: an order may be cancelled a little late, never early.
     now = conn.scalar(select(database_now(conn)))
     not_before = case((orders.c.expires_at > now, orders.c.expires_at)).label("not_before")
-    query = select_by_key(conn, orders, "id", order_ids, orders.c.id, not_before).where(orders.c.status == rule.source)
+    query = select_by_key(conn, orders, "id", order_ids, orders.c.id, not_before).where(
+        orders.c.status == rule.source
+    )
     unpaid = {row.id: row.not_before for row in conn.execute(query.with_for_update(of=orders))}
     due = [id_ for id_, not_before in unpaid.items() if not_before is None]
     if due:
-        # The ledger first: its primary key refuses a second release before anything else has changed.
+        # The ledger first: its primary key refuses a second release before anything else has
+        # changed.
         stock.write_releases(conn, due)
         changes = "status = :status, cancelled_for = :cancelled_for, ended_at = :ended_at"
         ended = {"status": rule.target.value, "cancelled_for": rule.cancelled_for, "ended_at": now}
@@ -205,9 +226,11 @@ def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
 
 
 def _update_by_key() -> Update:
-    # By the index of states, MySQL would lock an order's entry there before the order itself; whoever comes by the
-    # order locks them the other way round, and one of the two is rolled back.
-    return update(orders).with_hint(HINT, dialect_name="mysql").with_hint(HINT, dialect_name="mariadb")
+    # By the index of states, MySQL would lock an order's entry there before the order itself;
+    # whoever comes by the order locks them the other way round, and one of the two is rolled back.
+    return (
+        update(orders).with_hint(HINT, dialect_name="mysql").with_hint(HINT, dialect_name="mariadb")
+    )
 
 
 def _check_lines(lines: Sequence[Line]) -> dict[int, int]:
@@ -215,18 +238,26 @@ def _check_lines(lines: Sequence[Line]) -> dict[int, int]:
     for line in lines:
         wanted[line.product_id] = wanted.get(line.product_id, 0) + line.quantity
     if not 1 <= len(wanted) <= MOST_LINES:
-        raise OrderRefusedError(f"an order has 1 to {MOST_LINES} different products, this one has {len(wanted)}")
+        raise OrderRefusedError(
+            f"an order has 1 to {MOST_LINES} different products, this one has {len(wanted)}"
+        )
     for product_id, n in wanted.items():
         if not 1 <= n <= MOST_PIECES:
-            raise OrderRefusedError(f"1 to {MOST_PIECES} pieces of product {product_id} can be ordered, not {n}")
+            raise OrderRefusedError(
+                f"1 to {MOST_PIECES} pieces of product {product_id} can be ordered, not {n}"
+            )
     return wanted
 
 
-def _place(conn: Connection, identity: Mapping[str, Any], wanted: Mapping[int, int], timeout_s: float) -> Order:
+def _place(
+    conn: Connection, identity: Mapping[str, Any], wanted: Mapping[int, int], timeout_s: float
+) -> Order:
     products, now = stock.find_wanted(conn, wanted)
     currencies = {product.currency for product in products.values()}
     if len(currencies) != 1:
-        raise OrderRefusedError(f"one order has one currency, this one has {' and '.join(sorted(currencies))}")
+        raise OrderRefusedError(
+            f"one order has one currency, this one has {' and '.join(sorted(currencies))}"
+        )
     total_cents = sum(products[id_].price_cents * n for id_, n in wanted.items())
     if total_cents > MOST_CENTS:
         raise OrderRefusedError("the total of this order is too large")
@@ -252,7 +283,9 @@ def _place(conn: Connection, identity: Mapping[str, Any], wanted: Mapping[int, i
     return Order(order_id=order_id, cancelled_for=None, lines=lines, **order)  # type: ignore[arg-type]
 
 
-def _find_by_key(conn: Connection, reader_id: int, key_hash: str, request_hash: str) -> Order | None:
+def _find_by_key(
+    conn: Connection, reader_id: int, key_hash: str, request_hash: str
+) -> Order | None:
     row = conn.execute(
         select(orders).where(orders.c.reader_id == reader_id, orders.c.idempotency_key == key_hash)
     ).first()
@@ -265,7 +298,9 @@ def _find_by_key(conn: Connection, reader_id: int, key_hash: str, request_hash: 
 
 def _to_order(conn: Connection, row: Row[Any]) -> Order:
     lines = conn.execute(
-        select(order_line.c.sku_id, order_line.c.n).where(order_line.c.order_id == row.id).order_by(order_line.c.sku_id)
+        select(order_line.c.sku_id, order_line.c.n)
+        .where(order_line.c.order_id == row.id)
+        .order_by(order_line.c.sku_id)
     )
     return Order(
         row.id,

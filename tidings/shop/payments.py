@@ -1,10 +1,11 @@
-"""Taking money for orders, through a provider who calls back: late, twice, out of order, or not at all.
+"""Taking money for orders, through a provider who calls back: late, twice, out of order, or not at
+all.
 
-A payment is written down before the provider hears of it, and settled by conditional UPDATEs, so each callback may come
-any number of times. Money that arrives for an order that is not to be paid any more becomes a refund record, in
-the transaction that found out. Callbacks are signed over their bytes and a timestamp, since what a stranger can send,
-or send again tomorrow, must not ship an order. Rejected: asking the provider while a transaction is open; its slowness
-would become ours.
+A payment is written down before the provider hears of it, and settled by conditional UPDATEs, so
+each callback may come any number of times. Money that arrives for an order that is not to be paid
+any more becomes a refund record, in the transaction that found out. Callbacks are signed over their
+bytes and a timestamp, since what a stranger can send, or send again tomorrow, must not ship an
+order. Rejected: asking the provider while a transaction is open; its slowness would become ours.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SIGNATURE_HEADER = "Tidings-Signature"
 REPLAY_WINDOW_S = 300
 
 log = structlog.get_logger(__name__)
-_CALLBACKS = Counter("tidings_payment_callbacks", "Payment callbacks by what became of them", ["outcome"])
+_CALLBACKS = Counter(
+    "tidings_payment_callbacks", "Payment callbacks by what became of them", ["outcome"]
+)
 
 
 class ProviderUnavailableError(Exception):
@@ -108,7 +111,8 @@ class Settlement(StrEnum):
 
 
 def derive_keys(secrets: Sequence[bytes]) -> list[bytes]:
-    """Keys for callbacks from the site's secret keys, for a provider who has no secret of his own."""
+    """Keys for callbacks from the site's secret keys, for a provider who has no secret of his
+    own."""
     return [hmac.digest(secret, b"tidings.payments.1", "sha256") for secret in secrets]
 
 
@@ -147,7 +151,11 @@ def start(engine: Engine, provider: Provider, reader_id: int, order_id: int) -> 
         charge = _open_payment(conn, provider, reader_id, order_id)
     started = provider.start(charge)
     with transaction(engine) as conn:
-        conn.execute(update(payment).where(payment.c.id == charge.payment_id).values(provider_ref=started.provider_ref))
+        conn.execute(
+            update(payment)
+            .where(payment.c.id == charge.payment_id)
+            .values(provider_ref=started.provider_ref)
+        )
     return PaymentStarted(charge.payment_id, order_id, "started", started.pay_url)
 
 
@@ -162,7 +170,12 @@ def settle(engine: Engine, callback: Callback) -> Settlement:
         if row is None:
             raise PaymentNotFoundError(f"there is no payment {callback.payment_id}")
         if (row.amount_cents, row.currency) != (callback.amount_cents, callback.currency):
-            log.critical("payment_mismatch", payment_id=row.id, asked=row.amount_cents, said=callback.amount_cents)
+            log.critical(
+                "payment_mismatch",
+                payment_id=row.id,
+                asked=row.amount_cents,
+                said=callback.amount_cents,
+            )
             raise PaymentMismatchError(f"payment {row.id} is of {row.amount_cents} {row.currency}")
         settlement = _SETTLE[callback.type](conn, row)
     _CALLBACKS.labels(settlement).inc()
@@ -177,15 +190,26 @@ def _open_payment(conn: Connection, provider: Provider, reader_id: int, order_id
     if order is None:
         raise OrderNotFoundError(f"there is no order {order_id}")
     if order.status != Status.UNPAID or not order.is_open:
-        raise OrderNotPayableError(order_id, order.status if order.status != Status.UNPAID else "past its time")
+        raise OrderNotPayableError(
+            order_id, order.status if order.status != Status.UNPAID else "past its time"
+        )
     waiting = select(payment.c.id).where(
-        payment.c.order_id == order_id, payment.c.state == "started", payment.c.provider == provider.name
+        payment.c.order_id == order_id,
+        payment.c.state == "started",
+        payment.c.provider == provider.name,
     )
     payment_id = conn.scalar(waiting.limit(1))
     if payment_id is None:
-        row = {"order_id": order_id, "provider": provider.name, "state": "started", "currency": order.currency}
+        row = {
+            "order_id": order_id,
+            "provider": provider.name,
+            "state": "started",
+            "currency": order.currency,
+        }
         inserted = conn.execute(
-            insert(payment).values(amount_cents=order.total_cents, created_at=database_now(conn), **row)
+            insert(payment).values(
+                amount_cents=order.total_cents, created_at=database_now(conn), **row
+            )
         ).inserted_primary_key
         assert inserted is not None
         payment_id = inserted[0]
@@ -198,7 +222,11 @@ def _note(_conn: Connection, _row: Row[Any]) -> Settlement:
 
 def _fail(conn: Connection, row: Row[Any]) -> Settlement:
     # A failure that comes after the success is an older one.
-    return Settlement.FAILED if _change(conn, row, "failed", ("started", "failed")) else Settlement.NOTED
+    return (
+        Settlement.FAILED
+        if _change(conn, row, "failed", ("started", "failed"))
+        else Settlement.NOTED
+    )
 
 
 def _succeed(conn: Connection, row: Row[Any]) -> Settlement:
@@ -238,7 +266,9 @@ def _change(conn: Connection, row: Row[Any], state: str, sources: Sequence[str])
 
 
 def _was_settled(conn: Connection, row: Row[Any]) -> Settlement:
-    is_refunded = conn.scalar(select(refund.c.payment_id).where(refund.c.payment_id == row.id)) is not None
+    is_refunded = (
+        conn.scalar(select(refund.c.payment_id).where(refund.c.payment_id == row.id)) is not None
+    )
     return Settlement.REFUNDED if is_refunded else Settlement.PAID
 
 

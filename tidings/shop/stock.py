@@ -1,7 +1,9 @@
-"""What is in stock, and the ledger that explains it: with every change of a quantity goes a row of `stock_move`.
+"""What is in stock, and the ledger that explains it: with every change of a quantity goes a row of
+`stock_move`.
 
-Nothing here decides whether stock should move; `orders` does. Quantities change last in a transaction and in the order
-of ids, by every caller, so that two transactions never wait for each other.
+Nothing here decides whether stock should move; `orders` does. Quantities change last in a
+transaction and in the order of ids, by every caller, so that two transactions never wait for each
+other.
 """
 
 from __future__ import annotations
@@ -68,11 +70,13 @@ def add_product(conn: Connection, title: str, price_cents: int, currency: str) -
     """Put a product on sale, without stock; returns its id.
 
     Raises:
-        ValueError: the title is empty or longer than 255 characters, the price is not above 0, or the currency is not
-            three capital letters.
+        ValueError: the title is empty or longer than 255 characters, the price is not above 0, or
+            the currency is not three capital letters.
     """
     if not 1 <= len(title.strip()) <= MAX_TITLE:
-        raise ValueError(f"expected a title of 1 to {MAX_TITLE} characters, got {len(title.strip())}")
+        raise ValueError(
+            f"expected a title of 1 to {MAX_TITLE} characters, got {len(title.strip())}"
+        )
     if price_cents < 1:
         raise ValueError(f"expected a price above 0, got {price_cents}")
     if not re.fullmatch("[A-Z]{3}", currency):
@@ -88,7 +92,9 @@ def withdraw(conn: Connection, sku_id: int) -> None:
     Raises:
         ProductNotFoundError: it is not on sale.
     """
-    changed = conn.execute(update(sku).where(sku.c.id == sku_id, sku.c.state == "on_sale").values(state="withdrawn"))
+    changed = conn.execute(
+        update(sku).where(sku.c.id == sku_id, sku.c.state == "on_sale").values(state="withdrawn")
+    )
     if changed.rowcount == 0:
         raise ProductNotFoundError(sku_id)
 
@@ -100,14 +106,24 @@ def receive(conn: Connection, sku_id: int, n: int, *, delivery: int) -> bool:
         ProductNotFoundError: there is no such product.
     """
     booked = select(stock_move.c.n).where(
-        stock_move.c.order_id == -delivery, stock_move.c.sku_id == sku_id, stock_move.c.kind == "receive"
+        stock_move.c.order_id == -delivery,
+        stock_move.c.sku_id == sku_id,
+        stock_move.c.kind == "receive",
     )
     if conn.execute(booked).first() is not None:
         return False
-    changed = conn.execute(update(sku).where(sku.c.id == sku_id).values(quantity=sku.c.quantity + n))
+    changed = conn.execute(
+        update(sku).where(sku.c.id == sku_id).values(quantity=sku.c.quantity + n)
+    )
     if changed.rowcount == 0:
         raise ProductNotFoundError(sku_id)
-    move = {"order_id": -delivery, "sku_id": sku_id, "kind": "receive", "n": n, "at": database_now(conn)}
+    move = {
+        "order_id": -delivery,
+        "sku_id": sku_id,
+        "kind": "receive",
+        "n": n,
+        "at": database_now(conn),
+    }
     conn.execute(insert(stock_move).values(move))
     return True
 
@@ -117,9 +133,13 @@ def find_imbalances(conn: Connection) -> list[Imbalance]:
 
     quantity + held = received - sold, and the ledger's sum is the quantity.
     """
-    moved = _sum_by_sku(select(stock_move.c.sku_id, func.sum(stock_move.c.n).label("n")), stock_move.c.sku_id)
+    moved = _sum_by_sku(
+        select(stock_move.c.sku_id, func.sum(stock_move.c.n).label("n")), stock_move.c.sku_id
+    )
     received = _sum_by_sku(
-        select(stock_move.c.sku_id, func.sum(stock_move.c.n).label("n")).where(stock_move.c.kind == "receive"),
+        select(stock_move.c.sku_id, func.sum(stock_move.c.n).label("n")).where(
+            stock_move.c.kind == "receive"
+        ),
         stock_move.c.sku_id,
     )
     held, sold = (
@@ -137,7 +157,11 @@ def find_imbalances(conn: Connection) -> list[Imbalance]:
         query = query.outerjoin(part, part.c.sku_id == sku.c.id)
     # One statement, so that all sums are of one instant.
     rows = [Imbalance(*(int(value) for value in row)) for row in conn.execute(query)]
-    return [row for row in rows if row.quantity != row.ledger or row.quantity + row.held != row.received - row.sold]
+    return [
+        row
+        for row in rows
+        if row.quantity != row.ledger or row.quantity + row.held != row.received - row.sold
+    ]
 
 
 def _sum_by_sku(query: Any, column: Any) -> Any:
@@ -168,23 +192,34 @@ def take(conn: Connection, order_id: int, wanted: Mapping[int, int]) -> None:
         OutOfStockError: others were faster; the transaction must be rolled back.
     """
     now = database_now(conn)
-    holds = [{"order_id": order_id, "sku_id": id_, "kind": "hold", "n": -n} for id_, n in wanted.items()]
+    holds = [
+        {"order_id": order_id, "sku_id": id_, "kind": "hold", "n": -n} for id_, n in wanted.items()
+    ]
     conn.execute(insert(stock_move).values(at=now), holds)
     for id_, n in sorted(wanted.items()):
         taken = conn.execute(
-            update(sku).where(sku.c.id == id_, sku.c.quantity >= n).values(quantity=sku.c.quantity - n)
+            update(sku)
+            .where(sku.c.id == id_, sku.c.quantity >= n)
+            .values(quantity=sku.c.quantity - n)
         )
         if taken.rowcount == 0:
             raise OutOfStockError(id_)
 
 
 def write_releases(conn: Connection, order_ids: Sequence[int]) -> None:
-    """Write down that these orders' stock goes back; `give_back` must follow in the same transaction.
+    """Write down that these orders' stock goes back; `give_back` must follow in the same
+    transaction.
 
     Raises:
         IntegrityError: an order's stock went back before.
     """
-    columns = (order_line.c.order_id, order_line.c.sku_id, literal("release"), order_line.c.n, database_now(conn))
+    columns = (
+        order_line.c.order_id,
+        order_line.c.sku_id,
+        literal("release"),
+        order_line.c.n,
+        database_now(conn),
+    )
     lines = select_by_key(conn, order_line, "order_id", order_ids, *columns)
     conn.execute(insert(stock_move).from_select(["order_id", "sku_id", "kind", "n", "at"], lines))
 
@@ -192,7 +227,9 @@ def write_releases(conn: Connection, order_ids: Sequence[int]) -> None:
 def give_back(conn: Connection, order_ids: Sequence[int]) -> None:
     """Add what these orders held to the quantities. The last thing its transaction does."""
     columns = (order_line.c.sku_id, func.sum(order_line.c.n))
-    lines = select_by_key(conn, order_line, "order_id", order_ids, *columns).group_by(order_line.c.sku_id)
+    lines = select_by_key(conn, order_line, "order_id", order_ids, *columns).group_by(
+        order_line.c.sku_id
+    )
     added = {sku_id: int(n) for sku_id, n in conn.execute(lines)}
     update_by_key(conn, sku, added, "quantity = quantity + wanted.n")
 

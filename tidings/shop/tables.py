@@ -1,7 +1,9 @@
-"""Tables of what is sold: products with stock, orders, payments and the ledger that explains every quantity.
+"""Tables of what is sold: products with stock, orders, payments and the ledger that explains every
+quantity.
 
-No foreign key points at `sku`: checking one takes a shared lock on the row that every order of a popular edition
-wants to change next, and two orders would wait for each other. Products are never deleted, only withdrawn.
+No foreign key points at `sku`: checking one takes a shared lock on the row that every order of a
+popular edition wants to change next, and two orders would wait for each other. Products are never
+deleted, only withdrawn.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ sku = Table(
     Column("price_cents", Integer, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("quantity", Integer, nullable=False, comment="free to be ordered"),
-    Column("state", String(16), nullable=False, server_default="on_sale", comment="on_sale or withdrawn"),
+    Column(
+        "state",
+        String(16),
+        nullable=False,
+        server_default="on_sale",
+        comment="on_sale or withdrawn",
+    ),
     CheckConstraint("quantity >= 0", name="ck_sku_quantity"),
     **MYSQL,
 )
@@ -29,7 +37,9 @@ orders = Table(
     Column("id", Id, primary_key=True),
     Column("reader_id", Id, nullable=False),
     Column("idempotency_key", String(64), nullable=False, comment="SHA-256 of it, in hex"),
-    Column("request_hash", String(64), nullable=False, comment="SHA-256 of what was ordered, in hex"),
+    Column(
+        "request_hash", String(64), nullable=False, comment="SHA-256 of what was ordered, in hex"
+    ),
     Column("status", String(16), nullable=False, comment="unpaid, paid or cancelled"),
     Column("cancelled_for", String(16), comment="expired or by_reader"),
     Column("total_cents", Integer, nullable=False),
@@ -52,11 +62,18 @@ order_line = Table(
     **MYSQL,
 )
 
-# The primary key is the rule: one order can hold, and give back, a product once, whatever is run twice.
+# The primary key is the rule: one order can hold, and give back, a product once, whatever is run
+# twice.
 stock_move = Table(
     "stock_move",
     metadata,
-    Column("order_id", Id, primary_key=True, autoincrement=False, comment="for a delivery, its number negated"),
+    Column(
+        "order_id",
+        Id,
+        primary_key=True,
+        autoincrement=False,
+        comment="for a delivery, its number negated",
+    ),
     Column("sku_id", Id, primary_key=True, autoincrement=False),
     Column("kind", String(16), primary_key=True, comment="receive, hold or release"),
     Column("n", Integer, nullable=False, comment="added to the quantity"),

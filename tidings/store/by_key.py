@@ -1,8 +1,9 @@
 """Rows of known ids, reached by the primary key and never by reading the table from end to end.
 
-`WHERE id IN (…)` leaves the choice to MySQL, and of a table that is small just now it reads every row: a locking
-statement then waits for rows that are none of its business, and two such statements for each other. A join from a
-list of ids leaves no choice. Rejected: FORCE INDEX (PRIMARY) alone, since to MySQL the whole table is that index, too.
+`WHERE id IN (…)` leaves the choice to MySQL, and of a table that is small just now it reads every
+row: a locking statement then waits for rows that are none of its business, and two such statements
+for each other. A join from a list of ids leaves no choice. Rejected: FORCE INDEX (PRIMARY) alone,
+since to MySQL the whole table is that index, too.
 """
 
 from __future__ import annotations
@@ -11,19 +12,35 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, Table, TextClause, bindparam, column, select, text
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    Table,
+    TextClause,
+    bindparam,
+    column,
+    select,
+    text,
+)
 
 from tidings.store.tables import Id
 
 HINT = "FORCE INDEX (PRIMARY)"
-_JSON_TABLE = "JSON_TABLE(:wanted, '$[*]' COLUMNS (id BIGINT PATH '$[0]', n BIGINT PATH '$[1]')) AS wanted"
+_JSON_TABLE = (
+    "JSON_TABLE(:wanted, '$[*]' COLUMNS (id BIGINT PATH '$[0]', n BIGINT PATH '$[1]')) AS wanted"
+)
 _JSON_EACH = (
-    "(SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS n FROM json_each(:wanted)) AS wanted"
+    "(SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS n FROM "
+    "json_each(:wanted)) AS wanted"
 )
 
 
-def select_by_key(conn: Connection, table: Table, key: str, ids: Iterable[int], *columns: Any) -> Select[Any]:
-    """A SELECT of those rows of `table` whose `key`, the first column of its primary key, is among `ids`.
+def select_by_key(
+    conn: Connection, table: Table, key: str, ids: Iterable[int], *columns: Any
+) -> Select[Any]:
+    """A SELECT of those rows of `table` whose `key`, the first column of its primary key, is among
+    `ids`.
 
     With `with_for_update` it locks them in the order of their ids.
     """
@@ -36,7 +53,9 @@ def select_by_key(conn: Connection, table: Table, key: str, ids: Iterable[int], 
     return found
 
 
-def update_by_key(conn: Connection, table: Table, rows: Mapping[int, int], assignments: str, **values: Any) -> int:
+def update_by_key(
+    conn: Connection, table: Table, rows: Mapping[int, int], assignments: str, **values: Any
+) -> int:
     """UPDATE the rows of these ids, in the order of their ids; returns how many there were.
 
     Args:
@@ -45,7 +64,8 @@ def update_by_key(conn: Connection, table: Table, rows: Mapping[int, int], assig
         values: name → value, of the type of the column of that name.
     """
     if conn.dialect.name == "sqlite":
-        sql = f"UPDATE {table.name} SET {assignments} FROM {_JSON_EACH} WHERE {table.name}.id = wanted.id"  # noqa: S608
+        where = f"{table.name}.id = wanted.id"
+        sql = f"UPDATE {table.name} SET {assignments} FROM {_JSON_EACH} WHERE {where}"  # noqa: S608
     else:
         joined = f"{_JSON_TABLE} STRAIGHT_JOIN {table.name} {HINT} ON {table.name}.id = wanted.id"
         sql = f"UPDATE {joined} SET {assignments}"  # noqa: S608 - names of tables and columns, no data

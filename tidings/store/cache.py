@@ -1,9 +1,10 @@
 """Cache-aside over Redis: one MGET, then one load for everything that is missing.
 
-Three things a naive cache gets wrong under load are settled here. Callers that miss the same key together wait
-for one load (single flight). Entries expire at moments spread by 10 %, so that what was filled together
-does not vanish together. What does not exist is remembered too, for a shorter time. A Redis that fails costs
-one time-out, then is left alone for a second: a cache that is down must not take the site with it.
+Three things a naive cache gets wrong under load are settled here. Callers that miss the same key
+together wait for one load (single flight). Entries expire at moments spread by 10 %, so that what
+was filled together does not vanish together. What does not exist is remembered too, for a shorter
+time. A Redis that fails costs one time-out, then is left alone for a second: a cache that is down
+must not take the site with it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class CacheAside(Generic[Value]):
         redis: where entries are kept.
         name: names the cache in its keys and metrics.
         value_type: what the values are.
-        load: id → value for those of the given ids that exist; called with the ids that are in no cache.
+        load: id → value for those of the given ids that exist; called with the ids that are in no
+            cache.
         ttl_s: how long an entry lives, give or take 10 %.
     """
 
@@ -95,7 +97,8 @@ class CacheAside(Generic[Value]):
             self._redis.delete(*keys)
 
     def bury(self, ids: Iterable[int]) -> None:
-        """Say that these ids do not exist (any more), and keep a load under way from saying otherwise.
+        """Say that these ids do not exist (any more), and keep a load under way from saying
+        otherwise.
 
         Raises:
             RedisError: the entries may still be there.

@@ -1,8 +1,9 @@
-"""Work for later, promised in the caller's own transaction: committed with what made it necessary, or not at all.
+"""Work for later, promised in the caller's own transaction: committed with what made it necessary,
+or not at all.
 
-A row is the promise and the daemons keep it, however often they, Redis or the network die in between; `hint` only
-makes it prompt. Rejected: a broker, which can lose what the database kept, and keep what the database rolled
-back.
+A row is the promise and the daemons keep it, however often they, Redis or the network die in
+between; `hint` only makes it prompt. Rejected: a broker, which can lose what the database kept, and
+keep what the database rolled back.
 """
 
 from __future__ import annotations
@@ -15,7 +16,16 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 from redis import Redis, RedisError
-from sqlalchemy import ColumnElement, Connection, Insert, delete, func, insert, literal_column, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    delete,
+    func,
+    insert,
+    literal_column,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from tidings.store.engine import database_now
@@ -49,7 +59,12 @@ class DelayedJob:
 
 
 def schedule(
-    conn: Connection, kind: str, *, ref: object, after_s: float, payload: Mapping[str, Any] | None = None
+    conn: Connection,
+    kind: str,
+    *,
+    ref: object,
+    after_s: float,
+    payload: Mapping[str, Any] | None = None,
 ) -> None:
     """Have the handler named `kind` run `after_s` seconds from now, by the database's clock.
 
@@ -60,7 +75,12 @@ def schedule(
 
 
 def schedule_at(
-    conn: Connection, kind: str, *, ref: object, run_at: datetime, payload: Mapping[str, Any] | None = None
+    conn: Connection,
+    kind: str,
+    *,
+    ref: object,
+    run_at: datetime,
+    payload: Mapping[str, Any] | None = None,
 ) -> None:
     """Have the handler named `kind` run at `run_at`.
 
@@ -82,12 +102,15 @@ def reschedule_at(conn: Connection, kind: str, *, ref: object, run_at: datetime)
 
 def cancel(conn: Connection, kind: str, *, ref: object) -> bool:
     """Take a promise back; False if it was kept already, or never made."""
-    gone = conn.execute(delete(delayed_job).where(delayed_job.c.kind == kind, delayed_job.c.ref == str(ref)))
+    gone = conn.execute(
+        delete(delayed_job).where(delayed_job.c.kind == kind, delayed_job.c.ref == str(ref))
+    )
     return gone.rowcount == 1
 
 
 def hint(redis: Redis, *, after_s: float = 0) -> None:
-    """Tell the daemons, after the commit, that something is due soon. May be lost, so it never raises.
+    """Tell the daemons, after the commit, that something is due soon. May be lost, so it never
+    raises.
 
     What is due later than the daemons' next look needs no hint, and none is sent.
     """
@@ -102,22 +125,31 @@ def hint(redis: Redis, *, after_s: float = 0) -> None:
 
 
 def after(conn: Connection, seconds: float) -> ColumnElement[Any]:
-    """The moment so many seconds from now, on the database's clock, as an expression for a `Moment` column."""
+    """The moment so many seconds from now, on the database's clock, as an expression for a `Moment`
+    column."""
     if conn.dialect.name == "sqlite":
         return func.strftime("%Y-%m-%d %H:%M:%f", "now", f"{seconds:+.3f} seconds", type_=Moment)
     return func.date_add(
-        database_now(conn), literal_column(f"INTERVAL {round(seconds * 1_000_000)} MICROSECOND"), type_=Moment
+        database_now(conn),
+        literal_column(f"INTERVAL {round(seconds * 1_000_000)} MICROSECOND"),
+        type_=Moment,
     )
 
 
 def _insert(
-    conn: Connection, kind: str, ref: object, run_at: datetime | ColumnElement[Any], payload: Mapping[str, Any] | None
+    conn: Connection,
+    kind: str,
+    ref: object,
+    run_at: datetime | ColumnElement[Any],
+    payload: Mapping[str, Any] | None,
 ) -> None:
     values = {"kind": kind, "ref": str(ref), "payload": dict(payload or {})}
     # Built once: whoever places an order waits for this.
     statement = _insertions.get(conn.dialect.name)
     if statement is None:
-        statement = _insertions[conn.dialect.name] = insert(delayed_job).values(created_at=database_now(conn))
+        statement = _insertions[conn.dialect.name] = insert(delayed_job).values(
+            created_at=database_now(conn)
+        )
     try:
         if isinstance(run_at, datetime):
             conn.execute(statement, values | {"run_at": run_at})

@@ -1,8 +1,8 @@
 """Opens the database with every wait bounded, by the deadline of the request where there is one.
 
-SQLAlchemy's defaults wait for ever in three places (connect, read, lock) and PyMySQL keeps one snapshot
-open between requests; both have cost people nights. Here reads run in a transaction that ends with the
-`with` block, and a connection that failed mid-statement is thrown away, never reused.
+SQLAlchemy's defaults wait for ever in three places (connect, read, lock) and PyMySQL keeps one
+snapshot open between requests; both have cost people nights. Here reads run in a transaction that
+ends with the `with` block, and a connection that failed mid-statement is thrown away, never reused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ STATEMENT_TIMEOUTS = ((1969,), (3024,))
 
 
 def make_engine(settings: Settings) -> Engine:
-    """An engine with a bounded pool. It connects on first use, so build it after a fork, never before."""
+    """An engine with a bounded pool. It connects on first use, so build it after a fork, never
+    before."""
     url = make_url(settings.database_url)
     options: dict[str, Any]
     if url.get_backend_name() == "sqlite":
@@ -65,10 +66,11 @@ def make_engine(settings: Settings) -> Engine:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """A connection in a transaction that will write: committed at the end, rolled back on any exception.
+    """A connection in a transaction that will write: committed at the end, rolled back on any
+    exception.
 
-    SQLite has one writer. Saying so at BEGIN makes the second one wait its turn, where a transaction that
-    began as a reader would fail the moment it tried to write.
+    SQLite has one writer. Saying so at BEGIN makes the second one wait its turn, where a
+    transaction that began as a reader would fail the moment it tried to write.
     """
     with engine.execution_options(writes=True).begin() as conn:
         yield conn
@@ -91,7 +93,8 @@ def ping(engine: Engine) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # The driver must not open transactions by itself: it would start them as readers and fail to upgrade.
+    # The driver must not open transactions by itself: it would start them as readers and fail to
+    # upgrade.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in (
@@ -122,9 +125,14 @@ def _prepare_statement(
     if deadline is not None:
         deadline.check()
         if getattr(conn.dialect, "is_mariadb", False):
-            statement = f"SET STATEMENT max_statement_time={deadline.remaining_ms() / 1000:.3f} FOR {statement}"
+            statement = (
+                f"SET STATEMENT max_statement_time={deadline.remaining_ms() / 1000:.3f} "
+                f"FOR {statement}"
+            )
         elif conn.dialect.name == "mysql" and statement.startswith("SELECT"):
-            statement = f"SELECT /*+ MAX_EXECUTION_TIME({deadline.remaining_ms():.0f}) */{statement[6:]}"
+            statement = (
+                f"SELECT /*+ MAX_EXECUTION_TIME({deadline.remaining_ms():.0f}) */{statement[6:]}"
+            )
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if request_id:
         statement = f"{statement} /* request_id={request_id} */"

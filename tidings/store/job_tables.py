@@ -1,7 +1,8 @@
 """Tables of scheduled work: what is to run later, what ran, and who runs it.
 
-A delayed job is a row beside the rows it will change, in the same database, so that both are committed or
-neither is. Rejected: a queue in Redis or a broker; it would have to be kept in step with the database by hand.
+A delayed job is a row beside the rows it will change, in the same database, so that both are
+committed or neither is. Rejected: a queue in Redis or a broker; it would have to be kept in step
+with the database by hand.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from sqlalchemy.dialects import mysql
 from tidings.store.tables import MYSQL, Id, Moment, metadata
 
 # Compared byte by byte: to MySQL's usual collation `A` and `a` are the same name.
-Name = String(64).with_variant(mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+Name = String(64).with_variant(
+    mysql.VARCHAR(64, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
+)
 
 delayed_job = Table(
     "delayed_job",
@@ -22,7 +25,13 @@ delayed_job = Table(
     Column("kind", Name, nullable=False),
     Column("ref", Name, nullable=False, comment="what it is about, such as an order's id"),
     Column("run_at", Moment, nullable=False),
-    Column("state", String(8), nullable=False, server_default="waiting", comment="waiting, paused or dead"),
+    Column(
+        "state",
+        String(8),
+        nullable=False,
+        server_default="waiting",
+        comment="waiting, paused or dead",
+    ),
     Column("attempts", SmallInteger, nullable=False, server_default="0"),
     Column("last_error", Text),
     Column("payload", JSON, nullable=False),

@@ -1,8 +1,8 @@
 """Brings a database to the newest schema, once, however many processes try at the same time.
 
-MySQL commits each DDL statement by itself, so two migrations at once would meet half-way: a named server
-lock lets one through and the other finds nothing left to do. SQLite has one writer: the first transaction
-to begin is the one that migrates.
+MySQL commits each DDL statement by itself, so two migrations at once would meet half-way: a named
+server lock lets one through and the other finds nothing left to do. SQLite has one writer: the
+first transaction to begin is the one that migrates.
 """
 
 from __future__ import annotations
@@ -26,16 +26,23 @@ class SchemaError(CannotStartError):
 
 
 def migrate(engine: Engine) -> str:
-    """Upgrade to the newest revision and return its id. Safe to run twice, and from two processes at once.
+    """Upgrade to the newest revision and return its id. Safe to run twice, and from two processes
+    at once.
 
     Raises:
-        SchemaError: another migration has held the lock for a minute, or the database is newer than this program.
+        SchemaError: another migration has held the lock for a minute, or the database is newer than
+            this program.
     """
     with _migration_lock(engine) as conn:
         current = _current_revision(conn)
         script = ScriptDirectory.from_config(_config(conn))
-        if current is not None and current not in {revision.revision for revision in script.walk_revisions()}:
-            raise SchemaError(f"the database is at revision {current}, which this version of Tidings does not know")
+        if current is not None and current not in {
+            revision.revision for revision in script.walk_revisions()
+        }:
+            raise SchemaError(
+                f"the database is at revision {current}, which this version of Tidings does "
+                "not know"
+            )
         command.upgrade(_config(conn), "head")
         return str(script.get_current_head())
 
@@ -49,12 +56,14 @@ def check_schema(engine: Engine) -> None:
         head = ScriptDirectory.from_config(_config(conn)).get_current_head()
     if current != head:
         raise SchemaError(
-            f"the database schema is at revision {current or 'none'}, this program needs {head}; run `tidings migrate`"
+            f"the database schema is at revision {current or 'none'}, this program needs {head}; "
+            "run `tidings migrate`"
         )
 
 
 def lock_name(engine: Engine) -> str:
-    """Named locks belong to the server, not to the database; their names have 64 characters at most."""
+    """Named locks belong to the server, not to the database; their names have 64 characters at
+    most."""
     return f"tidings.migrate:{engine.url.database}"[:64]
 
 
@@ -77,9 +86,14 @@ def _migration_lock(engine: Engine) -> Iterator[Connection]:
         return
     name = lock_name(engine)
     with engine.connect() as conn:
-        locked = conn.execute(text("SELECT GET_LOCK(:name, :wait)"), {"name": name, "wait": LOCK_WAIT_S})
+        locked = conn.execute(
+            text("SELECT GET_LOCK(:name, :wait)"), {"name": name, "wait": LOCK_WAIT_S}
+        )
         if locked.scalar() != 1:
-            raise SchemaError(f"another migration has been running for {LOCK_WAIT_S} s; try again when it has ended")
+            raise SchemaError(
+                f"another migration has been running for {LOCK_WAIT_S} s; try again when it has "
+                "ended"
+            )
         conn.commit()
         try:
             yield conn

@@ -1,9 +1,9 @@
 """Opens Redis with every wait bounded.
 
-redis-py's defaults wait 5 s and try ten times, far longer than a reader does. Here one answer may take
-`redis_timeout_s`, or what is left of the request's deadline; nothing is sent twice, and a caller waits no longer
-than that for a free connection.
-Everything kept in Redis stands under `t1:`; a change of a value's shape takes the next number.
+redis-py's defaults wait 5 s and try ten times, far longer than a reader does. Here one answer may
+take `redis_timeout_s`, or what is left of the request's deadline; nothing is sent twice, and a
+caller waits no longer than that for a free connection. Everything kept in Redis stands under `t1:`;
+a change of a value's shape takes the next number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ PREFIX = "t1:"
 
 
 def make_redis(settings: Settings) -> Redis:
-    """A client whose answers are bytes. It connects on first use, so build it after a fork, never before."""
+    """A client whose answers are bytes. It connects on first use, so build it after a fork, never
+    before."""
     pool = BlockingConnectionPool.from_url(
         settings.redis_url,
         max_connections=settings.redis_pool_size,
@@ -37,7 +38,8 @@ def make_redis(settings: Settings) -> Redis:
 
 
 class _WaitsNoLonger:
-    """Mixed into the pool's kind of connection: an answer is awaited until the current deadline at most."""
+    """Mixed into the pool's kind of connection: an answer is awaited until the current deadline at
+    most."""
 
     socket_timeout: float
 

@@ -1,8 +1,9 @@
-"""Every table, as SQLAlchemy Core describes it. `migrations/` holds how a database came to look like this.
+"""Every table, as SQLAlchemy Core describes it. `migrations/` holds how a database came to look
+like this.
 
-No ORM: each query is written once, in the module of its noun, where its cost can be read. Moments are
-`DATETIME(3)` in UTC and come back as aware datetimes on every database. Ids are 64-bit; SQLite needs
-plain INTEGER to number rows by itself.
+No ORM: each query is written once, in the module of its noun, where its cost can be read. Moments
+are `DATETIME(3)` in UTC and come back as aware datetimes on every database. Ids are 64-bit; SQLite
+needs plain INTEGER to number rows by itself.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ metadata = MetaData(
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware UTC datetime with milliseconds: DATETIME(3), or text of the same precision on SQLite.
+    """An aware UTC datetime with milliseconds: DATETIME(3), or text of the same precision on
+    SQLite.
 
-    SQLite compares text, so its format is exactly that of `strftime('%Y-%m-%d %H:%M:%f')`, the database's
-    own clock: column and clock can be compared there as well.
+    SQLite compares text, so its format is exactly that of `strftime('%Y-%m-%d %H:%M:%f')`, the
+    database's own clock: column and clock can be compared there as well.
     """
 
     impl = DateTime
@@ -59,7 +61,9 @@ class Moment(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError("a moment needs a time zone; naive datetimes are refused")
         # MySQL rounds what DATETIME(3) cannot hold, so a moment could lie after itself.
-        utc = value.astimezone(UTC).replace(tzinfo=None, microsecond=value.microsecond // 1000 * 1000)
+        utc = value.astimezone(UTC).replace(
+            tzinfo=None, microsecond=value.microsecond // 1000 * 1000
+        )
         return utc.isoformat(sep=" ", timespec="milliseconds") if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
@@ -75,8 +79,11 @@ LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
 def key_text(length: int) -> String:
-    """Text that identifies: equal only to itself, where MySQL's `unicode_ci` takes `/A` for `/a`, "José" for "Jose"."""
-    return String(length).with_variant(mysql.VARCHAR(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+    """Text that identifies: equal only to itself, where MySQL's `unicode_ci` takes `/A` for `/a`,
+    "José" for "Jose"."""
+    return String(length).with_variant(
+        mysql.VARCHAR(length, collation="utf8mb4_bin"), "mysql", "mariadb"
+    )
 
 
 MYSQL: dict[str, Any] = {
@@ -109,7 +116,8 @@ article = Table(
     "article",
     metadata,
     Column("id", Id, primary_key=True),
-    # Whatever identifies the article where it came from: a feed's entry id, a URL, a key of the import file.
+    # Whatever identifies the article where it came from: a feed's entry id, a URL, a key of the
+    # import file.
     Column("source_id", key_text(191), nullable=False, unique=True),
     Column("channel_id", Id, ForeignKey("channel.id"), nullable=False),
     Column("author_id", Id, ForeignKey("author.id")),
@@ -131,7 +139,13 @@ article = Table(
 article_count = Table(
     "article_count",
     metadata,
-    Column("article_id", Id, ForeignKey("article.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column(
+        "article_id",
+        Id,
+        ForeignKey("article.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
     *(
         Column(name, Integer, nullable=False, server_default="0")
         for name in ("exposure", "click", "reading", "collect", "liking")

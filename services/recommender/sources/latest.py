@@ -1,8 +1,9 @@
-"""recall: where candidates come from. Each source proposes some hundred articles at most, and none decides.
+"""recall: where candidates come from. Each source proposes some hundred articles at most, and none
+decides.
 
-`latest` walks the channel from its newest article past what was seen, so in the end it reaches the whole backlog: a
-feed falls short only when the channel is exhausted. `hot` is the jobs' popularity ranking. `again` is asked only when
-nothing unseen is left.
+`latest` walks the channel from its newest article past what was seen, so in the end it reaches the
+whole backlog: a feed falls short only when the channel is exhausted. `hot` is the jobs' popularity
+ranking. `again` is asked only when nothing unseen is left.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ HOT_TTL_S = 2.0
 HALF_LIFE_MS = 12 * 3600 * 1000
 
 log = structlog.get_logger(__name__)
-FAILURES = Counter("tidings_recall_failures_total", "Sources that could not propose anything", ["source"])
+FAILURES = Counter(
+    "tidings_recall_failures_total", "Sources that could not propose anything", ["source"]
+)
 
 Recall = Callable[[Question], Iterable[Candidate]]
 
@@ -41,16 +44,21 @@ class Latest:
 
     def __call__(self, question: Question) -> Iterable[Candidate]:
         limit = max(LATEST_PER_WANTED * question.wanted, LATEST_LEAST)
-        unseen = self._catalogue.newest_first(question.channel_id, lambda id_: id_ not in question.seen, limit)
+        unseen = self._catalogue.newest_first(
+            question.channel_id, lambda id_: id_ not in question.seen, limit
+        )
         for entry in unseen:
             freshness = 0.5 ** ((question.now_ms - entry.published_ms) / HALF_LIFE_MS)
             yield Candidate(entry, {Source.LATEST: freshness})
 
 
 class Hot:
-    """The channel's popularity ranking, scored by its share of the first one's. Read anew every two seconds."""
+    """The channel's popularity ranking, scored by its share of the first one's. Read anew every two
+    seconds."""
 
-    def __init__(self, redis: Redis, catalogue: Catalogue, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, redis: Redis, catalogue: Catalogue, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._redis = redis
         self._catalogue = catalogue
         self._monotonic = monotonic

@@ -40,7 +40,13 @@ def test_a_product_is_added_gets_stock_and_is_withdrawn(typed: Type, engine: Eng
     assert first.output == "40 pieces of product 1 came in\n"
     assert again.output == "delivery 7 was booked before\n"
     assert listed == [
-        {"product_id": 1, "title": "Weekend, printed", "price_cents": 450, "currency": "EUR", "quantity": 40}
+        {
+            "product_id": 1,
+            "title": "Weekend, printed",
+            "price_cents": 450,
+            "currency": "EUR",
+            "quantity": 40,
+        }
     ]
     assert "4.50 EUR" in typed("products", "list").output
 
@@ -53,9 +59,15 @@ def test_a_product_is_added_gets_stock_and_is_withdrawn(typed: Type, engine: Eng
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("add", "x", "--price-cents", "1", "--currency", "euro"), "expected a currency such as EUR, got 'euro'"),
+        (
+            ("add", "x", "--price-cents", "1", "--currency", "euro"),
+            "expected a currency such as EUR, got 'euro'",
+        ),
         (("add", "  ", "--price-cents", "1"), "expected a title of 1 to 255 characters, got 0"),
-        (("add", "x" * 256, "--price-cents", "1"), "expected a title of 1 to 255 characters, got 256"),
+        (
+            ("add", "x" * 256, "--price-cents", "1"),
+            "expected a title of 1 to 255 characters, got 256",
+        ),
         (("add", "x", "--price-cents", "0"), "0 is not in the range"),
         (("receive", "99", "1", "--delivery", "1"), "there is no product 99 on sale"),
         (("receive", "99", "0", "--delivery", "1"), "0 is not in the range"),
@@ -78,7 +90,9 @@ def test_the_demo_has_editions_on_sale(engine: Engine) -> None:
     for _ in range(2):
         load_demo(engine, lambda: 1_795_000_000_000)
     with engine.connect() as conn:
-        on_sale = [(found.title, found.price_cents, found.quantity) for found in find_products(conn)]
+        on_sale = [
+            (found.title, found.price_cents, found.quantity) for found in find_products(conn)
+        ]
         assert find_imbalances(conn) == []
 
     assert on_sale == EDITIONS

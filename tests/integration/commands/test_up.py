@@ -16,7 +16,8 @@ UP = [sys.executable, "-c", "from tidings.commands.main import main; main()", "u
 def test_a_database_that_does_not_answer_is_named_without_its_password(
     environment: Environment, redis_url: str, tmp_path: Path
 ) -> None:
-    """The setting, the server and the driver's reason on one line with exit code 2; a traceback helps no operator."""
+    """The setting, the server and the driver's reason on one line with exit code 2; a traceback
+    helps no operator."""
     url = f"mysql+pymysql://me:secret@127.0.0.1:{free_port()}/tidings"
     done = subprocess.run(
         UP,

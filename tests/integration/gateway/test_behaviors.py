@@ -25,16 +25,23 @@ def test_each_event_has_its_verdict_in_its_place(door: Door) -> None:
     expired = door.tracker.issue(place, door.clock() - 31 * DAY_MS)
     foreign = Tracker([b"f" * 32]).issue(place, door.clock())
 
-    answer = door.report([{"track": foreign}, {"track": track["click"]}, {"track": expired}, {"track": "x"}])
+    answer = door.report(
+        [{"track": foreign}, {"track": track["click"]}, {"track": expired}, {"track": "x"}]
+    )
 
     assert verdicts(answer) == ["refused", "accepted", "expired", "refused"]
 
 
-def test_what_was_accepted_reaches_the_counts_once_however_often_it_is_sent(door: Door, redis_client: Redis) -> None:
+def test_what_was_accepted_reaches_the_counts_once_however_often_it_is_sent(
+    door: Door, redis_client: Redis
+) -> None:
     article_id = door.newsroom.article()
     door.recommends([article_id])
     track = door.get("/articles").json["results"][0]["track"]
-    events = [{"track": track["click"]}, {"track": track["read"], "at": door.clock(), "read_ms": 61_000}]
+    events = [
+        {"track": track["click"]},
+        {"track": track["read"], "at": door.clock(), "read_ms": 61_000},
+    ]
 
     for _ in range(3):
         assert verdicts(door.report(events)) == ["accepted", "accepted"]

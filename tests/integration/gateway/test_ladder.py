@@ -1,4 +1,5 @@
-"""The ladder, step by step: which page a reader gets when something behind the door does not work."""
+"""The ladder, step by step: which page a reader gets when something behind the door does not
+work."""
 
 from __future__ import annotations
 
@@ -13,7 +14,12 @@ from tests.unit.gateway.doors import READER_ID, Door, make_response
 from tidings.process.deadline import DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.tracking import Action, Source, Tracker
-from tidings.rpc.errors import CallerFaultError, ExpectedError, ServerFaultError, TransportFaultError
+from tidings.rpc.errors import (
+    CallerFaultError,
+    ExpectedError,
+    ServerFaultError,
+    TransportFaultError,
+)
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
 GONE = TransportFaultError("connection refused", sent=False)
@@ -41,7 +47,12 @@ def test_a_personal_page_is_the_recommenders_in_its_order_with_its_tokens(door: 
     assert feed["pre_timestamp"] == 12345
     assert door.tracker.read(feed["exposure"], door.clock()).action is Action.EXPOSURE
     request = door.recommender.requests[0]
-    assert (request.user_id, request.channel_id, request.article_num, request.time_stamp) == (READER_ID, 1, 3, 0)
+    assert (request.user_id, request.channel_id, request.article_num, request.time_stamp) == (
+        READER_ID,
+        1,
+        3,
+        0,
+    )
     card = feed["results"][0]
     assert set(card) == {
         "article_id",
@@ -54,7 +65,9 @@ def test_a_personal_page_is_the_recommenders_in_its_order_with_its_tokens(door: 
         "counts",
         "track",
     }
-    actions = {name: door.tracker.read(token, door.clock()).action for name, token in card["track"].items()}
+    actions = {
+        name: door.tracker.read(token, door.clock()).action for name, token in card["track"].items()
+    }
     assert actions == {
         "click": Action.CLICK,
         "collect": Action.COLLECT,
@@ -106,7 +119,9 @@ def test_an_empty_channel_is_an_empty_page(door: Door) -> None:
     ],
     ids=repr,
 )
-def test_whatever_the_recommender_does_the_reader_gets_a_page(door: Door, failure: Exception) -> None:
+def test_whatever_the_recommender_does_the_reader_gets_a_page(
+    door: Door, failure: Exception
+) -> None:
     ids = door.newsroom.articles(3)
     door.recommender.fails_with(failure)
 
@@ -114,7 +129,9 @@ def test_whatever_the_recommender_does_the_reader_gets_a_page(door: Door, failur
 
 
 def test_what_the_recommender_refuses_as_such_is_the_callers_problem(door: Door) -> None:
-    door.recommender.fails_with(CallerFaultError("not valid", code=422, details={"time_stamp": "is before the flood"}))
+    door.recommender.fails_with(
+        CallerFaultError("not valid", code=422, details={"time_stamp": "is before the flood"})
+    )
 
     answer = door.get("/articles?channel_id=1")
 
@@ -136,7 +153,8 @@ def test_the_last_batch_is_shown_again_while_it_was_not_read(door: Door) -> None
     # The same places in the same batch, so a click on either page counts once.
     for name in ("click", "collect", "read", "liking"):
         before, after = (
-            door.tracker.read(feed["results"][2]["track"][name], door.clock()) for feed in (personal, cached)
+            door.tracker.read(feed["results"][2]["track"][name], door.clock())
+            for feed in (personal, cached)
         )
         assert (after.event_id, after.source) == (before.event_id, Source.HOT)
 
@@ -186,7 +204,8 @@ def test_each_channel_has_its_own_last_batch(door: Door) -> None:
 
 
 def test_paging_back_without_the_recommender_asks_to_ask_again(door: Door) -> None:
-    """Only the recommender knows what was shown; another page in its place must not move the reader's bookmark."""
+    """Only the recommender knows what was shown; another page in its place must not move the
+    reader's bookmark."""
     ids = door.newsroom.articles(3)
     door.recommends(ids)
     fetch(door)
@@ -196,7 +215,9 @@ def test_paging_back_without_the_recommender_asks_to_ask_again(door: Door) -> No
     assert fetch(door, f"time_stamp={back_to}", served_from="latest")["pre_timestamp"] == back_to
 
 
-def test_the_ranking_is_served_in_its_order_without_what_was_taken_down(door: Door, redis_client: Redis) -> None:
+def test_the_ranking_is_served_in_its_order_without_what_was_taken_down(
+    door: Door, redis_client: Redis
+) -> None:
     ids = door.newsroom.articles(12)
     popularity.rebuild(door.newsroom.engine, redis_client, moment(door.clock()))
     door.newsroom.change(ids[0], status="taken_down")
@@ -207,7 +228,12 @@ def test_the_ranking_is_served_in_its_order_without_what_was_taken_down(door: Do
     assert ids_of(feed) == ids[1:11]
     assert feed["exposure"] == ""
     shown = door.tracker.read(feed["results"][0]["track"]["liking"], door.clock())
-    assert (shown.action, shown.article_id, shown.reader_id, shown.channel_id) == (Action.LIKING, ids[1], READER_ID, 1)
+    assert (shown.action, shown.article_id, shown.reader_id, shown.channel_id) == (
+        Action.LIKING,
+        ids[1],
+        READER_ID,
+        1,
+    )
     assert (shown.source, shown.stamp_ms) == (Source.POPULAR, door.clock())
 
 
@@ -256,7 +282,9 @@ def test_a_batch_under_keys_of_another_site_is_served_and_not_kept(door: Door) -
     fetch(door, served_from="latest")
 
 
-def test_what_is_kept_for_a_reader_is_small_and_forgotten_after_a_day(door: Door, redis_client: Redis) -> None:
+def test_what_is_kept_for_a_reader_is_small_and_forgotten_after_a_day(
+    door: Door, redis_client: Redis
+) -> None:
     door.recommends(door.newsroom.articles(10))
     fetch(door)
 

@@ -1,4 +1,5 @@
-"""The gateway and a real Thrift server between them: what travels along with a call, and what a slow one costs."""
+"""The gateway and a real Thrift server between them: what travels along with a call, and what a
+slow one costs."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def thrift(door: Door, answer: Answer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve)
     thread.start()
     policy = Policy(timeout_ms=500)
-    with make_client(UserRecommend, [f"127.0.0.1:{server.port}"], policy=policy, caller="gateway") as client:
+    with make_client(
+        UserRecommend, [f"127.0.0.1:{server.port}"], policy=policy, caller="gateway"
+    ) as client:
         door.recommending._recommender = client
         yield
     server.drain()
@@ -65,7 +68,9 @@ def test_a_page_comes_over_the_wire_with_request_id_and_deadline(door: Door) -> 
         return make_response(door.tracker, request, ids, stamp_ms=door.clock(), now_ms=door.clock())
 
     with thrift(door, answer):
-        page = door.client.simulate_get("/articles?channel_id=1", headers={"X-Request-Id": "from-outside"})
+        page = door.client.simulate_get(
+            "/articles?channel_id=1", headers={"X-Request-Id": "from-outside"}
+        )
 
     assert page.json["served_from"] == "personal"
     assert [card["article_id"] for card in page.json["results"]] == ids
@@ -84,7 +89,9 @@ def test_a_refusal_over_the_wire_names_the_field(door: Door) -> None:
     assert page.json["errors"] == {"article_num": "too many for today"}
 
 
-def test_a_frozen_recommender_costs_a_few_readers_its_share_of_time_and_the_rest_nothing(door: Door) -> None:
+def test_a_frozen_recommender_costs_a_few_readers_its_share_of_time_and_the_rest_nothing(
+    door: Door,
+) -> None:
     ids = door.newsroom.articles(3)
     thaw = threading.Event()
 

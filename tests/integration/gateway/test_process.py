@@ -1,4 +1,5 @@
-"""`python -m gateway` as an operator sees it: how it refuses to start, how it stops, what no client can do to it."""
+"""`python -m gateway` as an operator sees it: how it refuses to start, how it stops, what no client
+can do to it."""
 
 from __future__ import annotations
 
@@ -68,9 +69,12 @@ class Process:
 
 
 class Running:
-    """A gateway that serves on `url`, over SQLite with a dozen articles, and a recommender that may be started."""
+    """A gateway that serves on `url`, over SQLite with a dozen articles, and a recommender that may
+    be started."""
 
-    def __init__(self, gateway: Process, recommender: Process, port: int, metrics_port: int) -> None:
+    def __init__(
+        self, gateway: Process, recommender: Process, port: int, metrics_port: int
+    ) -> None:
         self.gateway = gateway
         self.recommender = recommender
         self.port = port
@@ -118,7 +122,9 @@ def start_gateway(
             stack.callback(recommender.kill)
             running = Running(gateway, recommender, port, metrics_port)
             gateway.start()
-            wait_until(lambda: running.is_ready() or gateway.process.poll() is not None, 30, "the gateway")
+            wait_until(
+                lambda: running.is_ready() or gateway.process.poll() is not None, 30, "the gateway"
+            )
             assert gateway.process.poll() is None, gateway.output
             return running
 
@@ -126,9 +132,15 @@ def start_gateway(
 
 
 def refusal(env: dict[str, str]) -> str:
-    """What a gateway that refuses to start says, after checking that it is one line and exit code 2."""
+    """What a gateway that refuses to start says, after checking that it is one line and exit code
+    2."""
     done = subprocess.run(
-        [sys.executable, "-m", "gateway"], env=env, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "gateway"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
@@ -158,12 +170,17 @@ def test_a_unix_socket_in_use_is_named_and_a_stale_one_is_taken_over(
     with socket.socket(socket.AF_UNIX) as taken:
         taken.bind(path)
         taken.listen()
-        assert "TIDINGS_GATEWAY_BIND" in refusal(environment(database_url=sqlite_url, gateway_bind=bind))
+        assert "TIDINGS_GATEWAY_BIND" in refusal(
+            environment(database_url=sqlite_url, gateway_bind=bind)
+        )
     assert os.path.exists(path)
 
     metrics_port = free_port()
     env = environment(
-        database_url=sqlite_url, gateway_bind=bind, gateway_metrics_bind=f"127.0.0.1:{metrics_port}", log_format="json"
+        database_url=sqlite_url,
+        gateway_bind=bind,
+        gateway_metrics_bind=f"127.0.0.1:{metrics_port}",
+        log_format="json",
     )
     gateway = Process("gateway", env, tmp_path)
     gateway.start()
@@ -192,7 +209,9 @@ def test_a_wrong_database_url_is_named(environment: Environment) -> None:
     assert "TIDINGS_DATABASE_URL" in refusal(env)
 
 
-def test_a_folder_that_cannot_be_written_is_named(environment: Environment, sqlite_url: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(
+    environment: Environment, sqlite_url: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
 
     line = refusal(environment(database_url=sqlite_url, var_dir=tmp_path / "file" / "var"))
@@ -201,7 +220,9 @@ def test_a_folder_that_cannot_be_written_is_named(environment: Environment, sqli
 
 
 def test_a_misspelt_setting_is_named(environment: Environment) -> None:
-    assert "TIDINGS_GATEWAY_BIND?" in refusal(environment() | {"TIDINGS_GATEWAY_BND": "127.0.0.1:1"})
+    assert "TIDINGS_GATEWAY_BIND?" in refusal(
+        environment() | {"TIDINGS_GATEWAY_BND": "127.0.0.1:1"}
+    )
 
 
 def test_a_missing_key_is_named(environment: Environment, sqlite_url: str) -> None:
@@ -210,9 +231,14 @@ def test_a_missing_key_is_named(environment: Environment, sqlite_url: str) -> No
     assert "TIDINGS_SECRET_KEYS" in refusal(env)
 
 
-def test_a_missing_codec_is_named(environment: Environment, sqlite_url: str, tmp_path: Path) -> None:
-    """Thrift itself would go on in pure Python, twenty to forty times slower, and not say a word."""
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['thrift.protocol.fastbinary'] = None\n")
+def test_a_missing_codec_is_named(
+    environment: Environment, sqlite_url: str, tmp_path: Path
+) -> None:
+    """Thrift itself would go on in pure Python, twenty to forty times slower, and not say a
+    word."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['thrift.protocol.fastbinary'] = None\n"
+    )
     env = environment(database_url=sqlite_url) | {"PYTHONPATH": str(tmp_path)}
 
     assert "fastbinary" in refusal(env)
@@ -230,11 +256,15 @@ def test_frozen_recommender_no_reader_notices_and_all_is_well_again_within_5_s(
 ) -> None:
     site = start_gateway()
     _follow_the_recommender(
-        site, lambda: site.recommender.send_all(signal.SIGSTOP), lambda: site.recommender.send_all(signal.SIGCONT)
+        site,
+        lambda: site.recommender.send_all(signal.SIGSTOP),
+        lambda: site.recommender.send_all(signal.SIGCONT),
     )
 
 
-def _follow_the_recommender(site: Running, take_away: Callable[[], None], bring_back: Callable[[], None]) -> None:
+def _follow_the_recommender(
+    site: Running, take_away: Callable[[], None], bring_back: Callable[[], None]
+) -> None:
     reader = site.reader()
     seen: list[str] = []
     seconds: list[float] = []
@@ -257,13 +287,16 @@ def _follow_the_recommender(site: Running, take_away: Callable[[], None], bring_
     while time.monotonic() < away_until_s:
         assert ask() in ("personal", "cached")
     assert seen[-1] == "cached"
-    # Waiting out the recommender's half second is for the first three and one a second, not for everybody.
+    # Waiting out the recommender's half second is for the first three and one a second, not for
+    # everybody.
     assert statistics.median(seconds) < 0.5
     bring_back()
     wait_until(lambda: ask() == "personal", 20, "the ladder to be climbed again")
 
 
-def test_it_stops_after_what_it_is_at_and_leaves_nothing(start_gateway: Callable[..., Running]) -> None:
+def test_it_stops_after_what_it_is_at_and_leaves_nothing(
+    start_gateway: Callable[..., Running],
+) -> None:
     site = start_gateway(gateway_workers=2)
     assert site.reader().get("/articles?channel_id=1").status == 200
 
@@ -283,11 +316,17 @@ def test_ctrl_c_stops_it_even_with_idle_connections(start_gateway: Callable[...,
         assert site.gateway.wait() == 0
 
 
-def test_silent_and_trickling_clients_keep_nobody_out(start_gateway: Callable[..., Running]) -> None:
-    """gunicorn's threads wait five seconds on a connection that says nothing, and for ever on one that trickles."""
+def test_silent_and_trickling_clients_keep_nobody_out(
+    start_gateway: Callable[..., Running],
+) -> None:
+    """gunicorn's threads wait five seconds on a connection that says nothing, and for ever on one
+    that trickles."""
     site = start_gateway(gateway_threads=2)
     with ExitStack() as stack:
-        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", site.port))) for _ in range(50)]
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", site.port)))
+            for _ in range(50)
+        ]
         started_s = time.monotonic()
         assert site.reader().get("/articles?channel_id=1").status == 200
         assert time.monotonic() - started_s < 5
@@ -311,14 +350,18 @@ def _trickle(sockets: list[socket.socket], stop: threading.Event) -> None:
                 return
 
 
-def test_workers_share_their_metrics_and_the_operators_port_is_their_own(start_gateway: Callable[..., Running]) -> None:
+def test_workers_share_their_metrics_and_the_operators_port_is_their_own(
+    start_gateway: Callable[..., Running],
+) -> None:
     site = start_gateway(gateway_workers=2)
     for _ in range(20):
         assert site.reader().get("/articles?channel_id=1").status == 200
 
     metrics = _get(site.metrics_port, "/metrics")[1].decode()
 
-    (line,) = [line for line in metrics.splitlines() if line.startswith("tidings_feeds_served_total")]
+    (line,) = [
+        line for line in metrics.splitlines() if line.startswith("tidings_feeds_served_total")
+    ]
     assert line.endswith(" 20.0")
     assert _status(site.port, "/metrics") == 404
 
@@ -329,7 +372,9 @@ def test_a_worker_that_dies_is_replaced(start_gateway: Callable[..., Running]) -
 
     os.kill(pid, signal.SIGKILL)
 
-    wait_until(lambda: _worker_pids(site) not in ([], [pid]) and site.is_ready(), 10, "a new worker")
+    wait_until(
+        lambda: _worker_pids(site) not in ([], [pid]) and site.is_ready(), 10, "a new worker"
+    )
     assert site.reader().get("/articles?channel_id=1").status == 200
 
 

@@ -1,4 +1,5 @@
-"""A small web server that answers as a test says, and questions about what an import left in the database."""
+"""A small web server that answers as a test says, and questions about what an import left in the
+database."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ class Web:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def serve(self, path: str, body: bytes | str, content_type: str = "text/plain", **headers: str) -> str:
+    def serve(
+        self, path: str, body: bytes | str, content_type: str = "text/plain", **headers: str
+    ) -> str:
         """Answer `path` with a body; returns its URL."""
         data = body.encode() if isinstance(body, str) else body
 
@@ -112,7 +115,9 @@ class Stored:
         with self.engine.connect() as conn:
             ids = set(conn.scalars(select(article.c.id)))
             sources = list(conn.scalars(select(article.c.source_id)))
-            return ids == set(conn.scalars(select(article_count.c.article_id))) and len(set(sources)) == len(sources)
+            return ids == set(conn.scalars(select(article_count.c.article_id))) and len(
+                set(sources)
+            ) == len(sources)
 
 
 @pytest.fixture
@@ -123,7 +128,12 @@ def stored(engine: Engine) -> Stored:
 
 def make_row(number: int, **values: Any) -> dict[str, Any]:
     """A row that is fine."""
-    plain = {"id": f"n{number}", "title": f"Title {number}", "body": f"Body *{number}*.", "channel": "news"}
+    plain = {
+        "id": f"n{number}",
+        "title": f"Title {number}",
+        "body": f"Body *{number}*.",
+        "channel": "news",
+    }
     return plain | {"author": f"Author {number % 3}", "published": "2026-01-31T08:30:00Z"} | values
 
 

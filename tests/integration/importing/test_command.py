@@ -1,4 +1,5 @@
-"""`tidings import articles` as an operator or a cron line meets it: the exit code, and the lines it prints."""
+"""`tidings import articles` as an operator or a cron line meets it: the exit code, and the lines it
+prints."""
 
 from __future__ import annotations
 
@@ -54,12 +55,17 @@ def test_when_everything_is_in_it_says_so_in_one_line(command: Any, tmp_path: Pa
     write_jsonl(tmp_path / "a.jsonl", [make_row(1), make_row(2)])
     done = command("a.jsonl")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(r"a\.jsonl: 2 rows: 2 new, 0 changed, 0 unchanged, 0 rejected in [\d.]+ s\n", done.stdout)
+    assert re.fullmatch(
+        r"a\.jsonl: 2 rows: 2 new, 0 changed, 0 unchanged, 0 rejected in [\d.]+ s\n", done.stdout
+    )
 
 
 def test_rejected_rows_are_exit_code_1(command: Any, tmp_path: Path) -> None:
     """The first few on stderr, all of them in the file that the last line names."""
-    write_jsonl(tmp_path / "a.jsonl", [make_row(1), *(make_row(number, title="") for number in range(2, 12))])
+    write_jsonl(
+        tmp_path / "a.jsonl",
+        [make_row(1), *(make_row(number, title="") for number in range(2, 12))],
+    )
     done = command("a.jsonl")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"line {number}: title: missing" for number in range(2, 7)]
@@ -72,7 +78,10 @@ def test_rejected_rows_are_exit_code_1(command: Any, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (None, r"a: No such file or directory"),
-        ("hello", r"a: is neither JSONL, CSV .*; --format says which it is: jsonl, csv, feed, opml"),
+        (
+            "hello",
+            r"a: is neither JSONL, CSV .*; --format says which it is: jsonl, csv, feed, opml",
+        ),
         ("[1]", r"a: is one JSON array.*"),
         ("<html>", r"a: begins with <html>, which is neither a feed nor OPML.*"),
     ],
@@ -88,7 +97,9 @@ def test_when_nothing_can_be_done_it_is_one_line_and_exit_code_2(
     assert re.fullmatch(rf"tidings: {message}\n", done.stderr)
 
 
-def test_a_database_of_another_age_is_one_line_and_exit_code_2(command: Any, tmp_path: Path) -> None:
+def test_a_database_of_another_age_is_one_line_and_exit_code_2(
+    command: Any, tmp_path: Path
+) -> None:
     """And says what to do."""
     write_jsonl(tmp_path / "a.jsonl", [make_row(1)])
     done = command("a.jsonl", database_url=f"sqlite:///{tmp_path}/other.db")
@@ -96,7 +107,9 @@ def test_a_database_of_another_age_is_one_line_and_exit_code_2(command: Any, tmp
     assert re.fullmatch(r"tidings: .*run `tidings migrate`\n", done.stderr)
 
 
-def test_a_folder_that_cannot_be_written_is_one_line_and_exit_code_2(command: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_line_and_exit_code_2(
+    command: Any, tmp_path: Path
+) -> None:
     """Whether it is VAR_DIR itself or the folder within."""
     write_jsonl(tmp_path / "a.jsonl", [make_row(1)])
     (tmp_path / "var" / "import").write_text("in the way")
@@ -134,7 +147,12 @@ def test_two_at_once_on_one_file_are_both_fine(
     write_jsonl(tmp_path / "a.jsonl", [make_row(number) for number in range(1500)])
     env = environment(database_url=database_url)
     children = [
-        subprocess.Popen([TIDINGS, "import", "articles", "a.jsonl"], env=env, cwd=tmp_path, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [TIDINGS, "import", "articles", "a.jsonl"],
+            env=env,
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+        )
         for _ in range(2)
     ]
     outcomes = [(child.communicate(timeout=60)[1].decode(), child.returncode) for child in children]
@@ -145,7 +163,11 @@ def test_two_at_once_on_one_file_are_both_fine(
 
 
 def test_ctrl_c_stops_it_and_the_next_run_continues(
-    environment: Callable[..., dict[str, str]], database_url: str, tmp_path: Path, command: Any, stored: Stored
+    environment: Callable[..., dict[str, str]],
+    database_url: str,
+    tmp_path: Path,
+    command: Any,
+    stored: Stored,
 ) -> None:
     """In words, with the exit code that shells expect."""
     write_jsonl(tmp_path / "a.jsonl", [make_row(number) for number in range(6000)])
@@ -171,10 +193,16 @@ def test_ctrl_c_stops_it_and_the_next_run_continues(
 
 
 def test_a_changed_article_is_shown_as_it_is_now(
-    command: Any, tmp_path: Path, engine: Engine, redis_url: str, make_settings: Callable[..., Settings]
+    command: Any,
+    tmp_path: Path,
+    engine: Engine,
+    redis_url: str,
+    make_settings: Callable[..., Settings],
 ) -> None:
     """The card that was cached before the import goes with it."""
-    articles = Articles(engine, make_redis(make_settings(redis_url=redis_url)), card_ttl_s=300, clock=Clock(NOW_MS))
+    articles = Articles(
+        engine, make_redis(make_settings(redis_url=redis_url)), card_ttl_s=300, clock=Clock(NOW_MS)
+    )
     write_jsonl(tmp_path / "a.jsonl", [make_row(1)])
     command("a.jsonl", redis_url=redis_url)
     assert articles.cards([1])[1].title == "Title 1"
@@ -185,11 +213,15 @@ def test_a_changed_article_is_shown_as_it_is_now(
     assert articles.cards([1])[1].title == "Corrected"
 
 
-def test_without_redis_it_says_what_may_be_stale(command: Any, tmp_path: Path, redis_client: redis.Redis) -> None:
+def test_without_redis_it_says_what_may_be_stale(
+    command: Any, tmp_path: Path, redis_client: redis.Redis
+) -> None:
     """Only if something changed; the import itself is fine."""
     write_jsonl(tmp_path / "a.jsonl", [make_row(1)])
     assert command("a.jsonl").stderr == ""
     write_jsonl(tmp_path / "a.jsonl", [make_row(1, title="Corrected")])
     done = command("a.jsonl")
     assert done.returncode == 0
-    assert done.stderr == "Redis does not answer: changed articles may show their old text for 300 s\n"
+    assert (
+        done.stderr == "Redis does not answer: changed articles may show their old text for 300 s\n"
+    )

@@ -17,20 +17,27 @@ from tidings.importing import Counts, SourceError, import_articles, opml
 
 def feed(name: str, *ids: str) -> str:
     items = "".join(
-        f"<item><guid>urn:{id_}</guid><title>{id_}</title><description>d</description></item>" for id_ in ids
+        f"<item><guid>urn:{id_}</guid><title>{id_}</title><description>d</description></item>"
+        for id_ in ids
     )
     return f"<rss version='2.0'><channel><title>{name}</title>{items}</channel></rss>"
 
 
-def test_a_file_is_imported_from_its_address(web: Web, engine: Engine, stored: Stored, tmp_path: Path) -> None:
+def test_a_file_is_imported_from_its_address(
+    web: Web, engine: Engine, stored: Stored, tmp_path: Path
+) -> None:
     """Compressed, behind a redirect, without an extension; twice, the second time for nothing."""
-    data = gzip.compress("".join(json.dumps(make_row(number)) + "\n" for number in range(3)).encode())
+    data = gzip.compress(
+        "".join(json.dumps(make_row(number)) + "\n" for number in range(3)).encode()
+    )
     web.serve("/export", data, "application/octet-stream")
     url = web.redirect("/latest", "/export")
     assert import_articles(url, engine, folder=tmp_path).counts == Counts(created=3)
     assert import_articles(url, engine, folder=tmp_path).counts == Counts(unchanged=3)
     assert stored.count() == 3
-    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".") and path.is_file()] == []
+    assert [
+        path.name for path in tmp_path.iterdir() if not path.name.startswith(".") and path.is_file()
+    ] == []
 
 
 def test_an_address_that_fails_is_one_line(web: Web, engine: Engine, tmp_path: Path) -> None:
@@ -42,7 +49,9 @@ def test_an_address_that_fails_is_one_line(web: Web, engine: Engine, tmp_path: P
         import_articles(page, engine, folder=tmp_path)
 
 
-def test_feeds_that_fail_do_not_keep_the_others_out(web: Web, engine: Engine, stored: Stored, tmp_path: Path) -> None:
+def test_feeds_that_fail_do_not_keep_the_others_out(
+    web: Web, engine: Engine, stored: Stored, tmp_path: Path
+) -> None:
     """One reject each, with the line of the list, the address and the reason."""
     good, zipped = (
         web.serve("/good", feed("Good", "1", "2")),
@@ -67,18 +76,27 @@ def test_feeds_that_fail_do_not_keep_the_others_out(web: Web, engine: Engine, st
     report = import_articles(str(listed), engine, folder=tmp_path / "import")
 
     assert report.counts == Counts(created=3, duplicates=1, rejected=4)
-    assert [(reject.place.line, reject.place.feed, reject.reason) for reject in report.first_rejects] == [
+    assert [
+        (reject.place.line, reject.place.feed, reject.reason) for reject in report.first_rejects
+    ] == [
         (3, web.url("/gone"), "404 Not Found"),
         (4, html, "neither RSS nor Atom"),
         (5, "file:///etc/hostname", "only http and https addresses are fetched"),
         (6, bomb, f"more than {opml.MAX_FEED_BYTES} bytes"),
     ]
     # A folder of the list is a channel; a feed in none has its own name.
-    assert {name: row.slug for name, row in stored.articles().items()} == {"urn:1": "sea", "urn:2": "sea", "urn:3": "z"}
+    assert {name: row.slug for name, row in stored.articles().items()} == {
+        "urn:1": "sea",
+        "urn:2": "sea",
+        "urn:3": "z",
+    }
 
 
-def test_feeds_are_fetched_a_few_at_a_time(web: Web, engine: Engine, stored: Stored, tmp_path: Path) -> None:
-    """The whole of a group waits for its slowest feed, not for the sum of them; the next group waits for this one."""
+def test_feeds_are_fetched_a_few_at_a_time(
+    web: Web, engine: Engine, stored: Stored, tmp_path: Path
+) -> None:
+    """The whole of a group waits for its slowest feed, not for the sum of them; the next group
+    waits for this one."""
     together = threading.Barrier(opml.FETCHES_AT_ONCE)
 
     def slow(request: BaseHTTPRequestHandler) -> None:
@@ -91,14 +109,20 @@ def test_feeds_are_fetched_a_few_at_a_time(web: Web, engine: Engine, stored: Sto
         request.wfile.write(body)
 
     count = 2 * opml.FETCHES_AT_ONCE
-    outlines = "".join(f"<outline text='f' xmlUrl='{web.url(f'/{number}')}'/>" for number in range(count))
+    outlines = "".join(
+        f"<outline text='f' xmlUrl='{web.url(f'/{number}')}'/>" for number in range(count)
+    )
     web.answers = {f"/{number}": slow for number in range(count)}
     (tmp_path / "list.opml").write_text(f"<opml><body>{outlines}</body></opml>")
-    assert import_articles(str(tmp_path / "list.opml"), engine, folder=tmp_path / "x").counts == Counts(created=count)
+    assert import_articles(
+        str(tmp_path / "list.opml"), engine, folder=tmp_path / "x"
+    ).counts == Counts(created=count)
 
 
 def test_a_list_at_an_address(web: Web, engine: Engine, tmp_path: Path) -> None:
     """As readers export it."""
     web.serve("/feed", feed("News", "1"))
-    url = web.serve("/list", f"<opml><body><outline text='f' xmlUrl='{web.url('/feed')}'/></body></opml>")
+    url = web.serve(
+        "/list", f"<opml><body><outline text='f' xmlUrl='{web.url('/feed')}'/></body></opml>"
+    )
     assert import_articles(url, engine, folder=tmp_path, channel="Mine").counts == Counts(created=1)

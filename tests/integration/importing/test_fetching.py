@@ -33,7 +33,10 @@ def test_the_answer_is_written_with_its_type_and_address(web: Web) -> None:
     web.serve("/feed", "hello", "application/rss+xml; charset=utf-8")
     target = io.BytesIO()
     fetched = fetch(web.redirect("/old", "/feed", 301), target, max_bytes=5, deadline_s=10)
-    assert (fetched.url, fetched.content_type) == (web.url("/feed"), "application/rss+xml; charset=utf-8")
+    assert (fetched.url, fetched.content_type) == (
+        web.url("/feed"),
+        "application/rss+xml; charset=utf-8",
+    )
     assert target.getvalue() == b"hello"
 
 
@@ -53,13 +56,17 @@ def test_redirects_have_an_end(web: Web) -> None:
     assert len([path for path in web.asked if path != "/loop"]) <= fetching.MAX_REDIRECTS + 1
 
 
-@pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/x", "gopher://127.0.0.1/", "data:,x"])
+@pytest.mark.parametrize(
+    "target", ["file:///etc/hostname", "ftp://127.0.0.1/x", "gopher://127.0.0.1/", "data:,x"]
+)
 def test_a_redirect_leads_to_http_only(web: Web, target: str) -> None:
     """Trap: urllib's usual opener follows to ftp, and opens file and data."""
     assert refusal(web.redirect("/x", target))
 
 
-@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "data:,x", "http://", "http://[::1", "x"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "data:,x", "http://", "http://[::1", "x"]
+)
 def test_only_http_addresses_are_opened(url: str) -> None:
     """Whoever calls."""
     assert refusal(url)

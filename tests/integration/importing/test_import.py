@@ -1,4 +1,5 @@
-"""What an import does to the database: everything once, only what changed, and nothing that is not its business."""
+"""What an import does to the database: everything once, only what changed, and nothing that is not
+its business."""
 
 from __future__ import annotations
 
@@ -14,7 +15,16 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.integration.importing.conftest import Stored, make_row, write_jsonl
 from tests.lab.newsroom import NOW_MS, Clock, moment
-from tidings.importing import Counts, Format, Report, SourceError, import_articles, import_rows, loading, writing
+from tidings.importing import (
+    Counts,
+    Format,
+    Report,
+    SourceError,
+    import_articles,
+    import_rows,
+    loading,
+    writing,
+)
 from tidings.news.articles import TAKEN_DOWN
 from tidings.news.publishing import SCHEDULED
 from tidings.store.engine import transaction
@@ -25,7 +35,8 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def run(engine: Engine, tmp_path: Path) -> Any:
-    """Import rows as a JSONL file of a fixed name; rows that are strings are lines as they stand."""
+    """Import rows as a JSONL file of a fixed name; rows that are strings are lines as they
+    stand."""
 
     def run_(rows: Sequence[dict[str, Any] | str], **options: Any) -> Report:
         path = write_jsonl(tmp_path / "articles.jsonl", rows)
@@ -42,7 +53,9 @@ def age(engine: Engine, **values: Any) -> None:
 
 def test_rows_become_articles(engine: Engine, stored: Stored) -> None:
     """With channel, author and counts, all made as they are needed."""
-    report = import_rows([make_row(1, url="https://example.org/1"), make_row(2, channel="Sea side")], engine)
+    report = import_rows(
+        [make_row(1, url="https://example.org/1"), make_row(2, channel="Sea side")], engine
+    )
 
     assert report.counts == Counts(created=2)
     first = stored.articles()["n1"]
@@ -52,7 +65,11 @@ def test_rows_become_articles(engine: Engine, stored: Stored) -> None:
         "news",
         "Author 1",
     )
-    assert (first.summary, first.url, first.status) == ("Body 1.", "https://example.org/1", "published")
+    assert (first.summary, first.url, first.status) == (
+        "Body 1.",
+        "https://example.org/1",
+        "published",
+    )
     assert first.published_at == datetime(2026, 1, 31, 8, 30, tzinfo=UTC)
     assert stored.articles()["n2"].slug == "sea-side"
     assert stored.is_whole()
@@ -70,17 +87,24 @@ def test_the_same_again_changes_nothing(engine: Engine, stored: Stored, run: Any
 
 
 def test_only_what_changed_is_updated(engine: Engine, stored: Stored, run: Any) -> None:
-    """One article's text, another's author and channel; the third stays untouched. Counts are nobody's business."""
+    """One article's text, another's author and channel; the third stays untouched. Counts are
+    nobody's business."""
     run([make_row(number) for number in range(3)])
     age(engine)
     with transaction(engine) as conn:
         conn.execute(update(article_count).values(click=7))
 
-    report = run([make_row(0, body="New body."), make_row(1, author="Else", channel="other"), make_row(2)])
+    report = run(
+        [make_row(0, body="New body."), make_row(1, author="Else", channel="other"), make_row(2)]
+    )
 
     assert report.counts == Counts(updated=2, unchanged=1)
     rows = stored.articles()
-    assert (rows["n0"].body, rows["n1"].name, rows["n1"].slug) == ("<p>New body.</p>", "Else", "other")
+    assert (rows["n0"].body, rows["n1"].name, rows["n1"].slug) == (
+        "<p>New body.</p>",
+        "Else",
+        "other",
+    )
     assert [rows[name].updated_at > LONG_AGO for name in ("n0", "n1", "n2")] == [True, True, False]
     with engine.connect() as conn:
         assert set(conn.scalars(select(article_count.c.click))) == {7}
@@ -106,21 +130,24 @@ def test_an_hour_that_an_editor_set_stays_set(engine: Engine, stored: Stored) ->
 
 
 def test_an_unknown_publication_is_the_first_import(engine: Engine, stored: Stored) -> None:
-    """And stays that at every later one; one in the future is kept, for readers' queries to wait for."""
+    """And stays that at every later one; one in the future is kept, for readers' queries to wait
+    for."""
     clock = Clock()
     undated = make_row(1, published=None)
     import_rows([undated, make_row(2, published="2199-01-01")], engine, clock=clock)
     clock.advance(1000)
 
-    assert import_rows([undated, make_row(2, published="2199-01-01")], engine, clock=clock).counts == Counts(
-        unchanged=2
-    )
+    assert import_rows(
+        [undated, make_row(2, published="2199-01-01")], engine, clock=clock
+    ).counts == Counts(unchanged=2)
     rows = stored.articles()
     assert rows["n1"].published_at == moment(NOW_MS)
     assert (rows["n2"].published_at.year, rows["n2"].status) == (2199, "published")
 
 
-def test_of_one_id_twice_the_last_row_stands(engine: Engine, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_one_id_twice_the_last_row_stands(
+    engine: Engine, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Within a batch and across batches; every row is counted once."""
     monkeypatch.setattr(loading, "BATCH_ROWS", 4)
     rows = [make_row(number % 3, title=f"Version {number}") for number in range(10)]
@@ -136,7 +163,8 @@ def test_of_one_id_twice_the_last_row_stands(engine: Engine, stored: Stored, mon
 
 
 def test_names_that_differ_in_case_or_accent_are_different(engine: Engine, stored: Stored) -> None:
-    """Trap: MySQL's usual collation takes /A for /a, José for Jose, and every emoji for every other."""
+    """Trap: MySQL's usual collation takes /A for /a, José for Jose, and every emoji for every
+    other."""
     ids = ["/A", "/a", "José", "Jose", "😀", "😎", "straße", "strasse"]
     rows = [make_row(0, id=text, author=text, title=text) for text in ids]
 
@@ -154,7 +182,8 @@ def test_every_character_comes_back(engine: Engine, stored: Stored) -> None:
 
 
 def test_the_longest_article_fits(engine: Engine, stored: Stored) -> None:
-    """Every column at its limit, and a body whose every character grows fivefold when it is escaped."""
+    """Every column at its limit, and a body whose every character grows fivefold when it is
+    escaped."""
     row = make_row(
         1,
         id="i" * 191,
@@ -192,7 +221,9 @@ def test_mended_rows_complete_the_import(run: Any, stored: Stored) -> None:
     assert not report.rejects_path.exists()
 
 
-def test_those_who_cache_are_told_after_each_commit(engine: Engine, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_who_cache_are_told_after_each_commit(
+    engine: Engine, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the ids of what is new or changed, which are visible to them by then."""
     monkeypatch.setattr(loading, "BATCH_ROWS", 2)
     told: list[set[int]] = []
@@ -214,7 +245,10 @@ def test_progress_is_told_after_each_batch(run: Any, monkeypatch: pytest.MonkeyP
     """With the fraction of the source that was read, which ends at all of it."""
     monkeypatch.setattr(loading, "BATCH_ROWS", 2)
     told: list[tuple[int, float]] = []
-    run([make_row(n) for n in range(5)], on_progress=lambda report, part: told.append((report.counts.rows, part)))
+    run(
+        [make_row(n) for n in range(5)],
+        on_progress=lambda report, part: told.append((report.counts.rows, part)),
+    )
     assert [rows for rows, _ in told] == [2, 4, 5]
     assert told[-1][1] == 1.0
 
@@ -238,9 +272,13 @@ def test_memory_holds_one_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch)
 def test_two_imports_of_the_same_rows_at_once_are_one(
     engine: Engine, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No article, channel or author twice, no import that fails: whoever comes second finds it done."""
+    """No article, channel or author twice, no import that fails: whoever comes second finds it
+    done."""
     monkeypatch.setattr(loading, "BATCH_ROWS", 20)
-    rows = [make_row(number, channel=f"c{number % 7}", author=f"A{number % 11}") for number in range(300)]
+    rows = [
+        make_row(number, channel=f"c{number % 7}", author=f"A{number % 11}")
+        for number in range(300)
+    ]
     start = threading.Barrier(3)
     reports: list[Report] = []
 
@@ -282,7 +320,9 @@ def test_a_batch_that_meets_another_writer_is_written_again(
     assert (stored.count(), stored.count(channel)) == (1, 1)
 
 
-def test_what_the_database_will_not_take_is_raised_in_the_end(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_database_will_not_take_is_raised_in_the_end(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A few attempts, not for ever."""
     attempts: list[int] = []
 
@@ -306,7 +346,9 @@ def test_a_channel_that_is_there_keeps_its_name(engine: Engine, stored: Stored) 
         assert conn.execute(select(channel.c.slug, channel.c.name)).all() == [("news", "The News")]
 
 
-def test_a_source_that_is_not_of_its_format_changes_nothing(engine: Engine, stored: Stored, tmp_path: Path) -> None:
+def test_a_source_that_is_not_of_its_format_changes_nothing(
+    engine: Engine, stored: Stored, tmp_path: Path
+) -> None:
     """Neither the database nor the folder of rejects."""
     path = tmp_path / "articles"
     path.write_text("headline,body\na,b\n")
@@ -317,17 +359,27 @@ def test_a_source_that_is_not_of_its_format_changes_nothing(engine: Engine, stor
     assert list((tmp_path / "import").glob("*.jsonl")) == []
 
 
-def test_csv_and_feeds_end_in_the_same_articles(engine: Engine, stored: Stored, tmp_path: Path) -> None:
+def test_csv_and_feeds_end_in_the_same_articles(
+    engine: Engine, stored: Stored, tmp_path: Path
+) -> None:
     """Whatever the format, the rules are the same."""
     (tmp_path / "a.csv").write_text("id,title,body,channel\nn1,T,Hello *there*.,news\n")
     (tmp_path / "a.rss").write_text(
         "<rss version='2.0'><channel><title>News</title><item><guid>urn:1</guid><title>T</title>"
-        "<description>&lt;p&gt;Hello &lt;em&gt;there&lt;/em&gt;.&lt;/p&gt;</description></item></channel></rss>"
+        "<description>&lt;p&gt;Hello "
+        "&lt;em&gt;there&lt;/em&gt;.&lt;/p&gt;</description></item></channel></rss>"
     )
     for name in ("a.csv", "a.rss"):
-        assert import_articles(str(tmp_path / name), engine, folder=tmp_path / "import").counts == Counts(created=1)
+        assert import_articles(
+            str(tmp_path / name), engine, folder=tmp_path / "import"
+        ).counts == Counts(created=1)
     one, two = (stored.articles()[name] for name in ("n1", "urn:1"))
-    assert (one.title, one.summary, one.body, one.slug) == (two.title, two.summary, two.body, two.slug)
+    assert (one.title, one.summary, one.body, one.slug) == (
+        two.title,
+        two.summary,
+        two.body,
+        two.slug,
+    )
 
 
 def test_ids_are_not_burnt_by_importing_again(engine: Engine, stored: Stored) -> None:

@@ -1,4 +1,5 @@
-"""An import that dies anywhere is completed by the same command: nothing lost, nothing doubled, rejects included."""
+"""An import that dies anywhere is completed by the same command: nothing lost, nothing doubled,
+rejects included."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ if moment == "after the checkpoint":
     hooks["on_progress"] = stop_at_third
 import_articles(source, engine, folder=Path(folder), **hooks)
 """
-ROWS = [make_row(number, title="" if number % 10 == 7 else f"Title {number}") for number in range(55)]
+ROWS = [
+    make_row(number, title="" if number % 10 == 7 else f"Title {number}") for number in range(55)
+]
 WHOLE = {f"n{number}" for number in range(55) if number % 10 != 7}
 
 
@@ -79,13 +82,21 @@ def child_env(engine: Engine, environment: Callable[..., dict[str, str]]) -> dic
 
 
 @pytest.mark.parametrize(
-    ("moment", "rows_done"), [("before the commit", 20), ("after the commit", 20), ("after the checkpoint", 30)]
+    ("moment", "rows_done"),
+    [("before the commit", 20), ("after the commit", 20), ("after the checkpoint", 30)],
 )
 @pytest.mark.parametrize("name", ["articles.jsonl", "articles.jsonl.gz"])
 def test_kill_9_loses_and_doubles_nothing(
-    moment: str, rows_done: int, name: str, tmp_path: Path, engine: Engine, stored: Stored, child_env: dict[str, str]
+    moment: str,
+    rows_done: int,
+    name: str,
+    tmp_path: Path,
+    engine: Engine,
+    stored: Stored,
+    child_env: dict[str, str],
 ) -> None:
-    """Wherever it strikes, the next run begins where the last checkpoint was, and completes rows and rejects."""
+    """Wherever it strikes, the next run begins where the last checkpoint was, and completes rows
+    and rejects."""
     source = write_jsonl(tmp_path / "articles.jsonl", ROWS)
     if name.endswith(".gz"):
         source = tmp_path / name
@@ -133,7 +144,9 @@ def test_restart_looks_at_every_row(tmp_path: Path, engine: Engine) -> None:
     assert (report.resumed_rows, report.counts.unchanged, report.counts.created) == (0, 18, 32)
 
 
-def test_a_file_that_changed_is_read_from_its_start(tmp_path: Path, engine: Engine, stored: Stored) -> None:
+def test_a_file_that_changed_is_read_from_its_start(
+    tmp_path: Path, engine: Engine, stored: Stored
+) -> None:
     """Its rows may have moved."""
     source = write_jsonl(tmp_path / "articles.jsonl", ROWS)
     interrupted(source, engine, tmp_path / "import")
@@ -146,7 +159,8 @@ def test_a_file_that_changed_is_read_from_its_start(tmp_path: Path, engine: Engi
 def test_a_checkpoint_of_a_database_that_is_gone_is_not_believed(
     tmp_path: Path, engine: Engine, stored: Stored
 ) -> None:
-    """Trap: a restored backup or a deleted file under the same name would stay without the first rows."""
+    """Trap: a restored backup or a deleted file under the same name would stay without the first
+    rows."""
     source = write_jsonl(tmp_path / "articles.jsonl", ROWS)
     interrupted(source, engine, tmp_path / "import")
     with transaction(engine) as conn:
@@ -165,8 +179,11 @@ def test_another_channel_or_format_is_another_import(tmp_path: Path, engine: Eng
     assert report.resumed_rows == 0
 
 
-def test_a_gzip_file_cut_short_gives_what_it_has(tmp_path: Path, engine: Engine, stored: Stored) -> None:
-    """The rows before the cut are in, the cut is a reject at the last line, and the whole file completes it."""
+def test_a_gzip_file_cut_short_gives_what_it_has(
+    tmp_path: Path, engine: Engine, stored: Stored
+) -> None:
+    """The rows before the cut are in, the cut is a reject at the last line, and the whole file
+    completes it."""
     rows = [make_row(number, body=f"{number} " * 200) for number in range(400)]
     data = gzip.compress(write_jsonl(tmp_path / "plain", rows).read_bytes())
     source = tmp_path / "articles.jsonl.gz"

@@ -29,7 +29,13 @@ class Shop:
         self.engine = engine
         with transaction(engine) as conn:
             rows = [
-                {"id": n, "title": f"Edition {n}", "price_cents": 100 * n, "currency": "EUR", "quantity": 0}
+                {
+                    "id": n,
+                    "title": f"Edition {n}",
+                    "price_cents": 100 * n,
+                    "currency": "EUR",
+                    "quantity": 0,
+                }
                 for n in range(1, 6)
             ]
             conn.execute(insert(sku), rows)
@@ -42,7 +48,9 @@ class Shop:
     ) -> orders.Order:
         self._keys += 1
         wanted = [orders.Line(*line) for line in lines or [(1, 1)]]
-        return orders.place(self.engine, reader_id, wanted, key=key or f"k{self._keys}", timeout_s=timeout_s)
+        return orders.place(
+            self.engine, reader_id, wanted, key=key or f"k{self._keys}", timeout_s=timeout_s
+        )
 
     def read(self, order_id: int, reader_id: int = 7) -> orders.Order:
         with self.engine.connect() as conn:
@@ -54,7 +62,9 @@ class Shop:
 
     def ledger(self) -> dict[int, int]:
         with self.engine.connect() as conn:
-            sums = select(stock_move.c.sku_id, func.sum(stock_move.c.n)).group_by(stock_move.c.sku_id)
+            sums = select(stock_move.c.sku_id, func.sum(stock_move.c.n)).group_by(
+                stock_move.c.sku_id
+            )
             return {sku_id: int(n) for sku_id, n in conn.execute(sums)}
 
     def moves(self, order_id: int, kind: str) -> list[tuple[int, int]]:
@@ -66,7 +76,10 @@ class Shop:
 
     def jobs(self) -> list[Any]:
         with self.engine.connect() as conn:
-            columns = (*delayed_job.c, (delayed_job.c.run_at > database_now(conn)).label("is_later"))
+            columns = (
+                *delayed_job.c,
+                (delayed_job.c.run_at > database_now(conn)).label("is_later"),
+            )
             return list(conn.execute(select(*columns).order_by(delayed_job.c.id)))
 
 

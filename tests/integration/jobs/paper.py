@@ -33,7 +33,8 @@ url, root, largest_file = sys.argv[1:]
 if largest_file != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file), int(largest_file)))
 engine = make_engine(Settings(_env_file=None, database_url=url))
-build_site(engine, Path(root), Renderer("https://news.example"), now=datetime(2026, 11, 23, 12, 0, tzinfo=UTC))
+now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+build_site(engine, Path(root), Renderer("https://news.example"), now=now)
 """
 
 
@@ -44,7 +45,9 @@ class Paper:
         self.engine = engine
         self.root = root
         with transaction(engine) as conn:
-            conn.execute(insert(channel), [{"id": n, "slug": f"c{n}", "name": f"C&{n}"} for n in (1, 2, 3)])
+            conn.execute(
+                insert(channel), [{"id": n, "slug": f"c{n}", "name": f"C&{n}"} for n in (1, 2, 3)]
+            )
             conn.execute(insert(author).values(id=1, name="A. <Writer>"))
         self.add(*range(1, 96))
 
@@ -59,7 +62,8 @@ class Paper:
                     "author_id": 1 if n % 3 else None,
                     "title": f"{NASTY} {n}",
                     "summary": f"{NASTY} {n}",
-                    "body": f"<p>Body of {n} with <a href='https://x.example/?a=1&amp;b=2'>a link</a></p>",
+                    "body": f"<p>Body of {n} with <a href='https://x.example/?a=1&amp;b=2'>a "
+                    "link</a></p>",
                     "cover": "https://x.example/c.jpg?a=1&b=2" if n % 4 == 0 else None,
                     "url": f"https://x.example/{n}",
                     "status": "published",
@@ -84,14 +88,25 @@ class Paper:
 
     def files(self) -> dict[str, bytes]:
         """Without those that no web server shows."""
-        found = {str(path.relative_to(self.root)): path for path in self.root.rglob("*") if path.is_file()}
-        return {name: path.read_bytes() for name, path in found.items() if not path.name.startswith(".")}
+        found = {
+            str(path.relative_to(self.root)): path
+            for path in self.root.rglob("*")
+            if path.is_file()
+        }
+        return {
+            name: path.read_bytes() for name, path in found.items() if not path.name.startswith(".")
+        }
 
     def stamps(self) -> dict[str, int]:
-        return {str(path): path.stat().st_mtime_ns for path in self.root.rglob("*") if path.name != ".lock"}
+        return {
+            str(path): path.stat().st_mtime_ns
+            for path in self.root.rglob("*")
+            if path.name != ".lock"
+        }
 
     def reachable(self) -> set[str]:
-        """The pages that somebody finds who begins at the home page; a link that leads nowhere is an error."""
+        """The pages that somebody finds who begins at the home page; a link that leads nowhere is
+        an error."""
         seen: set[str] = set()
         todo = {"index.html"}
         while todo:

@@ -1,4 +1,5 @@
-"""The daemon as a process: it starts, expires orders, says how it is, drains, and is taken for dead when it is."""
+"""The daemon as a process: it starts, expires orders, says how it is, drains, and is taken for dead
+when it is."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ class Running:
         self.port = int(env["TIDINGS_JOBS_METRICS_BIND"].rpartition(":")[2])
         self.log = log
         with log.open("ab") as output:
-            self.process = spawn([sys.executable, "-m", "jobs"], env=env, cwd=REPOSITORY, stderr=output)
+            self.process = spawn(
+                [sys.executable, "-m", "jobs"], env=env, cwd=REPOSITORY, stderr=output
+            )
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -47,7 +50,11 @@ class Running:
             return 0, ""
 
     def wait_ready(self) -> None:
-        wait_until(lambda: self.get("/health/ready")[0] == 200 or self.process.poll() is not None, 30, "the daemon")
+        wait_until(
+            lambda: self.get("/health/ready")[0] == 200 or self.process.poll() is not None,
+            30,
+            "the daemon",
+        )
         assert self.process.poll() is None, self.log.read_text()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -86,9 +93,13 @@ def test_it_runs_its_jobs_expires_orders_and_drains(start: Start, shop: Any) -> 
             return set(conn.scalars(select(job_run.c.job).where(job_run.c.state == "done")))
 
     wait_until(lambda: {"popularity", "behaviour_fold"} <= done(), 10, "static jobs to catch up")
-    wait_until(lambda: NOTHING_OVERDUE in running.get("/metrics")[1], 20, "a look that finds nothing due")
+    wait_until(
+        lambda: NOTHING_OVERDUE in running.get("/metrics")[1], 20, "a look that finds nothing due"
+    )
     metrics = running.get("/metrics")[1]
-    assert re.search(r'tidings_jobs_delayed_total\{kind="order_timeout",outcome="done"\} 1.0', metrics)
+    assert re.search(
+        r'tidings_jobs_delayed_total\{kind="order_timeout",outcome="done"\} 1.0', metrics
+    )
     with shop.engine.connect() as conn:
         assert conn.scalars(select(daemon.c.pid)).all() == [running.process.pid]
     started = time.monotonic()
@@ -104,7 +115,11 @@ def test_what_came_due_while_no_daemon_ran_is_done_at_once(start: Start, shop: A
     placed = [shop.order((n % 5 + 1, 1), timeout_s=0) for n in range(30)]
     time.sleep(1.2)
     start().wait_ready()
-    wait_until(lambda: all(shop.read(order.order_id).status == "cancelled" for order in placed), 20, "all to expire")
+    wait_until(
+        lambda: all(shop.read(order.order_id).status == "cancelled" for order in placed),
+        20,
+        "all to expire",
+    )
     assert shop.quantities() == shop.ledger() == dict.fromkeys(range(1, 6), 100)
 
 
@@ -137,13 +152,24 @@ def test_a_frozen_daemon_that_thaws_goes_on(start: Start, shop: Any) -> None:
     ],
 )
 def test_a_bad_start_is_one_line_and_exit_code_2(
-    environment: Any, sqlite_url: str, redis_server: Any, values: dict[str, str], message: str, tmp_path: Path
+    environment: Any,
+    sqlite_url: str,
+    redis_server: Any,
+    values: dict[str, str],
+    message: str,
+    tmp_path: Path,
 ) -> None:
     filled = {name: value.format(taken=redis_server.port) for name, value in values.items()}
     filled = {name: value.replace("/tmp/no/such", str(tmp_path)) for name, value in filled.items()}
     env = environment(**{"database_url": sqlite_url, "redis_url": redis_server.url, **filled})
     done = subprocess.run(
-        [sys.executable, "-m", "jobs"], env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "jobs"],
+        env=env,
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 2, done.stderr
     assert re.search(message, done.stderr)

@@ -27,7 +27,9 @@ from tidings.store.job_tables import delayed_job, paused_kind
 from tidings.store.tables import article, channel
 
 
-def schedule(engine: Engine, kind: str, *refs: object, after_s: float = -1, payload: Any = None) -> None:
+def schedule(
+    engine: Engine, kind: str, *refs: object, after_s: float = -1, payload: Any = None
+) -> None:
     with transaction(engine) as conn:
         for ref in refs:
             delayed.schedule(conn, kind, ref=ref, after_s=after_s, payload=payload)
@@ -71,7 +73,9 @@ def test_after_s_counts_on_the_databases_clock(engine: Engine) -> None:
     assert timedelta(seconds=88) < ahead <= timedelta(seconds=90.5)
 
 
-def test_a_second_promise_about_the_same_thing_is_refused_and_the_transaction_goes_on(engine: Engine) -> None:
+def test_a_second_promise_about_the_same_thing_is_refused_and_the_transaction_goes_on(
+    engine: Engine,
+) -> None:
     with transaction(engine) as conn:
         delayed.schedule(conn, "note", ref=1, after_s=1)
         with pytest.raises(delayed.AlreadyScheduledError):
@@ -127,7 +131,11 @@ def test_one_poisoned_row_delays_nobody_else(engine: Engine, make_batches: Any) 
     def handler(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
         if any(job.ref == "13" for job in due):
             raise ValueError("cannot do 13")
-        conn.execute(insert(paused_kind).values([{"kind": f"k{job.ref}", "paused_at": job.run_at} for job in due]))
+        conn.execute(
+            insert(paused_kind).values(
+                [{"kind": f"k{job.ref}", "paused_at": job.run_at} for job in due]
+            )
+        )
         done.extend(job.ref for job in due)
         return {}
 
@@ -142,7 +150,9 @@ def test_one_poisoned_row_delays_nobody_else(engine: Engine, make_batches: Any) 
     assert timedelta(seconds=0.5) < ahead <= timedelta(seconds=2)
 
 
-def test_after_five_failures_a_row_is_dead_and_no_longer_tried(engine: Engine, make_batches: Any) -> None:
+def test_after_five_failures_a_row_is_dead_and_no_longer_tried(
+    engine: Engine, make_batches: Any
+) -> None:
     tried = []
 
     def handler(_conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
@@ -158,7 +168,9 @@ def test_after_five_failures_a_row_is_dead_and_no_longer_tried(engine: Engine, m
     assert (rows(engine)[0].state, rows(engine)[0].attempts) == ("dead", MOST_ATTEMPTS)
 
 
-def test_a_handler_that_broke_its_statement_loses_only_its_own_row(engine: Engine, make_batches: Any) -> None:
+def test_a_handler_that_broke_its_statement_loses_only_its_own_row(
+    engine: Engine, make_batches: Any
+) -> None:
     def handler(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
         if any(job.ref == "bad" for job in due):
             conn.execute(text("SELECT no_such_column FROM delayed_job"))
@@ -172,7 +184,8 @@ def test_a_handler_that_broke_its_statement_loses_only_its_own_row(engine: Engin
 
 
 def test_nothing_runs_twice_for_four_daemons(engine: Engine) -> None:
-    """A batch may be begun again after a deadlock; what counts is what was committed, and that is once each."""
+    """A batch may be begun again after a deadlock; what counts is what was committed, and that is
+    once each."""
 
     def handle(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
         conn.execute(insert(channel), [{"slug": job.ref, "name": "done"} for job in due])
@@ -237,8 +250,14 @@ def test_unpaid_orders_expire_and_paid_ones_do_not(shop: Any, make_batches: Any)
         # A job may be early: a clock was corrected, or somebody ran it by hand.
         conn.execute(update(delayed_job).values(run_at=late.created_at - timedelta(seconds=1)))
     assert make_batches(HANDLERS).drain("order_timeout") == 3
-    assert [shop.read(order.order_id).status for order in (late, paid, early)] == ["cancelled", "paid", "unpaid"]
-    assert [(job.ref, job.run_at) for job in shop.jobs()] == [(str(early.order_id), early.expires_at)]
+    assert [shop.read(order.order_id).status for order in (late, paid, early)] == [
+        "cancelled",
+        "paid",
+        "unpaid",
+    ]
+    assert [(job.ref, job.run_at) for job in shop.jobs()] == [
+        (str(early.order_id), early.expires_at)
+    ]
     assert shop.quantities()[1] == 100 - 7
 
 
@@ -246,9 +265,18 @@ def test_an_article_appears_at_its_hour_and_not_before(engine: Engine, make_batc
     now = datetime.now(UTC)
     with transaction(engine) as conn:
         conn.execute(insert(channel).values(id=1, slug="c", name="C"))
-        plain = {"channel_id": 1, "title": "t", "summary": "s", "body": "b", "published_at": now, "updated_at": now}
+        plain = {
+            "channel_id": 1,
+            "title": "t",
+            "summary": "s",
+            "body": "b",
+            "published_at": now,
+            "updated_at": now,
+        }
         for n in (1, 2, 3):
-            conn.execute(insert(article).values(id=n, source_id=str(n), status="published", **plain))
+            conn.execute(
+                insert(article).values(id=n, source_id=str(n), status="published", **plain)
+            )
         publishing.schedule_publication(conn, 1, now - timedelta(seconds=1))
         publishing.schedule_publication(conn, 2, now)
         publishing.schedule_publication(conn, 2, now + timedelta(hours=1))
@@ -256,7 +284,9 @@ def test_an_article_appears_at_its_hour_and_not_before(engine: Engine, make_batc
         conn.execute(update(article).where(article.c.id == 3).values(status="taken_down"))
     make_batches(HANDLERS).drain("publish_article")
     with engine.connect() as conn:
-        states = {row.id: row.status for row in conn.execute(select(article.c.id, article.c.status))}
+        states = {
+            row.id: row.status for row in conn.execute(select(article.c.id, article.c.status))
+        }
     assert states == {1: "published", 2: "scheduled", 3: "taken_down"}
     assert [row.ref for row in rows(engine)] == ["2"]
 
@@ -280,8 +310,11 @@ def test_a_lost_hint_is_nobodys_problem() -> None:
 def test_batches_of_several_daemons_never_wait_for_each_other_in_a_circle(
     shop: Any, number: int, make_batches: Any
 ) -> None:
-    """Of a small table MySQL reads every row for a DELETE by ids, and waits for rows that other batches have locked."""
-    deadlocks = REGISTRY.get_sample_value("tidings_jobs_passing_errors_total", {"cause": "deadlock"}) or 0
+    """Of a small table MySQL reads every row for a DELETE by ids, and waits for rows that other
+    batches have locked."""
+    deadlocks = (
+        REGISTRY.get_sample_value("tidings_jobs_passing_errors_total", {"cause": "deadlock"}) or 0
+    )
     placed = [shop.order((n % 5 + 1, 1), (5 - n % 5, 1), timeout_s=0) for n in range(30)]
     with transaction(shop.engine) as conn:
         now = read_now(conn)
@@ -295,4 +328,6 @@ def test_batches_of_several_daemons_never_wait_for_each_other_in_a_circle(
             pass
     assert all(shop.read(order.order_id).status == "cancelled" for order in placed)
     assert shop.ledger() == shop.quantities()
-    assert (REGISTRY.get_sample_value("tidings_jobs_passing_errors_total", {"cause": "deadlock"}) or 0) == deadlocks
+    assert (
+        REGISTRY.get_sample_value("tidings_jobs_passing_errors_total", {"cause": "deadlock"}) or 0
+    ) == deadlocks

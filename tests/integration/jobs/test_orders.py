@@ -54,7 +54,11 @@ def test_the_same_key_for_something_else_is_refused(shop: Any) -> None:
 
 def test_keys_are_each_readers_own_and_their_letters_count(shop: Any) -> None:
     """MySQL's usual collation would take `abc` and `ABC` for the same key."""
-    ids = {shop.order((1, 1), key=key, reader_id=reader).order_id for key in ("abc", "ABC") for reader in (1, 2)}
+    ids = {
+        shop.order((1, 1), key=key, reader_id=reader).order_id
+        for key in ("abc", "ABC")
+        for reader in (1, 2)
+    }
     assert len(ids) == 4
 
 
@@ -66,9 +70,12 @@ def test_twenty_requests_with_one_key_at_once_make_one_order(shop: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "lines", [[], [(1, 0)], [(1, -1)], [(1, 101)], [(1, 60), (1, 60)], [(n, 1) for n in range(1, 30)]]
+    "lines",
+    [[], [(1, 0)], [(1, -1)], [(1, 101)], [(1, 60), (1, 60)], [(n, 1) for n in range(1, 30)]],
 )
-def test_what_makes_no_order_is_refused_before_anything_is_taken(shop: Any, lines: list[tuple[int, int]]) -> None:
+def test_what_makes_no_order_is_refused_before_anything_is_taken(
+    shop: Any, lines: list[tuple[int, int]]
+) -> None:
     with pytest.raises(orders.OrderRefusedError):
         orders.place(shop.engine, 7, [Line(*line) for line in lines], key="k", timeout_s=1)
     assert shop.ledger() == shop.quantities()
@@ -190,26 +197,37 @@ def test_paying_cancelling_and_expiring_at_once_has_one_winner(shop: Any) -> Non
             return shop.read(order.order_id).cancelled_for == "expired"
 
         with ThreadPoolExecutor(3) as pool:
-            won = [future.result() for future in [pool.submit(work) for work in (pay, cancel, expire)]]
+            won = [
+                future.result() for future in [pool.submit(work) for work in (pay, cancel, expire)]
+            ]
         assert sum(won) == 1, won
         assert len(shop.moves(order.order_id, "release")) == (0 if won[0] else 1)
         assert shop.ledger() == shop.quantities()
 
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["order", "order", "pay", "cancel", "expire", "delivery"]), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from(["order", "order", "pay", "cancel", "expire", "delivery"]),
+        st.integers(0, 9),
+    ),
     max_size=25,
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(steps)
-def test_whatever_happens_quantity_plus_holds_is_received_minus_sold(shop: Any, steps: list[tuple[str, int]]) -> None:
+def test_whatever_happens_quantity_plus_holds_is_received_minus_sold(
+    shop: Any, steps: list[tuple[str, int]]
+) -> None:
     placed: list[orders.Order] = []
     for what, n in steps:
         if what == "order":
             try:
-                placed.append(shop.order((n % 5 + 1, n + 1), (n % 3 + 1, 1), timeout_s=0 if n % 2 else 60))
+                placed.append(
+                    shop.order((n % 5 + 1, n + 1), (n % 3 + 1, 1), timeout_s=0 if n % 2 else 60)
+                )
             except stock.OutOfStockError:
                 continue
         elif what == "delivery":

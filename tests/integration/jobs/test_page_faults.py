@@ -1,4 +1,5 @@
-"""What must not harm the static site: killed builds, full disks, two builders, hostile or vanishing articles."""
+"""What must not harm the static site: killed builds, full disks, two builders, hostile or vanishing
+articles."""
 
 from __future__ import annotations
 
@@ -76,7 +77,9 @@ def test_the_last_good_page_stays_when_one_cannot_be_rendered(
     assert b"new" in paper.files()["articles/7.html"]
 
 
-def test_an_article_that_never_had_a_page_is_not_linked_to(paper: Paper, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_article_that_never_had_a_page_is_not_linked_to(
+    paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paper.build()
     paper.add(200)
     with monkeypatch.context() as patch:
@@ -93,7 +96,9 @@ def test_a_job_with_a_failed_article_says_so_and_publishes_the_others(
     cannot_render(monkeypatch, 9)
     settings = make_settings(site_url=SITE)
     context = Context(small_paper.engine, None, settings, "me")  # type: ignore[arg-type]
-    with pytest.raises(JobFailedError, match="1 articles could not be rendered; 94 articles, 94 rendered"):
+    with pytest.raises(
+        JobFailedError, match="1 articles could not be rendered; 94 articles, 94 rendered"
+    ):
         build_pages(Run(context, NOW, NOW))
     assert check_site(settings.var_dir / "site", SITE) == []
 
@@ -123,7 +128,9 @@ def test_an_unreadable_manifest_costs_time_and_nothing_else(small_paper: Paper) 
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_at_no_moment_does_a_link_lead_nowhere(small_paper: Paper, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+def test_at_no_moment_does_a_link_lead_nowhere(
+    small_paper: Paper, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     """Looked at after every single file that a build writes or deletes, from the home page on."""
     steps = 0
 
@@ -145,10 +152,17 @@ def test_at_no_moment_does_a_link_lead_nowhere(small_paper: Paper, monkeypatch: 
         conn.execute(delete(article).where(article.c.id > 45))
     small_paper.build()
     for number in range(1, 4):
-        small_paper.add(*range(1000 * number, 1000 * number + rng.choice((1, 5, 40))), channel_id=rng.randrange(1, 4))
+        small_paper.add(
+            *range(1000 * number, 1000 * number + rng.choice((1, 5, 40))),
+            channel_id=rng.randrange(1, 4),
+        )
         for id_ in rng.sample(range(1, 46), 6):
             change = rng.choice(
-                ({"status": "taken_down"}, {"status": "published"}, {"channel_id": rng.randrange(1, 4)})
+                (
+                    {"status": "taken_down"},
+                    {"status": "published"},
+                    {"channel_id": rng.randrange(1, 4)},
+                )
             )
             small_paper.change(id_, updated_at=NOW + timedelta(seconds=number), **change)
         small_paper.build()
@@ -173,7 +187,9 @@ def test_a_build_that_was_killed_is_simply_done_again(small_paper: Paper, files_
     assert check_site(small_paper.root, SITE) == []
 
 
-def test_a_full_disk_leaves_the_last_good_pages_and_what_was_taken_down_goes(small_paper: Paper) -> None:
+def test_a_full_disk_leaves_the_last_good_pages_and_what_was_taken_down_goes(
+    small_paper: Paper,
+) -> None:
     small_paper.build()
     before = small_paper.files()
     small_paper.change(7, body=f"<p>{'long ' * 20_000}</p>", updated_at=NOW)
@@ -191,7 +207,10 @@ def test_a_full_disk_leaves_the_last_good_pages_and_what_was_taken_down_goes(sma
 
 
 def test_of_two_builders_one_does_nothing(small_paper: Paper) -> None:
-    with open_folder(small_paper.root), pytest.raises(JobFailedError, match="another build is writing"):
+    with (
+        open_folder(small_paper.root),
+        pytest.raises(JobFailedError, match="another build is writing"),
+    ):
         small_paper.build()
     assert small_paper.files() == {}
     assert small_paper.build().rendered == 95
@@ -207,7 +226,8 @@ def test_what_strangers_write_makes_valid_pages(small_paper: Paper) -> None:
         },
         {
             "title": "\u202eright to left\ufffe",
-            "body": "# \u05e9\u05dc\u05d5\u05dd\n\n#### deep\n\n![](https://x.example/a.png)\n\n###### deeper",
+            "body": "# \u05e9\u05dc\u05d5\u05dd\n\n#### "
+            "deep\n\n![](https://x.example/a.png)\n\n###### deeper",
         },
         {
             "title": "\U0001f469\u200d\U0001f680 \U0001ffff" * 30,
@@ -219,16 +239,25 @@ def test_what_strangers_write_makes_valid_pages(small_paper: Paper) -> None:
             "body": "<!-- --!> <svg><style></title>x</style></svg> words",
         },
         {"title": "long", "body": "word " * 100_000},
-        {"title": "other letters", "channel": "\u65b0\u805e \u0639\u0631\u0628\u064a", "body": "words"},
+        {
+            "title": "other letters",
+            "channel": "\u65b0\u805e \u0639\u0631\u0628\u064a",
+            "body": "words",
+        },
         {"title": "many of them", "channel": "\U00020000" * 64, "body": "words"},
     ]
-    report = import_rows([{"channel": "c3", "id": f"s{n}", **row} for n, row in enumerate(rows)], small_paper.engine)
+    report = import_rows(
+        [{"channel": "c3", "id": f"s{n}", **row} for n, row in enumerate(rows)], small_paper.engine
+    )
     assert report.counts.created == len(rows), report.first_rejects
     # Not by the importer, which would refuse it, but by some other program.
     small_paper.add(500, title="", summary="", body="", channel_id=3)
     small_paper.add(501, body=f"<p>{'0123456789' * 1_000_000}</p>", channel_id=3)
     small_paper.add(
-        502, title="\x00\x85\x9f\U0010ffff", body="<p>\x0b\x7f\ufdd0</p>", published_at=datetime(999, 1, 1, tzinfo=UTC)
+        502,
+        title="\x00\x85\x9f\U0010ffff",
+        body="<p>\x0b\x7f\ufdd0</p>",
+        published_at=datetime(999, 1, 1, tzinfo=UTC),
     )
     with transaction(small_paper.engine) as conn:
         conn.execute(update(channel).where(channel.c.id == 2).values(slug="../../c2"))
@@ -279,7 +308,9 @@ def test_a_reader_sees_the_old_page_or_the_new_one(tmp_path: Path) -> None:
     assert written == [False, *[True] * 77]
 
 
-def test_a_failed_write_leaves_the_old_page_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_page_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 

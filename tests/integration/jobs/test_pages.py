@@ -87,7 +87,13 @@ def test_one_edit_changes_its_pages_and_no_others(paper: Paper) -> None:
     built = paper.build()
     assert built.rendered == 1
     changed = {name for name, content in paper.files().items() if before.get(name) != content}
-    lists = {"channels/c1/page-1.html", "channels/c1/feed.atom", "sitemap-1.xml", "sitemap-channels.xml", "sitemap.xml"}
+    lists = {
+        "channels/c1/page-1.html",
+        "channels/c1/feed.atom",
+        "sitemap-1.xml",
+        "sitemap-channels.xml",
+        "sitemap.xml",
+    }
     assert changed == {"articles/4.html", *lists}
 
 
@@ -138,7 +144,11 @@ def test_another_name_of_an_author_or_a_channel_is_seen(paper: Paper) -> None:
         conn.execute(update(channel).where(channel.c.id == 1).values(name="Elsewhere"))
     paper.build()
     files = paper.files()
-    assert not [name for name, content in files.items() if b"A. &lt;Writer" in content or b"C&amp;1" in content]
+    assert not [
+        name
+        for name, content in files.items()
+        if b"A. &lt;Writer" in content or b"C&amp;1" in content
+    ]
     assert b"Elsewhere" in files["index.html"]
 
 
@@ -168,17 +178,33 @@ def test_the_documented_commands_build_the_site(
     def tidings(*words: str) -> str:
         command = [str(Path(sys.executable).with_name("tidings")), "jobs", *words]
         done = subprocess.run(
-            command, env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+            command,
+            env=settings,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
         )
         return done.stdout
 
-    assert "done (95 articles, 95 rendered, 111 files written, 0 deleted)" in tidings("run", "pages")
+    assert "done (95 articles, 95 rendered, 111 files written, 0 deleted)" in tidings(
+        "run", "pages"
+    )
     assert check_site(small_paper.root, SITE) == []
-    assert "done (95 articles, 0 rendered, 0 files written, 0 deleted)" in tidings("run", "pages", "--again")
+    assert "done (95 articles, 0 rendered, 0 files written, 0 deleted)" in tidings(
+        "run", "pages", "--again"
+    )
     assert tidings("history", "pages").count("done") == 2
 
 
 def test_headings_of_a_body_stand_below_its_title_without_a_gap() -> None:
-    body = "<h3>a</h3><h6>b</h6><h4>c</h4><h1>d</h1><p><img src='x'><img alt='y' src='z'></p><h2>e</h2>"
-    expected = "<h2>a</h2><h3>b</h3><h3>c</h3><h2>d</h2><p><img alt=\"\" src='x'><img alt='y' src='z'></p><h3>e</h3>"
+    body = (
+        "<h3>a</h3><h6>b</h6><h4>c</h4><h1>d</h1><p><img src='x'><img alt='y' "
+        "src='z'></p><h2>e</h2>"
+    )
+    expected = (
+        "<h2>a</h2><h3>b</h3><h3>c</h3><h2>d</h2><p><img alt=\"\" src='x'><img alt='y' "
+        "src='z'></p><h3>e</h3>"
+    )
     assert fit_into_page(body) == expected

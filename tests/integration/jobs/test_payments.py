@@ -45,7 +45,11 @@ class Till:
 
 
 def say(charge: Charge, type_: Any = "payment.succeeded", **changes: Any) -> Callback:
-    fields = {"amount_cents": charge.amount_cents, "currency": charge.currency, "payment_id": charge.payment_id}
+    fields = {
+        "amount_cents": charge.amount_cents,
+        "currency": charge.currency,
+        "payment_id": charge.payment_id,
+    }
     return Callback(**{"event_id": "e1", "type": type_, "provider_ref": "ref", **fields, **changes})
 
 
@@ -78,7 +82,9 @@ def test_a_payment_in_time_pays_the_order_once(shop: Any, begin: Any) -> None:
     assert refunds(shop.engine) == []
 
 
-def test_money_for_a_cancelled_order_goes_back_once_and_is_said_so_each_time(shop: Any, begin: Any) -> None:
+def test_money_for_a_cancelled_order_goes_back_once_and_is_said_so_each_time(
+    shop: Any, begin: Any
+) -> None:
     order, charge = begin()
     orders.cancel(shop.engine, 7, order.order_id)
     for _ in range(3):
@@ -101,7 +107,13 @@ def test_paying_twice_gives_the_second_back(shop: Any, begin: Any, till: Till) -
 @pytest.mark.parametrize("seed", range(6))
 def test_the_order_of_callbacks_does_not_matter(shop: Any, begin: Any, seed: int) -> None:
     order, charge = begin()
-    words = ["payment.pending", "payment.failed", "payment.succeeded", "payment.succeeded", "payment.failed"]
+    words = [
+        "payment.pending",
+        "payment.failed",
+        "payment.succeeded",
+        "payment.succeeded",
+        "payment.failed",
+    ]
     random.Random(seed).shuffle(words)
     for word in words:
         payments.settle(shop.engine, say(charge, word))
@@ -117,7 +129,9 @@ def test_a_waiting_payment_is_taken_up_again(shop: Any, till: Till) -> None:
     payments.start(shop.engine, till, 7, order.order_id)
     assert till.charges[0] == till.charges[1]
     with shop.engine.connect() as conn:
-        assert conn.execute(select(payment.c.provider_ref)).scalars().all() == [f"ref-{till.charges[0].payment_id}"]
+        assert conn.execute(select(payment.c.provider_ref)).scalars().all() == [
+            f"ref-{till.charges[0].payment_id}"
+        ]
 
 
 def test_an_order_past_its_time_is_not_begun_to_be_paid(shop: Any, till: Till) -> None:
@@ -145,8 +159,17 @@ def test_a_signature_is_of_these_bytes_at_this_time() -> None:
         payments.verify(KEYS, body, payments.sign(key, body, now_s), now_s + 299)
     good = payments.sign(KEYS[0], body, now_s)
     later = good.replace("t=1800000000", "t=1800000400")
-    bad = [(body + b" ", good, 0), (body, later, 0), (body, good, 301), (body, good, -301), (body, "", 0)]
-    bad += [(body, text, 0) for text in ("t=,v1=", "t=1e9,v1=00", "v1=00", "t=1800000000", "t=²,v1=ä", "x" * 9999)]
+    bad = [
+        (body + b" ", good, 0),
+        (body, later, 0),
+        (body, good, 301),
+        (body, good, -301),
+        (body, "", 0),
+    ]
+    bad += [
+        (body, text, 0)
+        for text in ("t=,v1=", "t=1e9,v1=00", "v1=00", "t=1800000000", "t=²,v1=ä", "x" * 9999)
+    ]
     bad.append((body, payments.sign(b"another key", body, now_s), 0))
     for content, header, late_s in bad:
         with pytest.raises(payments.CallbackRefusedError):
@@ -165,7 +188,15 @@ def test_the_sandbox_is_late_twice_and_out_of_order_and_all_comes_right(shop: An
         payments.settle(shop.engine, callback)
         return True
 
-    manners = Manners(unreachable=0.3, late=0.3, twice=0.5, out_of_order=0.5, failed_first=0.5, pay_s=0.05, late_s=0.3)
+    manners = Manners(
+        unreachable=0.3,
+        late=0.3,
+        twice=0.5,
+        out_of_order=0.5,
+        failed_first=0.5,
+        pay_s=0.05,
+        late_s=0.3,
+    )
     provider = SandboxProvider(deliver, seed=5, manners=manners)
     placed = [shop.order((n % 5 + 1, 1)) for n in range(12)]
     refused = 0
@@ -176,14 +207,20 @@ def test_the_sandbox_is_late_twice_and_out_of_order_and_all_comes_right(shop: An
                 break
             except ProviderUnavailableError:
                 refused += 1
-    wait_until(lambda: all(shop.read(order.order_id).status == "paid" for order in placed), 15, "all to be paid")
+    wait_until(
+        lambda: all(shop.read(order.order_id).status == "paid" for order in placed),
+        15,
+        "all to be paid",
+    )
     provider.close()
     assert refused
     assert {"payment.failed", "payment.pending"} <= set(taken)
     assert refunds(shop.engine) == []
 
 
-def test_a_callback_and_a_cancellation_at_once_leave_no_paid_cancelled_order(shop: Any, begin: Any) -> None:
+def test_a_callback_and_a_cancellation_at_once_leave_no_paid_cancelled_order(
+    shop: Any, begin: Any
+) -> None:
     for _ in range(15):
         order, charge = begin()
         together = threading.Barrier(3)
@@ -224,7 +261,9 @@ PROBLEMS = {
 class SetReader:
     """Stands in for the signed cookie."""
 
-    def process_resource(self, req: falcon.Request, _resp: object, resource: object, _params: object) -> None:
+    def process_resource(
+        self, req: falcon.Request, _resp: object, resource: object, _params: object
+    ) -> None:
         if getattr(resource, "needs_reader", False):
             req.context.reader_id = int(req.get_header("X-Test-Reader") or 7)
 
@@ -236,7 +275,9 @@ def http(shop: Any, till: Till, monkeypatch: pytest.MonkeyPatch) -> falcon.testi
     app: Any = falcon.App()
     app.add_middleware(SetReader())
     app.add_error_handler(Exception, errors.answer_problem)
-    for path, resource in order_routes(shop.engine, till, KEYS, timeout_s=1800, max_body_bytes=10_000).items():
+    for path, resource in order_routes(
+        shop.engine, till, KEYS, timeout_s=1800, max_body_bytes=10_000
+    ).items():
         app.add_route(path, resource)
     return falcon.testing.TestClient(app)
 
@@ -246,7 +287,9 @@ def order(http: Any, *lines: tuple[int, int], key: str = "k", **headers: str) ->
     return http.simulate_post("/orders", json=body, headers={"Idempotency-Key": key, **headers})
 
 
-def call_back(http: Any, callback: Callback, *, key: bytes = KEYS[0], at_s: float | None = None) -> Any:
+def call_back(
+    http: Any, callback: Callback, *, key: bytes = KEYS[0], at_s: float | None = None
+) -> Any:
     body = msgspec.json.encode(callback)
     signature = payments.sign(key, body, int(time.time() if at_s is None else at_s))
     headers = {"Content-Type": "application/json", "Tidings-Signature": signature}
@@ -282,7 +325,12 @@ def test_the_same_key_over_http(http: Any) -> None:
 def test_nobody_sees_anothers_order(http: Any) -> None:
     path = order(http, (1, 1)).headers["Location"]
     other = {"X-Test-Reader": "8"}
-    for method, where in (("GET", path), ("DELETE", path), ("POST", f"{path}/payment"), ("GET", "/orders/x")):
+    for method, where in (
+        ("GET", path),
+        ("DELETE", path),
+        ("POST", f"{path}/payment"),
+        ("GET", "/orders/x"),
+    ):
         assert http.simulate_request(method, where, headers=other).status_code == 404
     assert http.simulate_delete(path).json["cancelled_for"] == "by_reader"
 

@@ -65,7 +65,9 @@ def test_eight_daemons_fire_a_slot_once(engine: Engine, make_context: MakeContex
     assert run.done_at >= run.started_at
 
 
-def test_a_failure_is_recorded_and_tried_again_twice_after_a_while(engine: Engine, make_context: MakeContext) -> None:
+def test_a_failure_is_recorded_and_tried_again_twice_after_a_while(
+    engine: Engine, make_context: MakeContext
+) -> None:
     work = Work()
     work.failures = 99
     job = StaticJob("nightly", "30 2 * * *", work)
@@ -104,12 +106,16 @@ def test_a_run_whose_end_could_not_be_written_is_its_own_owners_to_repeat(
     run_due(job, make_context("me"))
     with transaction(engine) as conn:
         conn.execute(update(job_run).values(state="running"))
-        conn.execute(insert(daemon).values(name="me", pid=1, version="1", beat_at=database_now(conn)))
+        conn.execute(
+            insert(daemon).values(name="me", pid=1, version="1", beat_at=database_now(conn))
+        )
     assert run_due(job, make_context("other")) == []
     assert len(run_due(job, make_context("me"))) == 1
 
 
-def test_missed_nights_are_all_made_good_when_the_job_says_so(engine: Engine, make_context: MakeContext) -> None:
+def test_missed_nights_are_all_made_good_when_the_job_says_so(
+    engine: Engine, make_context: MakeContext
+) -> None:
     work = Work()
     job = StaticJob("ledger", "30 2 * * *", work, missed="all")
     (newest,) = find_due(engine, job, "me")
@@ -130,7 +136,9 @@ def test_the_lock_has_one_holder_and_goes_with_it(engine: Engine) -> None:
         assert again
 
 
-def test_the_lock_is_free_when_its_holder_is_killed(database_url: str, engine: Engine, environment: Any) -> None:
+def test_the_lock_is_free_when_its_holder_is_killed(
+    database_url: str, engine: Engine, environment: Any
+) -> None:
     program = textwrap.dedent(
         """
         import sys, time

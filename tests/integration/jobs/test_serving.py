@@ -1,4 +1,5 @@
-"""nginx, set up as documented, sends the site while it is rebuilt under load: no half page, no 404, nothing old."""
+"""nginx, set up as documented, sends the site while it is rebuilt under load: no half page, no 404,
+nothing old."""
 
 from __future__ import annotations
 
@@ -25,18 +26,27 @@ def publish_edition(paper: Paper, number: int, rng: random.Random) -> None:
     """A few articles say something else, at great length; some go, and some come back."""
     for id_ in rng.sample(range(1, 80), 5):
         body = f"<p>edition {number}</p>" + "<p>filler</p>" * 3000
-        paper.change(id_, title=f"Edition {number}", body=body, updated_at=NOW + timedelta(seconds=number))
+        paper.change(
+            id_, title=f"Edition {number}", body=body, updated_at=NOW + timedelta(seconds=number)
+        )
     with transaction(paper.engine) as conn:
         for status in ("published", "taken_down"):
             ids = rng.sample(VOLATILE, 3)
-            conn.execute(update(article).where(article.c.id.in_(ids)).values(status=status, updated_at=NOW))
+            conn.execute(
+                update(article).where(article.c.id.in_(ids)).values(status=status, updated_at=NOW)
+            )
 
 
-def test_no_reader_meets_half_a_page_or_none_or_an_old_one(small_paper: Paper, tmp_path: Path) -> None:
+def test_no_reader_meets_half_a_page_or_none_or_an_old_one(
+    small_paper: Paper, tmp_path: Path
+) -> None:
     journal = Journal(small_paper.root)
     journal.build(small_paper.build)
     rng = random.Random(4)
-    with serve_site(small_paper.root, tmp_path) as url, readers(url, sorted(small_paper.files()), 2) as found:
+    with (
+        serve_site(small_paper.root, tmp_path) as url,
+        readers(url, sorted(small_paper.files()), 2) as found,
+    ):
         for number in range(1, EDITIONS):
             publish_edition(small_paper, number, rng)
             journal.build(small_paper.build)
@@ -65,7 +75,9 @@ def test_a_wrong_answer_would_be_noticed(small_paper: Paper) -> None:
     assert {answer: journal.judge(answer) for answer in answers} == answers
 
 
-def test_the_documented_server_sends_each_file_for_what_it_is(small_paper: Paper, tmp_path: Path) -> None:
+def test_the_documented_server_sends_each_file_for_what_it_is(
+    small_paper: Paper, tmp_path: Path
+) -> None:
     small_paper.build()
     with serve_site(small_paper.root, tmp_path) as url:
         for path, kind in (
@@ -78,7 +90,10 @@ def test_the_documented_server_sends_each_file_for_what_it_is(small_paper: Paper
             ("/robots.txt", "text/plain; charset=utf-8"),
         ):
             with urllib.request.urlopen(url + path, timeout=5) as answer:
-                assert (answer.headers["Content-Type"], answer.headers["Cache-Control"]) == (kind, "public, max-age=60")
+                assert (answer.headers["Content-Type"], answer.headers["Cache-Control"]) == (
+                    kind,
+                    "public, max-age=60",
+                )
                 assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         for path in ("/articles/0.html", "/.manifest.json", "/.lock", "/articles/.7.html.new"):
             with pytest.raises(HTTPError, match="404") as caught:

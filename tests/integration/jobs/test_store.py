@@ -1,4 +1,5 @@
-"""The job store under APScheduler: it looks, it never hands out a row, and nothing it does ends the scheduler."""
+"""The job store under APScheduler: it looks, it never hands out a row, and nothing it does ends the
+scheduler."""
 
 from __future__ import annotations
 
@@ -55,7 +56,11 @@ def ran() -> Ran:
 
 @pytest.fixture
 def store(engine: Engine, ran: Ran) -> TableJobStore:
-    return TableJobStore(engine, Batches(engine, dict.fromkeys(KINDS, ran), ClockGuard(), threading.Event()), "default")
+    return TableJobStore(
+        engine,
+        Batches(engine, dict.fromkeys(KINDS, ran), ClockGuard(), threading.Event()),
+        "default",
+    )
 
 
 @pytest.fixture
@@ -83,17 +88,25 @@ def test_an_empty_table_is_looked_at_once_a_second(idle_store: TableJobStore) ->
     assert timedelta(seconds=0.9) < ahead <= timedelta(seconds=1)
 
 
-def test_the_next_look_is_when_the_next_row_is_due(engine: Engine, idle_store: TableJobStore) -> None:
+def test_the_next_look_is_when_the_next_row_is_due(
+    engine: Engine, idle_store: TableJobStore
+) -> None:
     schedule(engine, "note", 1, after_s=0.5)
     assert due_ids(idle_store) == []
     ahead = idle_store.get_next_run_time() - datetime.now(UTC)
     assert timedelta(seconds=0.2) < ahead <= timedelta(seconds=0.5)
 
 
-def test_a_flood_of_one_kind_leaves_room_for_another(engine: Engine, idle_store: TableJobStore) -> None:
+def test_a_flood_of_one_kind_leaves_room_for_another(
+    engine: Engine, idle_store: TableJobStore
+) -> None:
     schedule(engine, "note", *range(BATCHES_PER_KIND * BATCH_ROWS + 1), after_s=-2)
     schedule(engine, "other", 1)
-    assert due_ids(idle_store) == ["batch:note:0", "batch:other:0", *(f"batch:note:{n}" for n in (1, 2, 3))]
+    assert due_ids(idle_store) == [
+        "batch:note:0",
+        "batch:other:0",
+        *(f"batch:note:{n}" for n in (1, 2, 3)),
+    ]
     assert due_ids(idle_store) == [], "what was offered is not offered again"
 
 
@@ -106,14 +119,20 @@ def test_a_row_of_another_process_is_seen_without_a_signal(
     ran.wait_for("x", timeout_s=3)
 
 
-def test_add_job_works_as_apschedulers_users_expect(engine: Engine, scheduler: BackgroundScheduler, ran: Ran) -> None:
+def test_add_job_works_as_apschedulers_users_expect(
+    engine: Engine, scheduler: BackgroundScheduler, ran: Ran
+) -> None:
     soon = datetime.now(UTC) + timedelta(seconds=0.3)
-    scheduler.add_job(Task("note"), "date", run_date=soon, id="42", kwargs={"why": "so"}, jobstore="due")
+    scheduler.add_job(
+        Task("note"), "date", run_date=soon, id="42", kwargs={"why": "so"}, jobstore="due"
+    )
     with pytest.raises(ConflictingIdError):
         scheduler.add_job(Task("note"), "date", run_date=soon, id="42", jobstore="due")
     ran.wait_for("42")
     far = datetime.now(UTC) + timedelta(hours=1)
-    scheduler.add_job(Task("note"), "date", run_date=far, id="43", kwargs={"why": "so"}, jobstore="due")
+    scheduler.add_job(
+        Task("note"), "date", run_date=far, id="43", kwargs={"why": "so"}, jobstore="due"
+    )
     job = scheduler.get_job("note:43", "due")
     assert (job.name, job.kwargs) == ("note", {"why": "so"})
     assert abs(job.next_run_time - far) < timedelta(milliseconds=1)
@@ -129,8 +148,12 @@ def test_add_job_works_as_apschedulers_users_expect(engine: Engine, scheduler: B
         assert conn.execute(select(delayed_job)).all() == []
 
 
-@pytest.mark.parametrize("job", [{"func": print}, {"func": Task("nix")}, {"func": Task("note"), "trigger": "interval"}])
-def test_what_cannot_be_a_row_is_refused(scheduler: BackgroundScheduler, job: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "job", [{"func": print}, {"func": Task("nix")}, {"func": Task("note"), "trigger": "interval"}]
+)
+def test_what_cannot_be_a_row_is_refused(
+    scheduler: BackgroundScheduler, job: dict[str, Any]
+) -> None:
     more = {"seconds": 5} if job.get("trigger") else {}
     with pytest.raises(ValueError, match=r"Task|handler"):
         scheduler.add_job(**{"trigger": "date", **job}, **more, jobstore="due")
@@ -139,12 +162,15 @@ def test_what_cannot_be_a_row_is_refused(scheduler: BackgroundScheduler, job: di
 def test_a_row_of_an_unknown_kind_is_listed_and_never_deleted(
     engine: Engine, scheduler: BackgroundScheduler, ran: Ran
 ) -> None:
-    """APScheduler removes a job whose function it cannot find: a rename empties the store on start."""
+    """APScheduler removes a job whose function it cannot find: a rename empties the store on
+    start."""
     schedule(engine, "from_a_newer_version", 1)
     schedule(engine, "note", 1)
     ran.wait_for("1")
     left = ["from_a_newer_version:1"]
-    wait_until(lambda: [job.id for job in scheduler.get_jobs("due")] == left, 20, "the known row to go")
+    wait_until(
+        lambda: [job.id for job in scheduler.get_jobs("due")] == left, 20, "the known row to go"
+    )
 
 
 def test_dead_rows_are_not_offered(engine: Engine, idle_store: TableJobStore) -> None:
@@ -155,19 +181,24 @@ def test_dead_rows_are_not_offered(engine: Engine, idle_store: TableJobStore) ->
 
 
 def test_the_scheduler_outlives_its_database(make_settings: Any, ran: Ran) -> None:
-    """With APScheduler's own store the scheduler's thread is dead after this in three cases of four."""
+    """With APScheduler's own store the scheduler's thread is dead after this in three cases of
+    four."""
     with start_mariadb() as server:
         url = server.new_database()
         engine = make_engine(make_settings(database_url=url, database_read_timeout_s=2))
         migrate(engine)
-        store = TableJobStore(engine, Batches(engine, {"note": ran}, ClockGuard(), threading.Event()), "default")
+        store = TableJobStore(
+            engine, Batches(engine, {"note": ran}, ClockGuard(), threading.Event()), "default"
+        )
         scheduler = BackgroundScheduler(timezone=UTC, jobstores={"due": store})
         scheduler.start()
         try:
             for n in range(3):
                 server.kill()
                 looks = store.looks
-                wait_until(lambda before=looks: store.looks > before + 1, 10, "looks at a dead database")  # type: ignore[misc]
+                wait_until(
+                    lambda before=looks: store.looks > before + 1, 10, "looks at a dead database"
+                )  # type: ignore[misc]
                 server.start()
                 schedule(engine, "note", n)
                 ran.wait_for(str(n))
@@ -176,7 +207,9 @@ def test_the_scheduler_outlives_its_database(make_settings: Any, ran: Ran) -> No
             engine.dispose()
 
 
-def test_a_look_at_many_pending_rows_reads_few_of_them(mariadb_url: str, make_settings: Any) -> None:
+def test_a_look_at_many_pending_rows_reads_few_of_them(
+    mariadb_url: str, make_settings: Any
+) -> None:
     engine = make_engine(make_settings(database_url=mariadb_url))
     far = datetime(2030, 1, 1, tzinfo=UTC)
     plain = {"kind": "note", "run_at": far, "payload": {}, "created_at": far}

@@ -41,13 +41,24 @@ def add_article(engine: Engine, id_: int, published_at: datetime) -> None:
     with transaction(engine) as conn:
         conn.execute(
             insert(article).values(
-                id=id_, source_id=str(id_), published_at=published_at, updated_at=published_at, **row
+                id=id_,
+                source_id=str(id_),
+                published_at=published_at,
+                updated_at=published_at,
+                **row,
             )
         )
 
 
 def add_acts(engine: Engine, article_id: int, action: str, n: int, at: datetime) -> None:
-    plain = {"reader_id": 1, "article_id": article_id, "channel_id": 1, "position": 0, "batch_stamp": 1, "at": at}
+    plain = {
+        "reader_id": 1,
+        "article_id": article_id,
+        "channel_id": 1,
+        "position": 0,
+        "batch_stamp": 1,
+        "at": at,
+    }
     with transaction(engine) as conn:
         for k in range(n):
             event_id = f"{article_id}{action}{k}{at:%y%j}".encode()[:16].ljust(16, b".")
@@ -67,7 +78,9 @@ def counts(engine: Engine, id_: int) -> tuple[int, int]:
     return row.click, row.reading
 
 
-def test_an_overdue_order_is_promised_anew_and_never_cancelled_here(shop: Any, make_run: MakeRun) -> None:
+def test_an_overdue_order_is_promised_anew_and_never_cancelled_here(
+    shop: Any, make_run: MakeRun
+) -> None:
     forgotten, waiting = shop.order(), shop.order()
     with transaction(shop.engine) as conn:
         conn.execute(update(orders).values(expires_at=read_now(conn) - timedelta(minutes=2)))
@@ -112,10 +125,19 @@ def test_no_increment_falls_between_counting_and_setting(paper: Engine, make_run
     over = threading.Event()
 
     def click() -> None:
-        plain = {"reader_id": 1, "article_id": 1, "channel_id": 1, "position": 0, "batch_stamp": 1, "at": now}
+        plain = {
+            "reader_id": 1,
+            "article_id": 1,
+            "channel_id": 1,
+            "position": 0,
+            "batch_stamp": 1,
+            "at": now,
+        }
         for n in range(150):
             with transaction(paper) as conn:
-                conn.execute(insert(behaviour).values(event_id=f"{n:016d}".encode(), action="click", **plain))
+                conn.execute(
+                    insert(behaviour).values(event_id=f"{n:016d}".encode(), action="click", **plain)
+                )
                 conn.execute(update(article_count).values(click=article_count.c.click + 1))
         over.set()
 
@@ -137,10 +159,15 @@ def test_old_rows_go_and_the_last_run_of_each_job_stays(paper: Engine, make_run:
             for name in ("a", "b"):
                 if (name, days) != ("b", 1):
                     done = {"owner": "d", "state": "done", "attempt": 1, "started_at": now}
-                    conn.execute(insert(job_run).values(job=name, slot=now - timedelta(days=days), **done))
+                    conn.execute(
+                        insert(job_run).values(job=name, slot=now - timedelta(days=days), **done)
+                    )
     assert upkeep.prune(make_run()) == "3 behaviours and 3 runs deleted"
     with paper.connect() as conn:
-        left = [(row.job, (now - row.slot).days) for row in conn.execute(select(job_run).order_by(job_run.c.job))]
+        left = [
+            (row.job, (now - row.slot).days)
+            for row in conn.execute(select(job_run).order_by(job_run.c.job))
+        ]
     assert left == [("a", 1), ("b", 150)]
 
 

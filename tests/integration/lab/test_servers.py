@@ -1,4 +1,5 @@
-"""The suite's own servers: they keep their promises to the tests that kill them, and never outlive the suite."""
+"""The suite's own servers: they keep their promises to the tests that kill them, and never outlive
+the suite."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ with start_redis() as server:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_server_dies_with_the_suite_however_that_ends(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_server_dies_with_the_suite_however_that_ends(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     """Left-over servers would hold memory and ports on people's machines."""
     suite = subprocess.Popen(
         [sys.executable, "-c", START_AND_HANG],
@@ -69,10 +72,13 @@ def test_a_killed_redis_keeps_what_it_was_told_to_keep() -> None:
 
 
 def test_a_killed_mariadb_keeps_what_it_committed() -> None:
-    """No fsync, yet a commit that was confirmed survives the server's death; only the machine's would lose it."""
+    """No fsync, yet a commit that was confirmed survives the server's death; only the machine's
+    would lose it."""
     with start_mariadb() as server:
         name = server.new_database().rpartition("/")[2]
-        server.execute(f"CREATE TABLE {name}.ledger (n INT)", f"INSERT INTO {name}.ledger VALUES (1), (2)")
+        server.execute(
+            f"CREATE TABLE {name}.ledger (n INT)", f"INSERT INTO {name}.ledger VALUES (1), (2)"
+        )
         server.restart()
 
         assert server.execute(f"SELECT n FROM {name}.ledger ORDER BY n") == ((1,), (2,))
@@ -81,7 +87,9 @@ def test_a_killed_mariadb_keeps_what_it_committed() -> None:
             server.execute("SELECT 1")
 
 
-def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_program_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The test that needs it fails, and says what to install."""
     monkeypatch.setattr("tests.lab.servers.SYSTEM_PACKAGES", tmp_path / "system.txt")
     (tmp_path / "system.txt").write_text("# command package\nno-such-program  some-package\n")

@@ -1,4 +1,5 @@
-"""Articles on both databases and a real Redis: what may be shown, in which form, and for how long it is believed."""
+"""Articles on both databases and a real Redis: what may be shown, in which form, and for how long
+it is believed."""
 
 from __future__ import annotations
 
@@ -53,19 +54,29 @@ def articles(newsroom: Newsroom, redis_client: redis.Redis, clock: Clock) -> Art
 
 
 def test_a_card_has_what_a_feed_shows(newsroom: Newsroom, articles: Articles) -> None:
-    """Everything on the card comes from the rows, counts and author included, and again from the cache."""
-    id_ = newsroom.article(author_id=5, cover="https://example.org/a.png", title="T", summary="S", channel_id=2)
+    """Everything on the card comes from the rows, counts and author included, and again from the
+    cache."""
+    id_ = newsroom.article(
+        author_id=5, cover="https://example.org/a.png", title="T", summary="S", channel_id=2
+    )
     with transaction(newsroom.engine) as conn:
-        conn.execute(insert(article_count).values(article_id=id_, exposure=9, click=4, reading=3, collect=2, liking=1))
+        conn.execute(
+            insert(article_count).values(
+                article_id=id_, exposure=9, click=4, reading=3, collect=2, liking=1
+            )
+        )
     counts = Counts(exposure=9, click=4, read=3, collect=2, liking=1)
-    expected = Card(id_, "T", "S", "Author 5", 2, "https://example.org/a.png", NOW_MS - HOUR_MS, counts)
+    expected = Card(
+        id_, "T", "S", "Author 5", 2, "https://example.org/a.png", NOW_MS - HOUR_MS, counts
+    )
 
     assert articles.cards([id_]) == {id_: expected}
     assert articles.cards([id_]) == {id_: expected}
 
 
 def test_a_page_is_the_whole_article(newsroom: Newsroom, articles: Articles) -> None:
-    """Body, address and last change beside all that is on the card; nobody wrote it and nothing was counted yet."""
+    """Body, address and last change beside all that is on the card; nobody wrote it and nothing was
+    counted yet."""
     id_ = newsroom.article(title="T", summary="S", body="<p>B</p>", url="https://example.org/a")
     card = ("T", "S", None, 1, None, NOW_MS - HOUR_MS, Counts())
     expected = Page(id_, *card, body="<p>B</p>", url="https://example.org/a", updated_at=NOW_MS)
@@ -74,8 +85,11 @@ def test_a_page_is_the_whole_article(newsroom: Newsroom, articles: Articles) -> 
     assert articles.page(id_) == expected
 
 
-def test_text_of_every_alphabet_comes_back_as_it_was(newsroom: Newsroom, articles: Articles) -> None:
-    """Letters of four bytes survive a server whose own default is Latin-1, in every column, and the cache."""
+def test_text_of_every_alphabet_comes_back_as_it_was(
+    newsroom: Newsroom, articles: Articles
+) -> None:
+    """Letters of four bytes survive a server whose own default is Latin-1, in every column, and the
+    cache."""
     id_ = newsroom.article(title=WORDS, summary=WORDS, body=f"<p>{WORDS}</p>")
 
     for _ in range(2):
@@ -83,8 +97,11 @@ def test_text_of_every_alphabet_comes_back_as_it_was(newsroom: Newsroom, article
         assert (page.title, page.summary, page.body) == (WORDS, WORDS, f"<p>{WORDS}</p>")
 
 
-def test_only_published_and_due_articles_are_shown(newsroom: Newsroom, articles: Articles, clock: Clock) -> None:
-    """Taken down, scheduled or not due yet: on no card, no page and in no list; due means this very millisecond."""
+def test_only_published_and_due_articles_are_shown(
+    newsroom: Newsroom, articles: Articles, clock: Clock
+) -> None:
+    """Taken down, scheduled or not due yet: on no card, no page and in no list; due means this very
+    millisecond."""
     due = newsroom.article(published_ms=clock())
     hidden = [
         newsroom.article(published_ms=clock() + 1),
@@ -101,8 +118,11 @@ def test_only_published_and_due_articles_are_shown(newsroom: Newsroom, articles:
         assert id_ == caught.value.article_id
 
 
-def test_what_is_taken_down_disappears_at_once_though_cached(newsroom: Newsroom, articles: Articles) -> None:
-    """The next reader sees neither card nor page, whatever the cache held; others are not touched."""
+def test_what_is_taken_down_disappears_at_once_though_cached(
+    newsroom: Newsroom, articles: Articles
+) -> None:
+    """The next reader sees neither card nor page, whatever the cache held; others are not
+    touched."""
     kept, gone = newsroom.articles(2)
     articles.cards([kept, gone])
     articles.page(gone)
@@ -114,8 +134,11 @@ def test_what_is_taken_down_disappears_at_once_though_cached(newsroom: Newsroom,
         articles.page(gone)
 
 
-def test_taking_down_twice_is_harmless_and_nothing_is_not_found(newsroom: Newsroom, articles: Articles) -> None:
-    """The second take-down changes nothing and fails nobody, though MySQL counts only rows that changed."""
+def test_taking_down_twice_is_harmless_and_nothing_is_not_found(
+    newsroom: Newsroom, articles: Articles
+) -> None:
+    """The second take-down changes nothing and fails nobody, though MySQL counts only rows that
+    changed."""
     id_ = newsroom.article()
     articles.take_down(id_)
     articles.take_down(id_)
@@ -127,7 +150,8 @@ def test_taking_down_twice_is_harmless_and_nothing_is_not_found(newsroom: Newsro
 def test_a_take_down_is_stamped_by_the_clock_that_all_writers_share(
     newsroom: Newsroom, articles: Articles, clock: Clock
 ) -> None:
-    """A process whose own clock is slow must not hide its take-down from those who look for the newest changes."""
+    """A process whose own clock is slow must not hide its take-down from those who look for the
+    newest changes."""
     id_ = newsroom.article()
     clock.advance(-365 * 24 * HOUR_MS)
     articles.take_down(id_)
@@ -150,8 +174,11 @@ def test_a_change_is_seen_once_it_is_forgotten(newsroom: Newsroom, articles: Art
     assert articles.page(id_).title == "after"
 
 
-def test_the_latest_come_newest_first_and_by_id_where_equal(newsroom: Newsroom, articles: Articles) -> None:
-    """Every database gives the same order, though an import publishes a hundred articles in one millisecond."""
+def test_the_latest_come_newest_first_and_by_id_where_equal(
+    newsroom: Newsroom, articles: Articles
+) -> None:
+    """Every database gives the same order, though an import publishes a hundred articles in one
+    millisecond."""
     old = newsroom.articles(2, channel_id=2, published_ms=NOW_MS - 2 * HOUR_MS)
     same = newsroom.articles(3, apart_ms=0)
     expected = [*reversed(same), *old]
@@ -186,14 +213,21 @@ def test_channels_are_read_again_after_two_seconds(
     assert [known.channel_id for known in articles.channels()] == [0, 1, 2]
     clock.advance(1 - CHANNELS_TTL_MS + by_ms)
 
-    assert [known.name for known in articles.channels()] == ["For you", "Renamed", "Channel 2", "Channel 3"]
+    assert [known.name for known in articles.channels()] == [
+        "For you",
+        "Renamed",
+        "Channel 2",
+        "Channel 3",
+    ]
 
 
 class TestWithoutDatabase:
     """The database away, on a server of one's own that can be killed and frozen."""
 
     @pytest.fixture
-    def articles(self, redis_client: redis.Redis, make_settings: MakeSettings, clock: Clock) -> Iterator[Articles]:
+    def articles(
+        self, redis_client: redis.Redis, make_settings: MakeSettings, clock: Clock
+    ) -> Iterator[Articles]:
         with start_mariadb() as server:
             self.server = server
             settings = make_settings(database_url=server.new_database(), database_read_timeout_s=1)
@@ -204,8 +238,11 @@ class TestWithoutDatabase:
             yield Articles(engine, redis_client, card_ttl_s=300, clock=clock)
             engine.dispose()
 
-    def test_the_last_known_channels_and_cached_cards_serve_on(self, articles: Articles, clock: Clock) -> None:
-        """Channels and what is cached are served while the database is away; what is not cached fails."""
+    def test_the_last_known_channels_and_cached_cards_serve_on(
+        self, articles: Articles, clock: Clock
+    ) -> None:
+        """Channels and what is cached are served while the database is away; what is not cached
+        fails."""
         cached, uncached = self.newsroom.articles(2)
         articles.cards([cached])
         known = articles.channels()
@@ -229,8 +266,11 @@ class TestWithoutDatabase:
         with pytest.raises(OperationalError):
             articles.channels()
 
-    def test_a_frozen_database_holds_up_one_caller_and_not_all(self, articles: Articles, clock: Clock) -> None:
-        """While one caller waits to read the channels again, everybody else is served those that are known."""
+    def test_a_frozen_database_holds_up_one_caller_and_not_all(
+        self, articles: Articles, clock: Clock
+    ) -> None:
+        """While one caller waits to read the channels again, everybody else is served those that
+        are known."""
         known = articles.channels()
         clock.advance(CHANNELS_TTL_MS)
         with self.server.frozen(), ThreadPoolExecutor(1) as pool:

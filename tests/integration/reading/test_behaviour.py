@@ -1,4 +1,5 @@
-"""What readers report is acknowledged once it is durable, and counted once, whatever happens between the two."""
+"""What readers report is acknowledged once it is durable, and counted once, whatever happens
+between the two."""
 
 from __future__ import annotations
 
@@ -66,7 +67,8 @@ def behaviours(redis_client: redis.Redis, tracker: Tracker, clock: Clock) -> Beh
 
 
 class LosesItsAnswer(redis.Redis):
-    """A real client whose process dies between the commit in SQL and the acknowledgement in Redis."""
+    """A real client whose process dies between the commit in SQL and the acknowledgement in
+    Redis."""
 
     def pipeline(self, *args: Any, **kwargs: Any) -> Any:
         pipe = super().pipeline(*args, **kwargs)
@@ -78,7 +80,9 @@ class LosesItsAnswer(redis.Redis):
         return pipe
 
 
-def issue(tracker: Tracker, action: Action, article_id: int = 0, position: int = 0, **changes: Any) -> str:
+def issue(
+    tracker: Tracker, action: Action, article_id: int = 0, position: int = 0, **changes: Any
+) -> str:
     """A token as the recommender issues it."""
     shown = Shown(action, READER, CHANNEL, STAMP_MS, article_id, position)
     return tracker.issue(replace(shown, **changes), NOW_MS - HOUR_MS)
@@ -97,20 +101,36 @@ def forget_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(behaviour_module, "CLAIM_AFTER_MS", 0)
 
 
-def test_each_report_gets_the_verdict_it_deserves(behaviours: Behaviours, tracker: Tracker, clock: Clock) -> None:
-    """One verdict a report, in their order: accepted, refused, expired; a bad one does not spoil its neighbours."""
+def test_each_report_gets_the_verdict_it_deserves(
+    behaviours: Behaviours, tracker: Tracker, clock: Clock
+) -> None:
+    """One verdict a report, in their order: accepted, refused, expired; a bad one does not spoil
+    its neighbours."""
     good = issue(tracker, Action.CLICK, 1)
     old = tracker.issue(Shown(Action.CLICK, READER, CHANNEL, STAMP_MS, 2), clock() - 31 * DAY_MS)
-    reports = [Report(good), Report("forged"), Report(old), Report(""), Report(issue(tracker, Action.LIKING, 3))]
+    reports = [
+        Report(good),
+        Report("forged"),
+        Report(old),
+        Report(""),
+        Report(issue(tracker, Action.LIKING, 3)),
+    ]
 
-    expected = [Verdict.ACCEPTED, Verdict.REFUSED, Verdict.EXPIRED, Verdict.REFUSED, Verdict.ACCEPTED]
+    expected = [
+        Verdict.ACCEPTED,
+        Verdict.REFUSED,
+        Verdict.EXPIRED,
+        Verdict.REFUSED,
+        Verdict.ACCEPTED,
+    ]
     assert expected == behaviours.report(reports)
 
 
 def test_only_accepted_reports_wait_for_sql(
     behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """Refused and expired reports leave nothing behind, and a report of nothing but those touches no stream."""
+    """Refused and expired reports leave nothing behind, and a report of nothing but those touches
+    no stream."""
     behaviours.report([Report("forged")])
     assert redis_client.exists(STREAM) == 0
 
@@ -121,7 +141,8 @@ def test_only_accepted_reports_wait_for_sql(
 def test_an_event_is_stored_with_all_that_its_token_names(
     newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """Reader, article, channel, place, batch, moment and reading time arrive in SQL as they were shown and reported."""
+    """Reader, article, channel, place, batch, moment and reading time arrive in SQL as they were
+    shown and reported."""
     article_id = newsroom.article()
     token = issue(tracker, Action.READING, article_id, position=4)
     behaviours.report([Report(token, at=NOW_MS - 5000, read_ms=3210)])
@@ -130,7 +151,13 @@ def test_an_event_is_stored_with_all_that_its_token_names(
     (row,) = newsroom.behaviours()
     expected = (READER, article_id, CHANNEL, "reading", 4, STAMP_MS, 3210, moment(NOW_MS - 5000))
     assert expected == tuple(row)[2:]
-    assert newsroom.counts(article_id) == {"exposure": 0, "click": 0, "reading": 1, "collect": 0, "liking": 0}
+    assert newsroom.counts(article_id) == {
+        "exposure": 0,
+        "click": 0,
+        "reading": 1,
+        "collect": 0,
+        "liking": 0,
+    }
 
 
 def test_nothing_to_fold_is_no_trouble(engine: Engine, redis_client: redis.Redis) -> None:
@@ -142,7 +169,8 @@ def test_nothing_to_fold_is_no_trouble(engine: Engine, redis_client: redis.Redis
 def test_fold_waits_for_the_next_event_when_told_to(
     newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """A consumer that blocks is woken by a report, so an event reaches SQL at once and not at the next look."""
+    """A consumer that blocks is woken by a report, so an event reaches SQL at once and not at the
+    next look."""
     article_id = newsroom.article()
     fold(newsroom.engine, redis_client, consumer="test")
     with ThreadPoolExecutor(1) as pool:
@@ -153,7 +181,11 @@ def test_fold_waits_for_the_next_event_when_told_to(
 
 
 def test_a_token_reported_twice_counts_once(
-    newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis, clock: Clock
+    newsroom: Newsroom,
+    behaviours: Behaviours,
+    tracker: Tracker,
+    redis_client: redis.Redis,
+    clock: Clock,
 ) -> None:
     """In one request, in a later one, and before and after the fold: the reader clicked once."""
     article_id = newsroom.article()
@@ -171,9 +203,14 @@ def test_a_token_reported_twice_counts_once(
 
 
 def test_a_token_issued_again_under_a_new_key_still_counts_once(
-    newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis, clock: Clock
+    newsroom: Newsroom,
+    behaviours: Behaviours,
+    tracker: Tracker,
+    redis_client: redis.Redis,
+    clock: Clock,
 ) -> None:
-    """Paging back gives fresh tokens, by then perhaps under another key; the click they name is the same one."""
+    """Paging back gives fresh tokens, by then perhaps under another key; the click they name is the
+    same one."""
     article_id = newsroom.article()
     behaviours.report([Report(issue(tracker, Action.CLICK, article_id, source=2))])
     rotated = Tracker([NEW_KEY, KEY])
@@ -188,25 +225,33 @@ def test_a_token_issued_again_under_a_new_key_still_counts_once(
 def test_an_exposure_stands_for_every_article_of_its_batch(
     newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """One small token for a page: each article on it is stored as shown, in the place where it was shown."""
+    """One small token for a page: each article on it is stored as shown, in the place where it was
+    shown."""
     shown = newsroom.articles(3)
     history = History(redis_client, batches_kept=10, seen_kept=100, ttl_s=3600)
     history.record(READER, CHANNEL, shown, version=0, now_ms=STAMP_MS)
-    behaviours.report([Report(issue(tracker, Action.EXPOSURE)), Report(issue(tracker, Action.EXPOSURE))])
+    behaviours.report(
+        [Report(issue(tracker, Action.EXPOSURE)), Report(issue(tracker, Action.EXPOSURE))]
+    )
     fold_all(newsroom.engine, redis_client)
     behaviours.report([Report(issue(tracker, Action.EXPOSURE))])
     fold_all(newsroom.engine, redis_client)
 
-    assert list(enumerate(shown)) == [(row.position, row.article_id) for row in newsroom.behaviours()]
+    assert list(enumerate(shown)) == [
+        (row.position, row.article_id) for row in newsroom.behaviours()
+    ]
     assert [newsroom.counts(article_id)["exposure"] for article_id in shown] == [1, 1, 1]
 
 
 def test_an_exposure_whose_batch_is_no_longer_kept_is_dropped(
     newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """Nobody knows any more what was on that page; what was reported beside it is stored all the same."""
+    """Nobody knows any more what was on that page; what was reported beside it is stored all the
+    same."""
     article_id = newsroom.article()
-    behaviours.report([Report(issue(tracker, Action.EXPOSURE)), Report(issue(tracker, Action.CLICK, article_id))])
+    behaviours.report(
+        [Report(issue(tracker, Action.EXPOSURE)), Report(issue(tracker, Action.CLICK, article_id))]
+    )
 
     assert fold_all(newsroom.engine, redis_client) == 2
     assert [row.action for row in newsroom.behaviours()] == ["click"]
@@ -219,10 +264,13 @@ def test_a_crash_between_commit_and_acknowledgement_stores_once(
     redis_client: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The rows are in SQL and the stream does not know it: another consumer takes the entries and stores nothing."""
+    """The rows are in SQL and the stream does not know it: another consumer takes the entries and
+    stores nothing."""
     forget_the_wait(monkeypatch)
     article_id = newsroom.article()
-    behaviours.report([Report(issue(tracker, action, article_id)) for action in (Action.CLICK, Action.LIKING)])
+    behaviours.report(
+        [Report(issue(tracker, action, article_id)) for action in (Action.CLICK, Action.LIKING)]
+    )
     dying = LosesItsAnswer(connection_pool=redis_client.connection_pool)
     with pytest.raises(redis.ConnectionError, match="died here"):
         fold(newsroom.engine, dying, consumer="dying")
@@ -242,7 +290,8 @@ def test_what_a_dead_consumer_took_is_taken_over(
     redis_client: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Entries read and never acknowledged belong to a consumer that died; they wait for a while, then move."""
+    """Entries read and never acknowledged belong to a consumer that died; they wait for a while,
+    then move."""
     article_id = newsroom.article()
     fold(newsroom.engine, redis_client, consumer="dead")
     behaviours.report([Report(issue(tracker, Action.CLICK, article_id))])
@@ -262,7 +311,8 @@ def test_a_database_that_is_away_loses_nothing(
     redis_client: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The fold fails and says so; the events stay in the stream, and are stored once the database is back."""
+    """The fold fails and says so; the events stay in the stream, and are stored once the database
+    is back."""
     forget_the_wait(monkeypatch)
     article_id = newsroom.article()
     behaviours.report([Report(issue(tracker, Action.CLICK, article_id))])
@@ -315,7 +365,8 @@ def test_an_undecodable_entry_is_set_aside_and_blocks_nobody(
     redis_client: redis.Redis,
     fields: dict[Any, Any],
 ) -> None:
-    """An entry that no version of this program wrote is kept for people to look at; those around it are stored."""
+    """An entry that no version of this program wrote is kept for people to look at; those around it
+    are stored."""
     first, second = newsroom.articles(2)
     behaviours.report([Report(issue(tracker, Action.CLICK, first))])
     redis_client.xadd(STREAM, fields)
@@ -330,9 +381,12 @@ def test_an_undecodable_entry_is_set_aside_and_blocks_nobody(
 def test_an_event_about_an_article_that_is_gone_is_dropped(
     newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """An article may be deleted between the click and the fold; its neighbours are counted, nothing is left over."""
+    """An article may be deleted between the click and the fold; its neighbours are counted, nothing
+    is left over."""
     kept, gone = newsroom.articles(2)
-    behaviours.report([Report(issue(tracker, Action.CLICK, article_id)) for article_id in (kept, gone, 10**12)])
+    behaviours.report(
+        [Report(issue(tracker, Action.CLICK, article_id)) for article_id in (kept, gone, 10**12)]
+    )
     newsroom.remove(gone)
 
     assert fold_all(newsroom.engine, redis_client) == 3
@@ -343,7 +397,8 @@ def test_an_event_about_an_article_that_is_gone_is_dropped(
 def test_a_full_backlog_takes_nothing_in_and_says_so(
     newsroom: Newsroom, tracker: Tracker, redis_client: redis.Redis, clock: Clock
 ) -> None:
-    """Up to the limit and not one beyond: the caller is told to come back, and can once the fold has caught up."""
+    """Up to the limit and not one beyond: the caller is told to come back, and can once the fold
+    has caught up."""
     behaviours = Behaviours(redis_client, tracker, backlog_limit=3, clock=clock)
     ids = newsroom.articles(5)
     reports = [Report(issue(tracker, Action.CLICK, article_id)) for article_id in ids]
@@ -371,7 +426,15 @@ def test_a_full_backlog_takes_nothing_in_and_says_so(
         (STAMP_MS, STAMP_MS),
         (NOW_MS, NOW_MS),
     ],
-    ids=["never", "long before time", "at its end", "tomorrow", "before it was shown", "when shown", "now"],
+    ids=[
+        "never",
+        "long before time",
+        "at its end",
+        "tomorrow",
+        "before it was shown",
+        "when shown",
+        "now",
+    ],
 )
 def test_a_readers_clock_is_believed_only_where_it_can_be_true(
     newsroom: Newsroom,
@@ -381,7 +444,8 @@ def test_a_readers_clock_is_believed_only_where_it_can_be_true(
     claimed_ms: int,
     believed_ms: int,
 ) -> None:
-    """Nothing was done before it was shown, or after now; anything else a reader's clock claims counts as now."""
+    """Nothing was done before it was shown, or after now; anything else a reader's clock claims
+    counts as now."""
     behaviours.report([Report(issue(tracker, Action.CLICK, newsroom.article()), at=claimed_ms)])
     fold_all(newsroom.engine, redis_client)
 
@@ -389,7 +453,8 @@ def test_a_readers_clock_is_believed_only_where_it_can_be_true(
 
 
 @pytest.mark.parametrize(
-    ("claimed_ms", "believed_ms"), [(-5, 0), (0, 0), (4000, 4000), (2**31 - 1, MAX_READ_MS), (None, None)]
+    ("claimed_ms", "believed_ms"),
+    [(-5, 0), (0, 0), (4000, 4000), (2**31 - 1, MAX_READ_MS), (None, None)],
 )
 def test_a_reading_time_is_kept_within_a_day(
     newsroom: Newsroom,
@@ -399,8 +464,11 @@ def test_a_reading_time_is_kept_within_a_day(
     claimed_ms: int | None,
     believed_ms: int | None,
 ) -> None:
-    """A tab left open for a month, or a negative time, must not become somebody's favourite article."""
-    behaviours.report([Report(issue(tracker, Action.READING, newsroom.article()), read_ms=claimed_ms)])
+    """A tab left open for a month, or a negative time, must not become somebody's favourite
+    article."""
+    behaviours.report(
+        [Report(issue(tracker, Action.READING, newsroom.article()), read_ms=claimed_ms)]
+    )
     fold_all(newsroom.engine, redis_client)
 
     assert [believed_ms] == [row.read_ms for row in newsroom.behaviours()]
@@ -409,14 +477,17 @@ def test_a_reading_time_is_kept_within_a_day(
 def test_a_reader_is_known_from_the_first_act_to_the_last(
     newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """Events of one reader arrive in any order; first and last seen are the earliest and the latest of them."""
+    """Events of one reader arrive in any order; first and last seen are the earliest and the latest
+    of them."""
     ids = newsroom.articles(4)
     for wave in ((NOW_MS - 3000, NOW_MS - 2000), (NOW_MS - 4000, NOW_MS - 1000)):
         reports = [Report(issue(tracker, Action.CLICK, ids.pop()), at=at_ms) for at_ms in wave]
         behaviours.report(reports)
         fold_all(newsroom.engine, redis_client)
     with newsroom.engine.connect() as conn:
-        rows = conn.execute(select(reader.c.id, reader.c.first_seen_at, reader.c.last_seen_at)).all()
+        rows = conn.execute(
+            select(reader.c.id, reader.c.first_seen_at, reader.c.last_seen_at)
+        ).all()
 
     assert [(READER, moment(NOW_MS - 4000), moment(NOW_MS - 1000))] == [tuple(row) for row in rows]
 
@@ -424,12 +495,14 @@ def test_a_reader_is_known_from_the_first_act_to_the_last(
 def test_two_consumers_at_once_store_each_event_once(
     newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """Four consumers share a stream full of repeated events for the same few articles: nothing is lost or doubled."""
+    """Four consumers share a stream full of repeated events for the same few articles: nothing is
+    lost or doubled."""
     ids = newsroom.articles(5)
     for repetition in range(4):
         for article_id in ids:
             reports = [
-                Report(issue(tracker, Action.CLICK, article_id, reader_id=reader_id)) for reader_id in range(1, 11)
+                Report(issue(tracker, Action.CLICK, article_id, reader_id=reader_id))
+                for reader_id in range(1, 11)
             ]
             behaviours.report(reports if repetition % 2 else reports[::-1])
     at_once = Barrier(4)
@@ -457,7 +530,8 @@ def test_two_consumers_that_hold_the_same_entries_store_them_once(
     redis_client: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A consumer that was only slow commits after its entries were taken over: the database lets one of them win."""
+    """A consumer that was only slow commits after its entries were taken over: the database lets
+    one of them win."""
     forget_the_wait(monkeypatch)
     ids = newsroom.articles(3)
     behaviours.report([Report(issue(tracker, Action.CLICK, article_id)) for article_id in ids])
@@ -483,7 +557,8 @@ def test_two_consumers_that_hold_the_same_entries_store_them_once(
 def test_a_report_to_a_redis_that_is_away_fails_and_is_safe_to_repeat(
     newsroom: Newsroom, tracker: Tracker, make_settings: MakeSettings, clock: Clock
 ) -> None:
-    """No acknowledgement without durability: the reporter is told, reports again, and is counted once."""
+    """No acknowledgement without durability: the reporter is told, reports again, and is counted
+    once."""
     article_id = newsroom.article()
     with start_redis("--appendonly", "yes") as server:
         client = make_redis(make_settings(redis_url=server.url))
@@ -502,9 +577,14 @@ def test_a_report_to_a_redis_that_is_away_fails_and_is_safe_to_repeat(
 
 
 def test_the_embedded_redis_does_all_of_it_too(
-    newsroom: Newsroom, tracker: Tracker, make_settings: MakeSettings, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    newsroom: Newsroom,
+    tracker: Tracker,
+    make_settings: MakeSettings,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The Redis in the wheel is older than the system's: groups, claims and scripts work there as well."""
+    """The Redis in the wheel is older than the system's: groups, claims and scripts work there as
+    well."""
     forget_the_wait(monkeypatch)
     shown = newsroom.articles(2)
     settings = make_settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
@@ -522,9 +602,18 @@ def test_the_embedded_redis_does_all_of_it_too(
         history = History(client, batches_kept=10, seen_kept=10, ttl_s=3600)
         history.record(READER, CHANNEL, shown, version=0, now_ms=STAMP_MS)
         behaviours = Behaviours(client, tracker, backlog_limit=1000, clock=clock)
-        behaviours.report([Report(issue(tracker, Action.EXPOSURE)), Report(issue(tracker, Action.CLICK, shown[0]))])
+        behaviours.report(
+            [
+                Report(issue(tracker, Action.EXPOSURE)),
+                Report(issue(tracker, Action.CLICK, shown[0])),
+            ]
+        )
         with pytest.raises(redis.ConnectionError, match="died here"):
-            fold(newsroom.engine, LosesItsAnswer(connection_pool=client.connection_pool), consumer="dying")
+            fold(
+                newsroom.engine,
+                LosesItsAnswer(connection_pool=client.connection_pool),
+                consumer="dying",
+            )
         assert fold_all(newsroom.engine, client, "heir") == 2
     finally:
         client.close()
@@ -547,7 +636,11 @@ def reports_of_readers(draw: st.DrawFn) -> list[list[tuple[int, int, Action, int
     return draw(st.lists(st.lists(act, min_size=1, max_size=12), min_size=1, max_size=4))
 
 
-@given(waves=reports_of_readers(), max_entries=st.integers(1, 9), dies=st.lists(st.booleans(), max_size=6))
+@given(
+    waves=reports_of_readers(),
+    max_entries=st.integers(1, 9),
+    dies=st.lists(st.booleans(), max_size=6),
+)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_counts_are_what_was_reported_after_any_folds(
     newsroom: Newsroom,
@@ -558,7 +651,8 @@ def test_counts_are_what_was_reported_after_any_folds(
     max_entries: int,
     dies: list[bool],
 ) -> None:
-    """Any reports, folded in portions of any size by consumers that die now and then, count each event exactly once."""
+    """Any reports, folded in portions of any size by consumers that die now and then, count each
+    event exactly once."""
     redis_client.flushall()
     with transaction(newsroom.engine) as conn:
         conn.execute(delete(behaviour))
@@ -585,7 +679,12 @@ def test_counts_are_what_was_reported_after_any_folds(
     events = {act for wave in waves for act in wave}
     expected = Counter((ids[place], action.name.lower()) for _, place, action, _ in events)
     counted = Counter(
-        {(article_id, name): n for article_id in ids for name, n in newsroom.counts(article_id).items() if n}
+        {
+            (article_id, name): n
+            for article_id in ids
+            for name, n in newsroom.counts(article_id).items()
+            if n
+        }
     )
     assert expected == counted
     assert len(events) == len(newsroom.behaviours())

@@ -1,4 +1,5 @@
-"""What a reader was shown, on a real Redis, against a model in plain Python that is easy to believe."""
+"""What a reader was shown, on a real Redis, against a model in plain Python that is easy to
+believe."""
 
 from __future__ import annotations
 
@@ -9,7 +10,13 @@ import pytest
 import redis
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from redis.crc import key_slot
 
 from tests.lab.newsroom import DAY_MS, NOW_MS
@@ -20,7 +27,9 @@ SEEN_KEPT = 12
 TTL_S = 30 * 24 * 3600
 READER, CHANNEL = 7, 10
 
-article_ids = st.lists(st.integers(1, 30) | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=8, unique=True)
+article_ids = st.lists(
+    st.integers(1, 30) | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=8, unique=True
+)
 
 
 @pytest.fixture
@@ -44,7 +53,9 @@ class HistoryAgainstModel(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.redis.flushall()
-        self.history = History(self.redis, batches_kept=BATCHES_KEPT, seen_kept=SEEN_KEPT, ttl_s=TTL_S)
+        self.history = History(
+            self.redis, batches_kept=BATCHES_KEPT, seen_kept=SEEN_KEPT, ttl_s=TTL_S
+        )
         self.now_ms = NOW_MS
         self.batches: dict[tuple[int, int], list[Batch]] = {}
         self.shown: dict[int, list[int]] = {}
@@ -57,23 +68,41 @@ class HistoryAgainstModel(RuleBasedStateMachine):
     @rule(reader_id=st.integers(1, 2), channel_id=st.integers(0, 2), ids=article_ids)
     def a_batch_is_recorded(self, reader_id: int, channel_id: int, ids: list[int]) -> None:
         version = self.versions.get(reader_id, 0)
-        stamp_ms = self.history.record(reader_id, channel_id, ids, version=version, now_ms=self.now_ms)
+        stamp_ms = self.history.record(
+            reader_id, channel_id, ids, version=version, now_ms=self.now_ms
+        )
 
         assert max(self.now_ms, version + 1) == stamp_ms
         self.versions[reader_id] = stamp_ms
         self.batches.setdefault((reader_id, channel_id), []).append(Batch(stamp_ms, ids))
         self.shown.setdefault(reader_id, []).extend(ids)
 
-    @rule(reader_id=st.integers(1, 2), channel_id=st.integers(0, 2), behind=st.integers(1, 10**6), ids=article_ids)
+    @rule(
+        reader_id=st.integers(1, 2),
+        channel_id=st.integers(0, 2),
+        behind=st.integers(1, 10**6),
+        ids=article_ids,
+    )
     def a_batch_chosen_from_an_old_state_is_turned_away(
         self, reader_id: int, channel_id: int, behind: int, ids: list[int]
     ) -> None:
         version = self.versions.get(reader_id, 0)
 
-        assert self.history.record(reader_id, channel_id, ids, version=version - behind, now_ms=self.now_ms) is None
+        assert (
+            self.history.record(
+                reader_id, channel_id, ids, version=version - behind, now_ms=self.now_ms
+            )
+            is None
+        )
 
-    @rule(reader_id=st.integers(1, 2), channel_id=st.integers(0, 2), before_ms=st.integers(-DAY_MS, DAY_MS))
-    def a_page_is_the_newest_batch_at_that_moment(self, reader_id: int, channel_id: int, before_ms: int) -> None:
+    @rule(
+        reader_id=st.integers(1, 2),
+        channel_id=st.integers(0, 2),
+        before_ms=st.integers(-DAY_MS, DAY_MS),
+    )
+    def a_page_is_the_newest_batch_at_that_moment(
+        self, reader_id: int, channel_id: int, before_ms: int
+    ) -> None:
         at_ms = self.now_ms - before_ms
         kept = self.batches.get((reader_id, channel_id), [])[-BATCHES_KEPT:]
         at_or_before = [batch for batch in kept if batch.stamp_ms <= at_ms]
@@ -97,7 +126,9 @@ class HistoryAgainstModel(RuleBasedStateMachine):
     def batches_are_found_by_their_stamps(self, reader_id: int, channel_id: int) -> None:
         recorded = self.batches.get((reader_id, channel_id), [])
         expected = [None] * len(recorded[:-BATCHES_KEPT]) + recorded[-BATCHES_KEPT:]
-        found = find_batches(self.redis, [(reader_id, channel_id, batch.stamp_ms) for batch in recorded])
+        found = find_batches(
+            self.redis, [(reader_id, channel_id, batch.stamp_ms) for batch in recorded]
+        )
 
         assert expected == [in_lists(batch) for batch in found]
 
@@ -127,16 +158,20 @@ def in_lists(batch: Batch | None) -> Batch | None:
 
 
 def test_history_does_what_its_model_does(redis_client: redis.Redis) -> None:
-    """Fresh batches, pages, stamps, what was seen, bounds and TTLs agree with a plain list, in any order of events."""
+    """Fresh batches, pages, stamps, what was seen, bounds and TTLs agree with a plain list, in any
+    order of events."""
 
     class Machine(HistoryAgainstModel):
         redis = redis_client
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(
+        Machine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
+    )
 
 
 def test_a_new_reader_has_an_empty_state(history: History) -> None:
-    """Nobody has to be introduced: a reader who was never here has no version, no page and has seen nothing."""
+    """Nobody has to be introduced: a reader who was never here has no version, no page and has seen
+    nothing."""
     state = history.read(READER, CHANNEL, NOW_MS)
 
     assert (
@@ -149,21 +184,27 @@ def test_a_new_reader_has_an_empty_state(history: History) -> None:
 
 
 def test_stamps_increase_though_the_clock_stands_still_or_goes_back(history: History) -> None:
-    """Two batches of one millisecond, or of a server whose clock was set back by a day, are still told apart."""
-    stamps = [record(history, [1], now_ms) for now_ms in (NOW_MS, NOW_MS, NOW_MS, NOW_MS - DAY_MS, NOW_MS + 5)]
+    """Two batches of one millisecond, or of a server whose clock was set back by a day, are still
+    told apart."""
+    stamps = [
+        record(history, [1], now_ms)
+        for now_ms in (NOW_MS, NOW_MS, NOW_MS, NOW_MS - DAY_MS, NOW_MS + 5)
+    ]
 
     assert stamps == [NOW_MS, NOW_MS + 1, NOW_MS + 2, NOW_MS + 3, NOW_MS + 5]
 
 
 def test_stamps_are_unique_across_a_readers_channels(history: History) -> None:
-    """The version is the reader's, not the channel's, so that two channels cannot show one article at the same time."""
+    """The version is the reader's, not the channel's, so that two channels cannot show one article
+    at the same time."""
     stamps = [record(history, [number], NOW_MS, channel_id=number % 3) for number in range(6)]
 
     assert list(range(NOW_MS, NOW_MS + 6)) == stamps
 
 
 def test_batches_added_meanwhile_move_nobody_who_is_paging_back(redis_client: redis.Redis) -> None:
-    """Whoever walks back by the stamps given out meets each older batch once, whatever is added in front."""
+    """Whoever walks back by the stamps given out meets each older batch once, whatever is added in
+    front."""
     history = History(redis_client, batches_kept=100, seen_kept=100, ttl_s=TTL_S)
     stamps = [record(history, [number], NOW_MS) for number in range(5)]
     visited, at_ms = [], stamps[-1]
@@ -177,8 +218,11 @@ def test_batches_added_meanwhile_move_nobody_who_is_paging_back(redis_client: re
     assert visited == [[4], [3], [2], [1], [0]]
 
 
-def test_of_twenty_records_at_once_exactly_one_wins(history: History, redis_client: redis.Redis) -> None:
-    """Batches chosen from the same state may overlap: one is recorded, the nineteen others are told to choose again."""
+def test_of_twenty_records_at_once_exactly_one_wins(
+    history: History, redis_client: redis.Redis
+) -> None:
+    """Batches chosen from the same state may overlap: one is recorded, the nineteen others are told
+    to choose again."""
     at_once = Barrier(20)
 
     def try_to_record(number: int) -> int | None:
@@ -191,11 +235,14 @@ def test_of_twenty_records_at_once_exactly_one_wins(history: History, redis_clie
 
     assert len(winners) == 1
     assert winners == list(history.read(READER, CHANNEL, NOW_MS).seen)
-    assert redis_client.dbsize() == 3  # the winner's version, seen and history; nothing of the others
+    assert (
+        redis_client.dbsize() == 3
+    )  # the winner's version, seen and history; nothing of the others
 
 
 def test_an_article_shown_again_counts_as_shown_last(history: History) -> None:
-    """When a channel is exhausted the oldest come again: an article shown again goes to the end of that queue."""
+    """When a channel is exhausted the oldest come again: an article shown again goes to the end of
+    that queue."""
     record(history, [1, 2, 3], NOW_MS)
     record(history, [1], NOW_MS)
 
@@ -203,11 +250,14 @@ def test_an_article_shown_again_counts_as_shown_last(history: History) -> None:
 
 
 def test_only_the_newest_exposures_are_remembered(history: History) -> None:
-    """What is not shown again is bounded: the longest ago is forgotten first, and never half an id."""
+    """What is not shown again is bounded: the longest ago is forgotten first, and never half an
+    id."""
     for number in range(5):
         record(history, [10 * number + place for place in range(5)], NOW_MS)
 
-    assert [23, 24, *range(30, 35), *range(40, 45)] == list(history.read(READER, CHANNEL, NOW_MS).seen)
+    assert [23, 24, *range(30, 35), *range(40, 45)] == list(
+        history.read(READER, CHANNEL, NOW_MS).seen
+    )
 
 
 def test_one_reader_knows_nothing_of_another(history: History) -> None:
@@ -227,7 +277,9 @@ def test_a_readers_keys_share_one_slot(history: History, redis_client: redis.Red
     assert len({key_slot(key) for key in redis_client.scan_iter()}) == 1
 
 
-def test_a_script_that_redis_forgot_is_loaded_again(history: History, redis_client: redis.Redis) -> None:
+def test_a_script_that_redis_forgot_is_loaded_again(
+    history: History, redis_client: redis.Redis
+) -> None:
     """A Redis that was restarted knows no scripts; the next batch is recorded all the same."""
     record(history, [1], NOW_MS)
     redis_client.script_flush()

@@ -1,4 +1,5 @@
-"""What is read a lot just now: how acts are weighed, who may be in a ranking, and how it gets to the readers."""
+"""What is read a lot just now: how acts are weighed, who may be in a ranking, and how it gets to
+the readers."""
 
 from __future__ import annotations
 
@@ -18,7 +19,9 @@ from tidings.store.tables import behaviour
 class Site(Newsroom):
     """A newsroom whose readers act, each act by another reader."""
 
-    def act(self, article_id: int, *, ago_ms: int = 0, action: Action = Action.CLICK, times: int = 1) -> None:
+    def act(
+        self, article_id: int, *, ago_ms: int = 0, action: Action = Action.CLICK, times: int = 1
+    ) -> None:
         """Let that many readers do this, so long ago."""
         at_ms = self.clock() - ago_ms
         rows = []
@@ -28,7 +31,9 @@ class Site(Newsroom):
         with transaction(self.engine) as conn:
             conn.execute(insert(behaviour), rows)
 
-    def ranking(self, client: redis.Redis, channel_id: int = 0, limit: int = 10) -> list[tuple[int, float]]:
+    def ranking(
+        self, client: redis.Redis, channel_id: int = 0, limit: int = 10
+    ) -> list[tuple[int, float]]:
         """The channel's ranking, rebuilt now, with its scores to the tenth."""
         rebuild(self.engine, client, moment(self.clock()))
         return [(id_, round(score, 1)) for id_, score in top(client, channel_id, limit)]
@@ -56,15 +61,19 @@ def site(engine: Engine) -> Site:
 def test_an_act_is_worth_less_with_each_window_it_leaves(
     site: Site, redis_client: redis.Redis, ago_ms: int, worth: float
 ) -> None:
-    """The newest acts count in all three windows, a day-old one in the longest only, an older one nowhere."""
+    """The newest acts count in all three windows, a day-old one in the longest only, an older one
+    nowhere."""
     article_id = site.article()
     site.act(article_id, ago_ms=ago_ms)
 
     assert site.ranking(redis_client) == [(article_id, worth)]
 
 
-def test_each_act_has_its_weight_and_being_shown_has_none(site: Site, redis_client: redis.Redis) -> None:
-    """Collecting and liking say more than a click; an exposure says nothing, or what is shown would be shown more."""
+def test_each_act_has_its_weight_and_being_shown_has_none(
+    site: Site, redis_client: redis.Redis
+) -> None:
+    """Collecting and liking say more than a click; an exposure says nothing, or what is shown would
+    be shown more."""
     weights = {Action.LIKING: 27.0, Action.CLICK: 9.0, Action.EXPOSURE: 0.0}
     ids = site.articles(3)
     for article_id, action in zip(ids, weights, strict=True):
@@ -74,7 +83,8 @@ def test_each_act_has_its_weight_and_being_shown_has_none(site: Site, redis_clie
 
 
 def test_a_story_rises_past_yesterdays(site: Site, redis_client: redis.Redis) -> None:
-    """Three readers of the last minutes weigh more than twenty of yesterday, and less as they grow old."""
+    """Three readers of the last minutes weigh more than twenty of yesterday, and less as they grow
+    old."""
     old, new = site.articles(2)
     site.act(old, ago_ms=20 * HOUR_MS, times=20)
     site.act(new, times=3)
@@ -84,16 +94,25 @@ def test_a_story_rises_past_yesterdays(site: Site, redis_client: redis.Redis) ->
     assert site.ranking(redis_client) == [(old, 20.0), (new, 3.0)]
 
 
-def test_a_quiet_channel_is_filled_up_with_its_newest(site: Site, redis_client: redis.Redis) -> None:
-    """A ranking is never shorter than it must be: after what was read comes what is new, newest first."""
+def test_a_quiet_channel_is_filled_up_with_its_newest(
+    site: Site, redis_client: redis.Redis
+) -> None:
+    """A ranking is never shorter than it must be: after what was read comes what is new, newest
+    first."""
     ids = site.articles(4)
     site.act(ids[2])
 
-    assert site.ranking(redis_client) == [(ids[2], 9.0), (ids[0], 0.0), (ids[1], 0.0), (ids[3], 0.0)]
+    assert site.ranking(redis_client) == [
+        (ids[2], 9.0),
+        (ids[0], 0.0),
+        (ids[1], 0.0),
+        (ids[3], 0.0),
+    ]
 
 
 def test_what_may_not_be_shown_is_in_no_ranking(site: Site, redis_client: redis.Redis) -> None:
-    """Taken down or not yet published: neither among the popular nor among the newest, until its time has come."""
+    """Taken down or not yet published: neither among the popular nor among the newest, until its
+    time has come."""
     shown, taken_down = site.articles(2)
     future = site.article(published_ms=NOW_MS + HOUR_MS)
     site.change(taken_down, status="taken_down")
@@ -105,7 +124,9 @@ def test_what_may_not_be_shown_is_in_no_ranking(site: Site, redis_client: redis.
     assert {shown, future} == {id_ for id_, _ in site.ranking(redis_client)}
 
 
-def test_each_channel_ranks_its_own_and_for_you_ranks_all(site: Site, redis_client: redis.Redis) -> None:
+def test_each_channel_ranks_its_own_and_for_you_ranks_all(
+    site: Site, redis_client: redis.Redis
+) -> None:
     """One ranking for each channel and one over all of them."""
     (one,), (two,) = site.articles(1, channel_id=1), site.articles(1, channel_id=2)
     site.act(one)
@@ -117,15 +138,19 @@ def test_each_channel_ranks_its_own_and_for_you_ranks_all(site: Site, redis_clie
     assert site.ranking(redis_client, 3) == []
 
 
-def test_equal_scores_keep_the_order_that_was_decided(site: Site, redis_client: redis.Redis) -> None:
-    """Redis sorts equal scores by the text of the id, where "9" comes after "10"; the ranking must not."""
+def test_equal_scores_keep_the_order_that_was_decided(
+    site: Site, redis_client: redis.Redis
+) -> None:
+    """Redis sorts equal scores by the text of the id, where "9" comes after "10"; the ranking must
+    not."""
     newest_first = site.articles(120)
 
     assert newest_first == [id_ for id_, _ in site.ranking(redis_client, limit=500)]
 
 
 def test_a_ranking_is_cut_at_its_length(site: Site, redis_client: redis.Redis) -> None:
-    """However many articles there are, a ranking is bounded, and what is read is in it before what is new."""
+    """However many articles there are, a ranking is bounded, and what is read is in it before what
+    is new."""
     ids = site.articles(RANKING_LENGTH + 20)
     site.act(ids[-1])
     ranking = site.ranking(redis_client, limit=10_000)
@@ -149,7 +174,8 @@ def test_more_popular_articles_than_a_ranking_holds_are_ranked_too(
 
 
 def test_a_ranking_is_swapped_whole(site: Site, redis_client: redis.Redis) -> None:
-    """What fell out of the ranking is gone with the rebuild, nothing of the old one is mixed into the new one."""
+    """What fell out of the ranking is gone with the rebuild, nothing of the old one is mixed into
+    the new one."""
     first = site.articles(2)
     site.ranking(redis_client)
     for article_id in first:
@@ -160,7 +186,8 @@ def test_a_ranking_is_swapped_whole(site: Site, redis_client: redis.Redis) -> No
 
 
 def test_rankings_of_a_dead_job_expire(site: Site, redis_client: redis.Redis) -> None:
-    """After a day without a rebuild there is no ranking rather than one of the day before yesterday."""
+    """After a day without a rebuild there is no ranking rather than one of the day before
+    yesterday."""
     site.articles(1)
     assert rebuild(site.engine, redis_client, moment(NOW_MS)) == 3
 

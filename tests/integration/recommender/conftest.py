@@ -1,4 +1,5 @@
-"""What the recommender's tests share: SQLite, which holds articles as well as any, a real Redis, and a clock."""
+"""What the recommender's tests share: SQLite, which holds articles as well as any, a real Redis,
+and a clock."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from tidings.store.redis import make_redis
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
-    """An SQLite file; the rules that reach into SQL are tested on both databases where they live."""
+    """An SQLite file; the rules that reach into SQL are tested on both databases where they
+    live."""
     return sqlite_url
 
 

@@ -1,4 +1,5 @@
-"""A whole recommender in this process: the real Thrift server in a thread, and the client that the gateway uses."""
+"""A whole recommender in this process: the real Thrift server in a thread, and the client that the
+gateway uses."""
 
 from __future__ import annotations
 
@@ -20,7 +21,14 @@ from tidings.rpc.calling.client import Client, make_client
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.serving.server import Server, ServerOptions
 from tidings_idl.recommend import UserRecommend
-from tidings_idl.recommend.ttypes import ArticleResponse, Event, ReportRequest, ReportResponse, UserRequest, Verdict
+from tidings_idl.recommend.ttypes import (
+    ArticleResponse,
+    Event,
+    ReportRequest,
+    ReportResponse,
+    UserRequest,
+    Verdict,
+)
 
 READER = 7
 
@@ -37,7 +45,12 @@ class Recommender:
     tracker: Tracker
 
     def ask(
-        self, time_stamp: int = 0, *, user_id: int = READER, channel_id: int = 0, article_num: int = 10
+        self,
+        time_stamp: int = 0,
+        *,
+        user_id: int = READER,
+        channel_id: int = 0,
+        article_num: int = 10,
     ) -> ArticleResponse:
         """One call of `user_recommend`."""
         response: ArticleResponse = self.client.call(
@@ -62,7 +75,8 @@ def ids_of(response: ArticleResponse) -> list[int]:
 
 @contextmanager
 def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Iterator[Recommender]:
-    """A recommender that serves inside the block. Its catalogue is as fresh as the last `catalogue.refresh()`."""
+    """A recommender that serves inside the block. Its catalogue is as fresh as the last
+    `catalogue.refresh()`."""
     tracker = Tracker([b"k" * 32])
     # No balancer has to notice that this server leaves.
     options = ServerOptions(drain_window_s=0, drain_timeout_s=2)
@@ -72,7 +86,9 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
     thread.start()
     policy = Policy(timeout_ms=10_000, pool_size=32)
     try:
-        with make_client(UserRecommend, (f"127.0.0.1:{server.port}",), policy=policy, caller="tests") as client:
+        with make_client(
+            UserRecommend, (f"127.0.0.1:{server.port}",), policy=policy, caller="tests"
+        ) as client:
             yield Recommender(client, server, catalogue, Newsroom(engine, clock), clock, tracker)
     finally:
         server.drain()

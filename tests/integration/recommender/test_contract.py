@@ -30,7 +30,8 @@ YEAR_3000_MS = 32_503_680_000_000
 
 @pytest.fixture
 def recommender(recommender: Recommender) -> Recommender:
-    """The recommender of a site with fifty articles: thirty in channel 1, twenty older ones in channel 2."""
+    """The recommender of a site with fifty articles: thirty in channel 1, twenty older ones in
+    channel 2."""
     recommender.newsroom.articles(30, channel_id=1)
     recommender.newsroom.articles(20, channel_id=2, published_ms=NOW_MS - DAY_MS)
     recommender.catalogue.refresh()
@@ -50,12 +51,18 @@ def stock_client(port: int, protocol: type[TBinaryProtocol]) -> Iterator[UserRec
 
 def batches(recommender: Recommender, number: int, **request: Any) -> list[tuple[int, list[int]]]:
     """Ask for fresh batches, a second apart; returns each one's stamp and ids."""
-    return [(recommender.clock.advance(SECOND_MS), ids_of(recommender.ask(**request))) for _ in range(number)]
+    return [
+        (recommender.clock.advance(SECOND_MS), ids_of(recommender.ask(**request)))
+        for _ in range(number)
+    ]
 
 
 @pytest.mark.parametrize("time_stamp", [0, NOW_MS, NOW_MS + HOUR_MS, YEAR_3000_MS, 2**63 - 1])
-def test_a_first_request_is_fresh_whatever_the_readers_clock_says(recommender: Recommender, time_stamp: int) -> None:
-    """Zero is now, and a clock that runs ahead, to the year 3000 or the end of time, counts as now."""
+def test_a_first_request_is_fresh_whatever_the_readers_clock_says(
+    recommender: Recommender, time_stamp: int
+) -> None:
+    """Zero is now, and a clock that runs ahead, to the year 3000 or the end of time, counts as
+    now."""
     response = recommender.ask(time_stamp)
 
     assert len(response.recommends) == 10
@@ -64,7 +71,9 @@ def test_a_first_request_is_fresh_whatever_the_readers_clock_says(recommender: R
 
 
 @pytest.mark.parametrize("time_stamp", [0, NOW_MS + 2 * SECOND_MS, YEAR_3000_MS])
-def test_a_request_later_than_the_newest_batch_is_fresh(recommender: Recommender, time_stamp: int) -> None:
+def test_a_request_later_than_the_newest_batch_is_fresh(
+    recommender: Recommender, time_stamp: int
+) -> None:
     """T > L: a new batch that repeats nothing, and the answer names L, the page before."""
     ((stamp_ms, first),) = batches(recommender, 1)
     recommender.clock.advance(SECOND_MS)
@@ -76,7 +85,8 @@ def test_a_request_later_than_the_newest_batch_is_fresh(recommender: Recommender
 
 
 def test_a_client_clock_that_ran_ahead_does_not_freeze_its_feed(recommender: Recommender) -> None:
-    """A batch asked for from the year 3000 is stamped with the server's time, so the next refresh is fresh too."""
+    """A batch asked for from the year 3000 is stamped with the server's time, so the next refresh
+    is fresh too."""
     recommender.ask(YEAR_3000_MS)
     recommender.clock.advance(SECOND_MS)
     response = recommender.ask(recommender.clock())
@@ -86,7 +96,8 @@ def test_a_client_clock_that_ran_ahead_does_not_freeze_its_feed(recommender: Rec
 
 
 def test_a_request_at_the_newest_batchs_stamp_is_history(recommender: Recommender) -> None:
-    """T = L: the batch itself, in the order first shown, with no new exposure; the answer names the batch before."""
+    """T = L: the batch itself, in the order first shown, with no new exposure; the answer names the
+    batch before."""
     (one, two) = batches(recommender, 2)
     response = recommender.ask(two[0])
 
@@ -122,16 +133,22 @@ def test_the_first_batch_has_none_before_it(recommender: Recommender) -> None:
 
 
 def test_history_is_identical_each_time_it_is_asked_for(recommender: Recommender) -> None:
-    """A page of history does not depend on how many articles are wanted now, nor on what was published since."""
+    """A page of history does not depend on how many articles are wanted now, nor on what was
+    published since."""
     ((stamp_ms, ids),) = batches(recommender, 1)
     recommender.newsroom.articles(5, published_ms=NOW_MS)
     recommender.catalogue.refresh()
 
-    assert [ids, ids, ids] == [ids_of(recommender.ask(stamp_ms, article_num=number)) for number in (1, 10, 100)]
+    assert [ids, ids, ids] == [
+        ids_of(recommender.ask(stamp_ms, article_num=number)) for number in (1, 10, 100)
+    ]
 
 
-def test_a_reader_pages_forward_until_the_channel_is_exhausted_and_back_to_the_start(recommender: Recommender) -> None:
-    """Nothing twice on the way forward, a short page only at the end; the same pages, reversed, on the way back."""
+def test_a_reader_pages_forward_until_the_channel_is_exhausted_and_back_to_the_start(
+    recommender: Recommender,
+) -> None:
+    """Nothing twice on the way forward, a short page only at the end; the same pages, reversed, on
+    the way back."""
     forward = batches(recommender, 5, channel_id=1, article_num=7)
     shown = [id_ for _, ids in forward for id_ in ids]
     assert [len(ids) for _, ids in forward] == [7, 7, 7, 7, 2]
@@ -146,7 +163,8 @@ def test_a_reader_pages_forward_until_the_channel_is_exhausted_and_back_to_the_s
 
 
 def test_an_exhausted_channel_shows_the_oldest_again(recommender: Recommender) -> None:
-    """After the last unseen article the ones shown the longest ago come back, in full pages, in turn."""
+    """After the last unseen article the ones shown the longest ago come back, in full pages, in
+    turn."""
     forward = batches(recommender, 3, channel_id=2)
     assert [len(ids) for _, ids in forward] == [10, 10, 10]
 
@@ -163,8 +181,11 @@ def test_what_is_published_to_an_exhausted_channel_comes_first(recommender: Reco
     assert set(new) == set(ids_of(recommender.ask(channel_id=2)))
 
 
-def test_walking_back_meets_each_batch_once_while_others_are_added(recommender: Recommender) -> None:
-    """A second window of the same reader refreshes all the time; the first still walks back through every page."""
+def test_walking_back_meets_each_batch_once_while_others_are_added(
+    recommender: Recommender,
+) -> None:
+    """A second window of the same reader refreshes all the time; the first still walks back through
+    every page."""
     made = batches(recommender, 3)
     backward, time_stamp = [], made[-1][0]
     while time_stamp:
@@ -178,7 +199,8 @@ def test_walking_back_meets_each_batch_once_while_others_are_added(recommender: 
 
 
 def test_each_channel_has_a_history_of_its_own(recommender: Recommender) -> None:
-    """L is the newest batch of this reader in this channel; "for you" is a channel like the others here."""
+    """L is the newest batch of this reader in this channel; "for you" is a channel like the others
+    here."""
     (stamp_ms, _), *_ = batches(recommender, 1, channel_id=1)
 
     recommender.clock.advance(SECOND_MS)
@@ -214,8 +236,11 @@ def test_a_request_that_says_little_gets_ten_articles_for_you_now(recommender: R
     assert response.exposure
 
 
-def test_a_server_whose_clock_was_set_back_still_serves_fresh_batches(recommender: Recommender) -> None:
-    """Newest batches lie in the future then: "now" must not be history until that future has come."""
+def test_a_server_whose_clock_was_set_back_still_serves_fresh_batches(
+    recommender: Recommender,
+) -> None:
+    """Newest batches lie in the future then: "now" must not be history until that future has
+    come."""
     ((stamp_ms, first),) = batches(recommender, 1)
     recommender.clock.advance(-HOUR_MS)
     by_client_clock = recommender.ask(recommender.clock())
@@ -228,7 +253,9 @@ def test_a_server_whose_clock_was_set_back_still_serves_fresh_batches(recommende
     assert first == ids_of(response)
 
 
-def test_tokens_name_the_batch_the_article_its_place_and_the_action(recommender: Recommender) -> None:
+def test_tokens_name_the_batch_the_article_its_place_and_the_action(
+    recommender: Recommender,
+) -> None:
     """Every token of an answer reads back to what it was given out for."""
     recommender.clock.advance(SECOND_MS)
     response = recommender.ask(channel_id=1)
@@ -247,7 +274,8 @@ def test_tokens_name_the_batch_the_article_its_place_and_the_action(recommender:
 
 
 def test_tokens_of_history_name_the_same_events(recommender: Recommender) -> None:
-    """A click is the same click, in the first showing and on the way back; its token is fresh and valid for longer."""
+    """A click is the same click, in the first showing and on the way back; its token is fresh and
+    valid for longer."""
     recommender.clock.advance(SECOND_MS)
     first = recommender.ask()
     stamp_ms = recommender.clock()
@@ -258,11 +286,17 @@ def test_tokens_of_history_name_the_same_events(recommender: Recommender) -> Non
         recommender.read(article.track.click).event_id for article in again.recommends
     ]
     recommender.clock.advance(2 * DAY_MS)
-    assert recommender.read(again.recommends[0].track.click).article_id == first.recommends[0].article_id
+    assert (
+        recommender.read(again.recommends[0].track.click).article_id
+        == first.recommends[0].article_id
+    )
 
 
-def test_tokens_name_their_places_though_an_article_has_gone_from_the_page(recommender: Recommender) -> None:
-    """A taken-down article leaves a gap in a page of history: what stood below it keeps its place and its event."""
+def test_tokens_name_their_places_though_an_article_has_gone_from_the_page(
+    recommender: Recommender,
+) -> None:
+    """A taken-down article leaves a gap in a page of history: what stood below it keeps its place
+    and its event."""
     recommender.clock.advance(SECOND_MS)
     first = recommender.ask()
     recommender.newsroom.change(ids_of(first)[0], status="taken_down")
@@ -275,7 +309,8 @@ def test_tokens_name_their_places_though_an_article_has_gone_from_the_page(recom
 
 
 def test_a_taken_down_article_is_on_no_page(recommender: Recommender) -> None:
-    """Neither on a page of history that had it, nor on any fresh one, nor among those that come again."""
+    """Neither on a page of history that had it, nor on any fresh one, nor among those that come
+    again."""
     recommender.clock.advance(SECOND_MS)
     seen = ids_of(recommender.ask(channel_id=2))
     unseen = ({*range(1, 51)} - {*seen}).pop()
@@ -303,7 +338,8 @@ def test_an_article_appears_when_its_time_has_come(recommender: Recommender) -> 
 
 @pytest.mark.parametrize("number", [2, 16])
 def test_calls_at_once_for_one_reader_never_overlap(recommender: Recommender, number: int) -> None:
-    """However many windows a reader opens at the same moment, in whatever channels, no article is in two of them."""
+    """However many windows a reader opens at the same moment, in whatever channels, no article is
+    in two of them."""
     recommender.newsroom.articles(200)
     recommender.catalogue.refresh()
     at_once = Barrier(number)
@@ -330,13 +366,17 @@ def test_calls_at_once_for_one_reader_never_overlap(recommender: Recommender, nu
         (UserRequest(7, 0, 101, 0), {"article_num"}),
         (UserRequest(7, 0, -5, 0), {"article_num"}),
         (UserRequest(7, 0, 10, -1), {"time_stamp"}),
-        (UserRequest(-(2**63), -(2**31), 2**31 - 1, -(2**63)), {"user_id", "channel_id", "article_num", "time_stamp"}),
+        (
+            UserRequest(-(2**63), -(2**31), 2**31 - 1, -(2**63)),
+            {"user_id", "channel_id", "article_num", "time_stamp"},
+        ),
     ],
 )
 def test_a_request_out_of_range_is_refused_naming_each_field(
     recommender: Recommender, request_: UserRequest, fields: set[str]
 ) -> None:
-    """422 with a reason for every field that is wrong, all of them at once; and it is the caller's fault."""
+    """422 with a reason for every field that is wrong, all of them at once; and it is the caller's
+    fault."""
     with pytest.raises(CallerFaultError) as caught:
         recommender.client.call("user_recommend", request_)
 
@@ -363,11 +403,19 @@ def test_a_new_channel_is_known_after_a_refresh(recommender: Recommender) -> Non
 
 
 def test_reports_get_one_verdict_each_in_order(recommender: Recommender) -> None:
-    """Accepted, refused and expired, side by side; a token that is absent or empty is refused like a forged one."""
+    """Accepted, refused and expired, side by side; a token that is absent or empty is refused like
+    a forged one."""
     response = recommender.ask()
     click = response.recommends[0].track.click
     old = recommender.tracker.issue(Shown(Action.CLICK, READER, 0, NOW_MS, 1), NOW_MS - 31 * DAY_MS)
-    events = [Event(response.exposure), Event(click[:-1]), Event(old), Event(), Event(""), Event(click, NOW_MS, 5)]
+    events = [
+        Event(response.exposure),
+        Event(click[:-1]),
+        Event(old),
+        Event(),
+        Event(""),
+        Event(click, NOW_MS, 5),
+    ]
 
     assert list(recommender.report(*events)) == [
         Verdict.ACCEPTED,
@@ -394,7 +442,8 @@ def test_a_report_holds_one_to_a_hundred_events(recommender: Recommender) -> Non
 def test_a_stock_thrift_client_is_served_like_any_other(
     recommender: Recommender, protocol: type[TBinaryProtocol]
 ) -> None:
-    """Framed binary without headers, as every Thrift library speaks it: same feed, same errors, same health."""
+    """Framed binary without headers, as every Thrift library speaks it: same feed, same errors,
+    same health."""
     with stock_client(recommender.server.port, protocol) as client:
         ours = ids_of(recommender.ask())
         theirs = client.user_recommend(UserRequest(user_id=READER + 1))
@@ -412,7 +461,8 @@ def test_a_stock_thrift_client_is_served_like_any_other(
 def test_a_redis_that_is_away_is_said_to_be_a_passing_thing(
     make_settings: MakeSettings, newsroom: Newsroom, engine: Engine, database_url: str, clock: Clock
 ) -> None:
-    """503, retryable, and nothing internal in the message, while Redis is dead or frozen; then all is well again."""
+    """503, retryable, and nothing internal in the message, while Redis is dead or frozen; then all
+    is well again."""
     newsroom.articles(30)
     with start_redis("--appendonly", "yes") as server:
         settings = make_settings(database_url=database_url, redis_url=server.url)

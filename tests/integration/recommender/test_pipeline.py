@@ -1,4 +1,5 @@
-"""The pipeline against a model of the contract in plain lists: any requests, in any order, at any moments."""
+"""The pipeline against a model of the contract in plain lists: any requests, in any order, at any
+moments."""
 
 from __future__ import annotations
 
@@ -52,18 +53,28 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         self.taken_down.add(article_id)
         self.catalogue.refresh()
 
-    @rule(channel_id=st.integers(0, 2), wanted=st.integers(1, 15), ahead_ms=st.integers(0, 10**13) | st.none())
+    @rule(
+        channel_id=st.integers(0, 2),
+        wanted=st.integers(1, 15),
+        ahead_ms=st.integers(0, 10**13) | st.none(),
+    )
     def the_reader_refreshes(self, channel_id: int, wanted: int, ahead_ms: int | None) -> None:
         now_ms = self.clock.advance(1)
-        feed = self.pipeline.recommend(READER, channel_id, wanted, 0 if ahead_ms is None else now_ms + ahead_ms)
+        feed = self.pipeline.recommend(
+            READER, channel_id, wanted, 0 if ahead_ms is None else now_ms + ahead_ms
+        )
 
         self._check_fresh(feed, channel_id, wanted, now_ms)
 
     @rule(channel_id=st.integers(0, 2), wanted=st.integers(1, 15), data=st.data())
-    def the_reader_asks_for_some_moment(self, channel_id: int, wanted: int, data: st.DataObject) -> None:
+    def the_reader_asks_for_some_moment(
+        self, channel_id: int, wanted: int, data: st.DataObject
+    ) -> None:
         now_ms = self.clock.advance(data.draw(st.integers(1, 10)))
         stamps = [stamp_ms for stamp_ms, _ in self.batches[channel_id]]
-        at_ms = data.draw(st.sampled_from([1, NOW_MS, now_ms, *stamps])) + data.draw(st.integers(0, 3))
+        at_ms = data.draw(st.sampled_from([1, NOW_MS, now_ms, *stamps])) + data.draw(
+            st.integers(0, 3)
+        )
         feed = self.pipeline.recommend(READER, channel_id, wanted, at_ms)
 
         if at_ms > (stamps[-1] if stamps else 0):
@@ -84,7 +95,9 @@ class PipelineAgainstContract(RuleBasedStateMachine):
 
     def _check_fresh(self, feed: Feed, channel_id: int, wanted: int, now_ms: int) -> None:
         ids = [placed.article_id for placed in feed.articles]
-        visible = {id_ for id_, of in self.articles.items() if channel_id in (0, of)} - self.taken_down
+        visible = {
+            id_ for id_, of in self.articles.items() if channel_id in (0, of)
+        } - self.taken_down
         seen = list(dict.fromkeys(reversed(self.shown[-SEEN_KEPT:])))[::-1]
         unseen = visible - {*seen}
 
@@ -102,7 +115,11 @@ class PipelineAgainstContract(RuleBasedStateMachine):
             self.shown.extend(ids)
 
     def _check_history(self, feed: Feed, channel_id: int, at_ms: int) -> None:
-        *before, (stamp_ms, ids) = [(0, []), (0, []), *(b for b in self.batches[channel_id] if b[0] <= at_ms)]
+        *before, (stamp_ms, ids) = [
+            (0, []),
+            (0, []),
+            *(b for b in self.batches[channel_id] if b[0] <= at_ms),
+        ]
         expected = [(place, id_) for place, id_ in enumerate(ids) if id_ not in self.taken_down]
 
         assert not feed.fresh
@@ -114,13 +131,16 @@ class PipelineAgainstContract(RuleBasedStateMachine):
 
 
 def test_the_pipeline_keeps_the_contract(newsroom: Newsroom, redis: Redis, clock: Clock) -> None:
-    """Fresh or history, which batch, what before it, what in it, and how many: as the contract says, every time."""
+    """Fresh or history, which batch, what before it, what in it, and how many: as the contract
+    says, every time."""
 
     class Machine(PipelineAgainstContract):
         articles: ClassVar = {}
 
     for channel_id, number in PER_CHANNEL.items():
-        Machine.articles |= dict.fromkeys(newsroom.articles(number, channel_id=channel_id), channel_id)
+        Machine.articles |= dict.fromkeys(
+            newsroom.articles(number, channel_id=channel_id), channel_id
+        )
     Machine.redis, Machine.newsroom, Machine.clock = redis, newsroom, clock
     limits = hypothesis_settings(max_examples=25, stateful_step_count=30, deadline=None)
 

@@ -1,4 +1,5 @@
-"""`python -m tests.integration.rpc.bystander ENDPOINT`: calls until its input ends, and prints what went wrong.
+"""`python -m tests.integration.rpc.bystander ENDPOINT`: calls until its input ends, and prints what
+went wrong.
 
 A process of its own, since hypothesis watches over the random numbers of the one it runs in.
 """

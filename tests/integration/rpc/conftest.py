@@ -1,4 +1,5 @@
-"""Real servers on port 0, and clients of them, all stopped and looked over at the end of the test."""
+"""Real servers on port 0, and clients of them, all stopped and looked over at the end of the
+test."""
 
 from __future__ import annotations
 
@@ -16,7 +17,13 @@ from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import ErrorTable
 from tidings.rpc.serving.server import Server, ServerOptions, make_server
 from tidings_idl.recommend import UserRecommend
-from tidings_idl.recommend.ttypes import ArticleResponse, ReportRequest, ReportResponse, UserRequest, Verdict
+from tidings_idl.recommend.ttypes import (
+    ArticleResponse,
+    ReportRequest,
+    ReportResponse,
+    UserRequest,
+    Verdict,
+)
 
 Recommend = Callable[[UserRequest], Any]
 Serve = Callable[..., "Running"]
@@ -25,7 +32,9 @@ Connect = Callable[..., Client]
 
 def echo(request: UserRequest) -> ArticleResponse:
     """An answer that says to whom it belongs."""
-    return ArticleResponse(exposure=str(request.user_id), time_stamp=request.time_stamp or 0, recommends=[])
+    return ArticleResponse(
+        exposure=str(request.user_id), time_stamp=request.time_stamp or 0, recommends=[]
+    )
 
 
 class Handler:
@@ -58,9 +67,13 @@ class Running:
 
 @pytest.fixture(autouse=True)
 def _logs_to_pytest() -> None:
-    """Connections outlive the test's last line a little; what they print then would land between two tests."""
+    """Connections outlive the test's last line a little; what they print then would land between
+    two tests."""
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.KeyValueRenderer()],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.KeyValueRenderer(),
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
 
@@ -79,7 +92,9 @@ def serve() -> Iterator[Serve]:
         **options: Any,
     ) -> Running:
         chosen = ServerOptions(**{"drain_window_s": 0, **options})
-        server = make_server(UserRecommend, Handler(recommend), bind, options=chosen, errors=errors, tls=tls)
+        server = make_server(
+            UserRecommend, Handler(recommend), bind, options=chosen, errors=errors, tls=tls
+        )
         endpoint = bind if bind.startswith("unix:") else f"{bind.rpartition(':')[0]}:{server.port}"
         thread = threading.Thread(target=server.serve, name="serve")
         thread.start()
@@ -97,8 +112,14 @@ def connect() -> Iterator[Connect]:
     clients: list[Client] = []
 
     def make(*endpoints: str, caller: str = "tests", **policy: Any) -> Client:
-        patient = {"timeout_ms": PATIENCE_S * 1000, "pool_wait_ms": PATIENCE_S * 1000, "connect_timeout_ms": 5000}
-        client = make_client(UserRecommend, endpoints, policy=Policy(**{**patient, **policy}), caller=caller)
+        patient = {
+            "timeout_ms": PATIENCE_S * 1000,
+            "pool_wait_ms": PATIENCE_S * 1000,
+            "connect_timeout_ms": 5000,
+        }
+        client = make_client(
+            UserRecommend, endpoints, policy=Policy(**{**patient, **policy}), caller=caller
+        )
         clients.append(client)
         return client
 

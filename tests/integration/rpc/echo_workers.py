@@ -1,7 +1,9 @@
-"""`python -m tests.integration.rpc.echo_workers BIND WORKERS FOLDER [OPTION=VALUE…]`: a master and echoing workers.
+"""`python -m tests.integration.rpc.echo_workers BIND WORKERS FOLDER [OPTION=VALUE…]`: a master and
+echoing workers.
 
-An answer's `exposure` is the reader asked for, its `time_stamp` the id of the process that answered; reader KILLS
-kills that process, reader SLOW takes a second and a half. If FOLDER has a file `broken`, workers cannot start.
+An answer's `exposure` is the reader asked for, its `time_stamp` the id of the process that
+answered; reader KILLS kills that process, reader SLOW takes a second and a half. If FOLDER has a
+file `broken`, workers cannot start.
 """
 
 from __future__ import annotations
@@ -58,10 +60,14 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
     def working(listener: socket.socket) -> Iterator[Server]:
         if Path(folder, "broken").exists():
             raise CannotStartError("the folder says that this is broken")
-        yield make_server(UserRecommend, Handler(recommend), listener, options=ServerOptions(**chosen))
+        yield make_server(
+            UserRecommend, Handler(recommend), listener, options=ServerOptions(**chosen)
+        )
 
     master = Master(int(count), bind_for_each(int(count), bind), working, stop_within_s=5)
-    stop_metrics = serve_metrics(metrics_bind.read_text(), master.is_ready) if metrics_bind.exists() else None
+    stop_metrics = (
+        serve_metrics(metrics_bind.read_text(), master.is_ready) if metrics_bind.exists() else None
+    )
     try:
         master.run()
     except CannotStartError as ex:

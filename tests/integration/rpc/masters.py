@@ -52,7 +52,11 @@ class Workers:
         """The sum over its labels."""
         with urlopen(f"http://{self.metrics}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in lines
+            if line.startswith((f"{name} ", f"{name}{{"))
+        )
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
@@ -66,22 +70,32 @@ StartWorkers = Callable[..., Workers]
 
 @contextmanager
 def masters(folder: Path) -> Iterator[StartWorkers]:
-    """Yields `start(2, idle_timeout_s=1)`, which returns when every worker is ready; with `ready=False`: at once.
+    """Yields `start(2, idle_timeout_s=1)`, which returns when every worker is ready; with
+    `ready=False`: at once.
 
     Its files are in `folder`, or in one within that has a name.
     """
     started: list[Workers] = []
     outer = folder
 
-    def run(count: int = 2, *, bind: str = "", ready: bool = True, folder: str = "", **options: float) -> Workers:
+    def run(
+        count: int = 2, *, bind: str = "", ready: bool = True, folder: str = "", **options: float
+    ) -> Workers:
         return start(outer / folder, count, bind, ready=ready, options=options)
 
-    def start(folder: Path, count: int, bind: str, *, ready: bool, options: dict[str, float]) -> Workers:
+    def start(
+        folder: Path, count: int, bind: str, *, ready: bool, options: dict[str, float]
+    ) -> Workers:
         folder.mkdir(exist_ok=True)
         bind = bind or f"127.0.0.1:{free_port()}"
         metrics = f"127.0.0.1:{free_port()}"
         (folder / "metrics-bind").write_text(metrics)
-        arguments = [bind, str(count), str(folder), *(f"{name}={value}" for name, value in options.items())]
+        arguments = [
+            bind,
+            str(count),
+            str(folder),
+            *(f"{name}={value}" for name, value in options.items()),
+        ]
         with (folder / "log").open("ab") as log:
             process = spawn(
                 [sys.executable, "-m", "tests.integration.rpc.echo_workers", *arguments],
@@ -92,7 +106,9 @@ def masters(folder: Path) -> Iterator[StartWorkers]:
         workers = Workers(process, bind, metrics, folder)
         started.append(workers)
         if ready:
-            wait_until(lambda: len(workers.lines("rpc_server_started")) == count, PATIENCE_S, "the workers")
+            wait_until(
+                lambda: len(workers.lines("rpc_server_started")) == count, PATIENCE_S, "the workers"
+            )
             wait_until(workers.is_ready, PATIENCE_S, "readiness")
         return workers
 

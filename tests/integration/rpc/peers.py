@@ -1,4 +1,5 @@
-"""The other end, written with stock Thrift or by hand: clients and servers that behave, and those that do not."""
+"""The other end, written with stock Thrift or by hand: clients and servers that behave, and those
+that do not."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ PATIENCE_S = 10
 HEADERS = (THeaderClientType.HEADERS,)
 
 
-def header_frame(name: str, kind: int, seqid: int, body: Any, headers: Mapping[bytes, bytes] | None = None) -> bytes:
+def header_frame(
+    name: str, kind: int, seqid: int, body: Any, headers: Mapping[bytes, bytes] | None = None
+) -> bytes:
     """A message as the stock header protocol sends it."""
     sink = TMemoryBuffer()
     protocol = THeaderProtocol(sink, HEADERS)
@@ -48,9 +51,13 @@ class Call:
     seqid: int
     headers: Mapping[bytes, bytes]
 
-    def reply(self, exposure: str = "", *, seqid: int | None = None, name: str | None = None) -> bytes:
+    def reply(
+        self, exposure: str = "", *, seqid: int | None = None, name: str | None = None
+    ) -> bytes:
         """The frame of a proper reply, or of one to another call."""
-        result = user_recommend_result(success=ArticleResponse(exposure=exposure, time_stamp=0, recommends=[]))
+        result = user_recommend_result(
+            success=ArticleResponse(exposure=exposure, time_stamp=0, recommends=[])
+        )
         seqid = self.seqid if seqid is None else seqid
         return header_frame(name or self.name, TMessageType.REPLY, seqid, result)
 

@@ -1,4 +1,5 @@
-"""The server against clients that stall, lie and flood: each loses its own connection and nothing else happens."""
+"""The server against clients that stall, lie and flood: each loses its own connection and nothing
+else happens."""
 
 from __future__ import annotations
 
@@ -20,7 +21,14 @@ from thrift.transport.THeaderTransport import THeaderTransformID, THeaderTranspo
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.integration.rpc.conftest import Connect, Running, Serve, echo
-from tests.integration.rpc.peers import HEADERS, PATIENCE_S, dialled, header_frame, is_closed, request_frame
+from tests.integration.rpc.peers import (
+    HEADERS,
+    PATIENCE_S,
+    dialled,
+    header_frame,
+    is_closed,
+    request_frame,
+)
 from tests.lab.servers import wait_until
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 from tidings_idl.recommend.UserRecommend import user_recommend_args
@@ -60,24 +68,32 @@ GARBAGE = {
     "random bytes": bytes(range(1, 200)),
     "HTTP": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(64),
-    "2 GiB string": _call(REQUEST_FIELD + bytes([TType.STRING]) + struct.pack("!hi", 9, 0x7FFFFFFF)),
+    "2 GiB string": _call(
+        REQUEST_FIELD + bytes([TType.STRING]) + struct.pack("!hi", 9, 0x7FFFFFFF)
+    ),
     "list of 2 G structs": _call(
         REQUEST_FIELD + bytes([TType.LIST]) + struct.pack("!hbi", 9, TType.STRUCT, 0x7FFFFFFF)
     ),
-    "unframed 2 GiB string": CALL_HEADER + REQUEST_FIELD + bytes([TType.STRING]) + struct.pack("!hi", 9, 0x7FFFFFFF),
+    "unframed 2 GiB string": CALL_HEADER
+    + REQUEST_FIELD
+    + bytes([TType.STRING])
+    + struct.pack("!hi", 9, 0x7FFFFFFF),
     "nested 100,000 deep": _nested(100_000),
     "a reply": header_frame("user_recommend", TMessageType.REPLY, 1, user_recommend_args()),
     "a oneway call": header_frame("user_recommend", TMessageType.ONEWAY, 1, user_recommend_args()),
     "a frame that ends inside the message": _call(REQUEST_FIELD),
     "a compressed message": _compressed(),
-    "text that is not UTF-8": _frame(struct.pack("!Ii", 0x80010001, 2) + b"\xff\xfe" + struct.pack("!i", 1) + b"\0"),
+    "text that is not UTF-8": _frame(
+        struct.pack("!Ii", 0x80010001, 2) + b"\xff\xfe" + struct.pack("!i", 1) + b"\0"
+    ),
 }
 
 
 @pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE.keys())
 def test_garbage_closes_its_own_connection(serve: Serve, connect: Connect, data: bytes) -> None:
-    """Traps: declared lengths are allocated before they arrive (the stock header protocol hides the limits from the
-    C codec), deep nesting crashed the codec of old versions, and zlib bombs. Others are served meanwhile."""
+    """Traps: declared lengths are allocated before they arrive (the stock header protocol hides the
+    limits from the C codec), deep nesting crashed the codec of old versions, and zlib bombs. Others
+    are served meanwhile."""
     running = serve()
     client = connect(running.endpoint)
     client.call("user_recommend", UserRequest(user_id=1))
@@ -86,7 +102,9 @@ def test_garbage_closes_its_own_connection(serve: Serve, connect: Connect, data:
         assert is_closed(sock)
 
     assert client.call("user_recommend", UserRequest(user_id=2)).exposure == "2"
-    wait_until(lambda: len(running.server._connections) == 1, PATIENCE_S, "the connection to be forgotten")
+    wait_until(
+        lambda: len(running.server._connections) == 1, PATIENCE_S, "the connection to be forgotten"
+    )
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -100,7 +118,8 @@ def test_garbage_closes_its_own_connection(serve: Serve, connect: Connect, data:
     )
 )
 def test_no_bytes_crash_the_server(fuzzed: Running, data: bytes) -> None:
-    """Whatever comes, in any dialect: an answer or a closed connection, and the next client is served."""
+    """Whatever comes, in any dialect: an answer or a closed connection, and the next client is
+    served."""
     with dialled(fuzzed.endpoint) as sock:
         sock.sendall(data)
         sock.shutdown(socket.SHUT_WR)
@@ -124,7 +143,8 @@ def _received(sock: socket.socket) -> bytes:
 
 
 def test_a_message_without_an_end_is_cut_off(serve: Serve) -> None:
-    """Trap: an unframed message has no length, and a stream of unknown fields could go on for ever."""
+    """Trap: an unframed message has no length, and a stream of unknown fields could go on for
+    ever."""
     running = serve(max_frame_bytes=64 * 1024)
     field = bytes([TType.STRING]) + struct.pack("!hi", 99, 1000) + b"x" * 1000
     with dialled(running.endpoint) as sock:
@@ -160,7 +180,8 @@ def _send_all(sock: socket.socket, parts: Iterable[bytes], pause_s: float = 0) -
 
 
 def test_a_silent_connection_is_closed(serve: Serve) -> None:
-    """Trap: accepted sockets wait for ever, each with its thread. A slow handler is not idleness."""
+    """Trap: accepted sockets wait for ever, each with its thread. A slow handler is not
+    idleness."""
     release = threading.Event()
 
     def slow(request: UserRequest) -> ArticleResponse:
@@ -194,13 +215,17 @@ def test_a_message_that_trickles_in_is_cut_off(serve: Serve) -> None:
 
 def test_a_client_that_never_reads_holds_no_thread(serve: Serve) -> None:
     """Trap: a reply that does not fit into the kernel's buffers blocks in `send` for ever."""
-    running = serve(lambda _: ArticleResponse(exposure="x" * 900_000, recommends=[]), io_timeout_s=0.05)
+    running = serve(
+        lambda _: ArticleResponse(exposure="x" * 900_000, recommends=[]), io_timeout_s=0.05
+    )
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", running.server.port))
         sock.sendall(request_frame() * 8)
         wait_until(lambda: len(running.server._connections) == 1, PATIENCE_S, "the connection")
-        wait_until(lambda: not running.server._connections, PATIENCE_S, "the connection to be given up")
+        wait_until(
+            lambda: not running.server._connections, PATIENCE_S, "the connection to be given up"
+        )
 
 
 def test_clients_that_reset_leave_nothing_behind(serve: Serve, connect: Connect) -> None:
@@ -213,7 +238,9 @@ def test_clients_that_reset_leave_nothing_behind(serve: Serve, connect: Connect)
                 sock.sendall(request_frame()[:part])
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    wait_until(lambda: not running.server._connections, PATIENCE_S, "the connections to be forgotten")
+    wait_until(
+        lambda: not running.server._connections, PATIENCE_S, "the connections to be forgotten"
+    )
     wait_until(lambda: threading.active_count() <= threads, PATIENCE_S, "their threads to end")
     assert connect(running.endpoint).call("user_recommend", UserRequest(user_id=2)).exposure == "2"
 

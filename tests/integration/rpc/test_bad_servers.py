@@ -1,5 +1,5 @@
-"""The client against servers that break, stall and lie: it fails in time, says how, and never believes a reply
-that is not its own."""
+"""The client against servers that break, stall and lie: it fails in time, says how, and never
+believes a reply that is not its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TTransportException
 
 from tests.integration.rpc.conftest import Connect, Serve
-from tests.integration.rpc.peers import HEADERS, PATIENCE_S, Conversation, Peer, Script, header_frame
+from tests.integration.rpc.peers import (
+    HEADERS,
+    PATIENCE_S,
+    Conversation,
+    Peer,
+    Script,
+    header_frame,
+)
 from tests.lab.servers import free_port
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.rpc.errors import CallerFaultError, ServerFaultError, TransportFaultError
@@ -58,7 +65,8 @@ def _half_a_frame_then_silence(conversation: Conversation) -> None:
     ],
 )
 def test_no_server_can_outlast_the_deadline(connect: Connect, script: Script) -> None:
-    """Trap: a time-out for each `recv` starts anew with every byte, so a trickle of them lasts for ever."""
+    """Trap: a time-out for each `recv` starts anew with every byte, so a trickle of them lasts for
+    ever."""
     with Peer(script) as peer:
         client = connect(peer.endpoint, timeout_ms=100)
         started_s = time.monotonic()
@@ -79,7 +87,8 @@ def test_a_server_that_never_reads_cannot_outlast_the_deadline(connect: Connect)
         client = connect(f"127.0.0.1:{listener.getsockname()[1]}", timeout_ms=100)
         events = ReportRequest([Event("x" * 60_000, 0) for _ in range(16)])
 
-        # One request may still fit in the kernel's buffers; on one connection after another none is read.
+        # One request may still fit in the kernel's buffers; on one connection after another none is
+        # read.
         for _ in range(3):
             with pytest.raises(DeadlineExceededError):
                 client.call("report", events)
@@ -147,23 +156,34 @@ def _lying_lengths(field: bytes) -> Script:
         pytest.param(_bytes_instead(struct.pack("!i", -5)), id="negative length"),
         pytest.param(_bytes_instead(os.urandom(64)), id="garbage"),
         pytest.param(_bytes_instead(b"HTTP/1.1 400 Bad Request\r\n\r\n"), id="HTTP"),
-        pytest.param(_bytes_instead(_frame(b"\x80\x01\0\x02" + bytes(20))), id="plain framed binary"),
+        pytest.param(
+            _bytes_instead(_frame(b"\x80\x01\0\x02" + bytes(20))), id="plain framed binary"
+        ),
         pytest.param(_bytes_instead(_frame(b"")), id="empty frame"),
         pytest.param(_bytes_instead(_header_wrapped(b"")), id="empty message"),
         pytest.param(_wrong_kind, id="sends a call"),
         pytest.param(_another_seqid, id="replies to another call"),
         pytest.param(_another_method, id="replies to another method"),
-        # success (field 0, struct) with exposure (1, string) or recommends (3, list) of 2 G elements
-        pytest.param(_lying_lengths(BIN_STRUCT + b"\0\0" + BIN_STRING + b"\0\x01\x7f\xff\xff\xff"), id="2 GiB string"),
+        # success (field 0, struct) with exposure (1, string) or recommends (3, list) of 2 G
+        # elements
         pytest.param(
-            _lying_lengths(BIN_STRUCT + b"\0\0" + BIN_LIST + b"\0\x03" + BIN_STRUCT + b"\x7f\xff\xff\xff"),
+            _lying_lengths(BIN_STRUCT + b"\0\0" + BIN_STRING + b"\0\x01\x7f\xff\xff\xff"),
+            id="2 GiB string",
+        ),
+        pytest.param(
+            _lying_lengths(
+                BIN_STRUCT + b"\0\0" + BIN_LIST + b"\0\x03" + BIN_STRUCT + b"\x7f\xff\xff\xff"
+            ),
             id="list of 2 G structs",
         ),
     ],
 )
-def test_what_is_no_reply_to_this_call_is_a_transport_fault(connect: Connect, script: Script) -> None:
-    """Trap: the generated client never looks at the sequence id or the name, and a declared length of 2 G is
-    allocated before a byte of it has come. The request was sent, so it is not tried again."""
+def test_what_is_no_reply_to_this_call_is_a_transport_fault(
+    connect: Connect, script: Script
+) -> None:
+    """Trap: the generated client never looks at the sequence id or the name, and a declared length
+    of 2 G is allocated before a byte of it has come. The request was sent, so it is not tried
+    again."""
     with Peer(script) as peer:
         client = connect(peer.endpoint)
 
@@ -184,7 +204,8 @@ def test_what_is_no_reply_to_this_call_is_a_transport_fault(connect: Connect, sc
     )
 )
 def test_no_bytes_make_the_client_fail_otherwise(connect: Connect, data: bytes) -> None:
-    """Whatever comes back, the caller handles one family of exceptions; nothing of a decoder's own gets out."""
+    """Whatever comes back, the caller handles one family of exceptions; nothing of a decoder's own
+    gets out."""
     with Peer(_bytes_instead(data)) as peer:
         client = connect(peer.endpoint)
         with pytest.raises(TransportFaultError):
@@ -196,7 +217,9 @@ def test_an_empty_result_is_the_servers_fault(connect: Connect) -> None:
 
     def script(conversation: Conversation) -> None:
         call = conversation.read_call()
-        conversation.send(header_frame(call.name, TMessageType.REPLY, call.seqid, user_recommend_result()))
+        conversation.send(
+            header_frame(call.name, TMessageType.REPLY, call.seqid, user_recommend_result())
+        )
 
     with Peer(script) as peer, pytest.raises(ServerFaultError, match="answered with nothing"):
         connect(peer.endpoint).call("user_recommend", NO_ANSWER)
@@ -233,7 +256,8 @@ def test_a_late_reply_never_goes_to_the_next_caller(connect: Connect) -> None:
 
 
 def test_a_naive_pool_gives_a_late_reply_to_the_next_caller() -> None:
-    """Shows the trap that the test above would fall into: the stock client and its `isOpen` as the health check."""
+    """Shows the trap that the test above would fall into: the stock client and its `isOpen` as the
+    health check."""
     late = threading.Event()
     with Peer(_replies_late(late)) as peer:
         host, port = peer.endpoint.split(":")
@@ -291,7 +315,8 @@ def test_a_reply_inside_a_longer_frame_spoils_the_connection(connect: Connect) -
 
 
 def test_a_connection_that_the_server_closed_is_replaced_unnoticed(connect: Connect) -> None:
-    """Trap: with a maximum age above the server's idle time-out, reuse meets EOF; looking first costs one poll."""
+    """Trap: with a maximum age above the server's idle time-out, reuse meets EOF; looking first
+    costs one poll."""
     closed = threading.Event()
 
     def script(conversation: Conversation) -> None:
@@ -307,7 +332,9 @@ def test_a_connection_that_the_server_closed_is_replaced_unnoticed(connect: Conn
             closed.clear()
 
 
-def test_a_request_that_cannot_be_encoded_leaves_nothing_behind(serve: Serve, connect: Connect) -> None:
+def test_a_request_that_cannot_be_encoded_leaves_nothing_behind(
+    serve: Serve, connect: Connect
+) -> None:
     """Trap: half a message stays in the write buffer, and the next call on that client fails."""
     client = connect(serve().endpoint, pool_size=1)
 
@@ -322,7 +349,8 @@ def test_a_request_that_cannot_be_encoded_leaves_nothing_behind(serve: Serve, co
 
 
 def test_an_interrupt_destroys_the_connection_it_hits(connect: Connect) -> None:
-    """Trap: `gevent.Timeout` and KeyboardInterrupt pass `except Exception`; the reply they left comes later."""
+    """Trap: `gevent.Timeout` and KeyboardInterrupt pass `except Exception`; the reply they left
+    comes later."""
     asked = threading.Event()
     late = threading.Event()
 
@@ -370,7 +398,9 @@ def test_a_refused_connection_was_not_sent(connect: Connect) -> None:
     assert not caught.value.sent
 
 
-def test_a_host_that_does_not_answer_costs_no_more_than_the_connect_timeout(connect: Connect) -> None:
+def test_a_host_that_does_not_answer_costs_no_more_than_the_connect_timeout(
+    connect: Connect,
+) -> None:
     """SYN packets that are dropped; the deadline is far away and the call fails all the same."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,5 @@
-"""One call from end to end: what goes in comes out, whoever speaks to the port and however it ends."""
+"""One call from end to end: what goes in comes out, whoever speaks to the port and however it
+ends."""
 
 from __future__ import annotations
 
@@ -71,16 +72,23 @@ def test_a_value_comes_back_as_the_handler_returned_it(serve: Serve, connect: Co
         pytest.param(TBufferedTransport, TBinaryProtocolAccelerated, id="buffered-binary-c"),
         pytest.param(TFramedTransport, TCompactProtocol, id="framed-compact"),
         pytest.param(TBufferedTransport, TCompactProtocolAccelerated, id="buffered-compact-c"),
-        pytest.param(lambda plain: plain, lambda plain: THeaderProtocol(plain, HEADERS), id="header-binary"),
+        pytest.param(
+            lambda plain: plain, lambda plain: THeaderProtocol(plain, HEADERS), id="header-binary"
+        ),
         pytest.param(
             lambda plain: plain,
-            lambda plain: THeaderProtocol(plain, HEADERS, default_protocol=THeaderSubprotocolID.COMPACT),
+            lambda plain: THeaderProtocol(
+                plain, HEADERS, default_protocol=THeaderSubprotocolID.COMPACT
+            ),
             id="header-compact",
         ),
     ],
 )
-def test_one_port_answers_every_dialect(serve: Serve, wrap: Callable[[Any], Any], speak: Callable[[Any], Any]) -> None:
-    """Trap: two ends with different transports fail obscurely. Stock generated clients of any kind get answers."""
+def test_one_port_answers_every_dialect(
+    serve: Serve, wrap: Callable[[Any], Any], speak: Callable[[Any], Any]
+) -> None:
+    """Trap: two ends with different transports fail obscurely. Stock generated clients of any kind
+    get answers."""
 
     def recommend(request: UserRequest) -> ArticleResponse:
         if request.user_id == 404:
@@ -110,7 +118,8 @@ def test_unix_sockets_serve_like_tcp(serve: Serve, connect: Connect, tmp_path: P
 
 
 def test_ipv6_serves_like_ipv4(serve: Serve, connect: Connect) -> None:
-    """Trap: `localhost` is ::1 for one resolver and 127.0.0.1 for another. A literal is what it says."""
+    """Trap: `localhost` is ::1 for one resolver and 127.0.0.1 for another. A literal is what it
+    says."""
     client = connect(serve(bind="[::1]:0").endpoint)
 
     assert client.call("user_recommend", UserRequest(user_id=3)).exposure == "3"
@@ -121,14 +130,19 @@ def test_one_client_serves_many_threads(serve: Serve, connect: Connect) -> None:
     client = connect(serve().endpoint, pool_size=4)
 
     def ask(user_id: int) -> bool:
-        return bool(client.call("user_recommend", UserRequest(user_id=user_id)).exposure == str(user_id))
+        return bool(
+            client.call("user_recommend", UserRequest(user_id=user_id)).exposure == str(user_id)
+        )
 
     with ThreadPoolExecutor(16) as threads:
         assert all(threads.map(ask, range(800)))
 
 
-def test_both_ends_switch_nagle_off(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trap: lib/py never sets TCP_NODELAY; with delayed acknowledgements a call took 89 ms instead of 0.2."""
+def test_both_ends_switch_nagle_off(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap: lib/py never sets TCP_NODELAY; with delayed acknowledgements a call took 89 ms instead
+    of 0.2."""
     switched_off = []
     original = transport.SocketTransport.__init__
 
@@ -149,7 +163,7 @@ class UnknownChannelError(Exception):
     pass
 
 
-class RetiredChannel(UnknownChannelError):
+class RetiredChannelError(UnknownChannelError):
     pass
 
 
@@ -163,13 +177,14 @@ class RetiredChannel(UnknownChannelError):
         (errors.unavailable("full"), ServerFaultError, 503),
         (errors.error(500, "sorry"), ServerFaultError, 500),
         (errors.error(7, "nonsense"), ServerFaultError, 7),
-        (RetiredChannel("10"), CallerFaultError, 422),
+        (RetiredChannelError("10"), CallerFaultError, 422),
     ],
 )
 def test_a_declared_failure_keeps_its_tier_across_the_wire(
     serve: Serve, connect: Connect, raised: Exception, tier: type[errors.RpcError], code: int
 ) -> None:
-    """An IDL error, or a domain exception (or a subclass of it) that the server was told how to translate."""
+    """An IDL error, or a domain exception (or a subclass of it) that the server was told how to
+    translate."""
 
     def recommend(_: UserRequest) -> None:
         raise raised
@@ -227,8 +242,9 @@ def _bug() -> ArticleResponse:
 def test_whatever_a_handler_does_the_caller_gets_an_answer(
     serve: Serve, connect: Connect, misbehave: Callable[[], Any]
 ) -> None:
-    """Traps: None is MISSING_RESULT, a wrong type or a downstream transport error closes the connection without a
-    log line, half an encoded reply spoils the next one, and SystemExit leaves the caller waiting."""
+    """Traps: None is MISSING_RESULT, a wrong type or a downstream transport error closes the
+    connection without a log line, half an encoded reply spoils the next one, and SystemExit leaves
+    the caller waiting."""
 
     def recommend(request: UserRequest) -> Any:
         return echo(request) if request.user_id else misbehave()
@@ -244,7 +260,10 @@ def test_whatever_a_handler_does_the_caller_gets_an_answer(
     (line,) = [line for line in logs if line["event"] == "rpc_call" and line["outcome"] != "ok"]
     assert (line["outcome"], line["log_level"]) == ("unclassified", "error")
     assert isinstance(line["exc_info"], BaseException)
-    assert (_counted("server", "unclassified"), _counted("client", "server_fault")) == (before[0] + 1, before[1] + 1)
+    assert (_counted("server", "unclassified"), _counted("client", "server_fault")) == (
+        before[0] + 1,
+        before[1] + 1,
+    )
 
 
 def _counted(side: str, outcome: str) -> float:
@@ -258,14 +277,17 @@ def test_a_bug_in_a_translation_is_an_internal_error(serve: Serve, connect: Conn
     def recommend(_: UserRequest) -> None:
         raise UnknownChannelError("10")
 
-    client = connect(serve(recommend, errors={UnknownChannelError: lambda ex: ex.no_such_field}).endpoint)
+    client = connect(
+        serve(recommend, errors={UnknownChannelError: lambda ex: ex.no_such_field}).endpoint
+    )
 
     with pytest.raises(ServerFaultError, match="internal error"):
         client.call("user_recommend", UserRequest())
 
 
 def test_an_error_passes_through_context_managers(serve: Serve, connect: Connect) -> None:
-    """Trap: exceptions from compiler 0.17 are frozen, and `@contextmanager` fails to set their traceback."""
+    """Trap: exceptions from compiler 0.17 are frozen, and `@contextmanager` fails to set their
+    traceback."""
 
     @contextlib.contextmanager
     def block() -> Any:
@@ -282,7 +304,11 @@ def test_an_error_passes_through_context_managers(serve: Serve, connect: Connect
 def test_an_unknown_method_is_said_to_be_unknown(serve: Serve, connect: Connect) -> None:
     """A newer client's method: an answer, and the connection goes on."""
     with dialled(serve().endpoint) as sock:
-        sock.sendall(header_frame("explain", TMessageType.CALL, 5, user_recommend_args(UserRequest(user_id=1))))
+        sock.sendall(
+            header_frame(
+                "explain", TMessageType.CALL, 5, user_recommend_args(UserRequest(user_id=1))
+            )
+        )
         plain = TSocket()
         plain.setHandle(sock)
         protocol = THeaderProtocol(plain, HEADERS)

@@ -23,7 +23,8 @@ NO_ANSWER = UserRequest(user_id=1)
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # Python 3.12 and up
 def test_a_client_used_before_a_fork_refuses_after_it(serve: Serve, connect: Connect) -> None:
-    """Trap: with a socket opened before `fork`, two workers each got dozens of wrong answers and no error."""
+    """Trap: with a socket opened before `fork`, two workers each got dozens of wrong answers and no
+    error."""
     client = connect(serve().endpoint)
     client.call("user_recommend", NO_ANSWER)
 

@@ -1,4 +1,5 @@
-"""Whatever is sent to the port: the server lives, keeps nothing, and everybody else gets their own answers.
+"""Whatever is sent to the port: the server lives, keeps nothing, and everybody else gets their own
+answers.
 
 A few seconds and two thousand connections; `FULL=1`: ten minutes and ten thousand.
 """
@@ -76,7 +77,9 @@ right = st.one_of(
         st.integers(-(2**31), 2**31 - 1),
         ids,
         st.dictionaries(
-            st.sampled_from([b"deadline-budget-ms", b"request-id", b"caller", b"x"]), short_bytes, max_size=4
+            st.sampled_from([b"deadline-budget-ms", b"request-id", b"caller", b"x"]),
+            short_bytes,
+            max_size=4,
         ),
     ),
     st.builds(stock_message, ids, st.booleans(), st.booleans()),
@@ -94,7 +97,11 @@ def bent(draw: st.DrawFn) -> bytes:
             case 0:
                 data[at : at + 1] = draw(st.binary(min_size=1, max_size=1))
             case 1:
-                lie = draw(st.sampled_from([0, 1, 0x7F, 0xFFFF, 2**20, 2**20 + 1, 2**31 - 1, 2**31, 2**32 - 1]))
+                lie = draw(
+                    st.sampled_from(
+                        [0, 1, 0x7F, 0xFFFF, 2**20, 2**20 + 1, 2**31 - 1, 2**31, 2**32 - 1]
+                    )
+                )
                 data[at : at + 4] = lie.to_bytes(4, "big")
             case 2:
                 del data[at:]
@@ -139,12 +146,17 @@ def only_worker(workers: Workers) -> psutil.Process:
 
 
 def test_no_bytes_do_any_harm(start: StartWorkers) -> None:
-    """No crash, no thread, socket or memory kept, no wrong answer to anybody else, nothing that nobody classified."""
+    """No crash, no thread, socket or memory kept, no wrong answer to anybody else, nothing that
+    nobody classified."""
     workers = start(1)
     worker = only_worker(workers)
     with bystander(workers.endpoint) as printed:
         for number in range(300):  # so that what is made once and kept has been made
-            attack(workers.endpoint, [header_frame("x", 1, number, report_args(None)), b"\xff" * 9], leave=False)
+            attack(
+                workers.endpoint,
+                [header_frame("x", 1, number, report_args(None)), b"\xff" * 9],
+                leave=False,
+            )
         before_mib = worker.memory_info().rss / 2**20
         batch = 0
         ends_s = time.monotonic() + FUZZ_S
@@ -161,15 +173,24 @@ def test_no_bytes_do_any_harm(start: StartWorkers) -> None:
 
     assert was_content(printed), f"SEED={SEED}: {printed[:5]}"
     assert workers.pids() == {worker.pid}, f"SEED={SEED}: the worker died"
-    wait_until(lambda: workers.metric("tidings_rpc_server_connections") == 0, PATIENCE_S, "the end of all connections")
+    wait_until(
+        lambda: workers.metric("tidings_rpc_server_connections") == 0,
+        PATIENCE_S,
+        "the end of all connections",
+    )
     wait_until(lambda: worker.num_threads() < 6, PATIENCE_S, "the end of their threads")
-    assert not worker.net_connections("tcp") or all(each.status == "LISTEN" for each in worker.net_connections("tcp"))
+    assert not worker.net_connections("tcp") or all(
+        each.status == "LISTEN" for each in worker.net_connections("tcp")
+    )
     assert worker.memory_info().rss / 2**20 - before_mib < GROWTH_MIB
     assert '"unclassified"' not in workers.output()
 
 
-def test_thousands_of_idle_connections_are_in_nobodys_way(start: StartWorkers, connect: Connect) -> None:
-    """Each costs a thread that sleeps: calls go on, and when they have gone so have their threads."""
+def test_thousands_of_idle_connections_are_in_nobodys_way(
+    start: StartWorkers, connect: Connect
+) -> None:
+    """Each costs a thread that sleeps: calls go on, and when they have gone so have their
+    threads."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, CONNECTIONS + 2_000)), hard))
     try:

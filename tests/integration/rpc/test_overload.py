@@ -24,8 +24,9 @@ from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
 
 def test_over_the_connection_cap_one_is_told_so(serve: Serve, connect: Connect) -> None:
-    """Trap: each connection is a thread, without limit. Over the cap the first call gets a retryable 503; past the
-    few spare threads for that, the connection is closed at once. Both are counted, and health is still answered."""
+    """Trap: each connection is a thread, without limit. Over the cap the first call gets a
+    retryable 503; past the few spare threads for that, the connection is closed at once. Both are
+    counted, and health is still answered."""
     running = serve(max_connections=2, max_turned_away=1)
     with ExitStack() as stack:
         for _ in range(2):
@@ -54,11 +55,16 @@ def test_over_the_connection_cap_one_is_told_so(serve: Serve, connect: Connect) 
 
 
 def _wait_for_spare_thread(running: Running) -> None:
-    wait_until(lambda: len(running.server._connections) == 2, PATIENCE_S, "the refused connection to go")
+    wait_until(
+        lambda: len(running.server._connections) == 2, PATIENCE_S, "the refused connection to go"
+    )
 
 
 def _counted(how: str) -> float:
-    return REGISTRY.get_sample_value("tidings_rpc_server_connections_rejected_total", {"how": how}) or 0.0
+    return (
+        REGISTRY.get_sample_value("tidings_rpc_server_connections_rejected_total", {"how": how})
+        or 0.0
+    )
 
 
 def test_over_the_in_flight_cap_a_call_is_refused_at_once(serve: Serve, connect: Connect) -> None:
@@ -72,7 +78,10 @@ def test_over_the_in_flight_cap_a_call_is_refused_at_once(serve: Serve, connect:
 
     running = serve(slow, max_in_flight=2)
     client = connect(running.endpoint)
-    busy = [threading.Thread(target=client.call, args=("user_recommend", UserRequest())) for _ in range(2)]
+    busy = [
+        threading.Thread(target=client.call, args=("user_recommend", UserRequest()))
+        for _ in range(2)
+    ]
     for thread in busy:
         thread.start()
         assert entered.acquire(timeout=PATIENCE_S)
@@ -94,7 +103,8 @@ def test_over_the_in_flight_cap_a_call_is_refused_at_once(serve: Serve, connect:
 def test_without_a_thread_to_spare_the_server_goes_on(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trap: "can't start new thread" leaves the accepted socket open, and nobody ever answers on it."""
+    """Trap: "can't start new thread" leaves the accepted socket open, and nobody ever answers on
+    it."""
     running = serve()
     real, refused = threading.Thread, []
 
@@ -108,7 +118,11 @@ def test_without_a_thread_to_spare_the_server_goes_on(
         with dialled(running.endpoint) as sock:
             assert is_closed(sock)
     assert refused
-    wait_until(lambda: not running.server.is_ready(), PATIENCE_S, "the server to say that it is short of something")
+    wait_until(
+        lambda: not running.server.is_ready(),
+        PATIENCE_S,
+        "the server to say that it is short of something",
+    )
     assert connect(running.endpoint).call("user_recommend", UserRequest(user_id=3)).exposure == "3"
 
 
@@ -126,7 +140,8 @@ def recommend(request):
         sys.stdin.readline()
     return echo(request)
 
-server = make_server(UserRecommend, Handler(recommend), "127.0.0.1:0", options=ServerOptions(drain_window_s=0))
+options = ServerOptions(drain_window_s=0)
+server = make_server(UserRecommend, Handler(recommend), "127.0.0.1:0", options=options)
 signal.signal(signal.SIGTERM, lambda *_: server.drain())
 soft_limit = int(sys.argv[1])
 if soft_limit:
@@ -199,13 +214,16 @@ def test_without_file_descriptors_the_server_waits_for_some(child: Child, connec
 
 
 def _is_ready(sock: socket.socket) -> bool:
-    sock.sendall(header_frame("is_healthy", TMessageType.CALL, 1, is_healthy_args(HealthProbe.READINESS)))
+    sock.sendall(
+        header_frame("is_healthy", TMessageType.CALL, 1, is_healthy_args(HealthProbe.READINESS))
+    )
     # The reply ends with the boolean and the end of the struct.
     return sock.recv(4096)[-2:] == b"\1\0"
 
 
 def test_sigterm_ends_the_process_with_0_and_its_calls_answered(child: Child) -> None:
-    """Trap: SIGTERM kills the calls in flight, or `daemon=False` threads keep the process alive for ever."""
+    """Trap: SIGTERM kills the calls in flight, or `daemon=False` threads keep the process alive for
+    ever."""
     with dialled(child.endpoint) as busy, dialled(child.endpoint) as idle:
         idle.sendall(request_frame(user_id=1))
         assert b"1" in idle.recv(4096)

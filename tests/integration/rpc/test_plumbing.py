@@ -1,4 +1,5 @@
-"""What travels beside the request: the deadline, the request id, the caller; and health, which the layer answers."""
+"""What travels beside the request: the deadline, the request id, the caller; and health, which the
+layer answers."""
 
 from __future__ import annotations
 
@@ -13,7 +14,12 @@ from thrift.transport.TTransport import TFramedTransport
 
 from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import dialled, request_frame
-from tidings.process.deadline import Deadline, DeadlineExceededError, current_deadline, deadline_scope
+from tidings.process.deadline import (
+    Deadline,
+    DeadlineExceededError,
+    current_deadline,
+    deadline_scope,
+)
 from tidings.rpc.serving.server import make_server
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend
@@ -24,7 +30,8 @@ from tidings_idl.recommend.ttypes import (
 
 
 def test_the_budget_reaches_the_handler(serve: Serve, connect: Connect) -> None:
-    """The soonest of the policy's, the caller's and the current deadline; and never more than was left."""
+    """The soonest of the policy's, the caller's and the current deadline; and never more than was
+    left."""
     seen: list[float] = []
 
     def recommend(request: UserRequest) -> ArticleResponse:
@@ -56,7 +63,9 @@ def test_a_caller_without_a_budget_gets_the_most_allowed(serve: Serve) -> None:
 
     with dialled(serve(recommend, max_budget_ms=4000).endpoint) as sock:
         for budget in (None, b"3600000", b"soon", b"", b"-5", b"9" * 400):
-            sock.sendall(request_frame(headers=None if budget is None else {b"deadline-budget-ms": budget}))
+            sock.sendall(
+                request_frame(headers=None if budget is None else {b"deadline-budget-ms": budget})
+            )
             sock.recv(4096)
 
     assert len(seen) == 6
@@ -64,7 +73,8 @@ def test_a_caller_without_a_budget_gets_the_most_allowed(serve: Serve) -> None:
 
 
 def test_headers_belong_to_one_message(serve: Serve) -> None:
-    """Trap: the stock transport keeps the last headers, so a call without any would inherit another's deadline."""
+    """Trap: the stock transport keeps the last headers, so a call without any would inherit
+    another's deadline."""
     seen: list[float] = []
 
     def recommend(request: UserRequest) -> ArticleResponse:
@@ -99,8 +109,11 @@ def test_work_that_nobody_waits_for_is_refused(serve: Serve) -> None:
     assert not called.is_set()
 
 
-def test_a_deadline_that_passes_in_the_handler_is_the_callers_deadline(serve: Serve, connect: Connect) -> None:
-    """SQL and Redis calls check the same deadline; whoever notices first, the caller learns the same."""
+def test_a_deadline_that_passes_in_the_handler_is_the_callers_deadline(
+    serve: Serve, connect: Connect
+) -> None:
+    """SQL and Redis calls check the same deadline; whoever notices first, the caller learns the
+    same."""
 
     def recommend(_: UserRequest) -> None:
         raise DeadlineExceededError("in a query")
@@ -118,7 +131,8 @@ def test_without_time_nothing_is_sent(serve: Serve, connect: Connect) -> None:
 
 
 def test_the_request_id_and_the_caller_travel(serve: Serve, connect: Connect) -> None:
-    """One id in the logs of both processes; the thread of a connection also knows which process it serves."""
+    """One id in the logs of both processes; the thread of a connection also knows which process it
+    serves."""
     seen: list[dict[str, Any]] = []
 
     def recommend(request: UserRequest) -> ArticleResponse:
@@ -145,7 +159,9 @@ def test_hostile_headers_are_replaced(serve: Serve) -> None:
         return echo(request)
 
     with dialled(serve(recommend).endpoint) as sock:
-        sock.sendall(request_frame(headers={b"request-id": b"x */ DROP\n", b"caller": b"\xff" * 5000}))
+        sock.sendall(
+            request_frame(headers={b"request-id": b"x */ DROP\n", b"caller": b"\xff" * 5000})
+        )
         sock.recv(4096)
 
     assert len(seen[0]["request_id"]) == 16

@@ -1,4 +1,5 @@
-"""Connections are lent to one call at a time, never more of them than allowed, and only if nothing is in doubt."""
+"""Connections are lent to one call at a time, never more of them than allowed, and only if nothing
+is in doubt."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def peer() -> Iterator[Peer]:
 def _pool(peer: Peer, **policy: Any) -> Pool:
     address = parse_address(peer.endpoint)
     assert address is not None
-    return Pool(address, Policy(**{"pool_wait_ms": PATIENCE_S * 1000, "connect_timeout_ms": 5000, **policy}))
+    return Pool(
+        address, Policy(**{"pool_wait_ms": PATIENCE_S * 1000, "connect_timeout_ms": 5000, **policy})
+    )
 
 
 def _later() -> Deadline:
@@ -58,7 +61,8 @@ def test_nothing_is_opened_before_it_is_needed(peer: Peer) -> None:
 
 @pytest.mark.parametrize("doubt", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
 def test_whatever_is_raised_destroys_the_connection(peer: Peer, doubt: type[BaseException]) -> None:
-    """Trap: what derives from BaseException alone (an interrupt, gevent's Timeout) passes `except Exception`."""
+    """Trap: what derives from BaseException alone (an interrupt, gevent's Timeout) passes `except
+    Exception`."""
     pool = _pool(peer, pool_size=1)
     lent: list[Connection] = []
 
@@ -75,7 +79,8 @@ def test_whatever_is_raised_destroys_the_connection(peer: Peer, doubt: type[Base
 
 
 def test_an_old_connection_is_replaced(peer: Peer) -> None:
-    """Each grows old at its own time, give or take 10 %, so that they are not all replaced at once."""
+    """Each grows old at its own time, give or take 10 %, so that they are not all replaced at
+    once."""
     pool = _pool(peer, connection_max_age_s=0.02)
     with pool.lease(_later()) as first:
         pass
@@ -92,14 +97,19 @@ def test_an_old_connection_is_replaced(peer: Peer) -> None:
 
 
 def test_what_is_idle_can_be_dropped_and_opened_anew(peer: Peer) -> None:
-    """A server that leaves may close them just as they are used. What is in use stays, and nobody's place is lost."""
+    """A server that leaves may close them just as they are used. What is in use stays, and nobody's
+    place is lost."""
     pool = _pool(peer, pool_size=3)
     with pool.lease(_later()) as busy:
         with pool.lease(_later()) as one, pool.lease(_later()) as other:
             pass
         pool.drop_idle("leaving")
 
-        assert [connection.transport.isOpen() for connection in (busy, one, other)] == [True, False, False]
+        assert [connection.transport.isOpen() for connection in (busy, one, other)] == [
+            True,
+            False,
+            False,
+        ]
         with pool.lease(_later()), pool.lease(_later()):
             assert pool.in_use == 3
     pool.close()

@@ -55,7 +55,8 @@ def test_it_is_a_threaded_server_with_everything_set() -> None:
 
 
 def test_port_0_is_told(serve: Serve) -> None:
-    """Trap: without a host the stock server binds `::`. This one binds what it was given, and knows its port."""
+    """Trap: without a host the stock server binds `::`. This one binds what it was given, and knows
+    its port."""
     running = serve()
 
     assert running.server.port > 0
@@ -146,13 +147,16 @@ class Gate:
 
 
 def test_a_drain_loses_no_call(serve: Serve, connect: Connect) -> None:
-    """Trap: stopping kills the calls in flight. The idle are closed, the busy answered, the process then ends."""
+    """Trap: stopping kills the calls in flight. The idle are closed, the busy answered, the process
+    then ends."""
     gate = Gate()
     running = serve(gate)
     client = connect(running.endpoint)
     answers: list[str] = []
     busy = threading.Thread(
-        target=lambda: answers.append(client.call("user_recommend", UserRequest(user_id=1)).exposure)
+        target=lambda: answers.append(
+            client.call("user_recommend", UserRequest(user_id=1)).exposure
+        )
     )
     with dialled(running.endpoint) as idle:
         busy.start()
@@ -169,7 +173,8 @@ def test_a_drain_loses_no_call(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_request_that_has_arrived_is_answered_although_the_drain_began(serve: Serve) -> None:
-    """Two requests in the kernel's buffer, the first in the handler, as the server is told to stop."""
+    """Two requests in the kernel's buffer, the first in the handler, as the server is told to
+    stop."""
     gate = Gate()
     running = serve(gate)
     with dialled(running.endpoint) as sock:
@@ -229,10 +234,16 @@ def test_each_phase_is_one_line(serve: Serve) -> None:
         running = serve()
         running.stop()
 
-    assert [line["event"] for line in logs] == ["rpc_server_started", "rpc_server_draining", "rpc_server_stopped"]
+    assert [line["event"] for line in logs] == [
+        "rpc_server_started",
+        "rpc_server_draining",
+        "rpc_server_stopped",
+    ]
 
 
-@pytest.mark.parametrize(("user_id", "slow_ms", "level"), [(1, 10_000, "debug"), (1, -1, "info"), (0, 10_000, "error")])
+@pytest.mark.parametrize(
+    ("user_id", "slow_ms", "level"), [(1, 10_000, "debug"), (1, -1, "info"), (0, 10_000, "error")]
+)
 def test_only_slow_and_failed_calls_make_a_line(
     serve: Serve, connect: Connect, user_id: int, slow_ms: int, level: str
 ) -> None:

@@ -1,4 +1,5 @@
-"""`TidingsClient`: what a program in Python gets of the service, and how it is told that it does not."""
+"""`TidingsClient`: what a program in Python gets of the service, and how it is told that it does
+not."""
 
 from __future__ import annotations
 
@@ -32,8 +33,12 @@ NOWHERE = "127.0.0.1:1"
 def page(request: Any) -> Any:
     """Everything that was asked, in the answer."""
     track = ttypes.Track("click", "collect", "reading", "liking")
-    articles = [ttypes.Article(request.user_id * 100 + place, track) for place in range(request.article_num)]
-    return ttypes.ArticleResponse(f"exposure {request.channel_id}", request.time_stamp + 1, articles)
+    articles = [
+        ttypes.Article(request.user_id * 100 + place, track) for place in range(request.article_num)
+    ]
+    return ttypes.ArticleResponse(
+        f"exposure {request.channel_id}", request.time_stamp + 1, articles
+    )
 
 
 def test_a_feed_is_plain_data(serve: Serve) -> None:
@@ -124,13 +129,20 @@ def test_who_cannot_be_reached_got_nothing(serve: Serve) -> None:
 
 def test_a_dead_endpoint_costs_nothing_when_there_is_another(serve: Serve) -> None:
     with TidingsClient(NOWHERE, serve(page).endpoint) as tidings:
-        assert {tidings.feed(user_id).articles[0].article_id for user_id in (1, 2, 3)} == {100, 200, 300}
+        assert {tidings.feed(user_id).articles[0].article_id for user_id in (1, 2, 3)} == {
+            100,
+            200,
+            300,
+        }
 
 
 def test_a_call_ends_in_time() -> None:
     """With its own limit, or with that of the work that it is part of if it comes first."""
     with Peer(lambda conversation: conversation.hold()) as peer:
-        with TidingsClient(peer.endpoint, timeout_ms=50) as tidings, pytest.raises(DeadlineExceededError):
+        with (
+            TidingsClient(peer.endpoint, timeout_ms=50) as tidings,
+            pytest.raises(DeadlineExceededError),
+        ):
             tidings.feed(7)
         with (
             TidingsClient(peer.endpoint, timeout_ms=60_000) as tidings,
@@ -141,7 +153,9 @@ def test_a_call_ends_in_time() -> None:
 
 
 def test_plain_text_stays_on_this_machine_unless_allowed() -> None:
-    with pytest.raises(SettingsError, match=r"^recommender\.internal:9090 would be spoken to in plain text"):
+    with pytest.raises(
+        SettingsError, match=r"^recommender\.internal:9090 would be spoken to in plain text"
+    ):
         TidingsClient("recommender.internal:9090")
     TidingsClient("recommender.internal:9090", allow_plaintext=True).close()
 

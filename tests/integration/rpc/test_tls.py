@@ -1,4 +1,5 @@
-"""TLS with a certificate on both sides: who is let in, who is not, and that the others do not notice."""
+"""TLS with a certificate on both sides: who is let in, who is not, and that the others do not
+notice."""
 
 from __future__ import annotations
 
@@ -20,7 +21,13 @@ from tests.lab.servers import wait_until
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.process.settings import SettingsError
 from tidings.rpc.errors import TransportFaultError
-from tidings.rpc.tls import TlsFiles, client_tls, make_client_tls, make_server_context, server_context
+from tidings.rpc.tls import (
+    TlsFiles,
+    client_tls,
+    make_client_tls,
+    make_server_context,
+    server_context,
+)
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
 
@@ -41,7 +48,10 @@ def client_files(authority: Authority) -> TlsFiles:
 
 
 def refused() -> float:
-    return REGISTRY.get_sample_value("tidings_rpc_server_connections_broken_total", {"why": "tls"}) or 0.0
+    return (
+        REGISTRY.get_sample_value("tidings_rpc_server_connections_broken_total", {"why": "tls"})
+        or 0.0
+    )
 
 
 # Good pairs.
@@ -52,16 +62,21 @@ def refused() -> float:
 def test_a_good_pair_talks(
     serve: Serve, connect: Connect, ours: TlsFiles, client_files: TlsFiles, name: str, lean: bool
 ) -> None:
-    """Each side shows its certificate; a name is checked where one is wanted. The connection is kept and used again."""
+    """Each side shows its certificate; a name is checked where one is wanted. The connection is
+    kept and used again."""
     running = serve(tls=server_context(ours), lean=lean)
-    client = connect(running.endpoint, tls=client_tls(replace(client_files, name=name)), lean=lean, pool_size=1)
+    client = connect(
+        running.endpoint, tls=client_tls(replace(client_files, name=name)), lean=lean, pool_size=1
+    )
 
     for user_id in range(1, 6):
         assert client.call("user_recommend", UserRequest(user_id=user_id)).exposure == str(user_id)
     assert len(running.server._connections) == 1
 
 
-def test_a_long_reply_comes_whole(serve: Serve, connect: Connect, ours: TlsFiles, client_files: TlsFiles) -> None:
+def test_a_long_reply_comes_whole(
+    serve: Serve, connect: Connect, ours: TlsFiles, client_files: TlsFiles
+) -> None:
     """Longer than a record of TLS, and longer than the kernel's buffers hold at once."""
     long = "x" * 60_000
 
@@ -81,8 +96,11 @@ def test_nothing_older_than_tls_1_2_is_spoken(ours: TlsFiles) -> None:
     assert client_tls(ours).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-def test_a_drain_answers_in_tls(serve: Serve, connect: Connect, ours: TlsFiles, client_files: TlsFiles) -> None:
-    """Trap: `SSLSocket.shutdown` drops the TLS layer, and the reply in the making would leave in plain text."""
+def test_a_drain_answers_in_tls(
+    serve: Serve, connect: Connect, ours: TlsFiles, client_files: TlsFiles
+) -> None:
+    """Trap: `SSLSocket.shutdown` drops the TLS layer, and the reply in the making would leave in
+    plain text."""
     entered, open_ = threading.Event(), threading.Event()
 
     def recommend(request: UserRequest) -> ArticleResponse:
@@ -94,7 +112,9 @@ def test_a_drain_answers_in_tls(serve: Serve, connect: Connect, ours: TlsFiles, 
     client = connect(running.endpoint, tls=client_tls(client_files))
     answers: list[str] = []
     busy = threading.Thread(
-        target=lambda: answers.append(client.call("user_recommend", UserRequest(user_id=1)).exposure)
+        target=lambda: answers.append(
+            client.call("user_recommend", UserRequest(user_id=1)).exposure
+        )
     )
     busy.start()
     assert entered.wait(PATIENCE_S)
@@ -133,7 +153,9 @@ def test_a_client_without_a_good_certificate_is_refused(
     elif kind == "expired":
         tls = client_tls(authority.sign("late.internal", expired=True))
     else:
-        tls = client_tls(replace(Authority(tmp_path, "stranger").sign("gateway.internal"), ca=authority.cert))
+        tls = client_tls(
+            replace(Authority(tmp_path, "stranger").sign("gateway.internal"), ca=authority.cert)
+        )
     bad = connect(running.endpoint, tls=tls)
     started_s = time.monotonic()
 
@@ -170,7 +192,8 @@ def test_a_client_that_speaks_plain_text_is_refused(
 def test_a_handshake_that_does_not_come_is_not_waited_for(
     serve: Serve, connect: Connect, ours: TlsFiles, client_files: TlsFiles
 ) -> None:
-    """Silent, or one byte and then silent: its own thread waits, for a while, and accepting goes on."""
+    """Silent, or one byte and then silent: its own thread waits, for a while, and accepting goes
+    on."""
     running = serve(tls=server_context(ours), io_timeout_s=0.3)
     good = connect(running.endpoint, tls=client_tls(client_files))
     before = refused()
@@ -187,7 +210,12 @@ def test_a_handshake_that_does_not_come_is_not_waited_for(
 
 @pytest.mark.parametrize("kind", ["wrong authority", "expired", "other name", "plain text"])
 def test_a_server_without_a_good_certificate_gets_no_request(
-    serve: Serve, connect: Connect, authority: Authority, client_files: TlsFiles, tmp_path: Path, kind: str
+    serve: Serve,
+    connect: Connect,
+    authority: Authority,
+    client_files: TlsFiles,
+    tmp_path: Path,
+    kind: str,
 ) -> None:
     """The failure says that nothing was sent, so the call may be tried elsewhere."""
     asked: list[int] = []
@@ -205,7 +233,9 @@ def test_a_server_without_a_good_certificate_gets_no_request(
     elif kind == "other name":
         tls = server_context(authority.sign("elsewhere.internal"))
     running = serve(recommend, tls=tls)
-    client = connect(running.endpoint, tls=client_tls(replace(client_files, name="recommender.internal")))
+    client = connect(
+        running.endpoint, tls=client_tls(replace(client_files, name="recommender.internal"))
+    )
 
     with pytest.raises(TransportFaultError) as ex:
         client.call("user_recommend", UserRequest(user_id=1))
@@ -231,17 +261,23 @@ def test_a_server_that_does_not_shake_hands_costs_no_more_than_a_connection_may(
 def test_plain_text_stays_on_this_machine_unless_allowed(make_settings: MakeSettings) -> None:
     """One line that names the setting, at start, on both sides."""
     for bind in ("0.0.0.0:9090", "10.1.2.3:9090", "[::]:9090"):
-        with pytest.raises(SettingsError, match=r"^TIDINGS_RECOMMENDER_BIND: .*TIDINGS_RECOMMENDER_ALLOW_PLAINTEXT"):
+        with pytest.raises(
+            SettingsError, match=r"^TIDINGS_RECOMMENDER_BIND: .*TIDINGS_RECOMMENDER_ALLOW_PLAINTEXT"
+        ):
             make_server_context(make_settings(recommender_bind=bind))
     for endpoint in ("recommender.internal:9090", "192.168.1.9:9090"):
         endpoints = ("127.0.0.1:9090", endpoint)
-        with pytest.raises(SettingsError, match=rf"^TIDINGS_RECOMMENDER_ENDPOINTS: {endpoint} .*TLS_CERT"):
+        with pytest.raises(
+            SettingsError, match=rf"^TIDINGS_RECOMMENDER_ENDPOINTS: {endpoint} .*TLS_CERT"
+        ):
             make_client_tls(make_settings(recommender_endpoints=endpoints))
         settings = make_settings(recommender_endpoints=endpoints, recommender_allow_plaintext=True)
         assert make_client_tls(settings) is None
 
 
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/run/s"])
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/run/s"]
+)
 def test_plain_text_may_be_spoken_here(make_settings: MakeSettings, endpoint: str) -> None:
     assert make_server_context(make_settings(recommender_bind=endpoint)) is None
     assert make_client_tls(make_settings(recommender_endpoints=(endpoint,))) is None
@@ -251,7 +287,11 @@ def test_files_that_cannot_be_used_are_one_clear_line(
     make_settings: MakeSettings, ours: TlsFiles, client_files: TlsFiles, tmp_path: Path
 ) -> None:
     """Not there, not a certificate, and another's key."""
-    good = {"recommender_tls_cert": ours.cert, "recommender_tls_key": ours.key, "recommender_tls_ca": ours.ca}
+    good = {
+        "recommender_tls_cert": ours.cert,
+        "recommender_tls_key": ours.key,
+        "recommender_tls_ca": ours.ca,
+    }
     garbage = tmp_path / "garbage"
     garbage.write_text("garbage")
     assert make_server_context(make_settings(**good)) is not None
@@ -260,7 +300,9 @@ def test_files_that_cannot_be_used_are_one_clear_line(
         {"recommender_tls_ca": garbage},
         {"recommender_tls_key": client_files.key},
     ):
-        with pytest.raises(SettingsError, match=r"^TIDINGS_RECOMMENDER_TLS_CERT, _KEY and _CA: cannot use .*: \S"):
+        with pytest.raises(
+            SettingsError, match=r"^TIDINGS_RECOMMENDER_TLS_CERT, _KEY and _CA: cannot use .*: \S"
+        ):
             make_client_tls(make_settings(**good | wrong))
     with pytest.raises(SettingsError, match=r"^TIDINGS_RECOMMENDER_TLS_KEY: not set"):
         make_server_context(make_settings(**good | {"recommender_tls_key": None}))

@@ -1,4 +1,5 @@
-"""Several worker processes behind one address: who answers, who follows whom, and what is lost (nothing)."""
+"""Several worker processes behind one address: who answers, who follows whom, and what is lost
+(nothing)."""
 
 from __future__ import annotations
 
@@ -55,7 +56,9 @@ def one_call_connections(endpoint: str, connect: Connect, calls: int) -> Counter
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_clients_are_spread_over_the_workers(start: StartWorkers, connect: Connect, count: int) -> None:
+def test_clients_are_spread_over_the_workers(
+    start: StartWorkers, connect: Connect, count: int
+) -> None:
     """Each worker has a queue of its own, and the kernel fills them evenly."""
     workers = start(count)
 
@@ -70,7 +73,8 @@ def test_workers_share_a_unix_socket(start: StartWorkers, connect: Connect, tmp_
 
 
 def test_each_worker_stays_on_one_core(start: StartWorkers) -> None:
-    """Trap: threads of one interpreter spread over two cores fight for its lock, at 0.57 times the calls."""
+    """Trap: threads of one interpreter spread over two cores fight for its lock, at 0.57 times the
+    calls."""
     workers = start(2)
     cores = [psutil.Process(pid).cpu_affinity() for pid in workers.pids()]
 
@@ -84,12 +88,17 @@ def test_the_metrics_of_all_workers_add_up(start: StartWorkers, connect: Connect
     workers = start(2)
     one_call_connections(workers.endpoint, connect, 30)
 
-    wait_until(lambda: workers.metric("tidings_rpc_server_calls_total") == 30, PATIENCE_S, "30 counted calls")
+    wait_until(
+        lambda: workers.metric("tidings_rpc_server_calls_total") == 30,
+        PATIENCE_S,
+        "30 counted calls",
+    )
     assert workers.metric("tidings_rpc_workers_ready") == 2
 
 
 def test_a_port_that_another_master_serves_is_refused(start: StartWorkers) -> None:
-    """Trap: sockets with SO_REUSEPORT share their port with anybody of the same user who asks, without a word."""
+    """Trap: sockets with SO_REUSEPORT share their port with anybody of the same user who asks,
+    without a word."""
     workers = start(1)
     second = start(1, bind=workers.endpoint, ready=False, folder="another")
 
@@ -97,7 +106,9 @@ def test_a_port_that_another_master_serves_is_refused(start: StartWorkers) -> No
     assert "Address already in use" in second.output()
 
 
-def test_the_same_start_command_twice_leaves_the_first_one_alone(start: StartWorkers, connect: Connect) -> None:
+def test_the_same_start_command_twice_leaves_the_first_one_alone(
+    start: StartWorkers, connect: Connect
+) -> None:
     """With its files in the same folder too: the second one would empty the first one's metrics."""
     workers = start(1)
     ask(connect(workers.endpoint))
@@ -119,8 +130,11 @@ def test_a_worker_that_cannot_start_is_one_clear_line(start: StartWorkers, tmp_p
 # Dying.
 
 
-def test_a_dead_worker_is_started_again_and_its_clients_wait_for_it(start: StartWorkers, connect: Connect) -> None:
-    """Trap: with the worker its listening socket would go, and everybody in its queue. The master keeps it."""
+def test_a_dead_worker_is_started_again_and_its_clients_wait_for_it(
+    start: StartWorkers, connect: Connect
+) -> None:
+    """Trap: with the worker its listening socket would go, and everybody in its queue. The master
+    keeps it."""
     workers = start(1)
     (before,) = workers.pids()
     client = connect(workers.endpoint)
@@ -133,16 +147,25 @@ def test_a_dead_worker_is_started_again_and_its_clients_wait_for_it(start: Start
     assert workers.lines("worker_died")[0]["exit_code"] == -signal.SIGKILL
 
 
-def test_a_worker_that_keeps_dying_is_started_less_and_less_often(start: StartWorkers, connect: Connect) -> None:
-    """As fast as it dies would keep a core busy with dying. Meanwhile its clients are sent away, not kept waiting."""
+def test_a_worker_that_keeps_dying_is_started_less_and_less_often(
+    start: StartWorkers, connect: Connect
+) -> None:
+    """As fast as it dies would keep a core busy with dying. Meanwhile its clients are sent away,
+    not kept waiting."""
     workers = start(1)
     client = connect(workers.endpoint)
     for life in (1, 2, 3, 4):
-        wait_until(lambda wanted=life: len(workers.lines("rpc_server_started")) == wanted, PATIENCE_S, "the next life")  # type: ignore[misc]
+        wait_until(
+            lambda wanted=life: len(workers.lines("rpc_server_started")) == wanted,
+            PATIENCE_S,
+            "the next life",
+        )  # type: ignore[misc]
         with pytest.raises(TransportFaultError) as killed:
             ask(client, KILLS)
         assert killed.value.sent
-        wait_until(lambda wanted=life: len(workers.lines("worker_died")) == wanted, PATIENCE_S, "its end")  # type: ignore[misc]
+        wait_until(
+            lambda wanted=life: len(workers.lines("worker_died")) == wanted, PATIENCE_S, "its end"
+        )  # type: ignore[misc]
     with pytest.raises(TransportFaultError, match="refused") as refused:
         ask(client)
     assert not refused.value.sent
@@ -150,17 +173,24 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often(start: StartWo
     assert ask(client) in workers.pids()
 
     died = [datetime.fromisoformat(line["timestamp"]) for line in workers.lines("worker_died")]
-    begun = [datetime.fromisoformat(line["timestamp"]) for line in workers.lines("worker_started")[1:]]
+    begun = [
+        datetime.fromisoformat(line["timestamp"]) for line in workers.lines("worker_started")[1:]
+    ]
     pauses_s = [(start - death).total_seconds() for death, start in zip(died, begun, strict=True)]
-    assert [pause_s >= least_s for pause_s, least_s in zip(pauses_s, RESTART_AFTER_S, strict=False)] == [True] * 4
+    assert [
+        pause_s >= least_s for pause_s, least_s in zip(pauses_s, RESTART_AFTER_S, strict=False)
+    ] == [True] * 4
 
 
 def test_dead_workers_leave_no_files(start: StartWorkers, connect: Connect) -> None:
-    """Trap: prometheus_client keeps a file for every process id there ever was, and reads them all at each scrape."""
+    """Trap: prometheus_client keeps a file for every process id there ever was, and reads them all
+    at each scrape."""
     workers = start(1)
     client = connect(workers.endpoint)
     ask(client)
-    wait_until(lambda: workers.metric("tidings_rpc_server_calls_total") >= 1, PATIENCE_S, "the count")
+    wait_until(
+        lambda: workers.metric("tidings_rpc_server_calls_total") >= 1, PATIENCE_S, "the count"
+    )
     (folder,) = (path for path in (workers.folder / "metrics").iterdir() if path.is_dir())
     files = sorted(path.name for path in folder.iterdir())
     for deaths in (1, 2):
@@ -188,7 +218,9 @@ def test_workers_die_with_their_master(start: StartWorkers) -> None:
     workers.signal(signal.SIGKILL)
     workers.exit_code()
 
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), PATIENCE_S, "the workers' end")
+    wait_until(
+        lambda: not any(psutil.pid_exists(pid) for pid in pids), PATIENCE_S, "the workers' end"
+    )
     start(2, bind=workers.endpoint, ready=False)
     host, port = workers.endpoint.split(":")
     wait_until(lambda: _accepts(host, int(port)), PATIENCE_S, "the new master")
@@ -201,11 +233,14 @@ def _accepts(host: str, port: int) -> bool:
 
 
 def test_one_ready_worker_is_enough_to_be_ready(start: StartWorkers) -> None:
-    """A frozen worker is noticed by its silence; only when all are silent is the address not ready."""
+    """A frozen worker is noticed by its silence; only when all are silent is the address not
+    ready."""
     workers = start(2)
     one, other = workers.pids()
     os.kill(one, signal.SIGSTOP)
-    wait_until(lambda: workers.metric("tidings_rpc_workers_ready") == 1, PATIENCE_S, "the silence of one")
+    wait_until(
+        lambda: workers.metric("tidings_rpc_workers_ready") == 1, PATIENCE_S, "the silence of one"
+    )
     assert workers.is_ready()
     os.kill(other, signal.SIGSTOP)
     wait_until(lambda: not workers.is_ready(), PATIENCE_S, "the silence of both")
@@ -228,7 +263,9 @@ def load(client: Client, until: threading.Event, failures: list[Exception]) -> C
     return answered
 
 
-def test_a_hang_up_replaces_every_worker_without_a_lost_request(start: StartWorkers, connect: Connect) -> None:
+def test_a_hang_up_replaces_every_worker_without_a_lost_request(
+    start: StartWorkers, connect: Connect
+) -> None:
     """Under load, with busy and with idle connections, and with the slot's clients in its queue."""
     workers = start(2, idle_timeout_s=3)
     before = workers.pids()
@@ -247,7 +284,9 @@ def test_a_hang_up_replaces_every_worker_without_a_lost_request(start: StartWork
                 ask(now_and_then)
                 workers.signal(signal.SIGHUP)
                 wait_until(
-                    lambda known=generation: not known & workers.pids() and len(workers.pids()) == 2,  # type: ignore[misc]
+                    lambda known=generation: (
+                        not known & workers.pids() and len(workers.pids()) == 2
+                    ),  # type: ignore[misc]
                     PATIENCE_S,
                     "the next generation",
                 )
@@ -262,20 +301,27 @@ def test_a_hang_up_replaces_every_worker_without_a_lost_request(start: StartWork
     assert not workers.lines("worker_died")
 
 
-def test_a_replaced_worker_does_not_make_its_clients_leave_the_server(start: StartWorkers, connect: Connect) -> None:
-    """Only the connection is given up, not the endpoint: the next call goes to the same address at once."""
+def test_a_replaced_worker_does_not_make_its_clients_leave_the_server(
+    start: StartWorkers, connect: Connect
+) -> None:
+    """Only the connection is given up, not the endpoint: the next call goes to the same address at
+    once."""
     workers = start(1)
     client = connect(workers.endpoint)
     before = ask(client)
     workers.signal(signal.SIGHUP)
     wait_until(lambda: bool(workers.lines("rpc_server_retiring")), PATIENCE_S, "the replacement")
 
-    assert ask(client) == before  # on the connection that it has; the answer says that the worker leaves
+    assert (
+        ask(client) == before
+    )  # on the connection that it has; the answer says that the worker leaves
     assert ask(client) != before
     assert not client._balancer._endpoints[0].is_ejected()
 
 
-def test_a_new_worker_that_does_not_start_replaces_nobody(start: StartWorkers, connect: Connect) -> None:
+def test_a_new_worker_that_does_not_start_replaces_nobody(
+    start: StartWorkers, connect: Connect
+) -> None:
     """A bad deploy costs a line in the log and nothing else."""
     workers = start(2)
     before = workers.pids()
@@ -295,7 +341,11 @@ def test_a_drain_answers_everybody_and_ends_with_0(start: StartWorkers, connect:
         ask(client)
     with ThreadPoolExecutor(8) as threads:
         pending = [threads.submit(ask, client, SLOW) for client in clients]
-        wait_until(lambda: workers.metric("tidings_rpc_server_in_flight") == 8, PATIENCE_S, "8 calls in flight")
+        wait_until(
+            lambda: workers.metric("tidings_rpc_server_in_flight") == 8,
+            PATIENCE_S,
+            "8 calls in flight",
+        )
         workers.signal(signal.SIGTERM)
         assert all(future.result(PATIENCE_S) for future in pending)
 
@@ -316,4 +366,6 @@ def test_a_second_generation_ends_the_first(start: StartWorkers) -> None:
                 PATIENCE_S,
                 "the generation",
             )
-            wait_until(lambda: len(workers.pids()) <= 2, PATIENCE_S, "the end of the one before the last")
+            wait_until(
+                lambda: len(workers.pids()) <= 2, PATIENCE_S, "the end of the one before the last"
+            )

@@ -1,4 +1,5 @@
-"""The cache under load, under take-downs and without its Redis: one load for what is missing, and an answer always."""
+"""The cache under load, under take-downs and without its Redis: one load for what is missing, and
+an answer always."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Word(msgspec.Struct, frozen=True):
 
 
 class Shelf:
-    """Where values come from: it counts each load, and can be made to wait, to fail and to change."""
+    """Where values come from: it counts each load, and can be made to wait, to fail and to
+    change."""
 
     def __init__(self, words: Mapping[int, str]) -> None:
         self.words = dict(words)
@@ -105,8 +107,11 @@ def test_what_was_loaded_once_comes_from_the_cache(cache: CacheAside[Word], shel
     assert shelf.loads == [[1, 3]]
 
 
-def test_one_mget_and_one_load_for_all_that_is_missing(redis_client: redis.Redis, shelf: Shelf) -> None:
-    """A page of a feed costs one look into Redis and one query, however many of its articles are missing."""
+def test_one_mget_and_one_load_for_all_that_is_missing(
+    redis_client: redis.Redis, shelf: Shelf
+) -> None:
+    """A page of a feed costs one look into Redis and one query, however many of its articles are
+    missing."""
     client = CountingRedis(connection_pool=redis_client.connection_pool)
     client.commands = []
     cache = make_cache(client, shelf)
@@ -133,14 +138,16 @@ def test_an_id_asked_for_twice_is_loaded_once(cache: CacheAside[Word], shelf: Sh
 def test_what_does_not_exist_is_remembered_for_a_shorter_time(
     cache: CacheAside[Word], shelf: Shelf, redis_client: redis.Redis
 ) -> None:
-    """Somebody who asks for an article that is not there, again and again, reaches the database once."""
+    """Somebody who asks for an article that is not there, again and again, reaches the database
+    once."""
     assert [cache.get_many([9]), cache.get_many([9])] == [{}, {}]
     assert shelf.loads == [[9]]
     assert 0 < redis_client.ttl(f"{PREFIX}word:9") <= ABSENT_TTL_S < TTL_S
 
 
 def test_entries_expire_at_moments_spread_by_a_tenth(redis_client: redis.Redis) -> None:
-    """What was filled together does not vanish together, and no entry lives longer than it should."""
+    """What was filled together does not vanish together, and no entry lives longer than it
+    should."""
     cache = make_cache(redis_client, Shelf(dict.fromkeys(range(200), "word")))
     cache.get_many(range(200))
     ttls_ms = [redis_client.pttl(f"{PREFIX}word:{id_}") for id_ in range(200)]
@@ -150,7 +157,9 @@ def test_entries_expire_at_moments_spread_by_a_tenth(redis_client: redis.Redis) 
     assert max(ttls_ms) - min(ttls_ms) > TTL_S * 100
 
 
-def test_twenty_callers_who_miss_together_cause_one_load(cache: CacheAside[Word], shelf: Shelf) -> None:
+def test_twenty_callers_who_miss_together_cause_one_load(
+    cache: CacheAside[Word], shelf: Shelf
+) -> None:
     """Single flight: the first one loads, nineteen wait for it, and all get the value."""
     shelf.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -163,7 +172,8 @@ def test_twenty_callers_who_miss_together_cause_one_load(cache: CacheAside[Word]
 
 
 def pool_of_waiters(cache: CacheAside[Word], shelf: Shelf, number: int) -> list[Any]:
-    """The results of so many callers who all wait for a load under way, which is let go once they do."""
+    """The results of so many callers who all wait for a load under way, which is let go once they
+    do."""
     flight = cache._flights[1]
     waiting = threading.Semaphore(0)
     result = flight.result
@@ -186,8 +196,11 @@ def pool_of_waiters(cache: CacheAside[Word], shelf: Shelf, number: int) -> list[
     return results
 
 
-def test_callers_who_miss_overlapping_pages_wait_for_each_other_and_never_for_ever(redis_client: redis.Redis) -> None:
-    """Twenty different pages that share articles: no article is being loaded by two at a time, and all are served."""
+def test_callers_who_miss_overlapping_pages_wait_for_each_other_and_never_for_ever(
+    redis_client: redis.Redis,
+) -> None:
+    """Twenty different pages that share articles: no article is being loaded by two at a time, and
+    all are served."""
     shelf = Shelf({id_: str(id_) for id_ in range(30)})
     cache = make_cache(redis_client, shelf)
     pages = [[(start + 3 * step) % 30 for step in range(10)] for start in range(20)]
@@ -198,7 +211,8 @@ def test_callers_who_miss_overlapping_pages_wait_for_each_other_and_never_for_ev
 
 
 def test_whoever_waits_gets_the_leaders_failure(cache: CacheAside[Word], shelf: Shelf) -> None:
-    """A database that fails fails everybody who waits for it, at once, and the next caller tries again."""
+    """A database that fails fails everybody who waits for it, at once, and the next caller tries
+    again."""
     shelf.failure = ConnectionError("the database is away")
     shelf.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
@@ -251,7 +265,9 @@ def test_what_is_forgotten_is_loaded_anew(cache: CacheAside[Word], shelf: Shelf)
     cache.forget([])
 
 
-def test_what_is_buried_is_gone_at_once_though_cached(cache: CacheAside[Word], shelf: Shelf) -> None:
+def test_what_is_buried_is_gone_at_once_though_cached(
+    cache: CacheAside[Word], shelf: Shelf
+) -> None:
     """A take-down does not wait for an entry to expire."""
     cache.get_many([1, 2])
     cache.bury([1])
@@ -261,7 +277,8 @@ def test_what_is_buried_is_gone_at_once_though_cached(cache: CacheAside[Word], s
 
 
 def test_a_burial_during_a_load_has_the_last_word(cache: CacheAside[Word], shelf: Shelf) -> None:
-    """The load read the row before the take-down and fills the cache after it: it must not bring the article back."""
+    """The load read the row before the take-down and fills the cache after it: it must not bring
+    the article back."""
     shelf.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(cache.get_many, [1])
@@ -274,8 +291,11 @@ def test_a_burial_during_a_load_has_the_last_word(cache: CacheAside[Word], shelf
     assert cache.get_many([1]) == {}
 
 
-def test_a_burial_lasts_as_long_as_an_entry_would(cache: CacheAside[Word], redis_client: redis.Redis) -> None:
-    """A load that began before the take-down may end late; by then the grave must still be there."""
+def test_a_burial_lasts_as_long_as_an_entry_would(
+    cache: CacheAside[Word], redis_client: redis.Redis
+) -> None:
+    """A load that began before the take-down may end late; by then the grave must still be
+    there."""
     cache.bury([1])
 
     assert redis_client.get(f"{PREFIX}word:1") == ABSENT
@@ -283,8 +303,11 @@ def test_a_burial_lasts_as_long_as_an_entry_would(cache: CacheAside[Word], redis
 
 
 @pytest.mark.parametrize("raw", [b"", b"garbage", b'{"text": 5}', b'{"other": "shape"}', b"\xff"])
-def test_an_entry_nobody_can_read_is_a_miss(cache: CacheAside[Word], redis_client: redis.Redis, raw: bytes) -> None:
-    """A newer version's entry, or a damaged one, costs a load until it expires; it must not fail every reader."""
+def test_an_entry_nobody_can_read_is_a_miss(
+    cache: CacheAside[Word], redis_client: redis.Redis, raw: bytes
+) -> None:
+    """A newer version's entry, or a damaged one, costs a load until it expires; it must not fail
+    every reader."""
     redis_client.set(f"{PREFIX}word:1", raw, ex=TTL_S)
 
     assert cache.get_many([1, 2]) == {1: Word("one"), 2: Word("two")}
@@ -299,7 +322,9 @@ class TestWithoutRedis:
             yield server
 
     @pytest.fixture
-    def cache(self, server: RedisServer, shelf: Shelf, make_settings: MakeSettings) -> Iterator[CacheAside[Word]]:
+    def cache(
+        self, server: RedisServer, shelf: Shelf, make_settings: MakeSettings
+    ) -> Iterator[CacheAside[Word]]:
         with make_redis(make_settings(redis_url=server.url, redis_timeout_s=0.2)) as client:
             yield make_cache(client, shelf)
 
@@ -313,8 +338,11 @@ class TestWithoutRedis:
         assert [cache.get_many([1, 9]) for _ in range(3)] == [{1: Word("one")}] * 3
         assert shelf.loads == [[1]] + [[1, 9]] * 3
 
-    def test_a_frozen_redis_costs_one_time_out_a_second(self, cache: CacheAside[Word], server: RedisServer) -> None:
-        """Redis that accepts and never answers is waited for once; then it is left alone for a second."""
+    def test_a_frozen_redis_costs_one_time_out_a_second(
+        self, cache: CacheAside[Word], server: RedisServer
+    ) -> None:
+        """Redis that accepts and never answers is waited for once; then it is left alone for a
+        second."""
         with server.frozen():
             cache.get_many([1])
             budget = Deadline.after_ms(150)
@@ -324,7 +352,8 @@ class TestWithoutRedis:
     def test_redis_is_used_again_a_second_after_it_failed(
         self, cache: CacheAside[Word], server: RedisServer, shelf: Shelf
     ) -> None:
-        """It rests for a second from the failure, not for longer, and then the cache fills and hits again."""
+        """It rests for a second from the failure, not for longer, and then the cache fills and hits
+        again."""
         server.kill()
         cache.get_many([1])
         server.restart()
@@ -335,7 +364,9 @@ class TestWithoutRedis:
 
         assert shelf.loads[loads:] == [[1]]
 
-    def test_a_change_that_cannot_reach_redis_says_so(self, cache: CacheAside[Word], server: RedisServer) -> None:
+    def test_a_change_that_cannot_reach_redis_says_so(
+        self, cache: CacheAside[Word], server: RedisServer
+    ) -> None:
         """Whoever takes an article down must know that an entry may still be there."""
         server.kill()
         for change in (cache.forget, cache.bury):

@@ -1,4 +1,5 @@
-"""The engine on both databases: moments and text come back as they went in, and no wait is without an end."""
+"""The engine on both databases: moments and text come back as they went in, and no wait is without
+an end."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ NOON = datetime(2026, 3, 29, 12, 0, 0, 123_000, UTC)
 
 @contextmanager
 def took_less_than(limit_s: float) -> Iterator[None]:
-    """Fails if the block took longer. The limits are generous: they tell a bounded wait from an endless one."""
+    """Fails if the block took longer. The limits are generous: they tell a bounded wait from an
+    endless one."""
     started_at = time.monotonic()
     yield
     assert time.monotonic() - started_at < limit_s
@@ -33,7 +35,9 @@ def took_less_than(limit_s: float) -> Iterator[None]:
 
 def add_reader(engine: Engine, reader_id: int, seen_at: datetime) -> None:
     with transaction(engine) as conn:
-        conn.execute(insert(reader).values(id=reader_id, first_seen_at=seen_at, last_seen_at=seen_at))
+        conn.execute(
+            insert(reader).values(id=reader_id, first_seen_at=seen_at, last_seen_at=seen_at)
+        )
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,8 @@ def add_reader(engine: Engine, reader_id: int, seen_at: datetime) -> None:
         NOON.replace(microsecond=999_000),
         datetime(1970, 1, 1, tzinfo=UTC),
         datetime(2026, 3, 29, 3, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
-        # This hour does not exist in Berlin's time, so a database that thinks in local time moves it.
+        # This hour does not exist in Berlin's time, so a database that thinks in local time moves
+        # it.
         datetime(2026, 3, 29, 2, 30, tzinfo=UTC),
     ],
     ids=str,
@@ -61,25 +66,34 @@ def test_a_moment_comes_back_as_the_same_aware_utc_moment(engine: Engine, moment
 
 
 def test_a_moments_microseconds_are_cut_never_rounded(engine: Engine) -> None:
-    """Trap: DATETIME(3) rounds, so a moment would lie after itself, and "is it due" would be false at its time."""
+    """Trap: DATETIME(3) rounds, so a moment would lie after itself, and "is it due" would be false
+    at its time."""
     exact = NOON.replace(microsecond=999_999)
     add_reader(engine, 1, exact)
 
     with engine.connect() as conn:
-        (found,) = conn.execute(select(reader.c.first_seen_at).where(reader.c.first_seen_at <= exact)).scalars()
+        (found,) = conn.execute(
+            select(reader.c.first_seen_at).where(reader.c.first_seen_at <= exact)
+        ).scalars()
 
     assert found == exact.replace(microsecond=999_000)
 
 
 def test_moments_sort_by_time(engine: Engine) -> None:
-    """SQLite compares text: a moment on the full second must not sort behind one with milliseconds."""
+    """SQLite compares text: a moment on the full second must not sort behind one with
+    milliseconds."""
     moments = [NOON.replace(microsecond=us) for us in (0, 1_000, 10_000, 500_000, 999_000)]
     moments = [datetime(1999, 12, 31, tzinfo=UTC), *moments, NOON + timedelta(days=1)]
     for number, moment in enumerate(reversed(moments), start=1):
         add_reader(engine, number, moment)
 
     with engine.connect() as conn:
-        assert conn.execute(select(reader.c.first_seen_at).order_by(reader.c.first_seen_at)).scalars().all() == moments
+        assert (
+            conn.execute(select(reader.c.first_seen_at).order_by(reader.c.first_seen_at))
+            .scalars()
+            .all()
+            == moments
+        )
 
 
 def test_a_naive_datetime_is_refused(engine: Engine) -> None:
@@ -101,7 +115,8 @@ def test_the_databases_clock_is_utc_and_compares_with_moments(engine: Engine) ->
 
 
 def test_text_in_any_script_comes_back(engine: Engine) -> None:
-    """Trap: a connection or table in MySQL's three-byte `utf8` loses emoji; the suite's server defaults to Latin-1."""
+    """Trap: a connection or table in MySQL's three-byte `utf8` loses emoji; the suite's server
+    defaults to Latin-1."""
     name = "Новости 新闻 أخبار 🗞️👩‍👩‍👧 ẞ"
     with transaction(engine) as conn:
         conn.execute(insert(channel).values(slug="world", name=name))
@@ -126,7 +141,8 @@ def test_a_transaction_that_raises_leaves_nothing(engine: Engine) -> None:
 
 
 def test_a_reader_sees_what_was_committed_after_it_last_looked(engine: Engine) -> None:
-    """Trap: a pooled connection that keeps its snapshot open goes on reading UNPAID after somebody else's PAID."""
+    """Trap: a pooled connection that keeps its snapshot open goes on reading UNPAID after somebody
+    else's PAID."""
     with engine.connect() as conn:
         assert conn.execute(select(channel)).all() == []
     with transaction(engine) as conn:
@@ -137,7 +153,8 @@ def test_a_reader_sees_what_was_committed_after_it_last_looked(engine: Engine) -
 
 
 def test_writers_wait_for_each_other_and_lose_no_update(engine: Engine) -> None:
-    """Trap: on SQLite a transaction that begins as a reader fails when it wants to write after another writer."""
+    """Trap: on SQLite a transaction that begins as a reader fails when it wants to write after
+    another writer."""
     add_reader(engine, 1, NOON)
 
     def add_a_second_ten_times() -> None:
@@ -154,7 +171,9 @@ def test_writers_wait_for_each_other_and_lose_no_update(engine: Engine) -> None:
         thread.join()
 
     with engine.connect() as conn:
-        assert conn.execute(select(reader.c.last_seen_at)).scalar_one() == NOON + timedelta(seconds=40)
+        assert conn.execute(select(reader.c.last_seen_at)).scalar_one() == NOON + timedelta(
+            seconds=40
+        )
 
 
 def test_the_wait_for_a_row_that_somebody_holds_is_bounded(
@@ -168,15 +187,23 @@ def test_the_wait_for_a_row_that_somebody_holds_is_bounded(
     with transaction(engine) as holder:
         holder.execute(update(reader).values(last_seen_at=NOON))
 
-        with took_less_than(5), pytest.raises(OperationalError, match=r"(?i)lock"), transaction(engine) as waiter:
+        with (
+            took_less_than(5),
+            pytest.raises(OperationalError, match=r"(?i)lock"),
+            transaction(engine) as waiter,
+        ):
             waiter.execute(update(reader).values(last_seen_at=NOON))
 
     engine.dispose()
 
 
-def test_the_wait_for_a_free_connection_is_bounded(database_url: str, make_settings: MakeSettings) -> None:
+def test_the_wait_for_a_free_connection_is_bounded(
+    database_url: str, make_settings: MakeSettings
+) -> None:
     """More work than connections must be refused soon, not queued without end."""
-    engine = make_engine(make_settings(database_url=database_url, database_pool_size=2, database_pool_timeout_s=0.2))
+    engine = make_engine(
+        make_settings(database_url=database_url, database_pool_size=2, database_pool_timeout_s=0.2)
+    )
     with engine.connect(), engine.connect(), took_less_than(5), pytest.raises(PoolTimeoutError):
         engine.connect()
 
@@ -187,7 +214,8 @@ def test_the_wait_for_a_free_connection_is_bounded(database_url: str, make_setti
 def test_a_connection_that_was_killed_while_idle_is_replaced_unnoticed(
     mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings
 ) -> None:
-    """Operators, proxies and `wait_timeout` close idle connections; the next reader must not pay for it."""
+    """Operators, proxies and `wait_timeout` close idle connections; the next reader must not pay
+    for it."""
     engine = make_engine(make_settings(database_url=mariadb_url, database_pool_size=1))
     with engine.connect() as conn:
         thread = conn.execute(text("SELECT CONNECTION_ID()")).scalar_one()
@@ -219,8 +247,11 @@ def test_a_connection_that_was_killed_in_a_transaction_fails_it_and_only_it(
     engine.dispose()
 
 
-def test_a_server_that_froze_or_died_is_waited_for_with_an_end_and_used_again(make_settings: MakeSettings) -> None:
-    """Trap: PyMySQL waits for ever for an answer by default, and a connection that timed out must not be reused."""
+def test_a_server_that_froze_or_died_is_waited_for_with_an_end_and_used_again(
+    make_settings: MakeSettings,
+) -> None:
+    """Trap: PyMySQL waits for ever for an answer by default, and a connection that timed out must
+    not be reused."""
     with start_mariadb() as server:
         engine = make_engine(
             make_settings(
@@ -267,9 +298,14 @@ def test_the_named_statement_runs_on_both_databases_with_parameters(engine: Engi
     """The comment is added after the parameters are set in their places."""
     with structlog.contextvars.bound_contextvars(request_id="feed-1"), transaction(engine) as conn:
         conn.execute(
-            insert(channel), [{"slug": "world", "name": "100 % true"}, {"slug": "local", "name": "%(name)s :name"}]
+            insert(channel),
+            [{"slug": "world", "name": "100 % true"}, {"slug": "local", "name": "%(name)s :name"}],
         )
-        names = conn.execute(select(channel.c.name).where(channel.c.slug.in_(["world", "local"]))).scalars().all()
+        names = (
+            conn.execute(select(channel.c.name).where(channel.c.slug.in_(["world", "local"])))
+            .scalars()
+            .all()
+        )
 
     assert sorted(names) == ["%(name)s :name", "100 % true"]
 
@@ -277,7 +313,8 @@ def test_the_named_statement_runs_on_both_databases_with_parameters(engine: Engi
 def test_nothing_connects_before_the_first_use(
     mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings
 ) -> None:
-    """Trap: a connection made before a fork is shared by both processes, and each reads the other's answers."""
+    """Trap: a connection made before a fork is shared by both processes, and each reads the other's
+    answers."""
     name = mariadb_url.rpartition("/")[2]
     connected = f"SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{name}'"
     engine = make_engine(make_settings(database_url=mariadb_url))

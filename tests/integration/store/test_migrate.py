@@ -1,4 +1,5 @@
-"""Migrations on both databases: they give the schema that the tables describe, once, whoever else is migrating."""
+"""Migrations on both databases: they give the schema that the tables describe, once, whoever else
+is migrating."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def empty_engine(empty_database_url: str, make_settings: MakeSettings) -> Iterat
 
 
 def test_the_migrations_give_what_the_tables_describe(empty_engine: Engine) -> None:
-    """A column that somebody added to `tables.py` and not to a migration exists on nobody's server."""
+    """A column that somebody added to `tables.py` and not to a migration exists on nobody's
+    server."""
     migrate(empty_engine)
 
     with empty_engine.connect() as conn:
@@ -57,10 +59,13 @@ def test_migrating_twice_changes_nothing(empty_engine: Engine) -> None:
 def test_processes_that_migrate_at_once_all_succeed(
     empty_database_url: str, environment: Callable[..., dict[str, str]], make_settings: MakeSettings
 ) -> None:
-    """Two hosts of one deployment start at the same moment: one migrates, the others find nothing left to do."""
+    """Two hosts of one deployment start at the same moment: one migrates, the others find nothing
+    left to do."""
     env = environment(database_url=empty_database_url)
     processes = [
-        subprocess.Popen(MIGRATE, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(
+            MIGRATE, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for _ in range(3)
     ]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
@@ -71,7 +76,9 @@ def test_processes_that_migrate_at_once_all_succeed(
     engine.dispose()
 
 
-def test_a_schema_that_is_older_is_refused_with_the_command_that_helps(empty_engine: Engine) -> None:
+def test_a_schema_that_is_older_is_refused_with_the_command_that_helps(
+    empty_engine: Engine,
+) -> None:
     """A process in front of an old schema would fail later, at some reader's request."""
     with pytest.raises(SchemaError, match=r"revision none.*`tidings migrate`"):
         check_schema(empty_engine)
@@ -96,7 +103,12 @@ def test_on_the_command_line_a_newer_schema_is_one_line_and_exit_code_2(
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     done = subprocess.run(
-        MIGRATE, env=environment(database_url=database_url), capture_output=True, text=True, timeout=60, check=False
+        MIGRATE,
+        env=environment(database_url=database_url),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert (done.returncode, done.stdout) == (2, "")
@@ -105,7 +117,10 @@ def test_on_the_command_line_a_newer_schema_is_one_line_and_exit_code_2(
 
 
 def test_the_wait_for_another_migration_is_bounded(
-    mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    mariadb: MariaDBServer,
+    mariadb_url: str,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A migration that hangs elsewhere must not hang every deployment behind it without a word."""
     monkeypatch.setattr(migrations, "LOCK_WAIT_S", 1)
@@ -122,9 +137,13 @@ def test_the_wait_for_another_migration_is_bounded(
 
 
 def test_two_databases_of_one_server_migrate_at_the_same_time(
-    mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+    mariadb: MariaDBServer,
+    mariadb_url: str,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Trap: a named lock belongs to the whole server, not to the database that one is connected to."""
+    """Trap: a named lock belongs to the whole server, not to the database that one is connected
+    to."""
     monkeypatch.setattr(migrations, "LOCK_WAIT_S", 1)
     engine = make_engine(make_settings(database_url=mariadb_url))
     url = mariadb.new_database()
@@ -136,11 +155,14 @@ def test_two_databases_of_one_server_migrate_at_the_same_time(
     mariadb.drop_database(url)
 
 
-def test_every_table_is_utf8mb4_innodb_whatever_the_servers_default(mariadb: MariaDBServer, mariadb_url: str) -> None:
+def test_every_table_is_utf8mb4_innodb_whatever_the_servers_default(
+    mariadb: MariaDBServer, mariadb_url: str
+) -> None:
     """The suite's server defaults to Latin-1, as one somewhere does."""
     name = make_url(mariadb_url).database
     tables = mariadb.execute(
-        f"SELECT table_name, engine, table_collation FROM information_schema.tables WHERE table_schema = '{name}'"
+        "SELECT table_name, engine, table_collation FROM information_schema.tables WHERE "
+        f"table_schema = '{name}'"
     )
 
     ours = [row for row in tables if row[0] != "alembic_version"]

@@ -1,4 +1,5 @@
-"""The `tidings` command: every failure one line and exit code 2, every sub-command listed wherever it comes from."""
+"""The `tidings` command: every failure one line and exit code 2, every sub-command listed wherever
+it comes from."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
 
 
 def one_line(result: Result) -> str:
-    """The one line of a command that could not start; the test fails unless there is one, with exit code 2."""
+    """The one line of a command that could not start; the test fails unless there is one, with exit
+    code 2."""
     (line,) = result.stderr.splitlines()
     assert (result.exit_code, result.stdout) == (2, "")
     assert line.startswith("tidings: ")
@@ -38,7 +40,9 @@ def test_migrate_makes_a_site_of_an_empty_folder(run: CliRunner, tmp_path: Path)
 
 
 @pytest.mark.parametrize("command", ["migrate", "demo", "settings", "up"])
-def test_a_misspelt_setting_stops_every_command(run: CliRunner, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_a_misspelt_setting_stops_every_command(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     """Before anything is done, with the setting that was probably meant."""
     monkeypatch.setenv("TIDINGS_DATABASE_ULR", "sqlite:///x.db")
 
@@ -76,14 +80,18 @@ def test_the_demo_needs_a_migrated_database(run: CliRunner, tmp_path: Path) -> N
     assert "run `tidings migrate`" in one_line(run.invoke(main, ["demo"]))
 
 
-def test_settings_lists_every_setting_and_hides_the_keys(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_lists_every_setting_and_hides_the_keys(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each with its value and where that comes from; a secret is never printed."""
     monkeypatch.setenv("TIDINGS_SECRET_KEYS", "s3cret" * 8)
     monkeypatch.setenv("TIDINGS_CARD_TTL_S", "77")
     result = run.invoke(main, ["settings"])
 
     assert result.exit_code == 0
-    assert [name for name in Settings.model_fields if f"TIDINGS_{name.upper()}" not in result.output] == []
+    assert [
+        name for name in Settings.model_fields if f"TIDINGS_{name.upper()}" not in result.output
+    ] == []
     (row,) = [line for line in result.output.splitlines() if "TIDINGS_CARD_TTL_S" in line]
     assert "77" in row
     assert "environment" in row
@@ -91,7 +99,8 @@ def test_settings_lists_every_setting_and_hides_the_keys(run: CliRunner, monkeyp
 
 
 def test_settings_hides_whatever_is_secret(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is printed ends up in tickets: neither the password in a URL nor the payment provider's secret is in it."""
+    """What is printed ends up in tickets: neither the password in a URL nor the payment provider's
+    secret is in it."""
     monkeypatch.setenv("TIDINGS_DATABASE_URL", "mysql+pymysql://me:hunter2@db/tidings")
     monkeypatch.setenv("TIDINGS_REDIS_URL", "redis://:hunter2@cache/0")
     monkeypatch.setenv("TIDINGS_PAYMENT_SECRETS", "hunter2" * 5)
@@ -100,7 +109,8 @@ def test_settings_hides_whatever_is_secret(run: CliRunner, monkeypatch: pytest.M
 
 
 def test_every_process_adds_its_commands(run: CliRunner) -> None:
-    """What an entry point offers is listed beside what is built in, and an unknown command is told apart."""
+    """What an entry point offers is listed beside what is built in, and an unknown command is told
+    apart."""
     listed = run.invoke(main, ["--help"]).output
     for command in ("demo", "import", "jobs", "migrate", "settings", "up"):
         assert f"\n  {command} " in listed

@@ -17,14 +17,21 @@ from tidings.commands.printing import print_table
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = ("job", "next", "about")
-ROW = ("overdue_orders", "2026-11-27 03:43:00Z", "Alarm about orders that should have expired a minute ago.")
+ROW = (
+    "overdue_orders",
+    "2026-11-27 03:43:00Z",
+    "Alarm about orders that should have expired a minute ago.",
+)
 
 
 def print_on_terminal(columns: int) -> list[str]:
     """The lines that a terminal of that width gets."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    code = f"from tidings.commands.printing import print_table; print_table({NAMES!r}, [{ROW!r}, ('a', '', '')])"
+    code = (
+        f"from tidings.commands.printing import print_table; print_table({NAMES!r}, [{ROW!r}, "
+        "('a', '', '')])"
+    )
     env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, env=env, stdout=theirs)
     os.close(theirs)
@@ -58,7 +65,9 @@ def test_on_a_narrow_terminal_no_name_is_cut_off() -> None:
     assert last == "a"
 
 
-def test_what_is_shown_cannot_move_the_cursor_or_break_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_shown_cannot_move_the_cursor_or_break_a_row(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """An error's text may come from anywhere."""
     print_table(("id", "error"), [("1", "two\nlines\tand \x1b[2Jan escape"), ("二", "wide")])
 

@@ -1,4 +1,5 @@
-"""`tidings up`: children kept running, started and stopped in order; and what prevents a start, in one line."""
+"""`tidings up`: children kept running, started and stopped in order; and what prevents a start, in
+one line."""
 
 from __future__ import annotations
 
@@ -27,7 +28,10 @@ TIDINGS = [sys.executable, "-c", "from tidings.commands.main import main; main()
 
 def on_sigterm(reaction: str, mark: Path) -> str:
     """Code that reacts to SIGTERM like this, and makes the file `mark` once it would."""
-    return f"import pathlib, signal; signal.signal(15, {reaction}); pathlib.Path({str(mark)!r}).touch(); {WAIT}"
+    return (
+        f"import pathlib, signal; signal.signal(15, {reaction}); "
+        f"pathlib.Path({str(mark)!r}).touch(); {WAIT}"
+    )
 
 
 @pytest.fixture
@@ -57,7 +61,8 @@ class TestChild:
     """One process of the site, kept running."""
 
     def test_it_is_left_alone_while_it_runs(self, make_child: MakeChild) -> None:
-        """Looking after a child that is well changes nothing; nor does looking after one that never started."""
+        """Looking after a child that is well changes nothing; nor does looking after one that never
+        started."""
         child = make_child(WAIT)
         child.look_after(0.0)
         process = started(child)
@@ -69,7 +74,8 @@ class TestChild:
     def test_it_is_started_again_a_little_later_each_time_it_dies_soon(
         self, make_child: MakeChild, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """What cannot live must not be started a hundred times a second; each pause is said to the operator."""
+        """What cannot live must not be started a hundred times a second; each pause is said to the
+        operator."""
         child = make_child("raise SystemExit(3)")
         started(child).wait(10)
         pauses_s = []
@@ -91,7 +97,8 @@ class TestChild:
     def test_one_that_had_run_steadily_is_started_again_soon(
         self, make_child: MakeChild, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A crash after hours of work is no sign of a crash loop; how it died is said by the signal's name."""
+        """A crash after hours of work is no sign of a crash loop; how it died is said by the
+        signal's name."""
         child = make_child(WAIT)
         process = started(child)
         child.failures = 4
@@ -103,7 +110,9 @@ class TestChild:
         assert child.restart_at_s - died_s == pytest.approx(RESTART_AFTER_S[0])
         assert "child was killed by SIGKILL" in capsys.readouterr().err
 
-    def test_it_is_asked_to_end_and_may_clean_up(self, make_child: MakeChild, tmp_path: Path) -> None:
+    def test_it_is_asked_to_end_and_may_clean_up(
+        self, make_child: MakeChild, tmp_path: Path
+    ) -> None:
         """SIGTERM first: what it does about that is its own business."""
         mark = tmp_path / "up"
         child = make_child(on_sigterm("lambda *_: exit(5)", mark))
@@ -114,7 +123,11 @@ class TestChild:
         assert process.returncode == 5
 
     def test_one_that_does_not_end_is_killed(
-        self, make_child: MakeChild, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+        self,
+        make_child: MakeChild,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        tmp_path: Path,
     ) -> None:
         """Ctrl-C ends everything, also what will not listen; and it is said which one that was."""
         monkeypatch.setattr(up_module, "STOP_WAIT_S", 0.05)
@@ -128,13 +141,15 @@ class TestChild:
         assert "child did not end within 0 s and is killed" in capsys.readouterr().err
 
     def test_ctrl_c_in_the_terminal_does_not_reach_it(self, make_child: MakeChild) -> None:
-        """It has a process group of its own; only `tidings up` decides in which order the site stops."""
+        """It has a process group of its own; only `tidings up` decides in which order the site
+        stops."""
         process = started(make_child(WAIT))
 
         assert os.getpgid(process.pid) == process.pid != os.getpgid(0)
 
     def test_it_dies_with_its_parent_even_on_kill(self, tmp_path: Path) -> None:
-        """A parent that was killed cannot stop anybody: the kernel does it, and no process is left behind."""
+        """A parent that was killed cannot stop anybody: the kernel does it, and no process is left
+        behind."""
         mark = tmp_path / "pid"
         code = (
             "import os, sys\n"
@@ -173,7 +188,9 @@ class TestSite:
         with pytest.raises(CannotStartError, match="gateway ended with exit code 2 at start"):
             site.wait_until(lambda: False, "the gateway")
 
-    def test_a_child_that_is_never_ready_is_named(self, make_child: MakeChild, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_child_that_is_never_ready_is_named(
+        self, make_child: MakeChild, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The wait is bounded, and says for what it was."""
         monkeypatch.setattr(up_module, "START_WAIT_S", 0.05)
         site = Site()
@@ -193,8 +210,11 @@ class TestSite:
             site.wait_until(lambda: False, "the gateway")
         site.stop()
 
-    def test_children_stop_in_the_reverse_order(self, make_child: MakeChild, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The gateway goes before the recommender, and Redis last: nobody loses what they still need."""
+    def test_children_stop_in_the_reverse_order(
+        self, make_child: MakeChild, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The gateway goes before the recommender, and Redis last: nobody loses what they still
+        need."""
         site, order = Site(), []
         for name in ("redis", "recommender", "gateway"):
             site.start(make_child(WAIT, name=name))
@@ -203,11 +223,14 @@ class TestSite:
         site.stop()
 
         assert order == ["gateway", "recommender", "redis"]
-        assert [child.process.poll() is None for child in site.children if child.process] == [False] * 3
+        assert [child.process.poll() is None for child in site.children if child.process] == [
+            False
+        ] * 3
 
 
 class TestCommand:
-    """`tidings up` where it cannot run: one line, exit code 2, and nothing left running or half made."""
+    """`tidings up` where it cannot run: one line, exit code 2, and nothing left running or half
+    made."""
 
     @pytest.fixture
     def up(self, tmp_path: Path) -> Callable[[dict[str, str]], str]:
@@ -231,14 +254,22 @@ class TestCommand:
 
     @pytest.mark.parametrize("setting", ["gateway_bind", "recommender_bind", "jobs_metrics_bind"])
     def test_a_port_in_use_is_named_before_anything_starts(
-        self, up: Callable[[dict[str, str]], str], environment: Environment, tmp_path: Path, setting: str
+        self,
+        up: Callable[[dict[str, str]], str],
+        environment: Environment,
+        tmp_path: Path,
+        setting: str,
     ) -> None:
-        """Which setting and which address; no key, no database and no process was made for nothing."""
+        """Which setting and which address; no key, no database and no process was made for
+        nothing."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
             taken = f"127.0.0.1:{listener.getsockname()[1]}"
             line = up(environment(**{setting: taken}))
 
-        expected = f"tidings: TIDINGS_{setting.upper()}: cannot listen on {taken}: another program listens there"
+        expected = (
+            f"tidings: TIDINGS_{setting.upper()}: cannot listen on {taken}: another "
+            "program listens there"
+        )
         assert expected == line
         assert list((tmp_path / "var").iterdir()) == []
 
@@ -248,7 +279,9 @@ class TestCommand:
         """VAR_DIR below a file can be made by nobody, root included."""
         (tmp_path / "file").touch()
 
-        assert "tidings: TIDINGS_VAR_DIR: cannot write in" in up(environment(var_dir=tmp_path / "file" / "var"))
+        assert "tidings: TIDINGS_VAR_DIR: cannot write in" in up(
+            environment(var_dir=tmp_path / "file" / "var")
+        )
 
 
 def _runs(pid: int) -> bool:

@@ -1,4 +1,5 @@
-"""Simulated readers are repeatable, possible in time and place, and true to a taste that a recommender can learn."""
+"""Simulated readers are repeatable, possible in time and place, and true to a taste that a
+recommender can learn."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from tidings.reading.tracking import Action
 ITEMS = [Item(number, number % 5 + 1, NOW_MS - number * HOUR_MS) for number in range(1, 101)]
 
 
-def acts_of(readers: int = 40, days: int = 3, seed: int = 1, items: list[Item] = ITEMS) -> list[Act]:
+def acts_of(
+    readers: int = 40, days: int = 3, seed: int = 1, items: list[Item] = ITEMS
+) -> list[Act]:
     return list(simulate(items, readers=readers, days=days, now_ms=NOW_MS, seed=seed))
 
 
@@ -28,7 +31,8 @@ def test_the_same_seed_makes_the_same_readers() -> None:
 
 @pytest.mark.parametrize("items", [[], ITEMS[:1], ITEMS[:3]])
 def test_a_site_with_next_to_nothing_is_no_trouble(items: list[Item]) -> None:
-    """Where there is nothing to see nobody does anything; where there is little, each sees it once."""
+    """Where there is nothing to see nobody does anything; where there is little, each sees it
+    once."""
     exposures = [act.shown for act in acts_of(items=items) if act.shown.action == Action.EXPOSURE]
 
     assert len(exposures) <= 40 * len(items)
@@ -37,9 +41,12 @@ def test_a_site_with_next_to_nothing_is_no_trouble(items: list[Item]) -> None:
 
 @given(st.integers(0, 10**6), st.integers(1, 10))
 def test_every_act_is_possible(seed: int, days: int) -> None:
-    """Nothing is seen before it was out or twice, nothing is done to what was not shown, reading follows clicking."""
+    """Nothing is seen before it was out or twice, nothing is done to what was not shown, reading
+    follows clicking."""
     published = {item.article_id: item.published_ms for item in ITEMS}
-    for reader_id, acts in groupby(acts_of(readers=3, days=days, seed=seed), key=lambda act: act.shown.reader_id):
+    for reader_id, acts in groupby(
+        acts_of(readers=3, days=days, seed=seed), key=lambda act: act.shown.reader_id
+    ):
         assert 2**52 <= reader_id < 2**53
         done: defaultdict[int, dict[Action, Act]] = defaultdict(dict)
         for act in acts:
@@ -77,7 +84,8 @@ def test_each_event_is_told_once() -> None:
 
 
 def test_readers_have_tastes_and_prefer_the_top() -> None:
-    """Most of a reader's clicks go to a favourite channel, and the first place is clicked more than the last."""
+    """Most of a reader's clicks go to a favourite channel, and the first place is clicked more than
+    the last."""
     clicks: defaultdict[int, Counter[int]] = defaultdict(Counter)
     places: Counter[int] = Counter()
     channels = {item.article_id: item.channel_id for item in ITEMS}

@@ -1,4 +1,5 @@
-"""A gateway in one piece behind Falcon's test client. Only the recommender is not real; it says what it is told."""
+"""A gateway in one piece behind Falcon's test client. Only the recommender is not real; it says
+what it is told."""
 
 from __future__ import annotations
 
@@ -28,13 +29,21 @@ MAX_BODY_BYTES = 20_000
 
 
 def make_response(
-    tracker: Tracker, request: UserRequest, ids: Sequence[int], *, stamp_ms: int, now_ms: int, before_ms: int = 0
+    tracker: Tracker,
+    request: UserRequest,
+    ids: Sequence[int],
+    *,
+    stamp_ms: int,
+    now_ms: int,
+    before_ms: int = 0,
 ) -> ArticleResponse:
     """A fresh batch as the recommender would give it, with tokens that are valid."""
 
     def token(action: Action, article_id: int = 0, position: int = 0) -> str:
         source = Source.HOT if article_id else 0
-        place = Shown(action, request.user_id, request.channel_id, stamp_ms, article_id, position, source)
+        place = Shown(
+            action, request.user_id, request.channel_id, stamp_ms, article_id, position, source
+        )
         return tracker.issue(place, now_ms)
 
     def track(article_id: int, position: int) -> Track:
@@ -46,12 +55,15 @@ def make_response(
         )
 
     recommends = [Article(id_, track(id_, position)) for position, id_ in enumerate(ids)]
-    return ArticleResponse(exposure=token(Action.EXPOSURE), time_stamp=before_ms, recommends=recommends)
+    return ArticleResponse(
+        exposure=token(Action.EXPOSURE), time_stamp=before_ms, recommends=recommends
+    )
 
 
 @dataclass
 class StubRecommender:
-    """Answers what `answer` makes of the request, or raises what it raises; remembers what it was asked."""
+    """Answers what `answer` makes of the request, or raises what it raises; remembers what it was
+    asked."""
 
     answer: Callable[[UserRequest], ArticleResponse]
     requests: list[UserRequest] = field(default_factory=list)
@@ -83,21 +95,28 @@ class Door:
 
     def get(self, path: str, **options: Any) -> testing.Result:
         """GET as the reader READER_ID."""
-        return self.client.simulate_get(path, headers={"X-Reader": self.signer.sign(READER_ID)}, **options)
+        return self.client.simulate_get(
+            path, headers={"X-Reader": self.signer.sign(READER_ID)}, **options
+        )
 
     def report(self, events: Any) -> testing.Result:
         return self.post_raw(json.dumps({"events": events}).encode())
 
     def post_raw(self, body: bytes, content_type: str = "application/json") -> testing.Result:
-        return self.client.simulate_post("/behaviors", body=body, headers={"Content-Type": content_type})
+        return self.client.simulate_post(
+            "/behaviors", body=body, headers={"Content-Type": content_type}
+        )
 
     def recommends(self, ids: Sequence[int], before_ms: int = 0) -> None:
-        """From now on the recommender gives these articles to everybody, in a batch of its own each time."""
+        """From now on the recommender gives these articles to everybody, in a batch of its own each
+        time."""
 
         def answer(request: UserRequest) -> ArticleResponse:
             now_ms = self.clock()
             chosen = ids[: request.article_num]
-            return make_response(self.tracker, request, chosen, stamp_ms=now_ms, now_ms=now_ms, before_ms=before_ms)
+            return make_response(
+                self.tracker, request, chosen, stamp_ms=now_ms, now_ms=now_ms, before_ms=before_ms
+            )
 
         self.recommender.answer = answer
 
@@ -106,9 +125,16 @@ def make_door(engine: Engine, redis: Redis, *, deadline_ms: int = 2000, **option
     """A gateway on this database and this Redis."""
     clock, tracker, signer = Clock(), Tracker(KEYS), ReaderSigner(KEYS)
     articles = Articles(engine, redis, card_ttl_s=60, clock=clock)
-    recommender = StubRecommender(lambda _: ArticleResponse(exposure="", time_stamp=0, recommends=[]))
+    recommender = StubRecommender(
+        lambda _: ArticleResponse(exposure="", time_stamp=0, recommends=[])
+    )
     recommending = Recommending(
-        recommender=recommender, articles=articles, redis=redis, tracker=tracker, recommend_ms=500, clock=clock
+        recommender=recommender,
+        articles=articles,
+        redis=redis,
+        tracker=tracker,
+        recommend_ms=500,
+        clock=clock,
     )
     app = create_app(
         articles=articles,
@@ -121,4 +147,12 @@ def make_door(engine: Engine, redis: Redis, *, deadline_ms: int = 2000, **option
         max_body_bytes=MAX_BODY_BYTES,
         **options,
     )
-    return Door(testing.TestClient(app), recommending, recommender, Newsroom(engine, clock), clock, tracker, signer)
+    return Door(
+        testing.TestClient(app),
+        recommending,
+        recommender,
+        Newsroom(engine, clock),
+        clock,
+        tracker,
+        signer,
+    )

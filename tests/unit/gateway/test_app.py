@@ -17,7 +17,12 @@ from gateway.resources.pages import read_pages
 from tests.unit.gateway.doors import READER_ID, Door, make_door
 from tidings.process.deadline import current_deadline
 
-PAGES = ("/", "/docs", "/openapi.json", *(f"/static/{name}" for name in read_pages() if not name.endswith(".html")))
+PAGES = (
+    "/",
+    "/docs",
+    "/openapi.json",
+    *(f"/static/{name}" for name in read_pages() if not name.endswith(".html")),
+)
 
 
 def test_a_well_formed_request_id_is_taken_over(door: Door) -> None:
@@ -59,7 +64,9 @@ def test_a_feed_is_for_one_reader_and_kept_by_no_cache(door: Door) -> None:
     assert door.get("/articles").headers["Cache-Control"] == "no-store"
 
 
-def test_a_request_has_its_deadline_and_leaves_none_behind(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_has_its_deadline_and_leaves_none_behind(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
     door.newsroom.channels(1)
     seen = []
     feed = door.recommending.feed
@@ -82,7 +89,9 @@ def test_each_request_is_one_line_with_all_that_is_known(door: Door) -> None:
     door.newsroom.channels(1)
     door.recommends(door.newsroom.articles(2))
 
-    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+    with structlog.testing.capture_logs(
+        processors=[structlog.contextvars.merge_contextvars]
+    ) as lines:
         door.get("/articles?article_num=2", query_string=None)
 
     (line,) = [line for line in lines if line["event"] == "request"]
@@ -168,7 +177,9 @@ def test_a_page_can_be_asked_for_with_get_and_head_and_revalidated(door: Door, p
     assert head.text == ""
     assert head.headers["Content-Length"] == str(len(answer.content))
     if path != "/openapi.json":
-        unchanged = door.client.simulate_get(path, headers={"If-None-Match": answer.headers["ETag"]})
+        unchanged = door.client.simulate_get(
+            path, headers={"If-None-Match": answer.headers["ETag"]}
+        )
         assert (unchanged.status_code, unchanged.text) == (304, "")
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'self';")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -183,7 +194,11 @@ def test_a_page_needs_no_other_host_and_no_inline_script(door: Door, path: str) 
 
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             for name, value in attrs:
-                if name.startswith("on") or name == "style" or (value or "").startswith(("http:", "https:", "//")):
+                if (
+                    name.startswith("on")
+                    or name == "style"
+                    or (value or "").startswith(("http:", "https:", "//"))
+                ):
                     self.found.append(f"{tag} {name}={value}")
             if tag in ("style", "base") or (tag == "script" and "src" not in dict(attrs)):
                 self.found.append(tag)
@@ -195,7 +210,8 @@ def test_a_page_needs_no_other_host_and_no_inline_script(door: Door, path: str) 
 
 
 def test_without_redis_and_recommender_the_newest_are_served(door: Door) -> None:
-    """The site stands on the database alone; nothing but the plainness of the page tells the reader."""
+    """The site stands on the database alone; nothing but the plainness of the page tells the
+    reader."""
     door.newsroom.channels(1, 2)
     ids = door.newsroom.articles(12)
     door.recommender.fails_with(ConnectionError("gone"))

@@ -1,4 +1,5 @@
-"""Bad input over HTTP: each gets one clear problem that names the field, and nothing of ours is shown."""
+"""Bad input over HTTP: each gets one clear problem that names the field, and nothing of ours is
+shown."""
 
 from __future__ import annotations
 
@@ -58,7 +59,11 @@ def test_a_parameter_that_cannot_be_used_is_named_with_what_would_be_right(
 def test_all_wrong_parameters_are_told_at_once(door: Door) -> None:
     answer = door.get("/articles?article_num=0&time_stamp=x&wrong=1")
 
-    assert set(problem(answer, 422, "invalid-request")["errors"]) == {"article_num", "time_stamp", "wrong"}
+    assert set(problem(answer, 422, "invalid-request")["errors"]) == {
+        "article_num",
+        "time_stamp",
+        "wrong",
+    }
 
 
 def test_an_unknown_channel_is_named(door: Door) -> None:
@@ -79,7 +84,9 @@ def test_the_year_3000_is_now(door: Door) -> None:
     assert [card["article_id"] for card in answer.json["results"]] == ids
 
 
-@pytest.mark.parametrize("article_id", ["0", "99", "9223372036854775808", "123456789012345678901234"])
+@pytest.mark.parametrize(
+    "article_id", ["0", "99", "9223372036854775808", "123456789012345678901234"]
+)
 def test_an_article_that_is_not_there_is_named(door: Door, article_id: str) -> None:
     answer = door.get(f"/articles/{article_id}")
 
@@ -170,11 +177,18 @@ def test_a_body_declared_as_something_else_is_refused(door: Door, content_type: 
 
 
 def test_a_path_that_is_not_there_is_a_problem_too(door: Door) -> None:
-    assert problem(door.client.simulate_get("/nothing/here"), 404, "not-found")["instance"] == "/nothing/here"
+    assert (
+        problem(door.client.simulate_get("/nothing/here"), 404, "not-found")["instance"]
+        == "/nothing/here"
+    )
 
 
-@pytest.mark.parametrize(("method", "path"), [("DELETE", "/articles"), ("HEAD", "/articles"), ("GET", "/behaviors")])
-def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(door: Door, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/articles"), ("HEAD", "/articles"), ("GET", "/behaviors")]
+)
+def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(
+    door: Door, method: str, path: str
+) -> None:
     answer = door.client.simulate_request(method, path)
 
     assert answer.status_code == 405

@@ -27,7 +27,9 @@ def test_one_changed_character_is_refused(reader_id: int, data: st.DataObject) -
     signer = ReaderSigner([NEW])
     signed = signer.sign(reader_id)
     place = data.draw(st.integers(0, len(signed) - 1))
-    other = data.draw(st.sampled_from("0123456789.ABab-_").filter(lambda char: char != signed[place]))
+    other = data.draw(
+        st.sampled_from("0123456789.ABab-_").filter(lambda char: char != signed[place])
+    )
 
     assert signer.read(signed[:place] + other + signed[place + 1 :]) is None
 
@@ -64,7 +66,12 @@ def test_a_new_reader_gets_an_id_in_a_cookie_and_in_a_header(door: Door) -> None
 
     cookie = answer.cookies[COOKIE]
     assert cookie.value == answer.headers["X-Reader"]
-    assert (cookie.http_only, cookie.secure, cookie.same_site, cookie.path) == (True, False, "Lax", "/")
+    assert (cookie.http_only, cookie.secure, cookie.same_site, cookie.path) == (
+        True,
+        False,
+        "Lax",
+        "/",
+    )
     assert cookie.max_age == 365 * 24 * 3600
     assert door.recommender.requests[0].user_id == door.signer.read(cookie.value)[0]
 
@@ -79,7 +86,9 @@ def test_over_https_the_cookie_is_secure(door: Door) -> None:
 def test_a_known_reader_keeps_its_id_and_is_given_none(door: Door, carrier: str) -> None:
     door.newsroom.channels(1)
     signed = door.signer.sign(READER_ID)
-    sent = {"cookie": {"cookies": {COOKIE: signed}}, "header": {"headers": {"X-Reader": signed}}}[carrier]
+    sent = {"cookie": {"cookies": {COOKIE: signed}}, "header": {"headers": {"X-Reader": signed}}}[
+        carrier
+    ]
 
     answer = door.client.simulate_get("/articles", **sent)
 

@@ -12,7 +12,9 @@ from tests.unit.gateway.doors import KEYS, make_door
 from tidings.shop.payments import Charge, ProviderUnavailableError
 
 
-def test_every_route_is_described(engine: Engine, dead_redis: Redis, make_settings: MakeSettings) -> None:
+def test_every_route_is_described(
+    engine: Engine, dead_redis: Redis, make_settings: MakeSettings
+) -> None:
     routes = make_shop_routes(make_settings(), engine, KEYS)
     door = make_door(engine, dead_redis, more_routes=routes)
 
@@ -23,7 +25,9 @@ def test_every_route_is_described(engine: Engine, dead_redis: Redis, make_settin
 def test_an_order_that_is_not_there_is_a_problem(
     engine: Engine, dead_redis: Redis, make_settings: MakeSettings
 ) -> None:
-    door = make_door(engine, dead_redis, more_routes=make_shop_routes(make_settings(), engine, KEYS))
+    door = make_door(
+        engine, dead_redis, more_routes=make_shop_routes(make_settings(), engine, KEYS)
+    )
 
     answer = door.get("/orders/5")
 

@@ -1,4 +1,5 @@
-"""Nothing that runs, embeds or disguises itself passes into an article's body, and what an article needs does."""
+"""Nothing that runs, embeds or disguises itself passes into an article's body, and what an article
+needs does."""
 
 from __future__ import annotations
 
@@ -23,7 +24,19 @@ from tidings.importing.bodies import (
     summarise,
 )
 
-ATTRIBUTES = {"href", "src", "alt", "title", "width", "height", "start", "colspan", "rowspan", "scope", "datetime"}
+ATTRIBUTES = {
+    "href",
+    "src",
+    "alt",
+    "title",
+    "width",
+    "height",
+    "start",
+    "colspan",
+    "rowspan",
+    "scope",
+    "datetime",
+}
 OURS = {"rel", "loading"}
 
 HOSTILE = [
@@ -47,7 +60,10 @@ HOSTILE = [
     "<meta http-equiv=refresh content='0;url=https://evil.example/'>",
     "<svg><script>alert(1)</script></svg>",
     "<svg><a xlink:href='javascript:alert(1)'><text>x</text></a></svg>",
-    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)></style></mglyph></table></mtext></math>",
+    (
+        "<math><mtext><table><mglyph><style><img src=x "
+        "onerror=alert(1)></style></mglyph></table></mtext></math>"
+    ),
     "<noscript><p title='</noscript><img src=x onerror=alert(1)>'></noscript>",
     "<form action='https://evil.example/'><input name=password><button>Sign in</button></form>",
     "<textarea></textarea><img src=x onerror=alert(1)>",
@@ -75,8 +91,29 @@ class Auditor(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        assert tag not in {"script", "style", "iframe", "object", "embed", "svg", "math", "form", "input", "base"}
-        assert tag not in {"link", "meta", "button", "template", "noscript", "video", "audio", "textarea", "title"}
+        assert tag not in {
+            "script",
+            "style",
+            "iframe",
+            "object",
+            "embed",
+            "svg",
+            "math",
+            "form",
+            "input",
+            "base",
+        }
+        assert tag not in {
+            "link",
+            "meta",
+            "button",
+            "template",
+            "noscript",
+            "video",
+            "audio",
+            "textarea",
+            "title",
+        }
         for name, value in attrs:
             assert name in ATTRIBUTES | OURS, name
             if name in {"href", "src"}:
@@ -125,7 +162,12 @@ def test_no_attack_passes_as_markdown(attack: str) -> None:
     audit(from_markdown(attack))
 
 
-@given(st.text(alphabet=st.sampled_from("<>/=\"'`&;:!-ab \n*_[]()#") | st.characters(codec="utf-8"), max_size=300))
+@given(
+    st.text(
+        alphabet=st.sampled_from("<>/=\"'`&;:!-ab \n*_[]()#") | st.characters(codec="utf-8"),
+        max_size=300,
+    )
+)
 def test_whatever_is_written_comes_out_safe(text: str) -> None:
     """The allowed list holds for any text at all, as Markdown and as HTML."""
     audit(from_html(text))
@@ -142,7 +184,8 @@ def test_an_article_keeps_what_it_needs() -> None:
     """Headings, links, pictures, lists, tables and code of Markdown survive."""
     body = from_markdown(
         '## Head\n\nA *word*, ~~gone~~ and [a link](https://example.org/x "t").\n\n'
-        "![pic](https://example.org/p.png)\n\n1. one\n2. two\n\n|a|b|\n|-|-|\n|1|2|\n\n```\n<code>\n```\n"
+        "![pic](https://example.org/p.png)\n\n1. one\n2. "
+        "two\n\n|a|b|\n|-|-|\n|1|2|\n\n```\n<code>\n```\n"
     )
     tags = set(audit(body).tags)
     assert {"h2", "em", "s", "a", "img", "ol", "li", "table", "th", "td", "pre", "code"} <= tags
@@ -151,7 +194,9 @@ def test_an_article_keeps_what_it_needs() -> None:
 
 def test_links_of_strangers_lend_no_weight_and_get_no_handle() -> None:
     """Every link says nofollow and noopener; pictures load when they are needed."""
-    body = from_html("<a href='https://example.org/' rel='follow'>x</a><img src='https://example.org/p.png'>")
+    body = from_html(
+        "<a href='https://example.org/' rel='follow'>x</a><img src='https://example.org/p.png'>"
+    )
     assert 'rel="nofollow noopener noreferrer"' in body
     assert 'loading="lazy"' in body
 
@@ -168,17 +213,22 @@ def test_relative_links_are_taken_from_the_articles_address() -> None:
 
 def test_an_address_that_nh3_cannot_use_only_costs_the_relative_links() -> None:
     """Python's idea of a URL is wider than nh3's."""
-    assert from_html("<a href='/a'>a</a>", "https://exa mple.org/") == from_html("<a href='/a'>a</a>")
+    assert from_html("<a href='/a'>a</a>", "https://exa mple.org/") == from_html(
+        "<a href='/a'>a</a>"
+    )
 
 
 @given(
     st.lists(
-        st.sampled_from(["<p>", "</p>", "<b>", "</b>", "<ul><li>", "<table>", "<td>", "&amp;", "x", "<a>", '"'])
+        st.sampled_from(
+            ["<p>", "</p>", "<b>", "</b>", "<ul><li>", "<table>", "<td>", "&amp;", "x", "<a>", '"']
+        )
         | st.text(max_size=9)
     ).map("".join)
 )
 def test_what_is_parsed_once_more_is_still_safe(text: str) -> None:
-    """A browser parses our output again, and HTML that was mended once may be mended differently then."""
+    """A browser parses our output again, and HTML that was mended once may be mended differently
+    then."""
     audit(from_html(from_html(text)))
 
 
@@ -192,17 +242,23 @@ def test_what_is_parsed_once_more_is_still_safe(text: str) -> None:
     ],
 )
 def test_what_is_left_of_broken_html_is_valid(markup: str) -> None:
-    page = f"<!doctype html><html><head><title>t</title></head><body><div>{from_html(markup)}</div></body></html>"
+    page = (
+        "<!doctype "
+        f"html><html><head><title>t</title></head><body><div>{from_html(markup)}</div></body></html>"
+    )
     assert "a" in "".join(html5lib.HTMLParser(strict=True).parse(page).itertext())
 
 
 def test_formatting_left_open_does_not_multiply() -> None:
-    """Trap: 27 kB of <b x=1><b x=2>… in a paragraph became 28 MB of HTML and 1 GB of memory in nh3."""
+    """Trap: 27 kB of <b x=1><b x=2>… in a paragraph became 28 MB of HTML and 1 GB of memory in
+    nh3."""
     bomb = "<p>" + "".join(f"<b x={number}>" for number in range(5000)) + "<p>x" * 5000
     assert len(from_html(bomb)) < 20 * len(bomb)
 
 
-@pytest.mark.parametrize("case", ["<B\tx=1>", "<b/x=1>", "<b x='>'>", "<font color=red>", "<NOBR x>"])
+@pytest.mark.parametrize(
+    "case", ["<B\tx=1>", "<b/x=1>", "<b x='>'>", "<font color=red>", "<NOBR x>"]
+)
 def test_formatting_keeps_no_attribute_however_it_is_written(case: str) -> None:
     """What is left differs in nothing, so the parser's limit of three of a kind applies."""
     tame = bodies._tame(case)
@@ -210,9 +266,12 @@ def test_formatting_keeps_no_attribute_however_it_is_written(case: str) -> None:
     assert "=red" not in tame
 
 
-@pytest.mark.parametrize("bomb", ["<div>" * 10_000, "<ul><li>" * 9_000, "<i><div>" * 9_000, "[" * 50_000, "![" * 9_000])
+@pytest.mark.parametrize(
+    "bomb", ["<div>" * 10_000, "<ul><li>" * 9_000, "<i><div>" * 9_000, "[" * 50_000, "![" * 9_000]
+)
 def test_deep_nesting_takes_seconds_at_most(bomb: str) -> None:
-    """Trap: nh3 needs time that grows with the square of the nesting; 200,000 <div> took minutes."""
+    """Trap: nh3 needs time that grows with the square of the nesting; 200,000 <div> took
+    minutes."""
     started_s = time.process_time()
     from_markdown(bomb)
     assert time.process_time() - started_s < 10
@@ -241,7 +300,10 @@ def test_blank_is_what_shows_nothing() -> None:
 
 def test_plain_text_separates_blocks_and_reads_entities() -> None:
     """Words of two paragraphs must not grow together."""
-    assert plain_text("<h1>A</h1><p>B &amp; C<br>D</p><ul><li>E<li>F</ul><script>x</script>") == "A B & C D E F"
+    assert (
+        plain_text("<h1>A</h1><p>B &amp; C<br>D</p><ul><li>E<li>F</ul><script>x</script>")
+        == "A B & C D E F"
+    )
     assert plain_text("5 < 6 and a &lt; b") == "5 < 6 and a < b"
 
 
@@ -257,7 +319,11 @@ def test_shortening_keeps_the_beginning_within_the_limit(text: str, limit: int) 
     """Never longer than asked; a text that fits stays as it is."""
     short = shorten(text, limit)
     assert len(short) <= limit
-    assert short == text if len(text) <= limit else text.startswith(short.rstrip("…").rstrip()[:1] or "")
+    assert (
+        short == text
+        if len(text) <= limit
+        else text.startswith(short.rstrip("…").rstrip()[:1] or "")
+    )
 
 
 def test_a_long_first_sentence_ends_at_a_word() -> None:

@@ -1,4 +1,5 @@
-"""CSV as spreadsheets and people write it: the right line in every report, and no row lost to another's mistake."""
+"""CSV as spreadsheets and people write it: the right line in every report, and no row lost to
+another's mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""RSS and Atom as they are found: every entry with what it says, and no feed too broken to be read at all."""
+"""RSS and Atom as they are found: every entry with what it says, and no feed too broken to be read
+at all."""
 
 from __future__ import annotations
 
@@ -38,7 +39,10 @@ def read(document: str | bytes, **options: Any) -> list[Any]:
 
 
 def item(number: int, extra: str = "") -> str:
-    return f"<item><title>T{number}</title><guid>urn:{number}</guid><description>D{number}</description>{extra}</item>"
+    return (
+        f"<item><title>T{number}</title><guid>urn:{number}</guid>"
+        f"<description>D{number}</description>{extra}</item>"
+    )
 
 
 def test_an_rss_entry_with_all_its_fields() -> None:
@@ -78,10 +82,12 @@ def test_an_rss_entry_with_all_its_fields() -> None:
 
 
 def test_an_atom_entry_with_all_its_fields() -> None:
-    """An id that is a URI needs no source; the feed's author signs what nobody else does; a title is text."""
+    """An id that is a URI needs no source; the feed's author signs what nobody else does; a title
+    is text."""
     [row] = read(
         ATOM
-        % """<entry><title type="text">Use &lt;b&gt; sparingly</title><id>tag:lighthouse.example,2026:1</id>
+        % """<entry><title type="text">Use &lt;b&gt; sparingly</title>
+<id>tag:lighthouse.example,2026:1</id>
 <link href="https://lighthouse.example/1"/><updated>2026-01-31T08:30:00Z</updated>
 <content type="html">&lt;p&gt;Lit.&lt;/p&gt;</content></entry>"""
     )
@@ -117,12 +123,16 @@ def test_a_bad_date_is_handed_on_to_be_refused_by_name() -> None:
 
 def test_feedparsers_sanitiser_is_not_relied_upon() -> None:
     """The body arrives as it was written; the one gate comes later."""
-    [row] = read(RSS % item(1, "<content:encoded>&lt;p style='x' onclick='y'&gt;Hi&lt;/p&gt;</content:encoded>"))
+    [row] = read(
+        RSS
+        % item(1, "<content:encoded>&lt;p style='x' onclick='y'&gt;Hi&lt;/p&gt;</content:encoded>")
+    )
     assert row.values["body_html"] == "<p style='x' onclick='y'>Hi</p>"
 
 
 def test_large_feeds_are_read_in_groups_with_the_right_lines() -> None:
-    """Every entry once, in order, at its line, though no more than a group is ever parsed at a time."""
+    """Every entry once, in order, at its line, though no more than a group is ever parsed at a
+    time."""
     rows = read(RSS % "\n".join(item(number) for number in range(1000)))
     assert [row.values["title"] for row in rows] == [f"T{number}" for number in range(1000)]
     assert [row.place.line for row in rows] == list(range(6, 1006))
@@ -134,7 +144,9 @@ def test_large_feeds_are_read_in_groups_with_the_right_lines() -> None:
     st.sampled_from(["utf-8", "iso-8859-1", "utf-16"]),
     st.sampled_from(["", "<!-- <item> -->", "\n"]),
 )
-def test_a_feed_is_the_same_however_its_bytes_fall(chunk_bytes: int, encoding: str, between: str) -> None:
+def test_a_feed_is_the_same_however_its_bytes_fall(
+    chunk_bytes: int, encoding: str, between: str
+) -> None:
     """Entries that begin, end and break anywhere in a chunk, in several encodings."""
     document = RSS.replace("UTF-8", encoding) % between.join(
         item(number, f"<dc:creator>Zoë {number}</dc:creator>") for number in range(9)
@@ -170,7 +182,9 @@ def test_the_servers_charset_counts() -> None:
         item(1) + item(2) + "<item><title>Entity&nbsp;unknown</title><guid>urn:3</guid></item>",
         item(1) + item(2) + "<item><guid>urn:3</guid><title>Unclosed</item>",
         item(1) + item(2) + "<item><guid>urn:3</guid><title>Half an emoji &#55357;</title></item>",
-        item(1) + item(2) + "<item><guid>urn:3</guid><title>Beyond &#x110000; Unicode &#0;</title></item>",
+        item(1)
+        + item(2)
+        + "<item><guid>urn:3</guid><title>Beyond &#x110000; Unicode &#0;</title></item>",
         item(1) + item(2) + "<item><guid>urn:3</guid><title>NUL \x00</title></item>",
     ],
 )
@@ -212,14 +226,32 @@ PIECES = [
     "<link/>",
     "<enclosure/>",
 ]
-PIECES += ["</category>", "<pubDate>0000-01-01</pubDate>", "<pubDate></pubDate>", "<updated>9999-99-99</updated>"]
-PIECES += ["<media:content/>", "<author>a@b (", "<!DOCTYPE x>", "<?xml version='1.0' encoding='no-such'?>", "&#xd800;"]
+PIECES += [
+    "</category>",
+    "<pubDate>0000-01-01</pubDate>",
+    "<pubDate></pubDate>",
+    "<updated>9999-99-99</updated>",
+]
+PIECES += [
+    "<media:content/>",
+    "<author>a@b (",
+    "<!DOCTYPE x>",
+    "<?xml version='1.0' encoding='no-such'?>",
+    "&#xd800;",
+]
 
 
-@given(st.lists(st.tuples(st.integers(0, 700), st.sampled_from(PIECES), st.integers(0, 30)), max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 700), st.sampled_from(PIECES), st.integers(0, 30)), max_size=6
+    )
+)
 def test_a_feed_broken_anywhere_is_read_or_refused(edits: list[tuple[int, str, int]]) -> None:
-    """Trap: on what it did not foresee, feedparser raises KeyError, UnicodeDecodeError, anything."""
-    document = RSS % (item(1) + item(2, "<category>c</category><pubDate>Sat, 31 Jan 2026 08:30:00 GMT</pubDate>"))
+    """Trap: on what it did not foresee, feedparser raises KeyError, UnicodeDecodeError,
+    anything."""
+    document = RSS % (
+        item(1) + item(2, "<category>c</category><pubDate>Sat, 31 Jan 2026 08:30:00 GMT</pubDate>")
+    )
     for place, piece, removed in edits:
         document = document[:place] + piece + document[place + removed :]
     try:
@@ -239,7 +271,8 @@ def test_an_empty_feed_has_no_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", ["", "plain words", "<html><body>Not found</body></html>", "<opml/>", b"\xff\xfe\x00"]
+    "document",
+    ["", "plain words", "<html><body>Not found</body></html>", "<opml/>", b"\xff\xfe\x00"],
 )
 def test_what_is_no_feed_is_refused(document: str | bytes) -> None:
     """A page that says "not found" with status 200 is the usual case."""
@@ -250,7 +283,10 @@ def test_what_is_no_feed_is_refused(document: str | bytes) -> None:
 @pytest.mark.parametrize(
     ("large", "reason"),
     [
-        ("<x " + " ".join(f'a{number}="1"' for number in range(300)) + "/>", "line 6: an element of 300 attributes"),
+        (
+            "<x " + " ".join(f'a{number}="1"' for number in range(300)) + "/>",
+            "line 6: an element of 300 attributes",
+        ),
         ("<x>" + "y" * 3_000_000 + "</x>", "an entry is longer than 2097152 bytes"),
     ],
 )
@@ -259,7 +295,10 @@ def test_what_no_feed_needs_is_not_parsed(large: str, reason: str) -> None:
     before = "".join(item(number) for number in range(50)) + " " * entries.CHUNK_BYTES
     *rows, reject = read(RSS % (before + f"<item>{large}</item>" + item(99)))
     assert len(rows) == 50
-    assert (reject.place, reject.reason) == (Place(entry=51), f"{reason}; the rest of the feed was not read")
+    assert (reject.place, reject.reason) == (
+        Place(entry=51),
+        f"{reason}; the rest of the feed was not read",
+    )
     with pytest.raises(NotAFeedError, match=reason):
         read(RSS % f"<item>{large}</item>")
 
@@ -269,7 +308,9 @@ def test_an_entity_bomb_stays_small() -> None:
     bomb = '<!DOCTYPE rss [<!ENTITY a "aaaaaaaaaa">' + "".join(
         f'<!ENTITY {chr(98 + level)} "{("&" + chr(97 + level) + ";") * 10}">' for level in range(9)
     )
-    rows = read(bomb + "]>" + (RSS % "<item><title>&j;</title><guid>urn:1</guid></item>").split("?>")[1])
+    rows = read(
+        bomb + "]>" + (RSS % "<item><title>&j;</title><guid>urn:1</guid></item>").split("?>")[1]
+    )
     assert all(len(str(row)) < 10_000 for row in rows)
 
 

@@ -16,7 +16,9 @@ def detect_file(folder: Path, name: str, content: bytes) -> Format:
     path.write_bytes(content)
     with open_source(str(path), folder) as source:
         found = detect(source)
-        assert source.stream.read() == (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+        assert source.stream.read() == (
+            gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        )
         return found
 
 
@@ -52,7 +54,9 @@ def test_a_plain_name_decides(tmp_path: Path, name: str, format_: Format) -> Non
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_content_decides_where_the_name_does_not(tmp_path: Path, content: bytes, format_: Format, packed: bool) -> None:
+def test_content_decides_where_the_name_does_not(
+    tmp_path: Path, content: bytes, format_: Format, packed: bool
+) -> None:
     """Exports are called .xml, .txt, .json or nothing at all."""
     assert detect_file(tmp_path, "export", gzip.compress(content) if packed else content) is format_
 

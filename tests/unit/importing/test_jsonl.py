@@ -17,7 +17,8 @@ def read(data: bytes) -> list[Any]:
 
 
 def test_lines_are_numbered_as_an_editor_does() -> None:
-    """Blank lines count, a byte order mark and Windows line ends do not matter, nor does the last line's end."""
+    """Blank lines count, a byte order mark and Windows line ends do not matter, nor does the last
+    line's end."""
     assert read(b'\xef\xbb\xbf{"a": 1}\r\n\r\n  \n{"a": 2}') == [
         Row(Place(line=1), {"a": 1}),
         Row(Place(line=4), {"a": 2}),

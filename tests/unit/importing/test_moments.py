@@ -41,7 +41,9 @@ def test_one_moment_written_in_many_ways(written: object) -> None:
 
 def test_a_date_alone_is_its_midnight() -> None:
     """As many feeds and exports write it."""
-    assert parse_moment("2026-01-31") == parse_moment("20260131") == datetime(2026, 1, 31, tzinfo=UTC)
+    assert (
+        parse_moment("2026-01-31") == parse_moment("20260131") == datetime(2026, 1, 31, tzinfo=UTC)
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,4 +90,6 @@ def test_anything_is_a_moment_or_refused(written: object) -> None:
 @given(st.integers(-(10**12), 5 * 10**12))
 def test_milliseconds_are_exact(ms: int) -> None:
     """Through a float, one in a few thousand would be off by one."""
-    assert (from_milliseconds(ms) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1) == ms
+    assert (from_milliseconds(ms) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(
+        milliseconds=1
+    ) == ms

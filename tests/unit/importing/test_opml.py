@@ -38,7 +38,10 @@ def test_feeds_are_listed_with_their_folder_and_line() -> None:
         ("<opml>\n<body>", "not well-formed XML, line 2: no element found"),
         ("<!DOCTYPE opml [<!ENTITY a 'b'>]><opml/>", "a DOCTYPE is not allowed in OPML"),
         ("<?xml version='1.0' encoding='no-such'?><opml/>", "not (well-formed|readable as) XML"),
-        ("<?xml version='1.0' encoding='shift_jis'?><opml/>", "not readable as XML: multi-byte encodings"),
+        (
+            "<?xml version='1.0' encoding='shift_jis'?><opml/>",
+            "not readable as XML: multi-byte encodings",
+        ),
         ("<opml>" + " " * 4 * 1024 * 1024, "more than 4194304 bytes"),
     ],
 )

@@ -69,7 +69,10 @@ def test_a_summary_can_stand_for_a_missing_body() -> None:
 def test_html_is_taken_as_html() -> None:
     """From its own field, or where the body obviously is HTML."""
     assert make_article(row(body="ignored", body_html="<p>Hi</p>")).body == "<p>Hi</p>"
-    assert make_article(row(body="<div>\n\n    <p>Hi</p></div>")).body == "<div>\n\n    <p>Hi</p></div>"
+    assert (
+        make_article(row(body="<div>\n\n    <p>Hi</p></div>")).body
+        == "<div>\n\n    <p>Hi</p></div>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,9 @@ def test_html_is_taken_as_html() -> None:
         ),
     ],
 )
-def test_identity_is_the_id_or_else_the_address_the_slug_or_the_title(values: dict[str, Any], identity: str) -> None:
+def test_identity_is_the_id_or_else_the_address_the_slug_or_the_title(
+    values: dict[str, Any], identity: str
+) -> None:
     """It must be the same at the next import, and another one for an article of another source."""
     made = make_article(row(**values))
     if identity.startswith("sha256:"):
@@ -127,20 +132,37 @@ def test_a_long_identity_is_hashed() -> None:
         ({"channel": "x" * 65}, "channel: 65 characters, at most 64"),
         ({"author": "x" * 129}, "author: 129 characters, at most 128"),
         ({"authors": [["a"]]}, "author: expected text, got a list"),
-        ({"published": "soon"}, "published: 'soon' is not a date; expected one such as 2026-01-31T08:30:00Z"),
+        (
+            {"published": "soon"},
+            "published: 'soon' is not a date; expected one such as 2026-01-31T08:30:00Z",
+        ),
         ({"published_at": float("nan")}, "published_at: nan is not a date"),
-        ({"url": "javascript:alert(1)"}, "url: expected an http or https address, got 'javascript:alert(1)'"),
+        (
+            {"url": "javascript:alert(1)"},
+            "url: expected an http or https address, got 'javascript:alert(1)'",
+        ),
         ({"url": "https://"}, "url: expected an http or https address, got 'https://'"),
-        ({"url": "https://exa mple.org"}, "url: expected an http or https address, got 'https://exa mple.org'"),
+        (
+            {"url": "https://exa mple.org"},
+            "url: expected an http or https address, got 'https://exa mple.org'",
+        ),
         ({"url": "https://[::1"}, "url: expected an http or https address, got 'https://[::1'"),
         ({"url": "https://example.org/" + "x" * 1024}, "url: 1044 characters, at most 1024"),
-        ({"cover": "data:image/png;base64,"}, "cover: expected an http or https address, got 'data:image/png;base64,'"),
-        ({"cover": "/relative.png"}, "cover: expected an http or https address, got '/relative.png'"),
+        (
+            {"cover": "data:image/png;base64,"},
+            "cover: expected an http or https address, got 'data:image/png;base64,'",
+        ),
+        (
+            {"cover": "/relative.png"},
+            "cover: expected an http or https address, got '/relative.png'",
+        ),
         ({"id": 10**5000}, "id: the number is too long"),
         ({"id": 1.5}, "id: expected text, got a fraction"),
     ],
 )
-def test_a_bad_row_is_refused_with_one_reason_that_names_the_field(values: dict[str, Any], reason: str) -> None:
+def test_a_bad_row_is_refused_with_one_reason_that_names_the_field(
+    values: dict[str, Any], reason: str
+) -> None:
     """Whoever mends the file reads this and nothing else."""
     assert refusal(**values) == reason
 
@@ -175,7 +197,8 @@ def test_a_channel_gets_a_slug_and_a_readable_name(channel: object, slug: str, n
 
 @given(st.text(max_size=80))
 def test_a_slug_is_stable_and_plain(text: str) -> None:
-    """The slug of a slug is itself, and holds nothing that an address would have to escape in ASCII."""
+    """The slug of a slug is itself, and holds nothing that an address would have to escape in
+    ASCII."""
     slug = make_slug(text)
     assert make_slug(slug) == slug
     assert not set(slug) & set(" /?#&%_\"'<>")
@@ -202,7 +225,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-FIELDS = ["id", "source", "slug", "title", "summary", "body", "body_html", "channel", "author", "authors"]
+FIELDS = [
+    "id",
+    "source",
+    "slug",
+    "title",
+    "summary",
+    "body",
+    "body_html",
+    "channel",
+    "author",
+    "authors",
+]
 FIELDS += ["published", "published_at", "url", "cover", "image"]
 
 
@@ -213,7 +247,14 @@ def test_any_row_is_an_article_or_refused(values: dict[str, Any]) -> None:
         made = make_article(values, default_channel="news")
     except RowError:
         return
-    for text in (made.source_id, made.title, made.summary, made.body, made.channel_slug, made.channel_name):
+    for text in (
+        made.source_id,
+        made.title,
+        made.summary,
+        made.body,
+        made.channel_slug,
+        made.channel_name,
+    ):
         assert text
         assert "\x00" not in text
         text.encode()
@@ -222,5 +263,11 @@ def test_any_row_is_an_article_or_refused(values: dict[str, Any]) -> None:
 def test_a_place_reads_as_people_say_it() -> None:
     """In the summary of an import."""
     assert str(Place(line=3)) == "line 3"
-    assert str(Place(entry=2, feed="https://example.org/feed")) == "entry 2 of https://example.org/feed"
-    assert str(Place(line=3, entry=2, feed="https://example.org/feed")) == "line 3 of https://example.org/feed"
+    assert (
+        str(Place(entry=2, feed="https://example.org/feed"))
+        == "entry 2 of https://example.org/feed"
+    )
+    assert (
+        str(Place(line=3, entry=2, feed="https://example.org/feed"))
+        == "line 3 of https://example.org/feed"
+    )

@@ -70,7 +70,8 @@ def test_what_is_not_a_file_has_a_bound(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("content", "packer"), [(b"PK\x03\x04..", "zip"), (b"BZh91AY", "bzip2"), (b"\xfd7zXZ\x00", "xz")]
+    ("content", "packer"),
+    [(b"PK\x03\x04..", "zip"), (b"BZh91AY", "bzip2"), (b"\xfd7zXZ\x00", "xz")],
 )
 def test_other_archives_are_refused_by_name(tmp_path: Path, content: bytes, packer: str) -> None:
     """Instead of being taken for an unreadable text."""

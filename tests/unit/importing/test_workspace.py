@@ -21,7 +21,9 @@ def test_a_reject_says_where_why_and_what(tmp_path: Path) -> None:
     with open_workspace(tmp_path, "a.jsonl") as workspace:
         workspace.begin()
         workspace.add_reject(REJECT)
-        workspace.add_reject(Reject(Place(entry=2, feed="https://x.example/"), "no", "bytes \udcff"))
+        workspace.add_reject(
+            Reject(Place(entry=2, feed="https://x.example/"), "no", "bytes \udcff")
+        )
     assert workspace.rejects_path == tmp_path / "a.jsonl.rejects.jsonl"
     assert reject_lines(workspace) == [
         {"line": 3, "reason": "title: missing", "row": {"id": 1}},
@@ -53,7 +55,8 @@ def test_a_checkpoint_takes_rejects_back_to_where_it_was(tmp_path: Path) -> None
 
 
 def test_a_checkpoint_counts_only_for_what_it_was_made_of(tmp_path: Path) -> None:
-    """Another file, another database, a reject file that was removed, or half a checkpoint: begin anew."""
+    """Another file, another database, a reject file that was removed, or half a checkpoint: begin
+    anew."""
     with open_workspace(tmp_path, "a") as workspace:
         workspace.begin()
         workspace.add_reject(REJECT)

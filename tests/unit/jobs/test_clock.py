@@ -1,4 +1,5 @@
-"""The clock guard: a jump of the database's clock holds everything, a slow answer or a drift does not."""
+"""The clock guard: a jump of the database's clock holds everything, a slow answer or a drift does
+not."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def test_a_jump_either_way_holds_and_its_return_releases(sign: int, jump_s: int)
     clocks.database += timedelta(seconds=sign * jump_s)
     assert not guard.accepts(clocks.database)
     clocks.pass_s(3600)
-    assert not guard.accepts(clocks.database), "an hour of patience does not make a wrong clock right"
+    assert not guard.accepts(clocks.database), (
+        "an hour of patience does not make a wrong clock right"
+    )
     clocks.database -= timedelta(seconds=sign * jump_s)
     assert guard.accepts(clocks.database)
     assert not guard.is_held
@@ -63,7 +66,8 @@ def test_an_answer_that_took_a_minute_is_not_a_jump() -> None:
 
 
 def test_a_first_answer_that_took_a_minute_is_not_a_jump_of_the_second() -> None:
-    """A daemon that was frozen in its first look must not take every later reading for a jump, and run nothing more."""
+    """A daemon that was frozen in its first look must not take every later reading for a jump, and
+    run nothing more."""
     clocks = Clocks()
     guard = ClockGuard(lambda: clocks.steady_s)
     asked_at_s, answer = clocks.steady_s, clocks.database

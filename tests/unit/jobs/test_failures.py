@@ -1,4 +1,5 @@
-"""Which errors pass by themselves: decided by code, since PyMySQL calls what it does not know operational."""
+"""Which errors pass by themselves: decided by code, since PyMySQL calls what it does not know
+operational."""
 
 from __future__ import annotations
 
@@ -18,7 +19,13 @@ def wrap(orig: Exception, *, lost: bool = False) -> DBAPIError:
 
 @pytest.mark.parametrize(
     ("code", "cause"),
-    [(1213, "deadlock"), (1205, "lock_wait"), (1290, "read_only"), (1040, "refused"), (2013, "connection")],
+    [
+        (1213, "deadlock"),
+        (1205, "lock_wait"),
+        (1290, "read_only"),
+        (1040, "refused"),
+        (2013, "connection"),
+    ],
 )
 def test_what_passes_has_a_word(code: int, cause: str) -> None:
     assert cause == is_passing(wrap(pymysql.OperationalError(code, "…")))
@@ -39,7 +46,10 @@ def test_a_full_pool_passes() -> None:
 
 
 def test_sqlite_busy_passes_and_a_constraint_does_not(tmp_path: object) -> None:
-    with sqlite3.connect(f"{tmp_path}/db", timeout=0) as one, sqlite3.connect(f"{tmp_path}/db", timeout=0) as two:
+    with (
+        sqlite3.connect(f"{tmp_path}/db", timeout=0) as one,
+        sqlite3.connect(f"{tmp_path}/db", timeout=0) as two,
+    ):
         one.execute("CREATE TABLE t (a INTEGER PRIMARY KEY)")
         one.execute("INSERT INTO t VALUES (1)")
         with pytest.raises(sqlite3.OperationalError) as busy:

@@ -1,4 +1,5 @@
-"""When a static job was due: forwards, backwards, over nights when clocks change, and after missed days."""
+"""When a static job was due: forwards, backwards, over nights when clocks change, and after missed
+days."""
 
 from __future__ import annotations
 
@@ -20,8 +21,12 @@ BOUNDS = (datetime(2025, 1, 1), datetime(2030, 1, 1))  # noqa: DTZ001 - hypothes
 moments = st.datetimes(*BOUNDS, timezones=st.just(UTC))
 
 
-@given(moments, st.sampled_from(["* * * * *", "*/5 * * * *", "30 2 * * *", "0 4 * * 0", "0 0 29 2 *"]))
-def test_the_newest_slot_is_never_in_the_future_and_nothing_lies_between_it_and_now(now: datetime, cron: str) -> None:
+@given(
+    moments, st.sampled_from(["* * * * *", "*/5 * * * *", "30 2 * * *", "0 4 * * 0", "0 0 29 2 *"])
+)
+def test_the_newest_slot_is_never_in_the_future_and_nothing_lies_between_it_and_now(
+    now: datetime, cron: str
+) -> None:
     trigger = make_trigger(cron)
     newest = newest_slot(trigger, now)
     if newest is None:
@@ -32,11 +37,18 @@ def test_the_newest_slot_is_never_in_the_future_and_nothing_lies_between_it_and_
 
 
 @given(moments, st.integers(0, 3000), st.sampled_from(["once", "all", "skip"]))
-def test_a_slot_is_due_only_after_the_last_one_that_ran(now: datetime, minutes: int, missed: str) -> None:
+def test_a_slot_is_due_only_after_the_last_one_that_ran(
+    now: datetime, minutes: int, missed: str
+) -> None:
     last = newest_slot(EVERY_MINUTE, now - timedelta(minutes=minutes))
     due = due_slots(EVERY_MINUTE, missed, last, now)  # type: ignore[arg-type]
     assert all(last < slot <= now for slot in due if last is not None)
-    assert len(due) == {"once": min(minutes, 1), "all": min(minutes, MOST_MISSED), "skip": min(minutes, 1)}[missed]
+    assert (
+        len(due)
+        == {"once": min(minutes, 1), "all": min(minutes, MOST_MISSED), "skip": min(minutes, 1)}[
+            missed
+        ]
+    )
 
 
 def test_a_night_that_was_slept_through_is_made_good_once() -> None:
@@ -60,7 +72,9 @@ def test_without_a_history_only_the_newest_slot_counts() -> None:
     assert due_slots(EVERY_MINUTE, "all", None, NOON) == [NOON]
 
 
-@pytest.mark.parametrize("day", [datetime(2027, 3, 28, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)])
+@pytest.mark.parametrize(
+    "day", [datetime(2027, 3, 28, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)]
+)
 def test_the_nights_when_clocks_change_have_24_hours(day: datetime) -> None:
     """APScheduler #1021: a local time zone repeats or skips an hour; UTC does neither."""
     hourly = make_trigger("0 * * * *")

@@ -1,4 +1,5 @@
-"""What prevents a start is one line that names what to change, and exit code 2; never a traceback."""
+"""What prevents a start is one line that names what to change, and exit code 2; never a
+traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from sqlalchemy import text
 
 from tests.conftest import MakeSettings
 from tests.lab.servers import free_port
-from tidings.process.boot import EXIT_CANNOT_START, cannot_bind, check_bind, open_database, prepare_var_dir, start
+from tidings.process.boot import (
+    EXIT_CANNOT_START,
+    cannot_bind,
+    check_bind,
+    open_database,
+    prepare_var_dir,
+    start,
+)
 from tidings.process.settings import CannotStartError, Settings, SettingsError
 from tidings.store.engine import make_engine, transaction
 from tidings.store.migrate import SchemaError
@@ -48,7 +56,8 @@ def below_a_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run_recommender(tmp_path: Path) -> RunRecommender:
-    """The one line on which a recommender gives up; the test fails unless there is one, with exit code 2."""
+    """The one line on which a recommender gives up; the test fails unless there is one, with exit
+    code 2."""
 
     def run(environment: dict[str, str]) -> str:
         done = subprocess.run(
@@ -82,14 +91,19 @@ def test_a_folder_that_cannot_be_written_is_named(
     run_recommender: RunRecommender, environment: Environment, below_a_file: Path
 ) -> None:
     """An unwritable VAR_DIR is found at start and not with the first file."""
-    assert f"TIDINGS_VAR_DIR: cannot write in {below_a_file}" in run_recommender(environment(var_dir=below_a_file))
+    assert f"TIDINGS_VAR_DIR: cannot write in {below_a_file}" in run_recommender(
+        environment(var_dir=below_a_file)
+    )
 
 
 def test_a_database_of_another_kind_is_refused_with_those_that_would_do(
     run_recommender: RunRecommender, environment: Environment
 ) -> None:
-    """The driver is named beside those there are; the URL, which has a password in it, is not shown."""
-    line = run_recommender(environment() | {"TIDINGS_DATABASE_URL": "postgresql://me:secret@db/tidings"})
+    """The driver is named beside those there are; the URL, which has a password in it, is not
+    shown."""
+    line = run_recommender(
+        environment() | {"TIDINGS_DATABASE_URL": "postgresql://me:secret@db/tidings"}
+    )
 
     assert "TIDINGS_DATABASE_URL" in line
     assert "mysql+pymysql" in line
@@ -117,7 +131,10 @@ def test_a_database_file_that_cannot_be_made_is_named(
 
 
 def test_an_older_schema_says_what_to_run(
-    run_recommender: RunRecommender, environment: Environment, sqlite_url: str, make_settings: MakeSettings
+    run_recommender: RunRecommender,
+    environment: Environment,
+    sqlite_url: str,
+    make_settings: MakeSettings,
 ) -> None:
     """Revision found, revision needed, and the command that gets from one to the other."""
     engine = make_engine(make_settings(database_url=sqlite_url))
@@ -132,7 +149,11 @@ def test_an_older_schema_says_what_to_run(
 
 @pytest.mark.parametrize("setting", ["recommender_bind", "recommender_metrics_bind"])
 def test_a_port_in_use_is_named_with_its_setting(
-    run_recommender: RunRecommender, environment: Environment, sqlite_url: str, taken: str, setting: str
+    run_recommender: RunRecommender,
+    environment: Environment,
+    sqlite_url: str,
+    taken: str,
+    setting: str,
 ) -> None:
     """Which address, and which setting would change it."""
     line = run_recommender(environment(**{"database_url": sqlite_url, setting: taken}))
@@ -146,13 +167,17 @@ def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant(
     """A setting that nobody reads would be found out only when it was needed."""
     line = run_recommender(environment() | {"TIDINGS_RECOMENDER_BIND": "127.0.0.1:9090"})
 
-    assert "TIDINGS_RECOMENDER_BIND: there is no such setting; did you mean TIDINGS_RECOMMENDER_BIND?" in line
+    assert (
+        "TIDINGS_RECOMENDER_BIND: there is no such setting; did you mean TIDINGS_RECOMMENDER_BIND?"
+        in line
+    )
 
 
 def test_a_missing_c_codec_is_said_at_start(
     run_recommender: RunRecommender, environment: Environment, sqlite_url: str, tmp_path: Path
 ) -> None:
-    """Trap: Thrift falls back to its codec in Python without a word, and everything is twenty times slower."""
+    """Trap: Thrift falls back to its codec in Python without a word, and everything is twenty times
+    slower."""
     (tmp_path / "sitecustomize.py").write_text(NO_CODEC)
     line = run_recommender(environment(database_url=sqlite_url) | {"PYTHONPATH": str(tmp_path)})
 
@@ -162,7 +187,8 @@ def test_a_missing_c_codec_is_said_at_start(
 def test_start_turns_what_prevents_it_into_a_line_and_a_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whatever a process raises for not being able to start is printed for its operator, once, on stderr."""
+    """Whatever a process raises for not being able to start is printed for its operator, once, on
+    stderr."""
     monkeypatch.setenv("TIDINGS_VAR_DIR", str(tmp_path / "var"))
 
     def run(settings: Settings) -> int:
@@ -173,14 +199,19 @@ def test_start_turns_what_prevents_it_into_a_line_and_a_code(
     assert capsys.readouterr() == ("", "chat: TIDINGS_X: not like this\n")
 
 
-def test_start_returns_what_the_process_returns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An exit code of the process's own goes through, and the folder for its files is there before it runs."""
+def test_start_returns_what_the_process_returns(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An exit code of the process's own goes through, and the folder for its files is there before
+    it runs."""
     monkeypatch.setenv("TIDINGS_VAR_DIR", str(tmp_path / "new" / "var"))
 
     assert start("chat", lambda settings: 7 if settings.var_dir.is_dir() else 1) == 7
 
 
-def test_start_does_not_hide_a_fault_of_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_start_does_not_hide_a_fault_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A bug is not a setting: its traceback is what the people who mend it need."""
     monkeypatch.setenv("TIDINGS_VAR_DIR", str(tmp_path))
 
@@ -189,7 +220,8 @@ def test_start_does_not_hide_a_fault_of_the_program(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_folder_for_files_is_left_as_it_was_found(make_settings: MakeSettings) -> None:
-    """Looking whether one can write leaves nothing behind, and a folder that is there already is no trouble."""
+    """Looking whether one can write leaves nothing behind, and a folder that is there already is no
+    trouble."""
     settings = make_settings()
     prepare_var_dir(settings)
     prepare_var_dir(settings)
@@ -197,7 +229,9 @@ def test_the_folder_for_files_is_left_as_it_was_found(make_settings: MakeSetting
     assert list(settings.var_dir.iterdir()) == []
 
 
-def test_a_database_with_the_right_schema_is_opened(make_settings: MakeSettings, sqlite_url: str) -> None:
+def test_a_database_with_the_right_schema_is_opened(
+    make_settings: MakeSettings, sqlite_url: str
+) -> None:
     """What comes back is ready to be used."""
     engine = open_database(make_settings(database_url=sqlite_url))
     with engine.connect() as conn:
@@ -205,19 +239,27 @@ def test_a_database_with_the_right_schema_is_opened(make_settings: MakeSettings,
     engine.dispose()
 
 
-def test_a_database_without_any_schema_is_refused(make_settings: MakeSettings, tmp_path: Path) -> None:
+def test_a_database_without_any_schema_is_refused(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
     """An empty file is not a site; nobody creates tables by accident."""
     with pytest.raises(SchemaError, match="revision none"):
         open_database(make_settings(database_url=f"sqlite:///{tmp_path}/empty.db"))
 
 
 def test_an_address_is_checked_before_anything_is_started(taken: str) -> None:
-    """Free addresses and unix sockets pass; one that is taken, or is nobody's, is named with its setting."""
+    """Free addresses and unix sockets pass; one that is taken, or is nobody's, is named with its
+    setting."""
     check_bind("GATEWAY_BIND", "127.0.0.1:0")
     check_bind("GATEWAY_BIND", "unix:/run/gateway.sock")
-    with pytest.raises(CannotStartError, match=f"TIDINGS_GATEWAY_BIND: cannot listen on {taken}: another program"):
+    with pytest.raises(
+        CannotStartError, match=f"TIDINGS_GATEWAY_BIND: cannot listen on {taken}: another program"
+    ):
         check_bind("GATEWAY_BIND", taken)
-    with pytest.raises(CannotStartError, match=r"TIDINGS_CHAT_BIND: cannot listen on 192\.0\.2\.1:80: Cannot assign"):
+    with pytest.raises(
+        CannotStartError,
+        match=r"TIDINGS_CHAT_BIND: cannot listen on 192\.0\.2\.1:80: Cannot assign",
+    ):
         check_bind("CHAT_BIND", "192.0.2.1:80")
 
 

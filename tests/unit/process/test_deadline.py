@@ -1,4 +1,5 @@
-"""A deadline is set once at the door and asked by everything behind it, whatever the wall clock does."""
+"""A deadline is set once at the door and asked by everything behind it, whatever the wall clock
+does."""
 
 from __future__ import annotations
 
@@ -7,7 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tidings.process.deadline import Deadline, DeadlineExceededError, current_deadline, deadline_scope
+from tidings.process.deadline import (
+    Deadline,
+    DeadlineExceededError,
+    current_deadline,
+    deadline_scope,
+)
 
 
 @pytest.fixture
@@ -58,7 +64,8 @@ def test_a_corrected_wall_clock_moves_no_deadline(monkeypatch: pytest.MonkeyPatc
 
 
 def test_nobody_has_a_deadline_until_one_is_set() -> None:
-    """Inside the block it is the current one, an inner block's wins, and afterwards all is as before."""
+    """Inside the block it is the current one, an inner block's wins, and afterwards all is as
+    before."""
     outer, inner = Deadline.after_ms(500), Deadline.after_ms(100)
     assert current_deadline() is None
     with deadline_scope(outer):

@@ -1,4 +1,5 @@
-"""Logs that machines and people can read, request ids that harm nobody, and metrics of forked workers added up."""
+"""Logs that machines and people can read, request ids that harm nobody, and metrics of forked
+workers added up."""
 
 from __future__ import annotations
 
@@ -22,8 +23,11 @@ from tidings.process.settings import CannotStartError
 
 
 @pytest.fixture
-def logged(make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., list[Any]]]:
-    """Sets logging up as a process does, runs something, and returns the JSON objects that it wrote to stderr."""
+def logged(
+    make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., list[Any]]]:
+    """Sets logging up as a process does, runs something, and returns the JSON objects that it wrote
+    to stderr."""
     root = logging.getLogger()
     before = (root.handlers[:], root.level, logging.getLogger("alembic").level)
 
@@ -41,7 +45,8 @@ def logged(make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]) -> I
 
 
 def test_a_line_is_one_json_object_with_all_that_is_known(logged: Callable[..., list[Any]]) -> None:
-    """Event, level, moment in UTC, process, and whatever was bound to the request, newlines and all."""
+    """Event, level, moment in UTC, process, and whatever was bound to the request, newlines and
+    all."""
 
     def act() -> None:
         with structlog.contextvars.bound_contextvars(request_id="r1"):
@@ -50,12 +55,19 @@ def test_a_line_is_one_json_object_with_all_that_is_known(logged: Callable[..., 
     (line,) = logged(act)
 
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", line.pop("timestamp"))
-    expected = {"event": "two\nlines ✓", "level": "info", "process": "tests", "request_id": "r1", "channel_id": 10}
+    expected = {
+        "event": "two\nlines ✓",
+        "level": "info",
+        "process": "tests",
+        "request_id": "r1",
+        "channel_id": 10,
+    }
     assert expected == line
 
 
 def test_a_librarys_own_records_have_the_same_form(logged: Callable[..., list[Any]]) -> None:
-    """What standard logging says comes out as JSON too, with the request it belongs to, and its exception."""
+    """What standard logging says comes out as JSON too, with the request it belongs to, and its
+    exception."""
 
     def act() -> None:
         try:
@@ -89,7 +101,8 @@ def test_setting_up_twice_writes_each_line_once(logged: Callable[..., list[Any]]
 
 @given(st.text(max_size=80) | st.from_regex(r"[A-Za-z0-9_-]{1,70}"))
 def test_a_callers_request_id_is_taken_only_if_it_can_do_no_harm(candidate: str) -> None:
-    """It ends up in SQL comments, log lines and headers: letters, digits, `_` and `-`, or a new one."""
+    """It ends up in SQL comments, log lines and headers: letters, digits, `_` and `-`, or a new
+    one."""
     accepted = accept_request_id(candidate)
 
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", accepted)
@@ -106,7 +119,8 @@ def test_a_bad_or_absent_request_id_is_replaced_by_a_new_one(candidate: str | No
 
 
 def test_metrics_of_forked_workers_are_added_up(make_settings: MakeSettings) -> None:
-    """Two workers count on files of the process's own, which a restart begins anew; its neighbours' are not touched."""
+    """Two workers count on files of the process's own, which a restart begins anew; its neighbours'
+    are not touched."""
     settings = make_settings()
     neighbour = settings.var_dir / "metrics" / "gateway" / "counter_1.db"
     neighbour.parent.mkdir(parents=True)
@@ -128,7 +142,9 @@ sys.stdout.write(generate_latest(registry).decode())
         folder = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
         assert list(folder.iterdir()) == []
         assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == str(folder)
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+        )
         assert "things_total 3.0" in done.stdout
 
     assert neighbour.exists()
@@ -137,7 +153,8 @@ sys.stdout.write(generate_latest(registry).decode())
 def test_a_process_that_runs_already_keeps_its_files(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody types the same start command again: the second one may not empty the metrics of the first."""
+    """Somebody types the same start command again: the second one may not empty the metrics of the
+    first."""
     settings = make_settings()
     monkeypatch.setitem(os.environ, "PROMETHEUS_MULTIPROC_DIR", "")
     holding = """
@@ -145,19 +162,29 @@ import sys
 from pathlib import Path
 from tidings.process.settings import Settings
 from tidings.process.logs import share_metrics_between_workers
-folder = share_metrics_between_workers(Settings(var_dir=Path(sys.argv[1])), "recommender", "127.0.0.1:9090")
+settings = Settings(var_dir=Path(sys.argv[1]))
+folder = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
 (folder / "counter_1.db").touch()
 print("held", flush=True)
 sys.stdin.read()
 """
     command = [sys.executable, "-c", holding, str(settings.var_dir)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "held\n"
-        with pytest.raises(CannotStartError, match=r"recommender runs already for 127\.0\.0\.1:9090"):
+        with pytest.raises(
+            CannotStartError, match=r"recommender runs already for 127\.0\.0\.1:9090"
+        ):
             share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
         other = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9091")
 
-        assert [path.name for path in (other.parent / "recommender-127.0.0.1-9090").iterdir()] == ["counter_1.db"]
+        assert [path.name for path in (other.parent / "recommender-127.0.0.1-9090").iterdir()] == [
+            "counter_1.db"
+        ]
         first.communicate(timeout=20)
-    assert list(share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090").iterdir()) == []
+    assert (
+        list(share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090").iterdir())
+        == []
+    )

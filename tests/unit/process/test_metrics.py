@@ -1,4 +1,5 @@
-"""The operators' port: metrics and health, from a thread of its own, whatever the process is busy with."""
+"""The operators' port: metrics and health, from a thread of its own, whatever the process is busy
+with."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def serve() -> Iterator[Serve]:
     """Serves until the end of the test; returns the address."""
     stops = []
 
-    def start(is_ready: Callable[[], bool] = lambda: True, is_live: Callable[[], bool] = lambda: True) -> str:
+    def start(
+        is_ready: Callable[[], bool] = lambda: True, is_live: Callable[[], bool] = lambda: True
+    ) -> str:
         bind = f"127.0.0.1:{free_port()}"
         stops.append(serve_metrics(bind, is_ready, is_live))
         return bind
@@ -59,7 +62,8 @@ def test_metrics_are_those_that_were_counted(serve: Serve) -> None:
 def test_a_file_of_a_worker_that_is_just_starting_is_looked_at_again(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Trap: prometheus_client makes the file first and gives it a length afterwards; a scrape between is a 500."""
+    """Trap: prometheus_client makes the file first and gives it a length afterwards; a scrape
+    between is a 500."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     empty = tmp_path / "counter_1.db"
     empty.touch()

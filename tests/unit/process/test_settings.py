@@ -81,7 +81,10 @@ def test_every_bad_value_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("key", "hint"),
-    [("TIDINGS_GATEWAY_BINDD", "did you mean TIDINGS_GATEWAY_BIND?"), ("TIDINGS_XYZZY", "`tidings settings`")],
+    [
+        ("TIDINGS_GATEWAY_BINDD", "did you mean TIDINGS_GATEWAY_BIND?"),
+        ("TIDINGS_XYZZY", "`tidings settings`"),
+    ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(
     monkeypatch: pytest.MonkeyPatch, key: str, hint: str
@@ -101,11 +104,15 @@ def test_shares_that_contradict_each_other_are_refused(monkeypatch: pytest.Monke
     monkeypatch.setenv("TIDINGS_GATEWAY_DEADLINE_MS", "300")
     monkeypatch.setenv("TIDINGS_GATEWAY_RECOMMEND_MS", "300")
 
-    with pytest.raises(SettingsError, match="gateway_recommend_ms: must be below gateway_deadline_ms"):
+    with pytest.raises(
+        SettingsError, match="gateway_recommend_ms: must be below gateway_deadline_ms"
+    ):
         load_settings()
 
 
-def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_wins_over_the_env_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A `.env` file is for one's own machine; whoever sets a variable means it."""
     monkeypatch.setitem(Settings.model_config, "env_file", ".env")
     monkeypatch.chdir(tmp_path)
@@ -139,8 +146,11 @@ def test_settings_cannot_be_changed_after_the_start(make_settings: MakeSettings)
         ("TIDINGS_REDIS_URL", "http://:open-sesame@host/0"),
     ],
 )
-def test_a_refused_value_shows_no_secret(monkeypatch: pytest.MonkeyPatch, key: str, value: str) -> None:
-    """The message ends up in logs and terminals; a key one character too short is still almost a key."""
+def test_a_refused_value_shows_no_secret(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str
+) -> None:
+    """The message ends up in logs and terminals; a key one character too short is still almost a
+    key."""
     monkeypatch.setenv(key, value)
 
     with pytest.raises(SettingsError, match=key) as caught:
@@ -149,7 +159,9 @@ def test_a_refused_value_shows_no_secret(monkeypatch: pytest.MonkeyPatch, key: s
     assert "open-sesame" not in str(caught.value)
 
 
-def test_made_keys_are_read_back_and_only_the_owner_may_read_them(make_settings: MakeSettings) -> None:
+def test_made_keys_are_read_back_and_only_the_owner_may_read_them(
+    make_settings: MakeSettings,
+) -> None:
     """`tidings up` makes a key once; later starts and other processes find the same one."""
     settings = make_settings(secret_keys=())
     settings.var_dir.mkdir()
@@ -166,13 +178,19 @@ def test_made_keys_are_read_back_and_only_the_owner_may_read_them(make_settings:
 
 def test_without_keys_the_message_says_how_to_make_one(make_settings: MakeSettings) -> None:
     """A process started alone, without `tidings up`, has nothing to sign with."""
-    with pytest.raises(SettingsError, match=r"TIDINGS_SECRET_KEYS: not set, .*openssl rand -hex 32"):
+    with pytest.raises(
+        SettingsError, match=r"TIDINGS_SECRET_KEYS: not set, .*openssl rand -hex 32"
+    ):
         read_secret_keys(make_settings(secret_keys=()))
 
 
 @pytest.mark.parametrize(
     ("bind", "expected"),
-    [("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:8000", ("::1", 8000)), ("news.example:65535", ("news.example", 65535))],
+    [
+        ("127.0.0.1:0", ("127.0.0.1", 0)),
+        ("[::1]:8000", ("::1", 8000)),
+        ("news.example:65535", ("news.example", 65535)),
+    ],
 )
 def test_a_bind_is_a_host_and_a_port(bind: str, expected: tuple[str, int]) -> None:
     """IPv6 addresses stand in brackets, as in a URL."""

@@ -70,7 +70,9 @@ def test_whoever_asks_for_metrics_gets_what_is_pending() -> None:
     level = Level(gauge, lambda: height[0])
     tally.add("ask", "ok", 0.1)
 
-    assert REGISTRY.get_sample_value("tally_test_calls_total", {"method": "ask", "outcome": "ok"}) == 1
+    assert (
+        REGISTRY.get_sample_value("tally_test_calls_total", {"method": "ask", "outcome": "ok"}) == 1
+    )
     assert REGISTRY.get_sample_value("tally_test_level") == 3
     height[0] = 1
     assert REGISTRY.get_sample_value("tally_test_level") == 1

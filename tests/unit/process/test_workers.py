@@ -82,7 +82,10 @@ def test_forgetting_a_worker_removes_what_it_held_and_keeps_what_it_counted(
         (tmp_path / name).touch()
     worker_numbers.forget_worker(2)
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["counter_2.db", "gauge_livesum_12.db"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "counter_2.db",
+        "gauge_livesum_12.db",
+    ]
 
 
 def test_each_worker_gets_a_socket_on_the_same_port() -> None:
@@ -95,12 +98,15 @@ def test_each_worker_gets_a_socket_on_the_same_port() -> None:
 
 
 def test_a_port_that_was_taken_before_a_worker_listens_is_named() -> None:
-    """Trap: a port that is bound and not listened on may be had by any other program that says SO_REUSEADDR."""
+    """Trap: a port that is bound and not listened on may be had by any other program that says
+    SO_REUSEADDR."""
     (mine,) = bind_for_each(1, "127.0.0.1:0")
     with (
         mine,
         listen(f"127.0.0.1:{mine.getsockname()[1]}"),
-        pytest.raises(SettingsError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"),
+        pytest.raises(
+            SettingsError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"
+        ),
     ):
         Listener(mine, 1024).listen()
 

@@ -1,4 +1,5 @@
-"""Tracking tokens: what was issued is read back, whatever was not is refused, and each says the same thing once."""
+"""Tracking tokens: what was issued is read back, whatever was not is refused, and each says the
+same thing once."""
 
 from __future__ import annotations
 
@@ -14,7 +15,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.lab.newsroom import DAY_MS, NOW_MS
-from tidings.reading.tracking import Action, Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
+from tidings.reading.tracking import (
+    Action,
+    Shown,
+    Source,
+    TokenExpiredError,
+    TokenRefusedError,
+    Tracker,
+)
 
 KEY = b"k" * 32
 OTHER_KEY = b"o" * 32
@@ -51,7 +59,8 @@ def test_what_was_issued_is_read_back(shown: Shown, now_ms: int) -> None:
 
 @given(shown_things, moments_ms)
 def test_a_token_is_short_and_needs_no_escaping_in_a_url(shown: Shown, now_ms: int) -> None:
-    """The contract promises at most 120 bytes of URL-safe characters, whatever the token is about."""
+    """The contract promises at most 120 bytes of URL-safe characters, whatever the token is
+    about."""
     token = Tracker([KEY]).issue(shown, now_ms)
 
     assert len(token.encode()) <= 120
@@ -60,7 +69,8 @@ def test_a_token_is_short_and_needs_no_escaping_in_a_url(shown: Shown, now_ms: i
 
 @given(shown_things, st.data())
 def test_a_token_with_one_character_changed_is_refused(shown: Shown, data: st.DataObject) -> None:
-    """A byte changed anywhere is noticed, spare bits and neighbouring alphabets of base64 included."""
+    """A byte changed anywhere is noticed, spare bits and neighbouring alphabets of base64
+    included."""
     tracker = Tracker([KEY])
     token = tracker.issue(shown, NOW_MS)
     at = data.draw(st.integers(0, len(token) - 1))
@@ -73,7 +83,8 @@ def test_a_token_with_one_character_changed_is_refused(shown: Shown, data: st.Da
 
 @given(shown_things, st.data())
 def test_a_token_with_one_character_added_is_refused(shown: Shown, data: st.DataObject) -> None:
-    """There is one spelling of a token: padding and white space, which base64 readers love to skip, make another."""
+    """There is one spelling of a token: padding and white space, which base64 readers love to skip,
+    make another."""
     tracker = Tracker([KEY])
     token = tracker.issue(shown, NOW_MS)
     at = data.draw(st.integers(0, len(token)))
@@ -96,13 +107,15 @@ def test_a_token_with_one_character_removed_is_refused(shown: Shown, data: st.Da
 
 @given(st.text(max_size=200))
 def test_no_text_of_any_kind_is_taken_for_a_token_or_raises_anything_else(text: str) -> None:
-    """What arrives in a token's place is anybody's text: it is refused, never an exception of the decoder's."""
+    """What arrives in a token's place is anybody's text: it is refused, never an exception of the
+    decoder's."""
     with pytest.raises(TokenRefusedError):
         Tracker([KEY]).read(text, NOW_MS)
 
 
 def test_a_token_survives_a_change_of_keys_as_long_as_its_key_is_kept(tracker: Tracker) -> None:
-    """Keys are rotated by putting the new one first: old tokens go on, and new ones are signed by the new key."""
+    """Keys are rotated by putting the new one first: old tokens go on, and new ones are signed by
+    the new key."""
     token = tracker.issue(SHOWN, NOW_MS)
     rotated = Tracker([OTHER_KEY, KEY])
 
@@ -124,7 +137,8 @@ def test_a_tracker_without_keys_is_refused() -> None:
 
 @given(moments_ms.filter(lambda ms: ms + THIRTY_DAYS_MS < 2**32 * 1000))
 def test_a_token_is_good_for_thirty_days_to_the_second(issued_ms: int) -> None:
-    """Valid at the very end of the thirtieth day, expired a second later; and expired is not the same as refused."""
+    """Valid at the very end of the thirtieth day, expired a second later; and expired is not the
+    same as refused."""
     tracker = Tracker([KEY])
     token = tracker.issue(SHOWN, issued_ms)
 
@@ -134,7 +148,8 @@ def test_a_token_is_good_for_thirty_days_to_the_second(issued_ms: int) -> None:
 
 
 def test_a_token_that_is_old_and_changed_is_refused_rather_than_expired(tracker: Tracker) -> None:
-    """ "Expired" is said of our own tokens only; it must not confirm to a forger that the rest was right."""
+    """ "Expired" is said of our own tokens only; it must not confirm to a forger that the rest was
+    right."""
     token = tracker.issue(SHOWN, NOW_MS)
     changed = token[:-1] + ("A" if token[-1] != "A" else "B")
 
@@ -143,8 +158,11 @@ def test_a_token_that_is_old_and_changed_is_refused_rather_than_expired(tracker:
 
 
 @given(shown_things, moments_ms, moments_ms, st.sampled_from([0, *Source]))
-def test_a_token_issued_again_is_about_the_same_event(shown: Shown, first_ms: int, second_ms: int, source: int) -> None:
-    """A page of history carries fresh tokens that no longer know the source: the same click on it is the same event."""
+def test_a_token_issued_again_is_about_the_same_event(
+    shown: Shown, first_ms: int, second_ms: int, source: int
+) -> None:
+    """A page of history carries fresh tokens that no longer know the source: the same click on it
+    is the same event."""
     first, second = Tracker([KEY]), Tracker([OTHER_KEY, KEY])
     again = second.issue(replace(shown, source=source), second_ms)
 
@@ -161,7 +179,8 @@ def test_different_places_and_actions_are_different_events(one: Shown, other: Sh
 
 
 def test_every_single_field_makes_another_event() -> None:
-    """Neighbouring places differ in one field only: each field but the source is part of the event's identity."""
+    """Neighbouring places differ in one field only: each field but the source is part of the
+    event's identity."""
     neighbours = [
         SHOWN,
         replace(SHOWN, action=Action.LIKING),
@@ -172,15 +191,26 @@ def test_every_single_field_makes_another_event() -> None:
         replace(SHOWN, position=4),
     ]
 
-    assert not [pair for pair in combinations(neighbours, 2) if pair[0].event_id == pair[1].event_id]
+    assert not [
+        pair for pair in combinations(neighbours, 2) if pair[0].event_id == pair[1].event_id
+    ]
 
 
-@pytest.mark.parametrize("signing_key", [KEY, hashlib.sha256(KEY).digest(), hmac.digest(KEY, b"reader", "sha256")])
-def test_a_signature_made_for_another_purpose_is_not_a_tokens(tracker: Tracker, signing_key: bytes) -> None:
-    """The site's key also signs readers' ids; nothing signed with it, or with another key derived from it, passes."""
+@pytest.mark.parametrize(
+    "signing_key", [KEY, hashlib.sha256(KEY).digest(), hmac.digest(KEY, b"reader", "sha256")]
+)
+def test_a_signature_made_for_another_purpose_is_not_a_tokens(
+    tracker: Tracker, signing_key: bytes
+) -> None:
+    """The site's key also signs readers' ids; nothing signed with it, or with another key derived
+    from it, passes."""
     token = tracker.issue(SHOWN, NOW_MS)
     body = base64.urlsafe_b64decode(token)[:-16]
-    forged = base64.urlsafe_b64encode(body + hmac.digest(signing_key, body, "sha256")[:16]).rstrip(b"=").decode()
+    forged = (
+        base64.urlsafe_b64encode(body + hmac.digest(signing_key, body, "sha256")[:16])
+        .rstrip(b"=")
+        .decode()
+    )
 
     with pytest.raises(TokenRefusedError):
         tracker.read(forged, NOW_MS)

@@ -1,4 +1,5 @@
-"""Fresh or history: every case of what a request's `time_stamp` can mean, and a server whose clock was set back."""
+"""Fresh or history: every case of what a request's `time_stamp` can mean, and a server whose clock
+was set back."""
 
 from __future__ import annotations
 
@@ -32,7 +33,17 @@ def state(newest_ms: int, page_ms: int | None = None) -> ReaderState:
         (NEWEST_MS - 1, None, False),
         (1, None, False),
     ],
-    ids=["0 is now", "now", "just after L", "tomorrow", "for ever", "L", "before L", "before all", "1970"],
+    ids=[
+        "0 is now",
+        "now",
+        "just after L",
+        "tomorrow",
+        "for ever",
+        "L",
+        "before L",
+        "before all",
+        "1970",
+    ],
 )
 def test_a_moment_after_the_newest_batch_is_fresh_and_any_other_is_history(
     at_ms: int, page_ms: int | None, expected: bool
@@ -59,10 +70,20 @@ def test_a_new_reader_is_always_served_fresh(at_ms: int) -> None:
         (NOW_MS - CLOCK_SLACK_MS - 1, None, False),
         (NOW_MS - DAY_MS, NOW_MS - DAY_MS, False),
     ],
-    ids=["0", "now", "about now", "a client still ahead", "L", "another stamp", "long ago", "an old stamp"],
+    ids=[
+        "0",
+        "now",
+        "about now",
+        "a client still ahead",
+        "L",
+        "another stamp",
+        "long ago",
+        "an old stamp",
+    ],
 )
 def test_a_server_set_back_serves_now_fresh_and_stamps_from_history(
     at_ms: int, page_ms: int | None, expected: bool
 ) -> None:
-    """The newest batch lies an hour ahead: "now" is fresh all the same, only a batch's own stamp asks for it."""
+    """The newest batch lies an hour ahead: "now" is fresh all the same, only a batch's own stamp
+    asks for it."""
     assert expected == asks_for_fresh(at_ms, NOW_MS, state(NOW_MS + HOUR_MS, page_ms))

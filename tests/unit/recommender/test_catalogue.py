@@ -1,4 +1,5 @@
-"""The catalogue follows the database: whatever was written, it shows what SQL would, a refresh later at most."""
+"""The catalogue follows the database: whatever was written, it shows what SQL would, a refresh
+later at most."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ def listed(catalogue: Catalogue, channel_id: int = 0, limit: int = 1000) -> list
     return [entry.article_id for entry in catalogue.newest_first(channel_id, lambda _: True, limit)]
 
 
-def test_an_article_is_known_with_all_that_the_pipeline_needs(newsroom: Newsroom, catalogue: Catalogue) -> None:
+def test_an_article_is_known_with_all_that_the_pipeline_needs(
+    newsroom: Newsroom, catalogue: Catalogue
+) -> None:
     """Id, channel, author and publication; an article without an author has none."""
     id_, anonymous = newsroom.article(author_id=5, channel_id=2), newsroom.article()
 
@@ -61,15 +64,24 @@ def test_an_article_is_known_with_all_that_the_pipeline_needs(newsroom: Newsroom
 
 def test_channels_are_known_and_for_you_always_is(newsroom: Newsroom, catalogue: Catalogue) -> None:
     """Channel 0 needs no row; another channel is known a refresh after it was opened."""
-    assert [catalogue.has_channel(id_) for id_ in (0, 1, 2, 3, -1)] == [True, True, True, False, False]
+    assert [catalogue.has_channel(id_) for id_ in (0, 1, 2, 3, -1)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
     newsroom.channels(3)
     catalogue.refresh()
 
     assert catalogue.has_channel(3)
 
 
-def test_articles_come_newest_first_and_only_those_wanted(newsroom: Newsroom, catalogue: Catalogue) -> None:
-    """By publication and then by id, within a channel or over all, up to a limit, passing over what is not wanted."""
+def test_articles_come_newest_first_and_only_those_wanted(
+    newsroom: Newsroom, catalogue: Catalogue
+) -> None:
+    """By publication and then by id, within a channel or over all, up to a limit, passing over what
+    is not wanted."""
     old = newsroom.articles(2, channel_id=2, published_ms=NOW_MS - DAY_MS)
     same = newsroom.articles(3, apart_ms=0)
     catalogue.refresh()
@@ -79,10 +91,14 @@ def test_articles_come_newest_first_and_only_those_wanted(newsroom: Newsroom, ca
     assert expected[:2] == listed(catalogue, limit=2)
     assert old == listed(catalogue, 2)
     assert listed(catalogue, 77) == []
-    assert old == [entry.article_id for entry in catalogue.newest_first(0, lambda id_: id_ not in same, 10)]
+    assert old == [
+        entry.article_id for entry in catalogue.newest_first(0, lambda id_: id_ not in same, 10)
+    ]
 
 
-def test_a_refresh_with_nothing_new_takes_in_nothing(newsroom: Newsroom, catalogue: Catalogue, clock: Clock) -> None:
+def test_a_refresh_with_nothing_new_takes_in_nothing(
+    newsroom: Newsroom, catalogue: Catalogue, clock: Clock
+) -> None:
     """What the overlap reads again is recognised."""
     newsroom.articles(3)
     assert [catalogue.refresh(), catalogue.refresh()] == [3, 0]
@@ -91,26 +107,41 @@ def test_a_refresh_with_nothing_new_takes_in_nothing(newsroom: Newsroom, catalog
     assert catalogue.refresh() == 0
 
 
-def test_what_is_taken_down_goes_and_what_is_put_back_returns(newsroom: Newsroom, catalogue: Catalogue) -> None:
+def test_what_is_taken_down_goes_and_what_is_put_back_returns(
+    newsroom: Newsroom, catalogue: Catalogue
+) -> None:
     """Even when all of it happens within one millisecond, a refresh between each."""
     id_ = newsroom.article()
-    for status, expected in ((PUBLISHED, [id_]), ("taken_down", []), (PUBLISHED, [id_]), ("scheduled", [])):
+    for status, expected in (
+        (PUBLISHED, [id_]),
+        ("taken_down", []),
+        (PUBLISHED, [id_]),
+        ("scheduled", []),
+    ):
         newsroom.change(id_, status=status)
         catalogue.refresh()
         assert expected == listed(catalogue)
 
 
-def test_an_article_moves_to_another_channel_and_another_time(newsroom: Newsroom, catalogue: Catalogue) -> None:
+def test_an_article_moves_to_another_channel_and_another_time(
+    newsroom: Newsroom, catalogue: Catalogue
+) -> None:
     """It is in one channel at a time, in its new place, and once over all."""
     id_, other = newsroom.articles(2)
     catalogue.refresh()
     newsroom.change(id_, channel_id=2, published_ms=NOW_MS - DAY_MS)
     catalogue.refresh()
 
-    assert (listed(catalogue, 1), listed(catalogue, 2), listed(catalogue)) == ([other], [id_], [other, id_])
+    assert (listed(catalogue, 1), listed(catalogue, 2), listed(catalogue)) == (
+        [other],
+        [id_],
+        [other, id_],
+    )
 
 
-def test_an_article_becomes_visible_with_the_clock(newsroom: Newsroom, catalogue: Catalogue, clock: Clock) -> None:
+def test_an_article_becomes_visible_with_the_clock(
+    newsroom: Newsroom, catalogue: Catalogue, clock: Clock
+) -> None:
     """Its row says when; no refresh, no change is needed at that moment."""
     id_ = newsroom.article(published_ms=NOW_MS + HOUR_MS)
     catalogue.refresh()
@@ -123,8 +154,11 @@ def test_an_article_becomes_visible_with_the_clock(newsroom: Newsroom, catalogue
     assert catalogue.get(id_) is not None
 
 
-def test_missed_refreshes_are_made_up_for(newsroom: Newsroom, catalogue: Catalogue, clock: Clock) -> None:
-    """A database that was away for a day, and all that was written meanwhile: one refresh takes everything in."""
+def test_missed_refreshes_are_made_up_for(
+    newsroom: Newsroom, catalogue: Catalogue, clock: Clock
+) -> None:
+    """A database that was away for a day, and all that was written meanwhile: one refresh takes
+    everything in."""
     gone, kept = newsroom.articles(2)
     catalogue.refresh()
     for _ in range(5):
@@ -157,7 +191,8 @@ def test_a_writer_whose_clock_runs_ahead_hides_nobody_elses_changes(
 def test_a_row_that_was_committed_late_is_found_in_the_overlap(
     newsroom: Newsroom, catalogue: Catalogue, clock: Clock
 ) -> None:
-    """A transaction that took long commits behind our back, stamped before what was read already."""
+    """A transaction that took long commits behind our back, stamped before what was read
+    already."""
     clock.advance(HOUR_MS)
     newsroom.article()
     catalogue.refresh()
@@ -170,7 +205,8 @@ def test_a_row_that_was_committed_late_is_found_in_the_overlap(
 def test_more_changes_than_a_page_are_read_page_by_page(
     newsroom: Newsroom, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An import stamps thousands of rows with one moment: pages are cut by moment and id, and lose none."""
+    """An import stamps thousands of rows with one moment: pages are cut by moment and id, and lose
+    none."""
     monkeypatch.setattr(catalogue_module, "PAGE_ROWS", 7)
     ids = newsroom.articles(20) + newsroom.articles(8, updated_ms=NOW_MS + 1)
 
@@ -178,8 +214,11 @@ def test_more_changes_than_a_page_are_read_page_by_page(
     assert {*ids} == {*listed(catalogue)}
 
 
-def test_an_edited_article_is_never_away_for_a_moment(newsroom: Newsroom, catalogue: Catalogue, clock: Clock) -> None:
-    """Readers ask while the catalogue takes in an edit: a page of history must not lose an article by that."""
+def test_an_edited_article_is_never_away_for_a_moment(
+    newsroom: Newsroom, catalogue: Catalogue, clock: Clock
+) -> None:
+    """Readers ask while the catalogue takes in an edit: a page of history must not lose an article
+    by that."""
     id_ = newsroom.article()
     catalogue.refresh()
     stop, missed = threading.Event(), []
@@ -202,7 +241,8 @@ def test_an_edited_article_is_never_away_for_a_moment(newsroom: Newsroom, catalo
 def test_it_keeps_itself_fresh_and_survives_a_database_that_is_away(
     newsroom: Newsroom, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread looks again and again; a failure is counted and logged, and the next look takes everything in."""
+    """The thread looks again and again; a failure is counted and logged, and the next look takes
+    everything in."""
     monkeypatch.setattr(catalogue_module, "REFRESH_S", 0.005)
     refresh, failures, stop = catalogue.refresh, iter([True, True, False]), threading.Event()
 
@@ -241,8 +281,11 @@ step = st.one_of(
 
 @given(steps=st.lists(step, max_size=25))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_after_any_changes_the_catalogue_is_what_sql_says(newsroom: Newsroom, clock: Clock, steps: list[Any]) -> None:
-    """Inserts, edits and take-downs by writers with clocks of their own, refreshes at any time: nothing is missed."""
+def test_after_any_changes_the_catalogue_is_what_sql_says(
+    newsroom: Newsroom, clock: Clock, steps: list[Any]
+) -> None:
+    """Inserts, edits and take-downs by writers with clocks of their own, refreshes at any time:
+    nothing is missed."""
     clock.now_ms = NOW_MS
     with transaction(newsroom.engine) as conn:
         conn.execute(delete(article))
@@ -254,8 +297,11 @@ def test_after_any_changes_the_catalogue_is_what_sql_says(newsroom: Newsroom, cl
             ids.append(newsroom.article(**values[0]))
             newest_ms = max(newest_ms, clock())
         elif kind == "change" and ids:
-            # A writer's clock may run ahead, or its transaction be late, by no more than the overlap.
-            updated_ms = max(clock() + values[2], newest_ms - OVERLAP_MS + 1 if newest_ms <= clock() else 0)
+            # A writer's clock may run ahead, or its transaction be late, by no more than the
+            # overlap.
+            updated_ms = max(
+                clock() + values[2], newest_ms - OVERLAP_MS + 1 if newest_ms <= clock() else 0
+            )
             newsroom.change(ids[values[0] % len(ids)], updated_ms=updated_ms, **values[1])
             newest_ms = max(newest_ms, updated_ms)
         elif kind == "advance":
@@ -265,9 +311,13 @@ def test_after_any_changes_the_catalogue_is_what_sql_says(newsroom: Newsroom, cl
     catalogue.refresh()
 
     for channel_id in (0, 1, 2):
-        query = select(article.c.id).where(article.c.status == PUBLISHED, article.c.published_at <= moment(clock()))
+        query = select(article.c.id).where(
+            article.c.status == PUBLISHED, article.c.published_at <= moment(clock())
+        )
         if channel_id:
             query = query.where(article.c.channel_id == channel_id)
         with newsroom.engine.connect() as conn:
-            expected = list(conn.scalars(query.order_by(article.c.published_at.desc(), article.c.id.desc())))
+            expected = list(
+                conn.scalars(query.order_by(article.c.published_at.desc(), article.c.id.desc()))
+            )
         assert expected == listed(catalogue, channel_id)

@@ -11,7 +11,14 @@ from sqlalchemy import Engine
 from services.recommender.candidate import Question
 from services.recommender.catalogue import Catalogue
 from services.recommender.sources import latest as recall
-from services.recommender.sources.latest import HALF_LIFE_MS, HOT_TTL_S, LATEST_LEAST, Hot, Latest, recall_again
+from services.recommender.sources.latest import (
+    HALF_LIFE_MS,
+    HOT_TTL_S,
+    LATEST_LEAST,
+    Hot,
+    Latest,
+    recall_again,
+)
 from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
 from tidings.reading.tracking import Source
 
@@ -32,8 +39,11 @@ def question(channel_id: int = 0, wanted: int = 10, seen: Sequence[int] = ()) ->
     return Question(channel_id, wanted, NOW_MS, frozenset(seen))
 
 
-def test_the_latest_are_the_newest_unseen_scored_by_age(newsroom: Newsroom, catalogue: Catalogue) -> None:
-    """Freshness is one at publication and halves with each half-life; what was seen is stepped over."""
+def test_the_latest_are_the_newest_unseen_scored_by_age(
+    newsroom: Newsroom, catalogue: Catalogue
+) -> None:
+    """Freshness is one at publication and halves with each half-life; what was seen is stepped
+    over."""
     now, seen, half = newsroom.articles(3, published_ms=NOW_MS, apart_ms=HALF_LIFE_MS // 2)
     catalogue.refresh()
     proposed = list(Latest(catalogue)(question(seen=[seen])))
@@ -48,7 +58,8 @@ def test_the_latest_are_the_newest_unseen_scored_by_age(newsroom: Newsroom, cata
 def test_the_latest_are_enough_to_choose_from_and_no_more(
     newsroom: Newsroom, catalogue: Catalogue, wanted: int, expected: int
 ) -> None:
-    """Three for each one wanted, thirty at least, and never the whole catalogue unless it is that small."""
+    """Three for each one wanted, thirty at least, and never the whole catalogue unless it is that
+    small."""
     newsroom.articles(80)
     catalogue.refresh()
 
@@ -56,7 +67,8 @@ def test_the_latest_are_enough_to_choose_from_and_no_more(
 
 
 def test_the_latest_reach_the_end_of_the_backlog(newsroom: Newsroom, catalogue: Catalogue) -> None:
-    """However much was seen, the oldest unseen article is found: a feed ends only where the channel ends."""
+    """However much was seen, the oldest unseen article is found: a feed ends only where the channel
+    ends."""
     ids = newsroom.articles(200)
     catalogue.refresh()
 
@@ -98,7 +110,8 @@ def hot(catalogue: Catalogue, rankings: Rankings, monotonic_s: list[float]) -> H
 def test_the_hot_are_scored_by_their_share_of_the_first(
     newsroom: Newsroom, catalogue: Catalogue, rankings: Rankings, hot: Hot
 ) -> None:
-    """The most popular has one, the others their part of it; what only fills the ranking up is not proposed."""
+    """The most popular has one, the others their part of it; what only fills the ranking up is not
+    proposed."""
     first, second, filler, gone = newsroom.articles(4)
     newsroom.change(gone, status="taken_down")
     catalogue.refresh()
@@ -112,7 +125,11 @@ def test_the_hot_are_scored_by_their_share_of_the_first(
 
 @pytest.mark.parametrize("ranking", [[], [(1, 0.0)]])
 def test_a_site_where_nobody_has_read_anything_has_nothing_hot(
-    newsroom: Newsroom, catalogue: Catalogue, rankings: Rankings, hot: Hot, ranking: list[tuple[int, float]]
+    newsroom: Newsroom,
+    catalogue: Catalogue,
+    rankings: Rankings,
+    hot: Hot,
+    ranking: list[tuple[int, float]],
 ) -> None:
     """No ranking, or one of newest articles only, proposes nothing and divides by nothing."""
     newsroom.article()
@@ -139,7 +156,8 @@ def test_a_ranking_is_read_once_in_two_seconds(
 def test_the_last_known_ranking_serves_on_while_redis_is_away(
     newsroom: Newsroom, catalogue: Catalogue, rankings: Rankings, hot: Hot, monotonic_s: list[float]
 ) -> None:
-    """One source that fails must not fail the feed; and it is not asked again with every request."""
+    """One source that fails must not fail the feed; and it is not asked again with every
+    request."""
     id_ = newsroom.article()
     catalogue.refresh()
     rankings.ranking = [(id_, 5.0)]
@@ -152,7 +170,9 @@ def test_the_last_known_ranking_serves_on_while_redis_is_away(
     assert rankings.reads == 2
 
 
-def test_the_longest_ago_come_again_in_their_order(newsroom: Newsroom, catalogue: Catalogue) -> None:
+def test_the_longest_ago_come_again_in_their_order(
+    newsroom: Newsroom, catalogue: Catalogue
+) -> None:
     """Of the channel's visible articles, as many as wanted, those shown the longest ago first."""
     ids = newsroom.articles(6, channel_id=1)
     other = newsroom.article(channel_id=2, published_ms=NOW_MS - HOUR_MS)

@@ -19,7 +19,9 @@ def test_a_literal_is_an_address_and_reads_as_it_was_written(text: str) -> None:
     assert resolve(text) == [address]
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1", "127.0.0.1:", ":9090", "127.0.0.1:x", "127.0.0.1:70000", ""])
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1", "127.0.0.1:", ":9090", "127.0.0.1:x", "127.0.0.1:70000", ""]
+)
 def test_what_is_no_address_is_one_clear_message(text: str) -> None:
     """At start, and not at the first call."""
     with pytest.raises(SettingsError, match="expected HOST:PORT"):

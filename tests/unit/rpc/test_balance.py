@@ -110,7 +110,8 @@ def test_a_success_in_between_starts_the_count_anew() -> None:
 
 
 def test_when_all_are_suspect_they_are_asked_all_the_same() -> None:
-    """A wrong suspicion of everybody must not be an outage; with one endpoint there is never another."""
+    """A wrong suspicion of everybody must not be an outage; with one endpoint there is never
+    another."""
     alone = Balancer([ONE], Policy(eject_after=1))
     both = Balancer([ONE, TWO], Policy(eject_after=1))
     for _ in range(20):
@@ -141,7 +142,9 @@ def test_another_is_another() -> None:
 
 
 @given(st.lists(st.sampled_from([True, False, None]), max_size=60))
-def test_whatever_happens_somebody_is_asked_and_nothing_stays_in_flight(outcomes: list[bool | None]) -> None:
+def test_whatever_happens_somebody_is_asked_and_nothing_stays_in_flight(
+    outcomes: list[bool | None],
+) -> None:
     """The counts are what two choices go by: a leak would starve an endpoint for ever."""
     balancer = Balancer([ONE, TWO, THREE], Policy(eject_after=2, ejection_s=0.0001))
     seen: set[Endpoint] = set()
@@ -194,7 +197,9 @@ def _settle() -> None:
             thread.join()
 
 
-def test_a_name_is_resolved_on_first_use_and_again_later(resolver: Resolver, clock: list[float]) -> None:
+def test_a_name_is_resolved_on_first_use_and_again_later(
+    resolver: Resolver, clock: list[float]
+) -> None:
     """Servers come and go behind one name; those that stay keep their connections."""
     balancer = Balancer(["recommender.internal:9"], Policy(resolve_every_s=30))
     assert _known(balancer) == set()
@@ -235,7 +240,8 @@ def test_a_name_that_was_never_resolved_is_a_transport_fault(resolver: Resolver)
 
 
 def test_a_slow_resolver_does_not_outlast_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trap: `getaddrinfo` knows no time-out, and takes half a minute when the name server is gone."""
+    """Trap: `getaddrinfo` knows no time-out, and takes half a minute when the name server is
+    gone."""
     release = threading.Event()
 
     def hang(_: str) -> Any:

@@ -6,7 +6,13 @@ import pytest
 
 from tidings.process.deadline import DeadlineExceededError
 from tidings.rpc import errors
-from tidings.rpc.errors import CallerFaultError, ExpectedError, RpcError, ServerFaultError, TransportFaultError
+from tidings.rpc.errors import (
+    CallerFaultError,
+    ExpectedError,
+    RpcError,
+    ServerFaultError,
+    TransportFaultError,
+)
 from tidings_idl.base.ttypes import Error
 
 
@@ -19,7 +25,9 @@ from tidings_idl.base.ttypes import Error
         (errors.too_late(), 504, False),
     ],
 )
-def test_a_handlers_errors_carry_the_status_that_fits(made: Error, code: int, retryable: bool) -> None:
+def test_a_handlers_errors_carry_the_status_that_fits(
+    made: Error, code: int, retryable: bool
+) -> None:
     """What the contract promises for `Error.code` and `Error.retryable`."""
     assert (made.code, made.retryable) == (code, retryable)
 
@@ -90,15 +98,18 @@ class MissingError(Exception):
     pass
 
 
-class StillMissing(MissingError):
+class StillMissingError(MissingError):
     pass
 
 
 def test_a_domain_exception_is_translated_by_its_nearest_entry() -> None:
     """A subclass without an entry of its own goes by its parent's."""
-    table = {MissingError: lambda ex: errors.not_found(str(ex)), Exception: lambda _: errors.unavailable("other")}
+    table = {
+        MissingError: lambda ex: errors.not_found(str(ex)),
+        Exception: lambda _: errors.unavailable("other"),
+    }
 
-    assert errors.translate(StillMissing("it"), table) == errors.not_found("it")
+    assert errors.translate(StillMissingError("it"), table) == errors.not_found("it")
     assert errors.translate(OSError(), table) == errors.unavailable("other")
 
 
@@ -112,7 +123,8 @@ def test_without_an_entry_nothing_is_made_up() -> None:
 
 
 def test_a_failure_further_back_is_not_retryable_and_says_nothing() -> None:
-    """Trap: a downstream fault passed on as it is; something may have been done there, and its words are internal."""
+    """Trap: a downstream fault passed on as it is; something may have been done there, and its
+    words are internal."""
     passed_on = errors.translate(TransportFaultError("10.0.0.7: secret", sent=False), {})
 
     assert passed_on is not None

@@ -1,4 +1,5 @@
-"""The lean way and Thrift's own: the same bytes out, the same messages in, and nothing unusual taken for usual."""
+"""The lean way and Thrift's own: the same bytes out, the same messages in, and nothing unusual
+taken for usual."""
 
 from __future__ import annotations
 
@@ -24,9 +25,13 @@ I64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(max_size=80)
 TRACKS = st.builds(Track, click=TEXT, collect=TEXT, reading=TEXT, liking=TEXT)
 ARTICLES = st.builds(Article, article_id=I64, track=TRACKS)
-RESPONSES = st.builds(ArticleResponse, exposure=TEXT, time_stamp=I64, recommends=st.lists(ARTICLES, max_size=12))
+RESPONSES = st.builds(
+    ArticleResponse, exposure=TEXT, time_stamp=I64, recommends=st.lists(ARTICLES, max_size=12)
+)
 HEADERS = st.dictionaries(st.binary(min_size=1, max_size=20), st.binary(max_size=127), max_size=5)
-LONG_HEADERS = st.dictionaries(st.binary(min_size=1, max_size=200), st.binary(max_size=300), max_size=5)
+LONG_HEADERS = st.dictionaries(
+    st.binary(min_size=1, max_size=200), st.binary(max_size=300), max_size=5
+)
 SEQIDS = st.integers(0, 2**31 - 1)
 
 
@@ -57,8 +62,14 @@ def bytes_of(kind: type[LeanProtocol] | type[HeaderProtocol], *message: object) 
         return size + far.readAll(int.from_bytes(size))
 
 
-@given(LONG_HEADERS, SEQIDS, st.builds(UserRequest, I64, st.integers(-(2**31), 2**31 - 1), st.just(10), I64))
-def test_a_request_is_the_same_bytes_both_ways(headers: dict[bytes, bytes], seqid: int, request: UserRequest) -> None:
+@given(
+    LONG_HEADERS,
+    SEQIDS,
+    st.builds(UserRequest, I64, st.integers(-(2**31), 2**31 - 1), st.just(10), I64),
+)
+def test_a_request_is_the_same_bytes_both_ways(
+    headers: dict[bytes, bytes], seqid: int, request: UserRequest
+) -> None:
     """Headers, padding and all: no peer can tell which way a client writes."""
     message = headers, seqid, user_recommend_args(request)
 
@@ -80,7 +91,9 @@ def test_what_one_way_writes_the_other_reads(
 ) -> None:
     for writer, reader in ((LeanProtocol, HeaderProtocol), (HeaderProtocol, LeanProtocol)):
         with wire() as (near, far):
-            written(writer(near, ANY_DIALECT, LIMITS), headers, seqid, user_recommend_result(response))
+            written(
+                writer(near, ANY_DIALECT, LIMITS), headers, seqid, user_recommend_result(response)
+            )
             protocol = reader(far, ANY_DIALECT, LIMITS)
             begin = protocol.readMessageBegin()
             result = user_recommend_result()
@@ -93,8 +106,11 @@ def test_what_one_way_writes_the_other_reads(
 
 
 @given(st.binary(max_size=60), st.booleans())
-def test_garbage_is_never_read_as_something_else_than_stock_thrift_reads(garbage: bytes, framed: bool) -> None:
-    """Whatever the lean way accepts, the stock way reads as the same message; all else is left to that."""
+def test_garbage_is_never_read_as_something_else_than_stock_thrift_reads(
+    garbage: bytes, framed: bool
+) -> None:
+    """Whatever the lean way accepts, the stock way reads as the same message; all else is left to
+    that."""
     data = len(garbage).to_bytes(4) + garbage if framed else garbage.ljust(4, b"\0")
     outcomes = []
     for reader in (LeanProtocol, HeaderProtocol):
@@ -119,7 +135,11 @@ def test_what_is_unusual_is_left_to_be_read_by_the_stock_protocol() -> None:
         with pytest.raises(UnusualError):
             LeanProtocol(far, ANY_DIALECT, LIMITS).readMessageBegin()
 
-        assert HeaderProtocol(far, ANY_DIALECT, LIMITS).readMessageBegin() == ("ping", TMessageType.CALL, 7)
+        assert HeaderProtocol(far, ANY_DIALECT, LIMITS).readMessageBegin() == (
+            "ping",
+            TMessageType.CALL,
+            7,
+        )
 
 
 def test_a_message_that_is_too_long_to_send_is_refused_before_a_byte_has_left() -> None:

@@ -1,4 +1,5 @@
-"""A server reads and answers the lean way as it does the stock way: every dialect, reply and kind of garbage."""
+"""A server reads and answers the lean way as it does the stock way: every dialect, reply and kind
+of garbage."""
 
 from __future__ import annotations
 
@@ -25,7 +26,14 @@ from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol,
 from tidings.rpc.wire.service import methods_of
 from tidings.rpc.wire.transport import SocketTransport
 from tidings_idl.recommend import UserRecommend
-from tidings_idl.recommend.ttypes import Article, ArticleResponse, ReportRequest, ReportResponse, Track, UserRequest
+from tidings_idl.recommend.ttypes import (
+    Article,
+    ArticleResponse,
+    ReportRequest,
+    ReportResponse,
+    Track,
+    UserRequest,
+)
 from tidings_idl.recommend.UserRecommend import report_args, user_recommend_args
 
 LIMITS = Limits()
@@ -46,8 +54,13 @@ class Handler:
         if reader == 3:
             return ArticleResponse("x", 2**80, [])  # cannot be encoded
         if reader == 4:
-            return PAGES.encode(ArticleResponse("packed", 7), [9, b"clicked!", b"collect!", b"reading!", b"likings!"])
-        articles = [Article(n, Track("click", "collect", "ré\u4e2d", str(reader))) for n in range(3)]
+            return PAGES.encode(
+                ArticleResponse("packed", 7),
+                [9, b"clicked!", b"collect!", b"reading!", b"likings!"],
+            )
+        articles = [
+            Article(n, Track("click", "collect", "ré\u4e2d", str(reader))) for n in range(3)
+        ]
         return ArticleResponse("exposure", request.time_stamp, articles)
 
     def report(self, request: ReportRequest) -> ReportResponse:
@@ -55,13 +68,17 @@ class Handler:
 
 
 def make_dispatcher(*, leaving: bytes = b"") -> Dispatcher:
-    rules = CallRules(max_in_flight=4, io_timeout_s=5, min_budget_ms=1, max_budget_ms=1000, slow_ms=1000)
+    rules = CallRules(
+        max_in_flight=4, io_timeout_s=5, min_budget_ms=1, max_budget_ms=1000, slow_ms=1000
+    )
     dispatcher = Dispatcher(methods_of(UserRecommend), Handler(), {}, rules, lambda _: True)
     dispatcher.leaving = leaving
     return dispatcher
 
 
-def message(dialect: str, name: str, arguments: Any, seqid: int, headers: dict[bytes, bytes]) -> bytes:
+def message(
+    dialect: str, name: str, arguments: Any, seqid: int, headers: dict[bytes, bytes]
+) -> bytes:
     """A request as Thrift's own code writes it."""
     memory = TMemoryBuffer()
     compact = dialect.endswith("compact")
@@ -81,14 +98,19 @@ def message(dialect: str, name: str, arguments: Any, seqid: int, headers: dict[b
     return data
 
 
-def conversation(kind: Callable[..., Any], received: bytes, *, leaving: bytes = b"") -> tuple[bytes, object]:
+def conversation(
+    kind: Callable[..., Any], received: bytes, *, leaving: bytes = b""
+) -> tuple[bytes, object]:
     """What a server that uses `kind` writes when it receives this, and how the connection ends."""
     near, far = socket.socketpair()
     with near, far:
         far.sendall(received)
         far.shutdown(socket.SHUT_WR)
         transport = SocketTransport(near, LIMITS.message_bytes)
-        protocol, dispatcher = kind(transport, ANY_DIALECT, LIMITS), make_dispatcher(leaving=leaving)
+        protocol, dispatcher = (
+            kind(transport, ANY_DIALECT, LIMITS),
+            make_dispatcher(leaving=leaving),
+        )
         ending: object = "closed"
         try:
             while transport.await_message(5):
@@ -122,7 +144,10 @@ READERS = st.sampled_from([0, 1, 2, 3, 4, 5, 2**62])
 CALLS = st.tuples(
     st.one_of(
         st.builds(
-            lambda reader, stamp: ("user_recommend", user_recommend_args(UserRequest(reader, 0, 10, stamp))),
+            lambda reader, stamp: (
+                "user_recommend",
+                user_recommend_args(UserRequest(reader, 0, 10, stamp)),
+            ),
             READERS,
             st.integers(-(2**63), 2**63 - 1),
         ),
@@ -137,11 +162,18 @@ CALLS = st.tuples(
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(calls=st.lists(CALLS, min_size=1, max_size=4), leaving=st.sampled_from([b"", SERVER_LEAVES]))
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-def test_every_dialect_gets_the_same_bytes_either_way(dialect: str, calls: list[Any], leaving: bytes) -> None:
-    """Several calls on one connection, so that what is remembered of the last one shows if it is wrong of the next."""
-    received = b"".join(message(dialect, name, given, seqid, headers) for (name, given), seqid, headers in calls)
+def test_every_dialect_gets_the_same_bytes_either_way(
+    dialect: str, calls: list[Any], leaving: bytes
+) -> None:
+    """Several calls on one connection, so that what is remembered of the last one shows if it is
+    wrong of the next."""
+    received = b"".join(
+        message(dialect, name, given, seqid, headers) for (name, given), seqid, headers in calls
+    )
 
-    lean, stock = (conversation(kind, received, leaving=leaving) for kind in (LeanProtocol, HeaderProtocol))
+    lean, stock = (
+        conversation(kind, received, leaving=leaving) for kind in (LeanProtocol, HeaderProtocol)
+    )
 
     assert lean == stock
     assert lean[1] == "closed"
@@ -159,8 +191,11 @@ def test_every_dialect_gets_the_same_bytes_either_way(dialect: str, calls: list[
 def test_one_wrong_byte_has_the_same_end_either_way(
     headers: dict[bytes, bytes], at: int, byte: int, again: bool, dialect: str
 ) -> None:
-    """After a good message, too: what fits its form to a hair and differs in one byte is another message."""
-    good = message(dialect, "user_recommend", user_recommend_args(UserRequest(7, 0, 10, 0)), 5, headers)
+    """After a good message, too: what fits its form to a hair and differs in one byte is another
+    message."""
+    good = message(
+        dialect, "user_recommend", user_recommend_args(UserRequest(7, 0, 10, 0)), 5, headers
+    )
     at %= len(good)
     bad = good[:at] + bytes((byte,)) + good[at + 1 :]
     received = good + bad if again else bad
@@ -178,7 +213,9 @@ def test_garbage_has_the_same_end_either_way(garbage: bytes, framed: bool) -> No
 
 def test_a_message_in_pieces_is_read_as_one_that_came_whole() -> None:
     """The fast path looks at what one `recv` brought; a frame may come in any number of them."""
-    received = message("header", "user_recommend", user_recommend_args(UserRequest(7, 0, 10, 0)), 5, CONTEXT)
+    received = message(
+        "header", "user_recommend", user_recommend_args(UserRequest(7, 0, 10, 0)), 5, CONTEXT
+    )
     near, far = socket.socketpair()
     with near, far:
         transport = SocketTransport(near, LIMITS.message_bytes)

@@ -29,12 +29,18 @@ def pages(draw: st.DrawFn) -> tuple[int, ArticleResponse, list[Any]]:
 
 
 @given(pages())
-def test_a_packed_page_is_the_bytes_of_its_structs(page: tuple[int, ArticleResponse, list[Any]]) -> None:
+def test_a_packed_page_is_the_bytes_of_its_structs(
+    page: tuple[int, ArticleResponse, list[Any]],
+) -> None:
     size, response, values = page
 
-    packed = Pages(ArticleResponse, size).encode(ArticleResponse(response.exposure, response.time_stamp), values)
+    packed = Pages(ArticleResponse, size).encode(
+        ArticleResponse(response.exposure, response.time_stamp), values
+    )
 
-    assert packed.data == fastbinary.encode_binary(response, [ArticleResponse, ArticleResponse.thrift_spec])
+    assert packed.data == fastbinary.encode_binary(
+        response, [ArticleResponse, ArticleResponse.thrift_spec]
+    )
     assert packed.decoded() == response
 
 
@@ -58,7 +64,10 @@ def test_a_token_of_another_length_is_refused() -> None:
 def test_only_lists_of_plain_structs_can_be_packed() -> None:
     for kind in (Article, Error, ReportRequest):
         if kind is ReportRequest:
-            assert Pages(kind, 10).encode(kind(), [b"0123456789", 5, 7]).decoded().events[0].read_ms == 7
+            assert (
+                Pages(kind, 10).encode(kind(), [b"0123456789", 5, 7]).decoded().events[0].read_ms
+                == 7
+            )
         else:
             with pytest.raises(TypeError):
                 Pages(kind, 10)

@@ -21,7 +21,10 @@ MAYBE_TEXT = st.none() | st.text(max_size=9)
 MAYBE_I64 = st.none() | st.integers(-(2**63), 2**63 - 1)
 TRACKS = st.builds(Track, MAYBE_TEXT, MAYBE_TEXT, MAYBE_TEXT, MAYBE_TEXT)
 RESPONSES = st.builds(
-    ArticleResponse, MAYBE_TEXT, MAYBE_I64, st.none() | st.lists(st.builds(Article, MAYBE_I64, st.none() | TRACKS))
+    ArticleResponse,
+    MAYBE_TEXT,
+    MAYBE_I64,
+    st.none() | st.lists(st.builds(Article, MAYBE_I64, st.none() | TRACKS)),
 )
 
 

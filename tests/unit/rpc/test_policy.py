@@ -12,7 +12,9 @@ from tidings.rpc.calling.policy import Policy, RetryBudget
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now_s = [1000.0]
-    monkeypatch.setattr("tidings.rpc.calling.policy.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr(
+        "tidings.rpc.calling.policy.time", SimpleNamespace(monotonic=lambda: now_s[0])
+    )
     return now_s
 
 

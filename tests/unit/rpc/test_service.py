@@ -18,7 +18,9 @@ def test_the_methods_of_the_services_it_extends_are_there_too() -> None:
 
 def test_what_a_method_returns_and_throws() -> None:
     """Only a declared exception may cross the wire in its own field."""
-    recommend, health = (methods_of(UserRecommend)[name] for name in ("user_recommend", "is_healthy"))
+    recommend, health = (
+        methods_of(UserRecommend)[name] for name in ("user_recommend", "is_healthy")
+    )
 
     assert recommend.returns
     assert health.returns

@@ -1,4 +1,5 @@
-"""One socket, whose waits all end at one moment; with the kernel's time-outs, and with those of other sockets."""
+"""One socket, whose waits all end at one moment; with the kernel's time-outs, and with those of
+other sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ PATIENCE_S = 10
 
 
 class Foreign:
-    """A socket that is not the interpreter's own, as under gevent: its time-outs are not the kernel's."""
+    """A socket that is not the interpreter's own, as under gevent: its time-outs are not the
+    kernel's."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -43,7 +45,9 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @pytest.fixture(params=["kernel", "foreign"])
-def transport(request: pytest.FixtureRequest, pair: tuple[socket.socket, socket.socket]) -> SocketTransport:
+def transport(
+    request: pytest.FixtureRequest, pair: tuple[socket.socket, socket.socket]
+) -> SocketTransport:
     sock: Any = pair[0] if request.param == "kernel" else Foreign(pair[0])
     made = SocketTransport(sock, LIMIT_BYTES)
     made.begin_message(time.monotonic() + PATIENCE_S)
@@ -62,7 +66,9 @@ def _type_of_failure(action: Any, *arguments: Any) -> int:
     return kind
 
 
-def test_reading_all_gathers_what_comes_in_pieces(transport: SocketTransport, peer: socket.socket) -> None:
+def test_reading_all_gathers_what_comes_in_pieces(
+    transport: SocketTransport, peer: socket.socket
+) -> None:
     """And leaves the rest for the next."""
 
     def write() -> None:
@@ -79,7 +85,8 @@ def test_reading_all_gathers_what_comes_in_pieces(transport: SocketTransport, pe
 
 
 def test_all_waits_end_at_one_moment(transport: SocketTransport, peer: socket.socket) -> None:
-    """Trap: a time-out that starts anew with every byte. Here bytes keep coming, and the message still ends."""
+    """Trap: a time-out that starts anew with every byte. Here bytes keep coming, and the message
+    still ends."""
     done = threading.Event()
 
     def trickle() -> None:
@@ -96,7 +103,9 @@ def test_all_waits_end_at_one_moment(transport: SocketTransport, peer: socket.so
         writer.join()
 
 
-def test_after_the_moment_nothing_is_waited_for(transport: SocketTransport, peer: socket.socket) -> None:
+def test_after_the_moment_nothing_is_waited_for(
+    transport: SocketTransport, peer: socket.socket
+) -> None:
     """Not even for bytes that are there already."""
     peer.sendall(b"x")
     transport.begin_message(time.monotonic() - 1)
@@ -112,7 +121,9 @@ def test_a_write_nobody_reads_times_out(transport: SocketTransport) -> None:
     assert 0 < transport.sent_bytes < 10_000_000
 
 
-def test_a_write_to_a_closed_peer_sends_nothing(transport: SocketTransport, peer: socket.socket) -> None:
+def test_a_write_to_a_closed_peer_sends_nothing(
+    transport: SocketTransport, peer: socket.socket
+) -> None:
     """So that the call may be made again elsewhere."""
     peer.close()
 
@@ -140,12 +151,16 @@ def test_a_large_write_arrives_whole(transport: SocketTransport, peer: socket.so
 
 
 @pytest.mark.parametrize("length", [-1, LIMIT_BYTES + 1, 2**31 - 1])
-def test_a_length_beyond_the_limit_is_refused_before_it_is_read(transport: SocketTransport, length: int) -> None:
+def test_a_length_beyond_the_limit_is_refused_before_it_is_read(
+    transport: SocketTransport, length: int
+) -> None:
     """Trap: 281 MB were read, and copied, before anybody looked."""
     assert _type_of_failure(transport.readAll, length) == TTransportException.SIZE_LIMIT
 
 
-def test_a_message_of_many_parts_is_limited_too(transport: SocketTransport, peer: socket.socket) -> None:
+def test_a_message_of_many_parts_is_limited_too(
+    transport: SocketTransport, peer: socket.socket
+) -> None:
     """What has no frame has no declared length; each new message starts from nothing."""
 
     def write() -> None:
@@ -176,7 +191,9 @@ def test_waiting_for_a_message(transport: SocketTransport, peer: socket.socket) 
     assert not transport.await_message(PATIENCE_S)
 
 
-def test_quiet_is_neither_closed_nor_readable(transport: SocketTransport, peer: socket.socket) -> None:
+def test_quiet_is_neither_closed_nor_readable(
+    transport: SocketTransport, peer: socket.socket
+) -> None:
     """All that a connection may be that waits for its next call."""
     assert transport.is_quiet()
     peer.sendall(b"xy")
@@ -189,7 +206,9 @@ def test_quiet_is_neither_closed_nor_readable(transport: SocketTransport, peer: 
     assert not transport.is_quiet(), "closed"
 
 
-def test_the_end_of_reading_lets_what_has_arrived_be_read(transport: SocketTransport, peer: socket.socket) -> None:
+def test_the_end_of_reading_lets_what_has_arrived_be_read(
+    transport: SocketTransport, peer: socket.socket
+) -> None:
     """And a reply be written: a drain asks for no more, and loses nothing."""
     peer.sendall(b"x")
     transport.stop_reading()
@@ -217,7 +236,8 @@ def test_an_abort_wakes_who_waits(transport: SocketTransport) -> None:
 
 
 def test_the_kernels_timeouts_cost_no_poll(pair: tuple[socket.socket, socket.socket]) -> None:
-    """Trap: `settimeout` puts a poll before each recv and send. Ours stays a blocking socket; another's does not."""
+    """Trap: `settimeout` puts a poll before each recv and send. Ours stays a blocking socket;
+    another's does not."""
     SocketTransport(pair[0], LIMIT_BYTES).await_message(0.01)
     assert pair[0].gettimeout() is None
 

@@ -1,8 +1,10 @@
-"""Which of several servers gets the next call: of two drawn at random, the one with fewer calls in flight.
+"""Which of several servers gets the next call: of two drawn at random, the one with fewer calls in
+flight.
 
-That is nearly as even as always asking the least busy one, and does not send everybody to the same server at
-once. An endpoint that fails several times in a row is left alone for a while, then probed with a single call;
-when there is nobody else to ask it is asked all the same, since a wrong suspicion must not be an outage.
+That is nearly as even as always asking the least busy one, and does not send everybody to the same
+server at once. An endpoint that fails several times in a row is left alone for a while, then probed
+with a single call; when there is nobody else to ask it is asked all the same, since a wrong
+suspicion must not be an outage.
 """
 
 from __future__ import annotations
@@ -23,14 +25,19 @@ from tidings.rpc.calling.policy import Policy
 from tidings.rpc.calling.pool import Pool
 from tidings.rpc.errors import TransportFaultError
 
-_EJECTIONS = Counter("tidings_rpc_client_ejections", "Endpoints left alone after failing", ["endpoint"])
-_ATTEMPTS = Counter("tidings_rpc_client_attempts", "Attempts to answer calls", ["endpoint", "outcome"])
+_EJECTIONS = Counter(
+    "tidings_rpc_client_ejections", "Endpoints left alone after failing", ["endpoint"]
+)
+_ATTEMPTS = Counter(
+    "tidings_rpc_client_attempts", "Attempts to answer calls", ["endpoint", "outcome"]
+)
 _attempts = Tally(_ATTEMPTS)
 _log = structlog.get_logger()
 
 
 class Endpoint:
-    """One server as this client sees it. All but its calls change only under the balancer's lock."""
+    """One server as this client sees it. All but its calls change only under the balancer's
+    lock."""
 
     __slots__ = (
         "_answered",
@@ -48,7 +55,8 @@ class Endpoint:
         self.address = address
         self.name = str(address)  # in metrics
         self.pool = Pool(address, policy)
-        # One entry for each call. PERF: appending and popping are one step each of the interpreter's, without a lock.
+        # One entry for each call. PERF: appending and popping are one step each of the
+        # interpreter's, without a lock.
         self.calls: list[None] = []
         self._answered = _attempts.pending(self.name, "ok")
         self.failures = 0
@@ -113,7 +121,9 @@ class Balancer:
             return endpoints[0]
         endpoint = self.pick_other(None)
         if endpoint is None:
-            raise TransportFaultError(f"no address is known for {', '.join(self._names)}", sent=False)
+            raise TransportFaultError(
+                f"no address is known for {', '.join(self._names)}", sent=False
+            )
         return endpoint
 
     def pick_other(self, avoid: Endpoint | None) -> Endpoint | None:
@@ -123,7 +133,11 @@ class Balancer:
             if not others:
                 return None
             now_s = time.monotonic()
-            healthy = [endpoint for endpoint in others if not endpoint.ejected_until_s or endpoint.may_be_asked(now_s)]
+            healthy = [
+                endpoint
+                for endpoint in others
+                if not endpoint.ejected_until_s or endpoint.may_be_asked(now_s)
+            ]
             chosen = _less_busy_of_two(healthy or others)
             chosen.calls.append(None)
             if chosen.ejected_until_s and now_s >= chosen.ejected_until_s:
@@ -131,7 +145,8 @@ class Balancer:
             return chosen
 
     def done(self, endpoint: Endpoint, *, healthy: bool | None) -> None:
-        """One call to `endpoint` is over; `healthy` is None if it says nothing about the endpoint."""
+        """One call to `endpoint` is over; `healthy` is None if it says nothing about the
+        endpoint."""
         endpoint.calls.pop()
         if healthy and not endpoint.failures and not endpoint.ejected_until_s:
             return
@@ -144,7 +159,8 @@ class Balancer:
                 self._count_failure(endpoint)
 
     def leave_alone(self, endpoint: Endpoint) -> None:
-        """`endpoint` has said that it is about to stop: it will close its connections, perhaps just as one is used."""
+        """`endpoint` has said that it is about to stop: it will close its connections, perhaps just
+        as one is used."""
         with self._lock:
             self._eject(endpoint)
         endpoint.pool.drop_idle("leaving")
@@ -160,7 +176,9 @@ class Balancer:
         endpoint.failures += 1
         probe_failed = endpoint.probing
         endpoint.probing = False
-        if probe_failed or (not endpoint.is_ejected() and endpoint.failures >= self._policy.eject_after):
+        if probe_failed or (
+            not endpoint.is_ejected() and endpoint.failures >= self._policy.eject_after
+        ):
             self._eject(endpoint)
             endpoint.ejection_s = min(endpoint.ejection_s * 2, self._policy.max_ejection_s)
 
@@ -170,9 +188,12 @@ class Balancer:
         _EJECTIONS.labels(endpoint.name).inc()
 
     def _resolve_if_stale(self, deadline: Deadline) -> None:
-        """The resolver knows no deadline, so it is asked in a thread; only the very first call waits for it."""
+        """The resolver knows no deadline, so it is asked in a thread; only the very first call
+        waits for it."""
         with self._lock:
-            start = time.monotonic() >= self._stale_at_s and not self._resolving and not self._closed
+            start = (
+                time.monotonic() >= self._stale_at_s and not self._resolving and not self._closed
+            )
             self._resolving = self._resolving or start
         if start:
             threading.Thread(target=self._resolve, name="rpc-resolve", daemon=True).start()
@@ -192,9 +213,13 @@ class Balancer:
             known = {endpoint.address: endpoint for endpoint in self._endpoints}
             # What was known stays if the resolver failed: an old address is better than none.
             wanted = list(found) if complete else list(dict.fromkeys([*known, *found]))
-            self._endpoints = [known.get(address) or Endpoint(address, self._policy) for address in wanted]
+            self._endpoints = [
+                known.get(address) or Endpoint(address, self._policy) for address in wanted
+            ]
             gone = [known[address] for address in known.keys() - set(wanted)]
-            self._stale_at_s = time.monotonic() + (self._policy.resolve_every_s if complete else 1.0)
+            self._stale_at_s = time.monotonic() + (
+                self._policy.resolve_every_s if complete else 1.0
+            )
             self._resolving = False
         self._resolved.set()
         for endpoint in gone:

@@ -6,8 +6,8 @@
           lease     a connection of its own, destroyed on any doubt
             exchange    request out, reply in; the reply must be this call's
 
-That order is the decision: what is inside is seen by what is outside and never the other way round. The
-generated client is not used, because it takes whatever reply comes for its own.
+That order is the decision: what is inside is seen by what is outside and never the other way round.
+The generated client is not used, because it takes whatever reply comes for its own.
 """
 
 from __future__ import annotations
@@ -30,13 +30,22 @@ from tidings.process.tally import Seconds, Tally
 from tidings.rpc.calling.balance import Balancer, Endpoint
 from tidings.rpc.calling.policy import Policy, RetryBudget
 from tidings.rpc.calling.pool import PoolExhaustedError
-from tidings.rpc.errors import CallerFaultError, RpcError, ServerFaultError, TransportFaultError, from_reply, party
+from tidings.rpc.errors import (
+    CallerFaultError,
+    RpcError,
+    ServerFaultError,
+    TransportFaultError,
+    from_reply,
+    party,
+)
 from tidings.rpc.wire.codec import require_codec
 from tidings.rpc.wire.headers import LEAVING, SERVER_LEAVES
 from tidings.rpc.wire.service import Method, methods_of
 from tidings.rpc.wire.transport import Connection
 
-_CALLS = Counter("tidings_rpc_client_calls", "Calls, by whose fault they failed", ["method", "outcome"])
+_CALLS = Counter(
+    "tidings_rpc_client_calls", "Calls, by whose fault they failed", ["method", "outcome"]
+)
 _RETRIES = Counter("tidings_rpc_client_retries", "Second attempts", ["method"])
 _SECONDS = Seconds(
     "tidings_rpc_client_call_seconds",
@@ -51,13 +60,17 @@ _ENDPOINT_FAILED = (ServerFaultError, TransportFaultError, DeadlineExceededError
 
 
 class ForkedClientError(RuntimeError):
-    """The process forked after this client was used: parent and child would read each other's replies."""
+    """The process forked after this client was used: parent and child would read each other's
+    replies."""
 
 
 class Client:
-    """Calls the methods of one service. Safe for threads; connects on first use, which must follow any fork."""
+    """Calls the methods of one service. Safe for threads; connects on first use, which must follow
+    any fork."""
 
-    def __init__(self, service: ModuleType, balancer: Balancer, policy: Policy, caller: str) -> None:
+    def __init__(
+        self, service: ModuleType, balancer: Balancer, policy: Policy, caller: str
+    ) -> None:
         self._methods = methods_of(service)
         self._balancer = balancer
         self._timeout_s = policy.timeout_ms / 1000
@@ -69,7 +82,8 @@ class Client:
     def call(self, method: str, request: Any, deadline: Deadline | None = None) -> Any:
         """Call `method` with its one argument; returns what the service returned.
 
-        The time allowed ends at the earliest of `deadline`, the current deadline and the policy's time-out.
+        The time allowed ends at the earliest of `deadline`, the current deadline and the policy's
+        time-out.
 
         Raises:
             CallerFaultError, ExpectedError, ServerFaultError: the service said so.
@@ -100,14 +114,19 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, ex: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        ex: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.close()
 
     def _adopt_process(self) -> None:
         # Before any lock is taken: another thread may have held it when the process forked.
         if self._pid is not None:
-            raise ForkedClientError("made before a fork and used on both sides of it; make one client in each process")
+            raise ForkedClientError(
+                "made before a fork and used on both sides of it; make one client in each process"
+            )
         self._pid = os.getpid()
 
     def _soonest(self, now_s: float, given: Deadline | None) -> Deadline:
@@ -119,28 +138,42 @@ class Client:
             soonest = current
         return soonest
 
-    def _call_with_retry(self, method: Method, request: Any, deadline: Deadline, request_id: bytes) -> Any:
+    def _call_with_retry(
+        self, method: Method, request: Any, deadline: Deadline, request_id: bytes
+    ) -> Any:
         self._retries.count_call()
         endpoint = self._balancer.pick(deadline)
         try:
             return self._attempt(endpoint, method, request, deadline, request_id)
         except RpcError as ex:
             # NOTE: a TransportFaultError is retryable only if nothing was sent.
-            other = self._other_than(endpoint) if ex.retryable and deadline.remaining_ms() >= 1 else None
+            other = (
+                self._other_than(endpoint)
+                if ex.retryable and deadline.remaining_ms() >= 1
+                else None
+            )
             if other is None:
                 raise
         _RETRIES.labels(method.name).inc()
         return self._attempt(other, method, request, deadline, request_id)
 
     def _other_than(self, failed: Endpoint) -> Endpoint | None:
-        """Where to try again; None if there is no other endpoint, or the budget for retries is spent."""
+        """Where to try again; None if there is no other endpoint, or the budget for retries is
+        spent."""
         other = self._balancer.pick_other(failed)
         if other is not None and not self._retries.take():
             self._balancer.done(other, healthy=None)
             return None
         return other
 
-    def _attempt(self, endpoint: Endpoint, method: Method, request: Any, deadline: Deadline, request_id: bytes) -> Any:
+    def _attempt(
+        self,
+        endpoint: Endpoint,
+        method: Method,
+        request: Any,
+        deadline: Deadline,
+        request_id: bytes,
+    ) -> Any:
         outcome = "unclassified"
         healthy: bool | None = None
         try:
@@ -155,7 +188,8 @@ class Client:
             return result
         except (RpcError, DeadlineExceededError) as ex:
             outcome = party(ex)
-            # An endpoint that fails fast has few calls in flight and would draw all of them: that counts too.
+            # An endpoint that fails fast has few calls in flight and would draw all of them: that
+            # counts too.
             if isinstance(ex, _ENDPOINT_FAILED) and not isinstance(ex, PoolExhaustedError):
                 healthy = False
             raise
@@ -163,8 +197,16 @@ class Client:
             self._balancer.done(endpoint, healthy=healthy)
             endpoint.count(outcome)
 
-    def _exchange(self, connection: Connection, method: Method, request: Any, until_s: float, request_id: bytes) -> Any:
-        """The result struct or `TApplicationException` that came back. Whatever is raised spoils the connection."""
+    def _exchange(
+        self,
+        connection: Connection,
+        method: Method,
+        request: Any,
+        until_s: float,
+        request_id: bytes,
+    ) -> Any:
+        """The result struct or `TApplicationException` that came back. Whatever is raised spoils
+        the connection."""
         name = method.name
         budget_ms = int((until_s - time.monotonic()) * 1000)
         if budget_ms < 1:
@@ -188,8 +230,12 @@ class Client:
             raise
         except Exception as ex:
             if not transport.sent_bytes:
-                raise CallerFaultError(f"{name}: the request cannot be encoded: {ex}", code=400) from ex
-            raise TransportFaultError(f"{name}: the reply cannot be decoded: {ex}", sent=True) from ex
+                raise CallerFaultError(
+                    f"{name}: the request cannot be encoded: {ex}", code=400
+                ) from ex
+            raise TransportFaultError(
+                f"{name}: the reply cannot be decoded: {ex}", sent=True
+            ) from ex
 
 
 def _request_id() -> bytes:
@@ -209,7 +255,9 @@ def _begin_reply(method: Method, connection: Connection, seqid: int) -> Any:
         return method.result_type()
     if kind == TMessageType.EXCEPTION:
         return TApplicationException()
-    raise TransportFaultError(f"{method.name}: the peer sent a message of type {kind}, not a reply", sent=True)
+    raise TransportFaultError(
+        f"{method.name}: the peer sent a message of type {kind}, not a reply", sent=True
+    )
 
 
 def _read_reply(method: Method, connection: Connection, seqid: int) -> Any:
@@ -244,7 +292,9 @@ def _unwrap(method: Method, reply: Any) -> Any:
     return None
 
 
-def make_client(service: ModuleType, endpoints: Sequence[str], *, policy: Policy, caller: str) -> Client:
+def make_client(
+    service: ModuleType, endpoints: Sequence[str], *, policy: Policy, caller: str
+) -> Client:
     """A client of a generated service module.
 
     Args:

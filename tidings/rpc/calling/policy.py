@@ -1,8 +1,8 @@
 """How patient a client is: every time-out, size and retry rule of it in one value.
 
-Retries come out of a budget shared by all calls of a client, so that a service in trouble gets at most a
-fifth more work, not twice as much. Rejected: retries with back-off inside the call; whoever has a deadline of
-half a second and a ladder to fall down is better served by falling at once.
+Retries come out of a budget shared by all calls of a client, so that a service in trouble gets at
+most a fifth more work, not twice as much. Rejected: retries with back-off inside the call; whoever
+has a deadline of half a second and a ladder to fall down is better served by falling at once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Policy:
 
 
 class RetryBudget:
-    """A token bucket: each call puts in a fraction of a retry, each second a few more, a retry takes one out."""
+    """A token bucket: each call puts in a fraction of a retry, each second a few more, a retry
+    takes one out."""
 
     _BURST_S = 10
 
@@ -66,14 +67,18 @@ class RetryBudget:
         self._lock = threading.Lock()
 
     def count_call(self) -> None:
-        self._counted = next(self._calls)  # PERF: one step of the interpreter's, which needs no lock
+        self._counted = next(
+            self._calls
+        )  # PERF: one step of the interpreter's, which needs no lock
 
     def take(self) -> bool:
         """True if a retry may be made; it is then paid for."""
         with self._lock:
             now_s = time.monotonic()
             counted = self._counted
-            earned = (now_s - self._filled_at_s) * self._per_s + (counted - self._filled_with) * self._ratio
+            earned = (now_s - self._filled_at_s) * self._per_s + (
+                counted - self._filled_with
+            ) * self._ratio
             self._tokens = min(self._most, self._tokens + earned)
             self._filled_at_s, self._filled_with = now_s, counted
             if self._tokens < 1:

@@ -1,9 +1,10 @@
 """Connections to one endpoint, each lent to one call at a time and destroyed on any doubt.
 
-A reply that comes after its caller has stopped waiting sits in the socket and would be read as the answer to
-the next call; so a connection goes back only if its exchange ended cleanly, and is looked at again before it
-is lent. Last in, first out: in quiet hours the rest grow old and are dropped. Rejected: a background thread
-that tends idle connections; it would not survive a fork, and looking costs one `poll`.
+A reply that comes after its caller has stopped waiting sits in the socket and would be read as the
+answer to the next call; so a connection goes back only if its exchange ended cleanly, and is looked
+at again before it is lent. Last in, first out: in quiet hours the rest grow old and are dropped.
+Rejected: a background thread that tends idle connections; it would not survive a fork, and looking
+costs one `poll`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import TransportFaultError
 from tidings.rpc.wire.transport import Connection, connect
 
-_OPEN = Gauge("tidings_rpc_client_connections", "Open connections to servers", multiprocess_mode="livesum")
-_DESTROYED = Counter("tidings_rpc_client_connections_destroyed", "Connections not used again, and why", ["reason"])
+_OPEN = Gauge(
+    "tidings_rpc_client_connections", "Open connections to servers", multiprocess_mode="livesum"
+)
+_DESTROYED = Counter(
+    "tidings_rpc_client_connections_destroyed", "Connections not used again, and why", ["reason"]
+)
 _AGE_SPREAD = 0.1
 
 
@@ -35,14 +40,17 @@ class PoolExhaustedError(TransportFaultError):
 
 
 class Pool:
-    """At most `policy.pool_size` connections to `address`. Safe for threads; opens nothing until asked."""
+    """At most `policy.pool_size` connections to `address`. Safe for threads; opens nothing until
+    asked."""
 
     def __init__(self, address: Address, policy: Policy) -> None:
         self._address = address
         self._policy = policy
         self._changed = threading.Condition(threading.Lock())
-        # What may be taken: connections, on top the one returned last, and below them the right to open one more.
-        # PERF: taking from a list and putting back are one step each of the interpreter's; the lock is for waiters.
+        # What may be taken: connections, on top the one returned last, and below them the right to
+        # open one more.
+        # PERF: taking from a list and putting back are one step each of the interpreter's; the lock
+        # is for waiters.
         self._free: list[Lease | None] = [None] * policy.pool_size
         self._waiters = 0
         self._closed = False
@@ -157,10 +165,14 @@ class Pool:
         timeout_ms = min(self._policy.connect_timeout_ms, deadline.remaining_ms())
         policy = self._policy
         try:
-            connection = connect(self._address, timeout_ms / 1000, policy.limits, lean=policy.lean, tls=policy.tls)
+            connection = connect(
+                self._address, timeout_ms / 1000, policy.limits, lean=policy.lean, tls=policy.tls
+            )
         except OSError as ex:
             deadline.check()
-            raise TransportFaultError(f"cannot connect to {self._address}: {ex}", sent=False) from ex
+            raise TransportFaultError(
+                f"cannot connect to {self._address}: {ex}", sent=False
+            ) from ex
         _OPEN.inc()
         spread = random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 - against a thundering herd
         return Lease(self, connection, time.monotonic() + policy.connection_max_age_s * spread)
@@ -169,7 +181,8 @@ class Pool:
 class Lease:
     """A connection of a pool's, as a context for one exchange at a time.
 
-    A class, since a generator would meddle with what passes through it; and it lives as long as its connection.
+    A class, since a generator would meddle with what passes through it; and it lives as long as its
+    connection.
     """
 
     __slots__ = ("connection", "expires_s", "pool")
@@ -183,7 +196,10 @@ class Lease:
         return self.connection
 
     def __exit__(
-        self, kind: type[BaseException] | None, ex: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        ex: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if ex is None and not self.connection.is_doubtful:
             self.pool.release(self)

@@ -1,8 +1,9 @@
 """One call's life on the serving side: request in, handler, reply out.
 
-It stands where Thrift's generated processor would. That one re-raises a handler's transport errors as if the
-caller had gone, lets SystemExit kill the thread, and leaves half a reply in the buffer when encoding fails.
-Whatever happens in a handler here, the caller gets an answer that says whose fault it was and nothing else.
+It stands where Thrift's generated processor would. That one re-raises a handler's transport errors
+as if the caller had gone, lets SystemExit kill the thread, and leaves half a reply in the buffer
+when encoding fails. Whatever happens in a handler here, the caller gets an answer that says whose
+fault it was and nothing else.
 """
 
 from __future__ import annotations
@@ -31,14 +32,18 @@ from tidings.rpc.wire.protocol import Protocol
 from tidings.rpc.wire.service import Method
 from tidings_idl.base.ttypes import Error
 
-_CALLS = Counter("tidings_rpc_server_calls", "Calls, by whose fault they failed", ["method", "outcome"])
+_CALLS = Counter(
+    "tidings_rpc_server_calls", "Calls, by whose fault they failed", ["method", "outcome"]
+)
 _SECONDS = Seconds(
     "tidings_rpc_server_call_seconds",
     "How long calls took, from request decoded to reply written",
     ["method"],
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
-_IN_FLIGHT = Gauge("tidings_rpc_server_in_flight", "Calls being answered", multiprocess_mode="livesum")
+_IN_FLIGHT = Gauge(
+    "tidings_rpc_server_in_flight", "Calls being answered", multiprocess_mode="livesum"
+)
 _calls = Tally(_CALLS, _SECONDS)
 
 _log = structlog.get_logger()
@@ -74,8 +79,9 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         answer_probe: asked for health, with the number of the probe.
 
     Attributes:
-        leaving: `SERVER_LEAVES` or `WORKER_LEAVES` once this process is about to stop; replies tell it to clients
-            of ours, which then call elsewhere, or on another connection, before theirs closes.
+        leaving: `SERVER_LEAVES` or `WORKER_LEAVES` once this process is about to stop; replies tell
+            it to clients of ours, which then call elsewhere, or on another connection, before
+            theirs closes.
 
     Raises:
         TypeError: the handler lacks a method.
@@ -90,7 +96,11 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         answer_probe: Callable[[int], bool],
     ) -> None:
         self._methods = methods
-        missing = [name for name in methods if name != _HEALTH and not callable(getattr(handler, name, None))]
+        missing = [
+            name
+            for name in methods
+            if name != _HEALTH and not callable(getattr(handler, name, None))
+        ]
         if missing:
             raise TypeError(f"{type(handler).__name__} lacks {', '.join(sorted(missing))}")
         self._functions: dict[str, Callable[[Any], Any]] = {
@@ -102,7 +112,8 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         self._min_budget_ms = rules.min_budget_ms
         self._max_budget_ms = rules.max_budget_ms
         self._slow_s = rules.slow_ms / 1000
-        # A list, since taking from it and putting back are one step each of the interpreter's, without a lock.
+        # A list, since taking from it and putting back are one step each of the interpreter's,
+        # without a lock.
         self._free_slots = [None] * rules.max_in_flight
         self._in_flight = Level(_IN_FLIGHT, lambda: rules.max_in_flight - len(self._free_slots))
         self._logs_every_call = bool(_log.is_enabled_for(logging.DEBUG))
@@ -122,7 +133,9 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         protocol.allow_until(time.monotonic() + self._io_timeout_s)
         name, kind, seqid = protocol.readMessageBegin()
         if kind != TMessageType.CALL:
-            raise TApplicationException(TApplicationException.INVALID_MESSAGE_TYPE, f"message type {kind}")
+            raise TApplicationException(
+                TApplicationException.INVALID_MESSAGE_TYPE, f"message type {kind}"
+            )
         method = self._methods.get(name)
         if method is None:
             _answer_unknown(protocol, name, seqid)
@@ -134,7 +147,9 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         # They stand until the next call on this connection, which has this thread alone.
         _request_id_in_logs.set(_accept_request_id(request_id))
         _caller_in_logs.set(_accept_caller(caller))
-        reply = self._reply_to(method, getattr(arguments, method.argument), budget, refusal, started_s)
+        reply = self._reply_to(
+            method, getattr(arguments, method.argument), budget, refusal, started_s
+        )
         protocol.allow_until(time.monotonic() + self._io_timeout_s)
         try:
             kind, struct = reply.as_message()
@@ -149,7 +164,9 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
             if reply.outcome != "ok" or took_s > self._slow_s or self._logs_every_call:
                 self._log_call(reply, took_s * 1000)
 
-    def _reply_to(self, method: Method, argument: Any, budget: bytes | None, refusal: str, now_s: float) -> Reply:  # noqa: PLR0911 - as many ways to say no
+    def _reply_to(  # noqa: PLR0911 - as many ways to say no
+        self, method: Method, argument: Any, budget: bytes | None, refusal: str, now_s: float
+    ) -> Reply:
         if method.name == _HEALTH:
             return Reply(method, self._functions[_HEALTH](argument))
         if refusal:
@@ -177,7 +194,8 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         return Reply(method, value)
 
     def _send_instead(self, protocol: Protocol, seqid: int, reply: Reply, ex: Exception) -> Reply:
-        """Send an internal error in the place of a reply that cannot be encoded; returns what was sent.
+        """Send an internal error in the place of a reply that cannot be encoded; returns what was
+        sent.
 
         Raises:
             TTransportException: it could be encoded, but not sent.
@@ -219,7 +237,11 @@ def _parse_budget(given: bytes | None) -> float:
 
 def _accept_request_id(given: bytes) -> str:
     # PERF: as ours are, which need no regular expression.
-    return given.decode() if len(given) == 16 and given.isalnum() else accept_request_id(given.decode(errors="replace"))
+    return (
+        given.decode()
+        if len(given) == 16 and given.isalnum()
+        else accept_request_id(given.decode(errors="replace"))
+    )
 
 
 @lru_cache(maxsize=64)
@@ -232,20 +254,28 @@ class Reply:
 
     __slots__ = ("failure", "method", "outcome", "value")
 
-    def __init__(self, method: Method, value: Any, failure: BaseException | None = None, outcome: str = "ok") -> None:
+    def __init__(
+        self, method: Method, value: Any, failure: BaseException | None = None, outcome: str = "ok"
+    ) -> None:
         self.method = method
         self.value = value
         self.failure = failure
         self.outcome = outcome
 
     def as_message(self) -> tuple[int, Any]:
-        """The message's type and its struct. A failure the IDL does not declare becomes an internal error."""
+        """The message's type and its struct. A failure the IDL does not declare becomes an internal
+        error."""
         if self.failure is None:
             if isinstance(self.value, Encoded):
                 if self.value.kind is not self.method.returned_struct:
-                    raise TypeError(f"an encoded {self.value.kind.__name__} is not what {self.method.name} returns")
+                    raise TypeError(
+                        f"an encoded {self.value.kind.__name__} is not what {self.method.name} "
+                        "returns"
+                    )
                 return TMessageType.REPLY, self.value
-            return TMessageType.REPLY, self.method.result_type(*((self.value,) if self.method.returns else ()))
+            return TMessageType.REPLY, self.method.result_type(
+                *((self.value,) if self.method.returns else ())
+            )
         result = self.method.result_type()
         field = self.method.field_of(self.failure) if isinstance(self.failure, Error) else None
         if field is None:

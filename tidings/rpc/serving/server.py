@@ -1,8 +1,9 @@
 """A `TThreadedServer` fit to run: it says no in time, and stops without losing a call.
 
-Thrift's own accepts without limit, waits on silent peers for ever, spins when file descriptors run out and cannot
-be stopped. A thread for each connection is kept, because clients pool their connections and a thread that
-waits in `recv` costs nothing. Rejected: a pool of threads, in which idle connections starve the busy ones.
+Thrift's own accepts without limit, waits on silent peers for ever, spins when file descriptors run
+out and cannot be stopped. A thread for each connection is kept, because clients pool their
+connections and a thread that waits in `recv` costs nothing. Rejected: a pool of threads, in which
+idle connections starve the busy ones.
 """
 
 from __future__ import annotations
@@ -34,9 +35,13 @@ from tidings.rpc.wire.service import methods_of
 from tidings.rpc.wire.transport import HandshakeFailedError, Listener, SocketTransport
 from tidings_idl.base.ttypes import HealthProbe
 
-_CONNECTIONS = Gauge("tidings_rpc_server_connections", "Open connections", multiprocess_mode="livesum")
+_CONNECTIONS = Gauge(
+    "tidings_rpc_server_connections", "Open connections", multiprocess_mode="livesum"
+)
 _REJECTED = Counter("tidings_rpc_server_connections_rejected", "Connections over the cap", ["how"])
-_BROKEN = Counter("tidings_rpc_server_connections_broken", "Connections that ended inside a message", ["why"])
+_BROKEN = Counter(
+    "tidings_rpc_server_connections_broken", "Connections that ended inside a message", ["why"]
+)
 _ACCEPT_ERRORS = Counter("tidings_rpc_server_accept_errors", "Failed accepts", ["error"])
 
 _log = structlog.get_logger()
@@ -45,17 +50,16 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """Attributes:
-    max_connections: at least the sum of the sizes of all clients' pools; a thread each.
-    max_turned_away: connections over the cap that are told so at once; those beyond are just closed.
-    max_in_flight: calls answered at once; the next one gets a retryable 503.
-    idle_timeout_s: a connection without a call for so long is closed; above the clients' maximum age.
-    io_timeout_s: a message that has begun is read, or a reply written, within this.
-    min_budget_ms: work whose caller will wait less than this is refused.
-    max_budget_ms: the time given to callers that name none, and the most given to any.
-    drain_window_s: how long to serve on, not ready, while clients look elsewhere.
-    drain_timeout_s: how long to wait then for the calls in flight.
-    lean: messages are taken apart and put together the lean way; else by Thrift's own code.
+    """Attributes: max_connections: at least the sum of the sizes of all clients' pools; a thread
+    each. max_turned_away: connections over the cap that are told so at once; those beyond are just
+    closed. max_in_flight: calls answered at once; the next one gets a retryable 503.
+    idle_timeout_s: a connection without a call for so long is closed; above the clients' maximum
+    age. io_timeout_s: a message that has begun is read, or a reply written, within this.
+    min_budget_ms: work whose caller will wait less than this is refused. max_budget_ms: the time
+    given to callers that name none, and the most given to any. drain_window_s: how long to serve
+    on, not ready, while clients look elsewhere. drain_timeout_s: how long to wait then for the
+    calls in flight. lean: messages are taken apart and put together the lean way; else by Thrift's
+    own code.
     """
 
     max_connections: int = 512
@@ -73,7 +77,8 @@ class ServerOptions:
 
 
 class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotations
-    """Made by `make_server`. `serve` returns once `drain` or `retire` was called and all is done."""
+    """Made by `make_server`. `serve` returns once `drain` or `retire` was called and all is
+    done."""
 
     def __init__(
         self,
@@ -83,9 +88,14 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         options: ServerOptions,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        # NOTE: TServer counts these arguments, and with three or five of them silently sets nothing.
+        # NOTE: TServer counts these arguments, and with three or five of them silently sets
+        # nothing.
         super().__init__(
-            dispatcher, listener, TTransportFactoryBase(), ProtocolFactory(limits, lean=options.lean), daemon=True
+            dispatcher,
+            listener,
+            TTransportFactoryBase(),
+            ProtocolFactory(limits, lean=options.lean),
+            daemon=True,
         )
         self._options = options
         self._tls = tls
@@ -124,16 +134,19 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         return self._draining or self._retiring
 
     def drain(self) -> None:
-        """Make `serve` return soon, with every call answered. Takes no lock: a signal handler may call it."""
+        """Make `serve` return soon, with every call answered. Takes no lock: a signal handler may
+        call it."""
         self._draining = True
         self.processor.leaving = SERVER_LEAVES
         self._wake_up()
 
     def retire(self) -> None:
-        """Make `serve` return without a lost request, because another process has taken over the listening socket.
+        """Make `serve` return without a lost request, because another process has taken over the
+        listening socket.
 
-        It accepts nobody any more, and serves whom it has until they have left: a client of ours leaves with its next
-        reply, and a connection on which nobody calls has to outlive its client's wish to use it. Takes no lock.
+        It accepts nobody any more, and serves whom it has until they have left: a client of ours
+        leaves with its next reply, and a connection on which nobody calls has to outlive its
+        client's wish to use it. Takes no lock.
         """
         self._retiring = True
         self.processor.leaving = self.processor.leaving or WORKER_LEAVES
@@ -199,7 +212,9 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
 
     def _turn_away(self, client: SocketTransport) -> None:
         if client.await_message(self._options.io_timeout_s):
-            self.processor.process(self.inputProtocolFactory.get_stock_protocol(client), refusal="too many connections")
+            self.processor.process(
+                self.inputProtocolFactory.get_stock_protocol(client), refusal="too many connections"
+            )
 
     # Accepting.
 
@@ -240,10 +255,14 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         self._start(self._turn_away if over else self.handle, client, over)
         return True
 
-    def _start(self, serve: Callable[[SocketTransport], None], client: SocketTransport, over: bool) -> None:
+    def _start(
+        self, serve: Callable[[SocketTransport], None], client: SocketTransport, over: bool
+    ) -> None:
         _CONNECTIONS.inc()
         context = self._context.copy()  # a new thread starts without the log fields of this process
-        thread = threading.Thread(target=context.run, args=(self._serve_connection, serve, client, over))
+        thread = threading.Thread(
+            target=context.run, args=(self._serve_connection, serve, client, over)
+        )
         thread.daemon = self.daemon
         try:
             thread.start()
@@ -266,10 +285,14 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
 
     # Connections, each in its own thread.
 
-    def _serve_connection(self, serve: Callable[[SocketTransport], None], client: SocketTransport, over: bool) -> None:
+    def _serve_connection(
+        self, serve: Callable[[SocketTransport], None], client: SocketTransport, over: bool
+    ) -> None:
         try:
             if self._tls is not None:
-                with self._lock:  # the socket changes hands, and `_finish_connections` must not miss it
+                with (
+                    self._lock
+                ):  # the socket changes hands, and `_finish_connections` must not miss it
                     client.begin_tls(self._tls)
                 client.shake_hands(self._options.io_timeout_s)
             serve(client)
@@ -287,7 +310,9 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
 
     def _forget(self, client: SocketTransport, over: bool) -> None:
         _CONNECTIONS.dec()
-        with self._lock:  # around the close too: nobody else may use a descriptor that is being closed
+        with (
+            self._lock
+        ):  # around the close too: nobody else may use a descriptor that is being closed
             self._connections.discard(client)
             self._turned_away -= over
             client.close()
@@ -298,7 +323,9 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         with self._lock:
             for client in self._connections:
                 client.stop_reading()
-            self._gone.wait_for(lambda: not self._connections, timeout=self._options.drain_timeout_s)
+            self._gone.wait_for(
+                lambda: not self._connections, timeout=self._options.drain_timeout_s
+            )
             for client in self._connections:
                 client.abort()
             return len(self._connections)
@@ -322,7 +349,8 @@ def make_server(
     errors: ErrorTable | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> Server:
-    """A server of a generated service module, listening already: who connects now waits for `serve`.
+    """A server of a generated service module, listening already: who connects now waits for
+    `serve`.
 
     Args:
         handler: has a method for each of the service's; `is_healthy` is answered for it.
@@ -337,7 +365,11 @@ def make_server(
     options = options or ServerOptions()
     limits = Limits(message_bytes=options.max_frame_bytes)
     rules = CallRules(
-        options.max_in_flight, options.io_timeout_s, options.min_budget_ms, options.max_budget_ms, options.slow_ms
+        options.max_in_flight,
+        options.io_timeout_s,
+        options.min_budget_ms,
+        options.max_budget_ms,
+        options.slow_ms,
     )
     server: Server
 

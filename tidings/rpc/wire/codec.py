@@ -1,7 +1,8 @@
 """Thrift's codec in C, which everything here relies on.
 
-Thrift installs without it where there is no compiler, and then uses its codec in Python without a word. So whoever
-serves or calls asks for it at the start, and modules can be imported without it until then.
+Thrift installs without it where there is no compiler, and then uses its codec in Python without a
+word. So whoever serves or calls asks for it at the start, and modules can be imported without it
+until then.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ def require_codec() -> None:
     CodecMissingError: instead of serving slowly, which is how Thrift itself would go on.
     """
     try:
-        # TBase: the codec imports it with the first struct it reads, too late if no file can be opened by then.
+        # TBase: the codec imports it with the first struct it reads, too late if no file can be
+        # opened by then.
         from thrift.protocol import TBase, fastbinary  # noqa: F401 - only whether they can be imported matters
     except ImportError:
         raise CodecMissingError(
-            "thrift.protocol.fastbinary: Thrift's C codec is missing; reinstall thrift where a C compiler "
+            "thrift.protocol.fastbinary: Thrift's C codec is missing; reinstall thrift where a C "
+            "compiler "
             "and Python's headers are present"
         ) from None

@@ -1,8 +1,10 @@
-"""Replies that a handler puts together as bytes, without making the structs that would only be taken apart again.
+"""Replies that a handler puts together as bytes, without making the structs that would only be
+taken apart again.
 
-A page of a feed is ten articles with forty fresh tokens: making their structs and encoding them was more than half of
-what the server did for a call. Rejected: keeping encoded articles from the last call, since tokens belong to one reader
-and one batch; and a codec of our own, for what is not made of numbers and strings of one length goes the usual way.
+A page of a feed is ten articles with forty fresh tokens: making their structs and encoding them was
+more than half of what the server did for a call. Rejected: keeping encoded articles from the last
+call, since tokens belong to one reader and one batch; and a codec of our own, for what is not made
+of numbers and strings of one length goes the usual way.
 """
 
 from __future__ import annotations
@@ -57,15 +59,16 @@ class Encoded:
 
 
 class Pages:
-    """Encodes structs of one kind whose last field is a list of structs, all strings of which have one length.
+    """Encodes structs of one kind whose last field is a list of structs, all strings of which have
+    one length.
 
     Args:
         kind: the outer struct's class.
         string_bytes: the length of each string within the list.
 
     Raises:
-        TypeError: the kind's last field is no such list, or its structs hold something else than numbers, strings
-            and structs of those.
+        TypeError: the kind's last field is no such list, or its structs hold something else than
+            numbers, strings and structs of those.
     """
 
     def __init__(self, kind: Any, string_bytes: int) -> None:
@@ -76,19 +79,23 @@ class Pages:
             raise TypeError(f"{kind.__name__}.{name} is no list of structs")
         self._list = _FIELD.pack(TType.LIST, number) + bytes((TType.STRUCT,))
         self._string_bytes = string_bytes
-        # Of one item: the bytes before each value, and the format of the value; then the bytes after the last one.
+        # Of one item: the bytes before each value, and the format of the value; then the bytes
+        # after the last one.
         self._fixed: list[bytes] = []
         self._formats: list[str] = []
         self._after = self._describe(argument[1][0], b"")
         numbers = [at for at, letter in enumerate(self._formats) if not letter.endswith("s")]
-        self._numbers = numbers[::-1]  # from the last to the first, so that deleting one moves no other
+        self._numbers = numbers[
+            ::-1
+        ]  # from the last to the first, so that deleting one moves no other
         self._layouts: dict[int, tuple[struct.Struct, list[Any]]] = {}
 
     def encode(self, head: Any, values: list[Any]) -> Encoded:
         """`head`, with its list left out, and the list.
 
         Args:
-            values: of the innermost fields of each item in turn, in the specification's order; strings as bytes.
+            values: of the innermost fields of each item in turn, in the specification's order;
+                strings as bytes.
 
         Raises:
             ValueError: a string has another length, or there are too few or too many values.
@@ -99,7 +106,9 @@ class Pages:
             raise ValueError(f"{len(values)} values do not make whole items")
         items = self._pack(count, values) if count else b""
         encoded = encode_binary(head, self._spec)
-        return Encoded(self._kind, b"".join((encoded[:-1], self._list, _SIZE.pack(count), items, _STOP)))
+        return Encoded(
+            self._kind, b"".join((encoded[:-1], self._list, _SIZE.pack(count), items, _STOP))
+        )
 
     def _pack(self, count: int, values: list[Any]) -> bytes:
         # `struct` would fill up or cut off a string of another length.
@@ -108,7 +117,9 @@ class Pages:
             del strings[at::each]
             each -= 1
         if list(map(len, strings)).count(self._string_bytes) != len(strings):
-            raise ValueError(f"the strings of {self._kind.__name__} have {self._string_bytes} bytes each")
+            raise ValueError(
+                f"the strings of {self._kind.__name__} have {self._string_bytes} bytes each"
+            )
         layout, fixed = self._layouts.get(count) or self._lay_out(count)
         fields = fixed[:]
         fields[1::2] = values
@@ -119,7 +130,8 @@ class Pages:
         fixed = [self._fixed[0], *between[:-1], self._after]
         formats = [*self._formats * count, ""]
         layout = struct.Struct(
-            "!" + "".join(f"{len(part)}s{letter}" for part, letter in zip(fixed, formats, strict=True))
+            "!"
+            + "".join(f"{len(part)}s{letter}" for part, letter in zip(fixed, formats, strict=True))
         )
         fields: list[Any] = [None] * (2 * len(fixed) - 1)
         fields[::2] = fixed
@@ -128,7 +140,8 @@ class Pages:
         return layout, fields
 
     def _describe(self, kind: Any, before: bytes) -> bytes:
-        """Add the fields of `kind` to what is known of an item; returns the bytes after its last value."""
+        """Add the fields of `kind` to what is known of an item; returns the bytes after its last
+        value."""
         for number, field_type, name, argument, _ in filter(None, kind.thrift_spec):
             before += _FIELD.pack(field_type, number)
             if field_type == TType.STRUCT:

@@ -1,7 +1,7 @@
 """The headers that travel with a message: their names, and their form in Thrift's header protocol.
 
-Read here is what nearly all clients send: plain key-values with lengths of one byte. Anything else is left to Thrift's
-own reader.
+Read here is what nearly all clients send: plain key-values with lengths of one byte. Anything else
+is left to Thrift's own reader.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TypeAlias
 # The headers of a request, and of a reply.
 BUDGET, REQUEST_ID, CALLER = b"deadline-budget-ms", b"request-id", b"caller"
 LEAVING = b"leaving"
-# Who leaves: the whole server, so call elsewhere; or the one worker behind this connection, so call again.
+# Who leaves: the whole server, so call elsewhere; or the one worker behind this connection, so call
+# again.
 SERVER_LEAVES, WORKER_LEAVES = b"server", b"worker"
 
 _KEY_VALUE = 1
@@ -21,7 +22,8 @@ _PADDING = [bytes(count) for count in range(4)]
 OURS_BEGINS = b"\0\0\1\3\x12" + BUDGET
 
 
-# The deadline's milliseconds, the request id and the caller, as they came: what a call's headers say.
+# The deadline's milliseconds, the request id and the caller, as they came: what a call's headers
+# say.
 Context: TypeAlias = tuple[bytes | None, bytes, bytes]
 
 
@@ -41,7 +43,8 @@ def parse(frame: bytes, at: int, end: int) -> dict[bytes, bytes]:
     """The headers between `at` and `end`, which begin with the number of the protocol.
 
     Raises:
-        UnusualError: another protocol than binary, transforms, or something longer than a byte can count.
+        UnusualError: another protocol than binary, transforms, or something longer than a byte can
+            count.
     """
     # Protocol 0 is binary, and it is followed by the number of transforms.
     if end > len(frame) or end - at < 4 or frame[at] or frame[at + 1]:

@@ -1,9 +1,10 @@
 """The same bytes as the stock header protocol, for a fraction of its instructions.
 
-What calls are made of nearly always is one frame in binary, with the header protocol or without, that arrives whole.
-Such a frame is taken apart here with a handful of `struct` calls and handed to Thrift's C codec, which does the rest.
-All else (compact, unframed, transforms, headers of an unusual shape) is given back unread to the stock protocol, which
-then serves that connection to its end. Nothing of Thrift is replaced: this is a protocol like any other, and
+What calls are made of nearly always is one frame in binary, with the header protocol or without,
+that arrives whole. Such a frame is taken apart here with a handful of `struct` calls and handed to
+Thrift's C codec, which does the rest. All else (compact, unframed, transforms, headers of an
+unusual shape) is given back unread to the stock protocol, which then serves that connection to its
+end. Nothing of Thrift is replaced: this is a protocol like any other, and
 `tidings.rpc.wire.transport` builds the stock one where it is asked to.
 """
 
@@ -24,7 +25,8 @@ _VERSION_1 = 0x80010000
 _VERSION_MASK = 0xFFFF0000
 _TYPE_MASK = 0x000000FF
 _MAGIC = 0x0FFF
-# Frame: length. Header protocol: magic, flags, sequence id, length of the headers in words of four bytes.
+# Frame: length. Header protocol: magic, flags, sequence id, length of the headers in words of four
+# bytes.
 _LENGTH = struct.Struct("!I")
 _PREFIX = struct.Struct("!HHiH")
 _FRAME_AND_PREFIX = struct.Struct("!IHHiH")
@@ -37,7 +39,8 @@ _NO_HEADERS = b"\0\1" + header_block.NO_HEADERS
 
 
 class Memory(TTransportBase, CReadableTransport):  # type: ignore[misc]  # thrift has no annotations
-    """One message to read, and one being written; what the C codec and Thrift's own methods both work on.
+    """One message to read, and one being written; what the C codec and Thrift's own methods both
+    work on.
 
     Attributes:
         cstringio_buf: where the C codec reads. PERF: in Thrift's classes it is a property.
@@ -51,12 +54,16 @@ class Memory(TTransportBase, CReadableTransport):  # type: ignore[misc]  # thrif
         self.write = self.written.append
 
     def cstringio_refill(self, partial: bytes, wanted: int) -> BytesIO:
-        raise TTransportException(TTransportException.END_OF_FILE, "the frame ends inside the message")
+        raise TTransportException(
+            TTransportException.END_OF_FILE, "the frame ends inside the message"
+        )
 
     def readAll(self, size: int) -> bytes:  # noqa: N802 - Thrift's name
         data = self.cstringio_buf.read(size) if size >= 0 else b""
         if len(data) != size:
-            raise TTransportException(TTransportException.END_OF_FILE, "the frame ends inside the message")
+            raise TTransportException(
+                TTransportException.END_OF_FILE, "the frame ends inside the message"
+            )
         return data
 
     read = readAll
@@ -65,9 +72,14 @@ class Memory(TTransportBase, CReadableTransport):  # type: ignore[misc]  # thrif
 class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
     """Takes frames apart and puts them together; knows no socket."""
 
-    def __init__(self, *, string_bytes: int, container_items: int, message_bytes: int, accepts_bare: bool) -> None:
+    def __init__(
+        self, *, string_bytes: int, container_items: int, message_bytes: int, accepts_bare: bool
+    ) -> None:
         super().__init__(
-            Memory(), string_length_limit=string_bytes, container_length_limit=container_items, fallback=False
+            Memory(),
+            string_length_limit=string_bytes,
+            container_length_limit=container_items,
+            fallback=False,
         )
         self._message_bytes = message_bytes
         self._accepts_bare = accepts_bare
@@ -79,7 +91,8 @@ class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
         self.context: header_block.Context = None, b"", b""
 
     def take_apart(self, frame: bytes) -> tuple[str, int, int]:
-        """The name, type and sequence id of the message in a frame, which is then read from this protocol.
+        """The name, type and sequence id of the message in a frame, which is then read from this
+        protocol.
 
         Raises:
             UnusualError: the stock protocol has to look at it; nothing was changed.
@@ -118,7 +131,8 @@ class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
         return name, kind, seqid
 
     def take_call(self, data: bytes) -> tuple[str, int, int] | None:
-        """As `take_apart`, for a frame with its length that has the form of the last one; None if it has another."""
+        """As `take_apart`, for a frame with its length that has the form of the last one; None if
+        it has another."""
         form = self._form
         if form is None or len(data) != form.size:
             return None
@@ -134,12 +148,15 @@ class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
         return form.name, form.kind, seqid
 
     def take_reply(self, data: bytes, name: str, seqid: int) -> bool:
-        """True if a frame with its length begins exactly as the usual reply to that call; it is then read from here."""
+        """True if a frame with its length begins exactly as the usual reply to that call; it is
+        then read from here."""
         size = len(data) - 4
         if not 0 < size <= self._message_bytes:
             return False
         number = _SEQID.pack(seqid)
-        expected = _LENGTH.pack(size) + _MAGIC_AND_NO_FLAGS + number + _reply_but_seqids(name) + number
+        expected = (
+            _LENGTH.pack(size) + _MAGIC_AND_NO_FLAGS + number + _reply_but_seqids(name) + number
+        )
         if not data.startswith(expected):
             return False
         self._flags = 0
@@ -169,12 +186,18 @@ class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
         message = _begin_but_seqid(name, kind) + _SEQID.pack(seqid) + body
         if self._with_headers:
             size = 10 + len(block) + len(message)
-            frame = _FRAME_AND_PREFIX.pack(size, _MAGIC, self._flags, seqid, len(block) // 4) + block + message
+            frame = (
+                _FRAME_AND_PREFIX.pack(size, _MAGIC, self._flags, seqid, len(block) // 4)
+                + block
+                + message
+            )
         else:
             size = len(message)
             frame = _LENGTH.pack(size) + message
         if size > self._message_bytes:
-            raise TTransportException(TTransportException.SIZE_LIMIT, "Attempting to send frame that is too large.")
+            raise TTransportException(
+                TTransportException.SIZE_LIMIT, "Attempting to send frame that is too large."
+            )
         return frame
 
     def written(self) -> bytes:
@@ -191,8 +214,9 @@ class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
 class Form:
     """What the requests on one connection have in common, call after call.
 
-    PERF: they differ in the sequence ids, the deadline and the request id. If one is as long as the last, and all the
-    bytes around those are the same, lengths included, then there is nothing left to parse.
+    PERF: they differ in the sequence ids, the deadline and the request id. If one is as long as the
+    last, and all the bytes around those are the same, lengths included, then there is nothing left
+    to parse.
 
     Attributes:
         size: of the frame, with the word of its own length.
@@ -201,7 +225,9 @@ class Form:
 
     __slots__ = ("caller", "end", "fixed", "kind", "name", "size", "unpack")
 
-    def __init__(self, frame: bytes, end: int, headers: dict[bytes, bytes], name: str, kind: int) -> None:
+    def __init__(
+        self, frame: bytes, end: int, headers: dict[bytes, bytes], name: str, kind: int
+    ) -> None:
         self.size, self.end, self.name, self.kind = 4 + len(frame), 4 + end, name, kind
         self.caller = headers[CALLER]
         budget_end = _BUDGET_AT + len(headers[BUDGET])
@@ -215,9 +241,13 @@ class Form:
         self.fixed = self.unpack(_LENGTH.pack(len(frame)) + frame)[::2]
 
 
-def _form_of(frame: bytes, end: int, headers: dict[bytes, bytes], name: str, kind: int) -> Form | None:
+def _form_of(
+    frame: bytes, end: int, headers: dict[bytes, bytes], name: str, kind: int
+) -> Form | None:
     """None unless the headers are those of a client of ours, in its order."""
-    if not frame.startswith(_MAGIC_AND_NO_FLAGS) or not frame.startswith(header_block.OURS_BEGINS, 10):
+    if not frame.startswith(_MAGIC_AND_NO_FLAGS) or not frame.startswith(
+        header_block.OURS_BEGINS, 10
+    ):
         return None
     if list(headers) != [BUDGET, REQUEST_ID, CALLER]:
         return None

@@ -1,8 +1,9 @@
-"""What a message looks like on a connection: Thrift's header protocol over binary, encoded in C, by either of two ways.
+"""What a message looks like on a connection: Thrift's header protocol over binary, encoded in C, by
+either of two ways.
 
-The stock way is Thrift's own code, with limits that hold. The lean way gives the same bytes and reads the same dialects
-for a fraction of the instructions, and hands whatever is unusual to the stock one. Which is used is a setting; a test
-holds them against each other.
+The stock way is Thrift's own code, with limits that hold. The lean way gives the same bytes and
+reads the same dialects for a fraction of the instructions, and hands whatever is unusual to the
+stock one. Which is used is a setting; a test holds them against each other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
 from thrift.protocol.THeaderProtocol import THeaderProtocol, THeaderProtocolFactory
 from thrift.protocol.TProtocol import TProtocolException
 from thrift.Thrift import TMessageType
-from thrift.transport.THeaderTransport import THeaderClientType, THeaderSubprotocolID, THeaderTransport
+from thrift.transport.THeaderTransport import (
+    THeaderClientType,
+    THeaderSubprotocolID,
+    THeaderTransport,
+)
 from thrift.transport.TTransport import TTransportException
 
 from tidings.rpc.wire.codec import decode_binary, encode_binary
@@ -48,7 +53,8 @@ HEADERS_ONLY = (THeaderClientType.HEADERS,)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that a peer may make this process hold in memory, far above what the structs need."""
+    """The most that a peer may make this process hold in memory, far above what the structs
+    need."""
 
     message_bytes: int = 1024 * 1024
     string_bytes: int = 64 * 1024
@@ -56,18 +62,23 @@ class Limits:
 
 
 class _HeaderTransport(THeaderTransport):  # type: ignore[misc]
-    """The stock header transport, without compression and without joining one message out of two frames."""
+    """The stock header transport, without compression and without joining one message out of two
+    frames."""
 
     def read(self, size: int) -> bytes:
         data: bytes = self._read_buffer.read(size)
         if len(data) < size:
             if self._client_type not in _UNFRAMED:
-                raise TTransportException(TTransportException.END_OF_FILE, "the frame ends inside the message")
+                raise TTransportException(
+                    TTransportException.END_OF_FILE, "the frame ends inside the message"
+                )
             data += self._transport.readAll(size - len(data))
         return data
 
     def _apply_read_transform(self, transform_id: int, payload: bytes) -> bytes:
-        raise TTransportException(TTransportException.INVALID_CLIENT_TYPE, "compressed messages are not accepted")
+        raise TTransportException(
+            TTransportException.INVALID_CLIENT_TYPE, "compressed messages are not accepted"
+        )
 
     def begin_read(self) -> None:
         # The headers of one message must not be taken for the next one's, which may have none.
@@ -84,11 +95,14 @@ class _HeaderTransport(THeaderTransport):  # type: ignore[misc]
 class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
     """The stock header protocol with limits that hold, and the C codec or nothing.
 
-    The C codec looks up both limits on the protocol it is handed, which is this one and not the binary or
-    compact one inside; the stock class has neither, so that one integer of a peer's allocates gigabytes.
+    The C codec looks up both limits on the protocol it is handed, which is this one and not the
+    binary or compact one inside; the stock class has neither, so that one integer of a peer's
+    allocates gigabytes.
     """
 
-    def __init__(self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits) -> None:
+    def __init__(
+        self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits
+    ) -> None:
         self.string_length_limit = limits.string_bytes
         self.container_length_limit = limits.container_items
         self._codecs: dict[int, Any] = {}
@@ -128,7 +142,8 @@ class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
         self.readMessageEnd()
 
     def headers(self) -> dict[bytes, bytes]:
-        """Those that came with the message being read; none unless the peer speaks the header protocol."""
+        """Those that came with the message being read; none unless the peer speaks the header
+        protocol."""
         found: dict[bytes, bytes] = self.trans.get_headers()
         return found
 
@@ -142,7 +157,9 @@ class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
         """True if the frame just read went on after the message."""
         return bool(self.trans.has_unread())
 
-    def send_call(self, name: str, seqid: int, arguments: Any, _codec: list[Any], context: Context) -> None:
+    def send_call(
+        self, name: str, seqid: int, arguments: Any, _codec: list[Any], context: Context
+    ) -> None:
         """Send a request with the three headers of ours."""
         for key, value in zip((BUDGET, REQUEST_ID, CALLER), context, strict=True):
             self.set_header(key, value)
@@ -173,7 +190,9 @@ class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
             THeaderSubprotocolID.COMPACT: TCompactProtocolAccelerated,
         }
         if kind not in classes:
-            raise TProtocolException(TProtocolException.INVALID_PROTOCOL, f"unknown protocol {kind}")
+            raise TProtocolException(
+                TProtocolException.INVALID_PROTOCOL, f"unknown protocol {kind}"
+            )
         return classes[kind](
             self.trans,
             string_length_limit=self.string_length_limit,
@@ -183,9 +202,12 @@ class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
 
 
 class LeanProtocol(Message):
-    """The lean way, until something unusual comes; from then on, the stock way. The two have one interface."""
+    """The lean way, until something unusual comes; from then on, the stock way. The two have one
+    interface."""
 
-    def __init__(self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits) -> None:
+    def __init__(
+        self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits
+    ) -> None:
         super().__init__(
             string_bytes=limits.string_bytes,
             container_items=limits.container_items,
@@ -199,7 +221,8 @@ class LeanProtocol(Message):
     is_binary = True
 
     def read_reply(self, name: str, seqid: int, result: Any, codec: list[Any]) -> bool:
-        """Read the usual reply to a call into `result`; False if the next message is anything else: it is unread."""
+        """Read the usual reply to a call into `result`; False if the next message is anything else:
+        it is unread."""
         data = self._socket.arrived()
         if self.take_reply(data, name, seqid):
             decode_binary(result, self, codec)
@@ -240,9 +263,13 @@ class LeanProtocol(Message):
         self._write_headers.clear()
         self.trans.written.clear()
 
-    def send_call(self, name: str, seqid: int, arguments: Any, codec: list[Any], context: Context) -> None:
+    def send_call(
+        self, name: str, seqid: int, arguments: Any, codec: list[Any], context: Context
+    ) -> None:
         body = encode_binary(arguments, codec)
-        self._socket.write(self.put_together(name, TMessageType.CALL, seqid, pack_context(*context), body))
+        self._socket.write(
+            self.put_together(name, TMessageType.CALL, seqid, pack_context(*context), body)
+        )
 
     def send(self, name: str, kind: int, seqid: int, struct: Any) -> None:
         struct.write(self)
@@ -259,7 +286,9 @@ class ProtocolFactory(THeaderProtocolFactory):  # type: ignore[misc]
     def __init__(self, limits: Limits, *, lean: bool) -> None:
         super().__init__(ANY_DIALECT)
         self._limits = limits
-        self._protocol_type: type[LeanProtocol] | type[HeaderProtocol] = LeanProtocol if lean else HeaderProtocol
+        self._protocol_type: type[LeanProtocol] | type[HeaderProtocol] = (
+            LeanProtocol if lean else HeaderProtocol
+        )
 
     def getProtocol(self, transport: SocketTransport) -> Protocol:  # noqa: N802 - Thrift's name
         return self._protocol_type(transport, ANY_DIALECT, self._limits)

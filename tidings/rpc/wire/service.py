@@ -1,8 +1,8 @@
 """What the generated code knows about a service, as a table of methods that both ends read.
 
-The generated `Client` checks neither sequence id nor method name of a reply, and the generated `Processor`
-leaks what a handler raises; both are a dozen lines around the args and result structs, so both ends here
-use those structs and leave the rest unused.
+The generated `Client` checks neither sequence id nor method name of a reply, and the generated
+`Processor` leaks what a handler raises; both are a dozen lines around the args and result structs,
+so both ends here use those structs and leave the rest unused.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Method:
     """One method of a service.
 
     Attributes:
-        args_codec: what the C codec is told about `args_type`, so that structs within are made quickly.
+        args_codec: what the C codec is told about `args_type`, so that structs within are made
+            quickly.
         argument: the name of the one argument.
         result_codec: likewise of `result_type`.
         returns: True if it answers with a value; a void method has only its exceptions.
@@ -44,7 +45,8 @@ class Method:
     throws: tuple[tuple[type[Exception], str], ...]
 
     def field_of(self, ex: Exception) -> str | None:
-        """The field of `result_type` that `ex` travels in; None if the method does not declare it."""
+        """The field of `result_type` that `ex` travels in; None if the method does not declare
+        it."""
         return next((field for kind, field in self.throws if isinstance(ex, kind)), None)
 
 
@@ -71,7 +73,8 @@ def _describe(name: str, args_type: Any, result_type: Any) -> Method:
         result_codec=quick(result_type),
         returns=any(number == 0 for number, *_ in fields),
         returned_struct=next(
-            (spec[0] for number, kind, _, spec, _ in fields if not number and kind == TType.STRUCT), None
+            (spec[0] for number, kind, _, spec, _ in fields if not number and kind == TType.STRUCT),
+            None,
         ),
         throws=tuple((spec[0], field) for number, _, field, spec, _ in fields if number != 0),
     )

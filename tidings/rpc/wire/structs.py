@@ -1,8 +1,9 @@
 """Structs that the C codec can make without a call into Python, for the lean path.
 
-A third of what decoding costs is the generated `__init__`, run once for each struct to put `None` into fields which the
-codec then fills. A subclass without it is made in C; a field that did not come is answered with its default when it
-is asked for. It is its parent in all that shows: equal to the same values, printed, copied and pickled as them.
+A third of what decoding costs is the generated `__init__`, run once for each struct to put `None`
+into fields which the codec then fills. A subclass without it is made in C; a field that did not
+come is answered with its default when it is asked for. It is its parent in all that shows: equal to
+the same values, printed, copied and pickled as them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ _quick: dict[type, list[Any]] = {}
 
 
 def quick(kind: type) -> list[Any]:
-    """What the codec is told about a struct: `[class, specification]`, with quick classes wherever they will do."""
+    """What the codec is told about a struct: `[class, specification]`, with quick classes wherever
+    they will do."""
     if kind not in _quick:
         _quick[kind] = [kind, kind.thrift_spec]  # type: ignore[attr-defined]  # for a struct that holds its own kind
         spec = _quick_spec(kind)
@@ -26,7 +28,8 @@ def quick(kind: type) -> list[Any]:
 
 def _quick_spec(kind: Any) -> tuple[Any, ...]:
     return tuple(
-        None if field is None else (*field[:3], _quick_type(field[1], field[3]), field[4]) for field in kind.thrift_spec
+        None if field is None else (*field[:3], _quick_type(field[1], field[3]), field[4])
+        for field in kind.thrift_spec
     )
 
 
@@ -55,7 +58,11 @@ def _quick_class(kind: Any) -> type:
         raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
 
     def equal(self: Any, other: object) -> Any:
-        return NotImplemented if not isinstance(other, kind) else _values(self, names) == _values(other, names)
+        return (
+            NotImplemented
+            if not isinstance(other, kind)
+            else _values(self, names) == _values(other, names)
+        )
 
     def reduced(self: Any) -> Any:
         return kind, tuple(_values(self, names))

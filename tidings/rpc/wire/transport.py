@@ -1,11 +1,13 @@
-"""Both ends of a connection. Nothing else builds a Thrift transport or protocol, so the two ends cannot disagree.
+"""Both ends of a connection. Nothing else builds a Thrift transport or protocol, so the two ends
+cannot disagree.
 
-The wire is Thrift's header protocol over binary, encoded in C. It was preferred to a context struct in every
-request because the deadline, the request id and the caller are plumbing; and its reader understands framed and
-unframed, binary and compact clients of any language on the same port.
+The wire is Thrift's header protocol over binary, encoded in C. It was preferred to a context struct
+in every request because the deadline, the request id and the caller are plumbing; and its reader
+understands framed and unframed, binary and compact clients of any language on the same port.
 
-`SocketTransport` replaces `TSocket`, which sets no TCP_NODELAY, takes a waiting byte for good health, and starts
-its time-out anew with every byte a slow peer sends. Here all waits end at one moment.
+`SocketTransport` replaces `TSocket`, which sets no TCP_NODELAY, takes a waiting byte for good
+health, and starts its time-out anew with every byte a slow peer sends. Here all waits end at one
+moment.
 """
 
 from __future__ import annotations
@@ -47,9 +49,12 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
     def __init__(self, sock: socket.socket, max_message_bytes: int) -> None:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # PERF: with `settimeout` every recv and send costs a poll besides; the kernel's own time-outs cost
-        # nothing. They mean nothing to a TLS socket or to one of gevent's, which get `settimeout`.
-        self._kernel_timed = isinstance(sock, _socket.socket) and not isinstance(sock, ssl.SSLSocket)
+        # PERF: with `settimeout` every recv and send costs a poll besides; the kernel's own
+        # time-outs cost nothing. They mean nothing to a TLS socket or to one of gevent's, which get
+        # `settimeout`.
+        self._kernel_timed = isinstance(sock, _socket.socket) and not isinstance(
+            sock, ssl.SSLSocket
+        )
         sock.settimeout(None)
         self._sock = sock
         self._receive_armed_s = 0.0
@@ -63,14 +68,16 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         self.sent_bytes = 0
 
     def begin_message(self, until_s: float) -> None:
-        """Whatever is read and written from here on belongs to one message, to be over at `until_s`."""
+        """Whatever is read and written from here on belongs to one message, to be over at
+        `until_s`."""
         self.until_s = until_s
         self.sent_bytes = 0
         # The frame's length word, or the frame around an unframed client's message, is not counted.
         self._allowance = self._max_message_bytes + 4
 
     def await_message(self, idle_s: float) -> bool:
-        """Wait for the first byte of a message; False if the peer closed, or said nothing for `idle_s`."""
+        """Wait for the first byte of a message; False if the peer closed, or said nothing for
+        `idle_s`."""
         if self._at == len(self._buffer):
             try:
                 self._fill(time.monotonic() + idle_s)
@@ -79,10 +86,15 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         return True
 
     def is_quiet(self) -> bool:
-        """True if there is nothing to read and the peer has not closed: all that an idle connection may be."""
+        """True if there is nothing to read and the peer has not closed: all that an idle connection
+        may be."""
         if self._at < len(self._buffer) or self._poller.poll(0):
             return False
-        return self._kernel_timed or not isinstance(self._sock, ssl.SSLSocket) or not self._sock.pending()
+        return (
+            self._kernel_timed
+            or not isinstance(self._sock, ssl.SSLSocket)
+            or not self._sock.pending()
+        )
 
     def isOpen(self) -> bool:  # noqa: N802 - Thrift's name, as below
         return self._sock.fileno() >= 0
@@ -91,14 +103,17 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         self._sock.close()
 
     def begin_tls(self, context: ssl.SSLContext) -> None:
-        """From here on this is the server's end of a TLS connection, on which nothing was said yet."""
-        self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+        """From here on this is the server's end of a TLS connection, on which nothing was said
+        yet."""
+        self._sock = context.wrap_socket(
+            self._sock, server_side=True, do_handshake_on_connect=False
+        )
         self._kernel_timed = False
         self._receive_armed_s = 0.0
 
     def shake_hands(self, within_s: float) -> None:
-        """Raises:
-        HandshakeFailedError: the peer shows no certificate of ours, does not speak TLS, or takes too long.
+        """Raises: HandshakeFailedError: the peer shows no certificate of ours, does not speak TLS,
+        or takes too long.
         """
         assert isinstance(self._sock, ssl.SSLSocket)
         self._sock.settimeout(within_s)
@@ -108,7 +123,8 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
             raise HandshakeFailedError(message=f"no TLS: {ex}", inner=ex) from ex
 
     def stop_reading(self) -> None:
-        """From any thread: what has arrived is still read, then the end. A reply can still be written."""
+        """From any thread: what has arrived is still read, then the end. A reply can still be
+        written."""
         self._shutdown(socket.SHUT_RD)
 
     def abort(self) -> None:
@@ -118,7 +134,8 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
     def _shutdown(self, how: int) -> None:
         with contextlib.suppress(OSError):  # the peer, or the thread that serves it, was faster
             if isinstance(self._sock, ssl.SSLSocket):
-                # Its own `shutdown` drops the TLS layer, and the reply being written would leave in plain text.
+                # Its own `shutdown` drops the TLS layer, and the reply being written would leave in
+                # plain text.
                 socket.socket.shutdown(self._sock, how)
             else:
                 self._sock.shutdown(how)
@@ -148,7 +165,8 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         return data
 
     def arrived(self) -> bytes:
-        """What has come with the last `recv`; waits for something. Empty if part of that was read before."""
+        """What has come with the last `recv`; waits for something. Empty if part of that was read
+        before."""
         if self._at == len(self._buffer):
             self._fill(self.until_s)
         if self._at:
@@ -162,7 +180,8 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
             self._at = 0
 
     def read_frame(self, most_bytes: int) -> bytes | None:
-        """A whole frame without its length; None if what waits to be read is no frame, or longer than that."""
+        """A whole frame without its length; None if what waits to be read is no frame, or longer
+        than that."""
         head = self.readAll(4)
         size = int.from_bytes(head)
         if size > most_bytes:
@@ -182,7 +201,8 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
     def write(self, data: bytes) -> None:
         rest: bytes | memoryview = data
         if self._kernel_timed:
-            # PERF: there is nearly always room for the whole message, and then no time-out need be set.
+            # PERF: there is nearly always room for the whole message, and then no time-out need be
+            # set.
             try:
                 self.sent_bytes = count = self._sock.send(data, socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -216,7 +236,9 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
                 raise _cannot("read", ex) from ex
         self._at = 0
         if not self._buffer:
-            raise TTransportException(TTransportException.END_OF_FILE, "the peer has closed the connection")
+            raise TTransportException(
+                TTransportException.END_OF_FILE, "the peer has closed the connection"
+            )
 
     def _send(self, data: bytes | memoryview) -> int:
         while True:
@@ -231,10 +253,12 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
                 raise _cannot("write", ex) from ex
 
     def _arm(self, option: int, wait_s: float) -> float:
-        """Let the next recv or send come back after `wait_s` or sooner, but not in less than half of it.
+        """Let the next recv or send come back after `wait_s` or sooner, but not in less than half
+        of it.
 
-        PERF: setting a socket option is dear, and every call has a little less time left than the last; a time-out that
-        is a power of two serves nearly all of them. Who comes back too soon waits again.
+        PERF: setting a socket option is dear, and every call has a little less time left than the
+        last; a time-out that is a power of two serves nearly all of them. Who comes back too soon
+        waits again.
 
         Returns:
             After how long it will come back; 0 if it has to be set each time.
@@ -279,7 +303,8 @@ class Listener(TServerTransportBase):  # type: ignore[misc]
         """From here on clients are let in; it may have been so before.
 
         Raises:
-            SettingsError: another program has taken the address, which was bound but not listened on.
+            SettingsError: another program has taken the address, which was bound but not listened
+                on.
         """
         try:
             self._sock.listen(BACKLOG)
@@ -307,7 +332,8 @@ class Connection:
     """The client's end. Whoever holds it has it alone.
 
     Attributes:
-        is_idle: asks whether it can be used for a call: not closed, and no byte of a late reply has come.
+        is_idle: asks whether it can be used for a call: not closed, and no byte of a late reply has
+            come.
         is_doubtful: it must not be used again, although nothing failed.
         peer_is_leaving: the server has said that it is about to stop.
     """
@@ -334,7 +360,12 @@ class Connection:
 
 
 def connect(
-    address: Address, timeout_s: float, limits: Limits, *, lean: bool = True, tls: ClientTls | None = None
+    address: Address,
+    timeout_s: float,
+    limits: Limits,
+    *,
+    lean: bool = True,
+    tls: ClientTls | None = None,
 ) -> Connection:
     """Raises:
     OSError: nobody listens there, or not within `timeout_s`, or there is no trust between the two.

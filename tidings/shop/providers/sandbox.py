@@ -1,8 +1,9 @@
 """A payment provider for development and tests that behaves as real ones do.
 
-It takes every payment, and tells about it late, twice, out of order, or after a failure first; now and then it cannot
-be reached. Which of these happens is drawn from a seeded generator, so that a run can be repeated. A callback that is
-not taken in is sent again, a little later each time, and given up after the last.
+It takes every payment, and tells about it late, twice, out of order, or after a failure first; now
+and then it cannot be reached. Which of these happens is drawn from a seeded generator, so that a
+run can be repeated. A callback that is not taken in is sent again, a little later each time, and
+given up after the last.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from tidings.shop.payments import SIGNATURE_HEADER, Callback, Charge, ProviderUnavailableError, Started, sign
+from tidings.shop.payments import (
+    SIGNATURE_HEADER,
+    Callback,
+    Charge,
+    ProviderUnavailableError,
+    Started,
+    sign,
+)
 
 RETRY_AFTER_S = (0.5, 1, 2, 5, 15)
 DELIVERY_TIMEOUT_S = 5
@@ -54,7 +62,9 @@ class SandboxProvider:
 
     name = "sandbox"
 
-    def __init__(self, deliver: Deliver, *, seed: int | None = None, manners: Manners | None = None) -> None:
+    def __init__(
+        self, deliver: Deliver, *, seed: int | None = None, manners: Manners | None = None
+    ) -> None:
         self._deliver = deliver
         self._manners = manners or Manners()
         self._random = random.Random(seed)  # noqa: S311 - simulates people, guards nothing
@@ -72,7 +82,9 @@ class SandboxProvider:
             for after_s, type_ in self._plan():
                 self._push(after_s, _body(charge, type_), 0)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sandbox-provider", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run, name="sandbox-provider", daemon=True
+                )
                 self._thread.start()
             self._news.notify()
         return Started(_reference(charge), f"/docs#sandbox-payment-{charge.payment_id}")
@@ -123,7 +135,10 @@ def deliver_by_http(url: str, key: bytes) -> Deliver:
     """Sends callbacks to `url`, signed."""
 
     def deliver(body: bytes) -> bool:
-        headers = {"Content-Type": "application/json", SIGNATURE_HEADER: sign(key, body, int(time.time()))}
+        headers = {
+            "Content-Type": "application/json",
+            SIGNATURE_HEADER: sign(key, body, int(time.time())),
+        }
         request = urllib.request.Request(url, body, headers)  # noqa: S310 - an operator's setting, not a reader's
         try:
             with urllib.request.urlopen(request, timeout=DELIVERY_TIMEOUT_S):  # noqa: S310

@@ -1,4 +1,5 @@
-"""What Alembic runs for each command: it migrates over the connection that `tidings.store.migrate` hands it."""
+"""What Alembic runs for each command: it migrates over the connection that `tidings.store.migrate`
+hands it."""
 
 from alembic import context
 
