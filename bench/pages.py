@@ -42,10 +42,10 @@ from tests.lab.servers import find_program
 from tests.lab.site_checks import check_feeds, check_page, check_sitemaps, pages_of
 from tidings.importing import import_articles, import_rows
 from tidings.news.articles import PUBLISHED, TAKEN_DOWN
+from tidings.news.tables import article
 from tidings.process.settings import Settings
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.migrate import migrate
-from tidings.store.tables import article
 
 SITE = "https://news.example"
 GENERATED = 1000

@@ -24,6 +24,7 @@ from gateway.resources.docs import OpenApiResource, render_docs
 from gateway.resources.health import HealthResource
 from gateway.resources.pages import FrontPageResource, PageResource, read_pages
 from tidings.news.articles import Articles
+from tidings.process.clock import Clock
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.tracking import Tracker
 
@@ -38,7 +39,7 @@ def create_app(
     behaviours: Behaviours,
     tracker: Tracker,
     signer: ReaderSigner,
-    clock: Callable[[], int],
+    clock: Clock,
     deadline_ms: int,
     max_body_bytes: int,
     is_ready: Callable[[], bool] = lambda: True,

@@ -36,9 +36,9 @@ from jobs.handlers import Handler
 from jobs.loops import Loop
 from jobs.static.context import Context
 from jobs.static.runs import BEAT_EVERY_S, StaticJob, find_due, read_now, run_due
+from jobs.tables import daemon
 from tidings.process.settings import Settings
 from tidings.store.engine import database_now, transaction
-from tidings.store.job_tables import daemon
 
 CATCH_UP_EVERY_S = 10
 FORGET_DAEMON_AFTER = timedelta(days=1)

@@ -24,6 +24,7 @@ from gateway.feed.cards import Feed, ServedFrom, Track, issue_track, make_feed_c
 from gateway.http.problems import NothingToServeError
 from gateway.kept import KeptBatch, KeptBatches
 from tidings.news.articles import Articles
+from tidings.process.clock import Clock
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.tracking import (
@@ -106,7 +107,7 @@ class Recommending:
         redis: Redis,
         tracker: Tracker,
         recommend_ms: int,
-        clock: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._recommender = recommender
         self._articles = articles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from gateway.feed.ladder import Recommending
 from gateway.http.bodies import answer_json, read_body
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
+from tidings.process.clock import Clock
 from tidings.reading.behaviour import MAX_READ_MS, REPORT_LIMIT, Behaviours, Report, Verdict
 from tidings.reading.tracking import Action, Shown, Tracker
 
@@ -75,7 +76,7 @@ class BehaviorsResource:
         tracker: Tracker,
         *,
         max_body_bytes: int,
-        clock: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._behaviours = behaviours
         self._recommending = recommending

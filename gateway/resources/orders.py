@@ -16,7 +16,7 @@ from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
 from gateway.http.reader_id import HEADER
-from tidings.news.articles import milliseconds
+from tidings.process.clock import milliseconds
 from tidings.shop import orders, stock
 from tidings.shop.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFoundError
 from tidings.shop.stock import Product

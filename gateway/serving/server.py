@@ -12,7 +12,6 @@ import http.client
 import math
 import os
 import socket
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from gateway.serving.bounded_worker import BoundedWorker
 from gateway.shop import make_shop_routes
 from tidings.news.articles import Articles
 from tidings.process.boot import cannot_bind, open_database
+from tidings.process.clock import now_ms
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.reading.behaviour import Behaviours
@@ -188,11 +188,6 @@ class _Connection(http.client.HTTPConnection):
             self.sock.connect(self._address)
         else:
             self.sock = socket.create_connection(self._address[:2], PROBE_TIMEOUT_S)
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def _forget_worker(_server: Any, worker: Any) -> None:

@@ -18,8 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from jobs.commands.printing import as_json, open_engine, show
 from tidings.news import publishing
 from tidings.news.articles import ArticleNotFoundError
+from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import database_now, transaction
-from tidings.store.job_tables import delayed_job, paused_kind
 
 
 @click.command("show")

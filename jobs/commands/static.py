@@ -20,8 +20,8 @@ from jobs.static.context import Context, make_owner_name
 from jobs.static.runs import Outcome, Ran, StaticJob, find_due, read_now, run_slot
 from jobs.static.slots import newest_slot
 from jobs.table import STATIC_JOBS
+from jobs.tables import job_run
 from tidings.process.settings import load_settings
-from tidings.store.job_tables import job_run
 from tidings.store.redis import make_redis
 
 EXIT_CODES = {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1, Outcome.BUSY: os.EX_TEMPFAIL}

@@ -28,8 +28,8 @@ from jobs.handlers import Handler
 from jobs.static.runs import read_now
 from tidings.store.by_key import delete_by_key
 from tidings.store.delayed import DelayedJob
+from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import transaction
-from tidings.store.job_tables import delayed_job, paused_kind
 
 # More would hold up whoever wants one of these orders, and gain little; fewer cost a commit more
 # often.

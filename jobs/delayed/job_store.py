@@ -30,8 +30,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from jobs.delayed.batches import BATCH_ROWS, Batches
 from tidings.store import delayed
 from tidings.store.delayed import LOOK_EVERY_S
+from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import database_now, transaction
-from tidings.store.job_tables import delayed_job, paused_kind
 
 BATCHES_PER_KIND = 4
 SHORTEST_PAUSE_S = 0.02

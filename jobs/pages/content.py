@@ -17,7 +17,7 @@ from hashlib import blake2b
 from sqlalchemy import Connection, Engine, select
 
 from tidings.news.articles import PUBLISHED
-from tidings.store.tables import article, author, channel
+from tidings.news.tables import article, author, channel
 
 # Whole articles in memory at once; the importer takes bodies of half a million characters.
 CHUNK = 50

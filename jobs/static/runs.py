@@ -25,8 +25,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from jobs.static.context import Context, JobFailedError, Run
 from jobs.static.locks import exclusive
 from jobs.static.slots import Missed, due_slots, make_trigger
+from jobs.tables import daemon, job_run
 from tidings.store.engine import database_now, transaction
-from tidings.store.job_tables import daemon, job_run
 
 MOST_ATTEMPTS = 3
 RETRY_AFTER_S = 60

@@ -16,8 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.static.context import JobFailedError, Run
 from tidings.importing import SourceError, import_articles
-from tidings.importing.loading import now_ms
 from tidings.news.articles import Articles
+from tidings.process.clock import now_ms
 
 IMPORT_FOLDER = "import"
 TRAINING_TIMEOUT_S = 6 * 3600

@@ -31,14 +31,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.types import String
 
 from jobs.static.context import JobFailedError, Run
+from jobs.tables import job_run
+from tidings.news.tables import article
+from tidings.reading.tables import article_count, behaviour
 from tidings.reading.tracking import Action
 from tidings.shop import stock
 from tidings.shop.orders import ORDER_TIMEOUT, Status
 from tidings.shop.tables import orders
 from tidings.store import delayed
+from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import transaction
-from tidings.store.job_tables import delayed_job, job_run
-from tidings.store.tables import article, article_count, behaviour
 
 OVERDUE_S = 60
 CHUNK = 500

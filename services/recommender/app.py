@@ -6,7 +6,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,8 +17,8 @@ from services.recommender.catalogue import Catalogue
 from services.recommender.handler import ERRORS, RecommendHandler
 from services.recommender.pipeline import Pipeline
 from services.recommender.sources.latest import Hot, Latest
-from tidings.news.articles import Clock
 from tidings.process.boot import open_database
+from tidings.process.clock import Clock, now_ms
 from tidings.process.master import Master
 from tidings.process.settings import PREFIX, Settings, SettingsError, read_secret_keys
 from tidings.reading.behaviour import Behaviours
@@ -128,11 +127,6 @@ def make_server(
     except SettingsError as ex:
         raise SettingsError(f"{PREFIX}RECOMMENDER_BIND: {ex}") from None
     return server, catalogue
-
-
-def now_ms() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def make_options(settings: Settings) -> ServerOptions:

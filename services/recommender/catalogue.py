@@ -23,8 +23,9 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine, Row, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidings.news.articles import PUBLISHED, Clock, milliseconds
-from tidings.store.tables import article, channel
+from tidings.news.articles import PUBLISHED
+from tidings.news.tables import article, channel
+from tidings.process.clock import Clock, milliseconds, moment
 
 FOR_YOU = 0
 REFRESH_S = 1.0
@@ -168,9 +169,7 @@ class Catalogue:
             if len(rows) < PAGE_ROWS:
                 break
         # A writer whose clock runs ahead must not make us skip what the others write.
-        self._read_until = min(
-            max(self._read_until, last[0]), datetime.fromtimestamp(self._clock() / 1000, UTC)
-        )
+        self._read_until = min(max(self._read_until, last[0]), moment(self._clock()))
         self._forget_before(self._read_until - OVERLAP)
         SIZE.set(len(self._entries))
         return changed

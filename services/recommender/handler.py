@@ -10,7 +10,8 @@ from __future__ import annotations
 from redis import RedisError
 
 from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
-from tidings.news.articles import ChannelNotFoundError, Clock
+from tidings.news.articles import ChannelNotFoundError
+from tidings.process.clock import Clock
 from tidings.reading.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
 from tidings.reading.behaviour import Verdict as ReportVerdict
 from tidings.reading.tracking import TOKEN_BYTES, Action, Shown, Tracker

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
+from jobs.tables import job_run
 from tests.lab.servers import ServerError, find_program, spawn, wait_until
 from tidings.process.settings import PREFIX
-from tidings.store.job_tables import job_run
 
 TIDINGS = Path(sys.executable).with_name("tidings")
 CRON_D = Path("/etc/cron.d")

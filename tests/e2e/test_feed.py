@@ -20,8 +20,8 @@ from sqlalchemy import select
 
 from tests.lab.servers import find_program
 from tests.lab.sites import TIDINGS, Answer, Reader, Site
+from tidings.reading.tables import behaviour
 from tidings.store.engine import make_engine
-from tidings.store.tables import behaviour
 
 StartSite = Callable[..., AbstractContextManager[Site]]
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"

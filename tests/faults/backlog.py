@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, insert
 
 from tidings.shop.tables import order_line, orders, sku, stock_move
-from tidings.store.job_tables import delayed_job
+from tidings.store.delayed_tables import delayed_job
 
 CHUNK = 5000
 

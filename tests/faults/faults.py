@@ -28,8 +28,8 @@ from tests.faults.backlog import insert_jobs, insert_orders
 from tests.faults.world import HELD_SKU, HOT_SKU, HOT_STOCK, SKUS, Process, World
 from tests.lab.servers import wait_until
 from tidings.shop.tables import sku
+from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import transaction
-from tidings.store.job_tables import delayed_job
 
 Fault = Callable[[World], None]
 UNKNOWN_KIND = "renamed_long_ago"

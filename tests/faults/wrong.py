@@ -26,8 +26,8 @@ from tidings.shop import orders, stock
 from tidings.shop.orders import ORDER_TIMEOUT
 from tidings.shop.tables import orders as order_table
 from tidings.store.delayed import DelayedJob
+from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import database_now, transaction
-from tidings.store.job_tables import delayed_job
 from tidings.store.redis import make_redis
 
 

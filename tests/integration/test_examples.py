@@ -29,6 +29,7 @@ from sqlalchemy import Engine, insert
 
 from tests.conftest import SECRET_KEY
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
+from tidings.news.tables import article, channel
 from tidings.process.settings import PREFIX, Settings
 from tidings.reading.behaviour import STREAM
 from tidings.reading.tracking import Action
@@ -36,7 +37,6 @@ from tidings.rpc.calling.client import Client, make_client
 from tidings.rpc.calling.policy import Policy
 from tidings.store.engine import make_engine, transaction
 from tidings.store.migrate import migrate
-from tidings.store.tables import article, channel
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import UserRequest
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, delete, func, insert, select, update
 
 from tidings.news.articles import PUBLISHED
+from tidings.news.tables import article, author, channel
+from tidings.process.clock import moment
+from tidings.reading.tables import article_count, behaviour
 from tidings.store.engine import transaction
-from tidings.store.tables import article, article_count, author, behaviour, channel
 
 NOW_MS = 1_795_435_200_000
 SECOND_MS = 1000
@@ -34,11 +35,6 @@ class Clock:
         """Move by `ms` and return the new time."""
         self.now_ms += ms
         return self.now_ms
-
-
-def moment(ms: int) -> datetime:
-    """Milliseconds since the epoch as a moment of the database."""
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 class Newsroom:

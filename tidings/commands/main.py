@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from importlib.metadata import entry_points
 
 import click
 
 from tidings.commands.printing import print_table
+from tidings.process.clock import now_ms
 from tidings.process.settings import PREFIX, CannotStartError, Settings, load_settings
 
 
@@ -69,7 +69,7 @@ def demo() -> None:
     from tidings.demo.load import load_demo
     from tidings.process.boot import open_database
 
-    click.echo(load_demo(open_database(load_settings()), _now_ms))
+    click.echo(load_demo(open_database(load_settings()), now_ms))
 
 
 @main.command()
@@ -103,11 +103,7 @@ def _load_demo_once() -> str:
 
     engine = open_database(load_settings())
     return (
-        load_demo(engine, _now_ms)
+        load_demo(engine, now_ms)
         if is_empty(engine)
         else "demo: this site has articles, none were added"
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 10**6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib.resources import files
 from itertools import islice
 from typing import Any
@@ -13,11 +13,12 @@ from sqlalchemy import Engine, func, select
 
 from tidings.demo.readers import Item, simulate
 from tidings.importing import import_rows
-from tidings.news.articles import Clock, milliseconds
+from tidings.news.tables import article
+from tidings.process.clock import Clock, milliseconds, moment
 from tidings.reading.behaviour import store_rows, to_row
+from tidings.reading.tables import behaviour
 from tidings.shop.stock import add_product, find_products, receive
 from tidings.store.engine import transaction
-from tidings.store.tables import article, behaviour
 
 READERS = 200
 DAYS = 3
@@ -43,7 +44,7 @@ def load_demo(engine: Engine, clock: Clock) -> str:
     Returns:
         A line that says what is there now.
     """
-    now = datetime.fromtimestamp(clock() / 1000, UTC)
+    now = moment(clock())
     report = import_rows(_rows(now), engine, clock=clock)
     articles = f"demo: {report.counts.rows - report.counts.rejected} articles"
     with engine.connect() as conn:

@@ -8,7 +8,6 @@ is held for milliseconds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,18 +21,13 @@ from tidings.importing.rows import NewArticle, Place, Reject, Row, RowError, mak
 from tidings.importing.sources import UNREADABLE, Source, SourceError, open_source
 from tidings.importing.workspace import Workspace, open_workspace
 from tidings.importing.writing import is_stored, write_articles
-from tidings.news.articles import Clock
+from tidings.process.clock import Clock, now_ms
 
 BATCH_ROWS = 200
 BATCH_CHARS = 4 * 1024 * 1024
 
 OnChange = Callable[[Sequence[int]], None]
 OnProgress = Callable[[Report, float], None]
-
-
-def now_ms() -> int:
-    """The time of day, in ms since the epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def _ignore(*_what: object) -> None:

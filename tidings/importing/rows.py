@@ -30,7 +30,7 @@ from tidings.importing.bodies import (
 )
 from tidings.importing.moments import parse_moment
 from tidings.news.articles import FOR_YOU
-from tidings.store.tables import article, author, channel
+from tidings.news.tables import article, author, channel
 
 _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")

@@ -22,8 +22,9 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from tidings.importing.rows import NewArticle
 from tidings.news.articles import PUBLISHED
 from tidings.news.publishing import SCHEDULED
+from tidings.news.tables import article, author, channel
+from tidings.reading.tables import article_count
 from tidings.store.engine import database_now, transaction
-from tidings.store.tables import article, article_count, author, channel
 
 ATTEMPTS = 5
 PAUSE_S = 0.1

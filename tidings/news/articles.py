@@ -9,8 +9,7 @@ through.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,16 +18,17 @@ from redis import Redis
 from sqlalchemy import Engine, Row, Select, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from tidings.news.tables import article, author, channel
+from tidings.process.clock import Clock, milliseconds, moment
+from tidings.reading.tables import article_count
 from tidings.store.cache import CacheAside
 from tidings.store.engine import database_now, transaction
-from tidings.store.tables import article, article_count, author, channel
 
 PUBLISHED = "published"
 TAKEN_DOWN = "taken_down"
 CHANNELS_TTL_MS = 2000
 
 log = structlog.get_logger(__name__)
-Clock = Callable[[], int]
 
 
 class ArticleNotFoundError(Exception):
@@ -229,17 +229,8 @@ class Articles:
             }
 
 
-def milliseconds(moment: datetime) -> int:
-    """A moment as ms since the epoch."""
-    return round(moment.timestamp() * 1000)
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
 def _visible(query: Select[Any], now_ms: int) -> Select[Any]:
-    return query.where(article.c.status == PUBLISHED, article.c.published_at <= _moment(now_ms))
+    return query.where(article.c.status == PUBLISHED, article.c.published_at <= moment(now_ms))
 
 
 def _select_cards() -> Select[Any]:

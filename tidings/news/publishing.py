@@ -12,9 +12,9 @@ from datetime import datetime
 from sqlalchemy import Connection, update
 
 from tidings.news.articles import PUBLISHED, ArticleNotFoundError
+from tidings.news.tables import article
 from tidings.store import delayed
 from tidings.store.engine import database_now
-from tidings.store.tables import article
 
 PUBLISH_ARTICLE = "publish_article"
 SCHEDULED = "scheduled"

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any
 
@@ -24,11 +24,13 @@ from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from tidings.news.tables import article
+from tidings.process.clock import Clock, moment
 from tidings.reading.history import find_batches
+from tidings.reading.tables import article_count, behaviour, reader
 from tidings.reading.tracking import Action, Shown, TokenExpiredError, TokenRefusedError, Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import PREFIX
-from tidings.store.tables import article, article_count, behaviour, reader
 
 STREAM = f"{PREFIX}behaviour"
 DEAD_STREAM = f"{PREFIX}behaviour:dead"
@@ -109,9 +111,7 @@ class Behaviours:
         clock: now, in ms since the epoch.
     """
 
-    def __init__(
-        self, redis: Redis, tracker: Tracker, *, backlog_limit: int, clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, redis: Redis, tracker: Tracker, *, backlog_limit: int, clock: Clock) -> None:
         self._redis = redis
         self._tracker = tracker
         self._backlog_limit = backlog_limit
@@ -299,7 +299,7 @@ def to_row(shown: Shown, at_ms: int, read_ms: int | None) -> dict[str, Any]:
         "position": shown.position,
         "batch_stamp": shown.stamp_ms,
         "read_ms": read_ms,
-        "at": datetime.fromtimestamp(at_ms / 1000, UTC),
+        "at": moment(at_ms),
     }
 
 

@@ -17,9 +17,10 @@ from redis import Redis
 from sqlalchemy import Connection, Engine, case, func, select
 
 from tidings.news.articles import PUBLISHED
+from tidings.news.tables import article, channel
+from tidings.reading.tables import behaviour
 from tidings.reading.tracking import Action
 from tidings.store.redis import PREFIX
-from tidings.store.tables import article, behaviour, channel
 
 RANKING_LENGTH = 200
 TTL_S = 24 * 3600

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, String, Table
 
-from tidings.store.tables import MYSQL, Id, Moment, metadata
+from tidings.store.metadata import MYSQL, Id, Moment, metadata
 
 sku = Table(
     "sku",

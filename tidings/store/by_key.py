@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from tidings.store.tables import Id
+from tidings.store.metadata import Id
 
 HINT = "FORCE INDEX (PRIMARY)"
 _JSON_TABLE = (

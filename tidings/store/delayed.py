@@ -28,10 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import database_now
-from tidings.store.job_tables import delayed_job
+from tidings.store.metadata import Moment
 from tidings.store.redis import PREFIX
-from tidings.store.tables import Moment
 
 HINT_CHANNEL = f"{PREFIX}jobs:due"
 # A daemon looks at least this often by itself, and knows when the next waiting row is due.

@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 
 from tidings.process.deadline import DeadlineExceededError, current_deadline
 from tidings.process.settings import Settings
-from tidings.store.tables import Moment
+from tidings.store.metadata import Moment
 
 SQLITE_BUSY_MS = 5000
 LOCK_WAIT_S = 5

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from tidings.store.tables import article, article_count, author, channel
+from tidings.news.tables import article, author, channel
+from tidings.reading.tables import article_count
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

@@ -27,8 +27,9 @@ from tidings.importing import (
 )
 from tidings.news.articles import TAKEN_DOWN
 from tidings.news.publishing import SCHEDULED
+from tidings.news.tables import article, author, channel
+from tidings.reading.tables import article_count
 from tidings.store.engine import transaction
-from tidings.store.tables import article, article_count, author, channel
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -16,8 +16,8 @@ from jobs.handlers import HANDLERS, Handler
 from tests.integration.jobs.paper import Paper
 from tidings.shop import orders, stock
 from tidings.shop.tables import sku, stock_move
+from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import database_now, make_engine, transaction
-from tidings.store.job_tables import delayed_job
 
 STOCK = 100
 

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, insert, update
 from jobs.pages.build import Built, build_site
 from jobs.pages.render import Renderer
 from tests.lab.site_checks import file_of, links_of, parse_page
+from tidings.news.tables import article, author, channel
 from tidings.store.engine import transaction
-from tidings.store.tables import article, author, channel
 
 REPOSITORY = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

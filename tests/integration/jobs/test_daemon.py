@@ -19,9 +19,10 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import select
 
+from jobs.tables import daemon, job_run
 from tests.lab.servers import free_port, spawn, wait_until
 from tidings.commands.main import main
-from tidings.store.job_tables import daemon, delayed_job, job_run
+from tidings.store.delayed_tables import delayed_job
 
 REPOSITORY = Path(__file__).parents[3]
 Start = Callable[..., "Running"]

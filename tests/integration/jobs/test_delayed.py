@@ -19,12 +19,12 @@ from jobs.handlers import HANDLERS
 from jobs.static.runs import read_now
 from tests.faults.backlog import insert_jobs, insert_orders
 from tidings.news import publishing
+from tidings.news.tables import article, channel
 from tidings.shop import stock
 from tidings.store import delayed
 from tidings.store.delayed import DelayedJob
+from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import database_now, transaction
-from tidings.store.job_tables import delayed_job, paused_kind
-from tidings.store.tables import article, channel
 
 
 def schedule(

@@ -23,8 +23,8 @@ from tests.integration.jobs.paper import NOW, SITE, Paper
 from tests.lab.servers import wait_until
 from tests.lab.site_checks import check_site
 from tidings.importing import import_rows
+from tidings.news.tables import article, channel
 from tidings.store.engine import transaction
-from tidings.store.tables import article, channel
 
 
 def test_the_last_good_site_stays_when_most_articles_vanish(paper: Paper) -> None:

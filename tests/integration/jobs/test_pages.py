@@ -16,8 +16,8 @@ from jobs.pages.outline import fit_into_page
 from tests.integration.jobs.paper import NASTY, NOW, SITE, Paper
 from tests.lab.site_checks import check_site
 from tidings.news.articles import Articles
+from tidings.news.tables import author, channel
 from tidings.store.engine import transaction
-from tidings.store.tables import author, channel
 
 
 def test_every_page_feed_and_sitemap_is_valid_and_every_link_leads_somewhere(paper: Paper) -> None:

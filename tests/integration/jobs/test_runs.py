@@ -18,9 +18,9 @@ from sqlalchemy import Engine, insert, select, update
 from jobs.static.context import Context, Run
 from jobs.static.locks import exclusive
 from jobs.static.runs import Outcome, StaticJob, find_due, read_now, run_due, run_slot
+from jobs.tables import daemon, job_run
 from tests.lab.servers import wait_until
 from tidings.store.engine import database_now, transaction
-from tidings.store.job_tables import daemon, job_run
 
 REPOSITORY = Path(__file__).parents[3]
 MakeContext = Callable[[str], Context]

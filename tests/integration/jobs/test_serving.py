@@ -15,8 +15,8 @@ from sqlalchemy import update
 from tests.integration.jobs.paper import NOW, Paper
 from tests.lab.nginx import serve_site
 from tests.lab.page_readers import Answer, Journal, readers, tell
+from tidings.news.tables import article
 from tidings.store.engine import transaction
-from tidings.store.tables import article
 
 EDITIONS = 25
 VOLATILE = range(80, 96)

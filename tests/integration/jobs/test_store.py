@@ -18,8 +18,8 @@ from jobs.delayed.clock_guard import ClockGuard
 from jobs.delayed.job_store import BATCHES_PER_KIND, TableJobStore, Task
 from tests.lab.servers import start_mariadb, wait_until
 from tidings.store import delayed
+from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import make_engine, transaction
-from tidings.store.job_tables import delayed_job
 from tidings.store.migrate import migrate
 
 KINDS = ("note", "other")

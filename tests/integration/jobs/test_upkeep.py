@@ -16,12 +16,14 @@ from sqlalchemy import Engine, delete, insert, select, update
 from jobs.static.context import Context, JobFailedError, Run
 from jobs.static.runs import read_now
 from jobs.table import STATIC_JOBS
+from jobs.tables import job_run
 from jobs.work import feeds as outside
 from jobs.work import upkeep
+from tidings.news.tables import article, channel
+from tidings.reading.tables import article_count, behaviour
 from tidings.shop.tables import orders, sku
+from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import transaction
-from tidings.store.job_tables import delayed_job, job_run
-from tidings.store.tables import article, article_count, behaviour, channel
 
 MakeRun = Callable[..., Run]
 

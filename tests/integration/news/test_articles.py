@@ -27,9 +27,10 @@ from tidings.news.articles import (
     Counts,
     Page,
 )
+from tidings.news.tables import article, channel
+from tidings.reading.tables import article_count
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.migrate import migrate
-from tidings.store.tables import article, article_count, channel
 
 # Four-byte letters, a combined family, right-to-left text and a zero-width joiner.
 WORDS = "🗞️ 𝄞 Tidings 👨‍👩‍👧‍👦 مرحبا 𠜎 naïve"

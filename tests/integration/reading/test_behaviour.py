@@ -34,10 +34,10 @@ from tidings.reading.behaviour import (
     fold,
 )
 from tidings.reading.history import History
+from tidings.reading.tables import article_count, behaviour, reader
 from tidings.reading.tracking import Action, Shown, Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import make_redis
-from tidings.store.tables import article_count, behaviour, reader
 
 KEY, NEW_KEY = b"k" * 32, b"n" * 32
 STAMP_MS = NOW_MS - HOUR_MS

@@ -11,9 +11,9 @@ from tests.lab.newsroom import HOUR_MS, MINUTE_MS, NOW_MS, Clock, Newsroom, mome
 from tidings.reading import popularity
 from tidings.reading.behaviour import to_row
 from tidings.reading.popularity import RANKING_LENGTH, TTL_S, rebuild, top
+from tidings.reading.tables import behaviour
 from tidings.reading.tracking import Action, Shown
 from tidings.store.engine import transaction
-from tidings.store.tables import behaviour
 
 
 class Site(Newsroom):

@@ -17,9 +17,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tests.conftest import MakeSettings
 from tests.lab.servers import MariaDBServer, start_mariadb, wait_until
+from tidings.news.tables import channel
+from tidings.reading.tables import reader
 from tidings.store import engine as engine_module
 from tidings.store.engine import database_now, make_engine, ping, transaction
-from tidings.store.tables import Moment, channel, reader
+from tidings.store.metadata import Moment
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123_000, UTC)
 

@@ -12,17 +12,20 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, inspect, make_url, text
 
+from jobs import tables as job_tables
 from tests.conftest import MakeSettings
 from tests.lab.servers import MariaDBServer
+from tidings.news.tables import channel
+from tidings.reading.tables import behaviour
 from tidings.shop import tables as order_tables
-from tidings.store import job_tables
+from tidings.store import delayed_tables
 from tidings.store import migrate as migrations
 from tidings.store.engine import make_engine, transaction
+from tidings.store.metadata import metadata
 from tidings.store.migrate import SchemaError, check_schema, migrate
-from tidings.store.tables import channel, metadata
 
 # Each module of tables adds its own to the one description of the schema.
-TABLES = {channel, job_tables.job_run, order_tables.orders}
+TABLES = {channel, behaviour, delayed_tables.delayed_job, job_tables.job_run, order_tables.orders}
 MIGRATE = [sys.executable, "-c", "from tidings.commands.main import main; main()", "migrate"]
 
 

@@ -18,8 +18,8 @@ from services.recommender.catalogue import OVERLAP, Catalogue, Entry
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom, moment
 from tests.lab.servers import wait_until
 from tidings.news.articles import PUBLISHED
+from tidings.news.tables import article
 from tidings.store.engine import transaction
-from tidings.store.tables import article
 
 OVERLAP_MS = int(OVERLAP / timedelta(milliseconds=1))
 

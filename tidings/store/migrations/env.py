@@ -3,7 +3,7 @@ hands it."""
 
 from alembic import context
 
-from tidings.store.tables import metadata
+from tidings.store.metadata import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -7,8 +7,7 @@ Revises: 0001
 import sqlalchemy as sa
 from alembic import op
 
-from tidings.store.job_tables import Name
-from tidings.store.tables import MYSQL, Id, Moment
+from tidings.store.metadata import MYSQL, Id, Moment, Name
 
 revision = "0002"
 down_revision = "0001"
