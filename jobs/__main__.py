@@ -11,9 +11,10 @@ from jobs.engines import make_engines
 from jobs.handlers import HANDLERS
 from jobs.static.context import make_owner_name
 from jobs.table import LOOPS, STATIC_JOBS
-from tidings.process.boot import cannot_bind, open_database, start
+from tidings.process.boot import cannot_bind, start
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings
+from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 
 

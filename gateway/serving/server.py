@@ -27,7 +27,7 @@ from gateway.listening import listen
 from gateway.serving.bounded_worker import BoundedWorker
 from gateway.shop import make_shop_routes
 from tidings.news.articles import Articles
-from tidings.process.boot import cannot_bind, open_database
+from tidings.process.boot import cannot_bind
 from tidings.process.clock import now_ms
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings, read_secret_keys
@@ -38,6 +38,7 @@ from tidings.rpc.calling.policy import Policy
 from tidings.rpc.tls import make_client_tls
 from tidings.rpc.wire.codec import require_codec
 from tidings.store.engine import make_engine
+from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 from tidings_idl.recommend import UserRecommend
 

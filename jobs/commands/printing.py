@@ -12,8 +12,8 @@ import msgspec
 from sqlalchemy import Engine
 
 from tidings.commands.printing import print_table
-from tidings.process.boot import open_database
 from tidings.process.settings import load_settings
+from tidings.store.opening import open_database
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line instead of a table."

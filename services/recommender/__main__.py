@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 
-from tidings.process.boot import cannot_bind, open_database, start
+from tidings.process.boot import cannot_bind, start
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.worker_numbers import share_metrics
+from tidings.store.opening import open_database
 
 
 def run(settings: Settings) -> int:

@@ -17,7 +17,6 @@ from services.recommender.catalogue import Catalogue
 from services.recommender.handler import ERRORS, RecommendHandler
 from services.recommender.pipeline import Pipeline
 from services.recommender.sources.latest import Hot, Latest
-from tidings.process.boot import open_database
 from tidings.process.clock import Clock, now_ms
 from tidings.process.master import Master
 from tidings.process.settings import PREFIX, Settings, SettingsError, read_secret_keys
@@ -29,6 +28,7 @@ from tidings.rpc.serving.server import Server, ServerOptions
 from tidings.rpc.serving.server import make_server as make_rpc_server
 from tidings.rpc.tls import make_server_context
 from tidings.rpc.wire.codec import CodecMissingError, require_codec
+from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 from tidings_idl.recommend import UserRecommend
 

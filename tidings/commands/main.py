@@ -47,7 +47,7 @@ def main() -> None:
 @main.command()
 def migrate() -> None:
     """Bring the database to the newest schema. Safe to run twice, and from two places at once."""
-    from tidings.process.boot import migrate_database
+    from tidings.store.opening import migrate_database
 
     click.echo(f"the database is at revision {migrate_database(load_settings())}")
 
@@ -67,7 +67,7 @@ def up(*, demo: bool) -> None:
 def demo() -> None:
     """Add the example articles and their simulated readers."""
     from tidings.demo.load import load_demo
-    from tidings.process.boot import open_database
+    from tidings.store.opening import open_database
 
     click.echo(load_demo(open_database(load_settings()), now_ms))
 
@@ -99,7 +99,7 @@ def _show(name: str, value: object) -> str:
 
 def _load_demo_once() -> str:
     from tidings.demo.load import is_empty, load_demo
-    from tidings.process.boot import open_database
+    from tidings.store.opening import open_database
 
     engine = open_database(load_settings())
     return (

@@ -15,10 +15,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from tidings.commands.printing import print_table
-from tidings.process.boot import open_database
 from tidings.process.settings import CannotStartError, load_settings
 from tidings.shop import stock
 from tidings.store.engine import transaction
+from tidings.store.opening import open_database
 
 
 @click.group()

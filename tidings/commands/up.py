@@ -24,8 +24,9 @@ from urllib.request import urlopen
 import click
 from redis import Redis, RedisError
 
-from tidings.process.boot import check_bind, migrate_database, prepare_var_dir
+from tidings.process.boot import check_bind, prepare_var_dir
 from tidings.process.settings import CannotStartError, Settings, make_secret_keys
+from tidings.store.opening import migrate_database
 from tidings.store.redis import make_redis
 
 START_WAIT_S = 30.0

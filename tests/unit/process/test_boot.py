@@ -18,13 +18,11 @@ from tidings.process.boot import (
     EXIT_CANNOT_START,
     cannot_bind,
     check_bind,
-    open_database,
     prepare_var_dir,
     start,
 )
 from tidings.process.settings import CannotStartError, Settings, SettingsError
 from tidings.store.engine import make_engine, transaction
-from tidings.store.migrate import SchemaError
 
 Environment = Callable[..., dict[str, str]]
 RunRecommender = Callable[[dict[str, str]], str]
@@ -227,24 +225,6 @@ def test_the_folder_for_files_is_left_as_it_was_found(make_settings: MakeSetting
     prepare_var_dir(settings)
 
     assert list(settings.var_dir.iterdir()) == []
-
-
-def test_a_database_with_the_right_schema_is_opened(
-    make_settings: MakeSettings, sqlite_url: str
-) -> None:
-    """What comes back is ready to be used."""
-    engine = open_database(make_settings(database_url=sqlite_url))
-    with engine.connect() as conn:
-        assert conn.execute(text("SELECT count(*) FROM article")).scalar() == 0
-    engine.dispose()
-
-
-def test_a_database_without_any_schema_is_refused(
-    make_settings: MakeSettings, tmp_path: Path
-) -> None:
-    """An empty file is not a site; nobody creates tables by accident."""
-    with pytest.raises(SchemaError, match="revision none"):
-        open_database(make_settings(database_url=f"sqlite:///{tmp_path}/empty.db"))
 
 
 def test_an_address_is_checked_before_anything_is_started(taken: str) -> None:

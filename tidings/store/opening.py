@@ -1,0 +1,64 @@
+"""Opens the database of a site at start, or says in one line why it cannot be used.
+
+A process that meets a database of another age fails in its first query, far from the cause. So a
+program opens the database here before it serves, and an operator reads which setting to change or
+which command to run. Rejected: to migrate on opening; ten workers that start together would all
+try, and a schema changes when an operator says so.
+
+    engine = open_database(load_settings())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from tidings.process.settings import PREFIX, CannotStartError, Settings
+from tidings.store.engine import make_engine
+from tidings.store.migrate import check_schema, migrate
+
+
+def open_database(settings: Settings) -> Engine:
+    """An engine on a database that answers and has this program's schema.
+
+    Raises:
+        CannotStartError: it does not answer, or its schema is another one.
+    """
+    with _database_can_be_used(settings):
+        engine = make_engine(settings)
+        check_schema(engine)
+    return engine
+
+
+def migrate_database(settings: Settings) -> str:
+    """Bring the database to the newest schema; returns its revision. Safe to run twice, and from
+    two places at once.
+
+    Raises:
+        CannotStartError: it does not answer, or is newer than this program.
+    """
+    with _database_can_be_used(settings):
+        engine = make_engine(settings)
+        try:
+            return migrate(engine)
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def _database_can_be_used(settings: Settings) -> Iterator[None]:
+    where = make_url(settings.database_url).render_as_string(hide_password=True)
+    try:
+        yield
+    except SQLAlchemyError as ex:
+        raise CannotStartError(f"{PREFIX}DATABASE_URL: cannot use {where}: {_cause(ex)}") from None
+    except OSError as ex:  # the folder of SQLite's file
+        raise CannotStartError(f"{PREFIX}DATABASE_URL: cannot use {where}: {ex.strerror}") from None
+
+
+def _cause(ex: SQLAlchemyError) -> str:
+    cause = getattr(ex, "orig", None) or ex
+    return str(cause.args[-1]) if cause.args else type(cause).__name__
