@@ -3,13 +3,16 @@ is migrating."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, make_url, text
 
 from jobs import tables as job_tables
@@ -22,10 +25,11 @@ from tidings.store import delayed_tables
 from tidings.store import migrate as migrations
 from tidings.store.engine import make_engine, transaction
 from tidings.store.metadata import metadata
-from tidings.store.migrate import SchemaError, check_schema, migrate
+from tidings.store.migrate import SchemaError, check_schema, migrate, schema_reader
 
 # Each module of tables adds its own to the one description of the schema.
 TABLES = {channel, behaviour, delayed_tables.delayed_job, job_tables.job_run, order_tables.orders}
+OUR_PACKAGES = {"tidings", "gateway", "services", "jobs"}
 MIGRATE = [sys.executable, "-c", "from tidings.commands.main import main; main()", "migrate"]
 
 
@@ -87,23 +91,93 @@ def test_a_schema_that_is_older_is_refused_with_the_command_that_helps(
         check_schema(empty_engine)
 
 
-def test_a_schema_that_is_newer_is_refused(engine: Engine) -> None:
-    """After a roll-back of the program, the database is ahead of it."""
+def upgrade_beyond_this_program(engine: Engine, *, min_reader: int) -> None:
+    """The database as a later version leaves it, which programs from `min_reader` on can use."""
     with transaction(engine) as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        conn.execute(schema_reader.update().values(min_reader=min_reader))
 
-    with pytest.raises(SchemaError, match="9999"):
+
+def test_a_newer_schema_that_is_marked_as_compatible_is_used(engine: Engine) -> None:
+    """During an upgrade old processes run on beside the new ones, and one that restarts meanwhile
+    finds the new schema; to migrate it has nothing to do."""
+    head = migrate(engine)
+    upgrade_beyond_this_program(engine, min_reader=int(head))
+
+    check_schema(engine)
+
+    assert migrate(engine) == "9999"
+
+
+def test_a_newer_schema_that_needs_newer_programs_is_refused(engine: Engine) -> None:
+    """What this program would read or write is there no more, or means something else."""
+    head = migrate(engine)
+    upgrade_beyond_this_program(engine, min_reader=int(head) + 1)
+
+    with pytest.raises(SchemaError, match=rf"9999.*cannot use.*{head}.*start a newer version"):
         check_schema(engine)
     with pytest.raises(SchemaError, match=r"9999.*does not know"):
         migrate(engine)
 
 
-def test_on_the_command_line_a_newer_schema_is_one_line_and_exit_code_2(
+def test_a_newer_schema_that_says_nothing_is_refused(engine: Engine) -> None:
+    """An unknown revision without the mark is not one that this program may try."""
+    upgrade_beyond_this_program(engine, min_reader=1)
+    with transaction(engine) as conn:
+        schema_reader.drop(conn)
+
+    with pytest.raises(SchemaError, match="9999"):
+        check_schema(engine)
+
+
+def test_an_upgrade_says_which_programs_can_use_the_schema_from_then_on(engine: Engine) -> None:
+    """Written again by each upgrade, whatever stood there; one row, however often."""
+    upgrade_beyond_this_program(engine, min_reader=1)
+    with transaction(engine) as conn:
+        conn.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    migrate(engine)
+    migrate(engine)
+
+    with engine.connect() as conn:
+        assert conn.execute(schema_reader.select()).all() == [(1, 3)]
+
+
+def test_each_revision_from_the_fourth_on_names_the_oldest_program_that_can_use_it() -> None:
+    """A revision that leaves it out would pass for one that every program can use."""
+    script = ScriptDirectory(Path(migrations.__file__).with_name("migrations"))
+    revisions = {int(found.revision): found for found in script.walk_revisions()}
+    stated = {n: found.module.min_reader for n, found in revisions.items() if n >= 4}
+
+    assert all(1 <= oldest <= n for n, oldest in stated.items())
+    assert [stated[n] for n in sorted(stated)] == sorted(stated.values())
+
+
+def test_migrations_import_nothing_of_the_program_but_their_own_frozen_types() -> None:
+    """What a migration did to one server it must do to the next, however the program's own types
+    have changed meanwhile."""
+    folder = Path(migrations.__file__).with_name("migrations")
+    imported = {
+        name
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+
+    ours = {name for name in imported if name.partition(".")[0] in OUR_PACKAGES}
+    assert ours == {"tidings.store.migrations.columns"}
+
+
+def test_on_the_command_line_a_schema_that_is_too_new_is_one_line_and_exit_code_2(
     engine: Engine, database_url: str, environment: Callable[..., dict[str, str]]
 ) -> None:
     """Never a traceback for what an operator can understand."""
-    with transaction(engine) as conn:
-        conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    upgrade_beyond_this_program(engine, min_reader=9999)
 
     done = subprocess.run(
         MIGRATE,

@@ -11,6 +11,9 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# The oldest schema whose programs can use this one. A revision that only adds keeps the number of
+# the one before it; a revision that takes away what a program used names the first without it.
+min_reader = None
 
 
 def upgrade() -> None:

@@ -7,7 +7,7 @@ Revises:
 import sqlalchemy as sa
 from alembic import op
 
-from tidings.store.metadata import MYSQL, EventId, Id, LongText, Moment, key_text
+from tidings.store.migrations.columns import MYSQL, EventId, Id, LongText, Moment, key_text
 
 revision = "0001"
 down_revision = None

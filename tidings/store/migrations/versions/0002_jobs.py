@@ -7,7 +7,7 @@ Revises: 0001
 import sqlalchemy as sa
 from alembic import op
 
-from tidings.store.metadata import MYSQL, Id, Moment, Name
+from tidings.store.migrations.columns import MYSQL, Id, Moment, Name
 
 revision = "0002"
 down_revision = "0001"

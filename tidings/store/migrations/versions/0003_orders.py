@@ -7,7 +7,7 @@ Revises: 0002
 import sqlalchemy as sa
 from alembic import op
 
-from tidings.store.metadata import MYSQL, Id, Moment
+from tidings.store.migrations.columns import MYSQL, Id, Moment
 
 revision = "0003"
 down_revision = "0002"
