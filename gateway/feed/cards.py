@@ -1,14 +1,24 @@
 """What a feed looks like to HTTP: cards with the tokens to report, and where the page before this
-one is."""
+one is.
+
+The fields of `Track` are the acts that a card carries tokens for; `tidings/reading/acts.py` says
+which act a field is. Rejected: a `dict` of tokens, which the description in `/openapi.json` could
+not name.
+
+    Feed(results=[make_feed_card(card, track)], pre_timestamp=0, exposure="", served_from=step)
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from enum import Enum
+from typing import Any
 
 import msgspec
 
-from tidings.news.articles import Card, Counts
-from tidings.reading.tracking import Action, Shown, Tracker
+from tidings.news.articles import Card
+from tidings.reading.acts import TRACKED
+from tidings.reading.tracking import Shown, Tracker
 
 
 class ServedFrom(Enum):
@@ -46,35 +56,28 @@ class Feed(msgspec.Struct, frozen=True):
     served_from: ServedFrom
 
 
+_ACTION_OF = {action.json_name: action for action in TRACKED}
+# A field that is no act of the table ends the start here, not every feed later.
+_ACTIONS = tuple(_ACTION_OF[name] for name in Track.__struct_fields__)
+_LABELS = tuple(action.label for action in _ACTIONS)
+
+
 def make_feed_card(card: Card, track: Track) -> FeedCard:
-    counts: Counts = card.counts
-    return FeedCard(
-        card.article_id,
-        card.title,
-        card.summary,
-        card.author,
-        card.channel_id,
-        card.cover,
-        card.published_at,
-        counts,
-        track,
-    )
+    """The card with its tokens; every field of a card comes along by its name."""
+    return FeedCard(**msgspec.structs.asdict(card), track=track)
+
+
+def read_track(track: Any) -> Track:
+    """The tokens that the recommender issued.
+
+    Args:
+        track: `Track` of the IDL. A recommender of an earlier release leaves a newer act out.
+    """
+    return Track(*[getattr(track, label) or "" for label in _LABELS])
 
 
 def issue_track(tracker: Tracker, shown: Shown, now_ms: int) -> Track:
-    """The four tokens of one place in one batch; the action of `shown` does not matter."""
-
-    def token(action: Action) -> str:
-        place = (
-            shown.reader_id,
-            shown.channel_id,
-            shown.stamp_ms,
-            shown.article_id,
-            shown.position,
-            shown.source,
-        )
-        return tracker.issue(Shown(action, *place), now_ms)
-
+    """The tokens of one place in one batch; the action of `shown` does not matter."""
     return Track(
-        token(Action.CLICK), token(Action.COLLECT), token(Action.READING), token(Action.LIKING)
+        *[tracker.issue(dataclasses.replace(shown, action=action), now_ms) for action in _ACTIONS]
     )

@@ -20,21 +20,15 @@ from redis import Redis, RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.feed.breaker import Breaker
-from gateway.feed.cards import Feed, ServedFrom, Track, issue_track, make_feed_card
+from gateway.feed.cards import Feed, ServedFrom, Track, issue_track, make_feed_card, read_track
 from gateway.http.problems import NothingToServeError
 from gateway.kept import KeptBatch, KeptBatches
 from tidings.news.articles import Articles
 from tidings.process.clock import Clock
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.reading import popularity
-from tidings.reading.tracking import (
-    Action,
-    Shown,
-    Source,
-    TokenExpiredError,
-    TokenRefusedError,
-    Tracker,
-)
+from tidings.reading.acts import Action
+from tidings.reading.tracking import Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
 from tidings.rpc.errors import CallerFaultError, RpcError, TransportFaultError
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
@@ -171,12 +165,8 @@ class Recommending:
 
     def _personal(self, ask: Ask) -> Feed | None:
         answer = self._ask_recommender(ask)
-        batch = [(article.article_id, article.track) for article in answer.recommends or ()]
-        tracks = {
-            id_: Track(track.click, track.collect, track.reading, track.liking)
-            for id_, track in batch
-        }
-        feed = self._hydrate([id_ for id_, _ in batch], tracks.__getitem__, ServedFrom.PERSONAL)
+        tracks = {found.article_id: found.track for found in answer.recommends or ()}
+        feed = self._hydrate(list(tracks), lambda id_: read_track(tracks[id_]), ServedFrom.PERSONAL)
         if answer.exposure and feed.results:
             clicks = [card.track.click for card in feed.results]
             self._keep(ask, KeptBatch(answer.exposure, answer.time_stamp or 0, clicks))

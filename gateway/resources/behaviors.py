@@ -15,8 +15,9 @@ from gateway.http.bodies import answer_json, read_body
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
 from tidings.process.clock import Clock
+from tidings.reading.acts import Action
 from tidings.reading.behaviour import MAX_READ_MS, REPORT_LIMIT, Behaviours, Report, Verdict
-from tidings.reading.tracking import Action, Shown, Tracker
+from tidings.reading.tracking import Shown, Tracker
 
 MAX_TOKEN_CHARS = 120
 MAX_MOMENT_MS = 2**53 - 1

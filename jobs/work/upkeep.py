@@ -33,8 +33,8 @@ from sqlalchemy.types import String
 from jobs.static.context import JobFailedError, Run
 from jobs.tables import job_run
 from tidings.news.tables import article
+from tidings.reading.acts import Action
 from tidings.reading.tables import article_count, behaviour
-from tidings.reading.tracking import Action
 from tidings.shop import stock
 from tidings.shop.orders import ORDER_TIMEOUT, Status
 from tidings.shop.tables import orders
@@ -45,7 +45,7 @@ from tidings.store.engine import transaction
 OVERDUE_S = 60
 CHUNK = 500
 MOST_FOUND = 1000
-COUNTED = tuple(action.name.lower() for action in Action)
+COUNTED = tuple(action.label for action in Action)
 
 log = structlog.get_logger(__name__)
 _PENDING = Gauge(

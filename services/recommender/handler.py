@@ -12,9 +12,10 @@ from redis import RedisError
 from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
 from tidings.news.articles import ChannelNotFoundError
 from tidings.process.clock import Clock
+from tidings.reading.acts import TRACKED, Action
 from tidings.reading.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
 from tidings.reading.behaviour import Verdict as ReportVerdict
-from tidings.reading.tracking import TOKEN_BYTES, Action, Shown, Tracker
+from tidings.reading.tracking import TOKEN_BYTES, Shown, Tracker
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
 from tidings.rpc.wire.encoded import Encoded, Pages
 from tidings_idl.recommend.ttypes import (
@@ -27,7 +28,6 @@ from tidings_idl.recommend.ttypes import (
 
 MAX_ARTICLE_NUM = 100
 _PAGES = Pages(ArticleResponse, TOKEN_BYTES)
-_TRACKED = (Action.CLICK, Action.COLLECT, Action.READING, Action.LIKING)
 VERDICTS = {
     ReportVerdict.ACCEPTED: Verdict.ACCEPTED,
     ReportVerdict.REFUSED: Verdict.REFUSED,
@@ -93,7 +93,7 @@ class RecommendHandler:
                 placed.source or 0,
             )
             values += [
-                self._tracker.issue_encoded(Shown(action, *place), now_ms) for action in _TRACKED
+                self._tracker.issue_encoded(Shown(action, *place), now_ms) for action in TRACKED
             ]
         return values
 

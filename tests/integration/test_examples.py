@@ -31,8 +31,8 @@ from tests.conftest import SECRET_KEY
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tidings.news.tables import article, channel
 from tidings.process.settings import PREFIX, Settings
+from tidings.reading.acts import Action
 from tidings.reading.behaviour import STREAM
-from tidings.reading.tracking import Action
 from tidings.rpc.calling.client import Client, make_client
 from tidings.rpc.calling.policy import Policy
 from tidings.store.engine import make_engine, transaction

@@ -12,7 +12,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tidings.reading.tracking import Action, Shown
+from tidings.reading.acts import Action
+from tidings.reading.tracking import Shown
 
 HOUR_MS = 3600 * 1000
 TASTE_SHAPE = 0.35

@@ -26,9 +26,10 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tidings.news.tables import article
 from tidings.process.clock import Clock, moment
+from tidings.reading.acts import Action
 from tidings.reading.history import find_batches
 from tidings.reading.tables import article_count, behaviour, reader
-from tidings.reading.tracking import Action, Shown, TokenExpiredError, TokenRefusedError, Tracker
+from tidings.reading.tracking import Shown, TokenExpiredError, TokenRefusedError, Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import PREFIX
 
@@ -295,7 +296,7 @@ def to_row(shown: Shown, at_ms: int, read_ms: int | None) -> dict[str, Any]:
         "reader_id": shown.reader_id,
         "article_id": shown.article_id,
         "channel_id": shown.channel_id,
-        "action": shown.action.name.lower(),
+        "action": shown.action.label,
         "position": shown.position,
         "batch_stamp": shown.stamp_ms,
         "read_ms": read_ms,
@@ -329,7 +330,7 @@ def _add_counts(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
     added: dict[int, Counter[str]] = {}
     for row in sorted(rows, key=lambda row: row["article_id"]):
         added.setdefault(row["article_id"], Counter())[row["action"]] += 1
-    names = [action.name.lower() for action in Action]
+    names = [action.label for action in Action]
     values = [
         {"article_id": id_, **{name: counts[name] for name in names}}
         for id_, counts in added.items()

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Engine, case, func, select
 
 from tidings.news.articles import PUBLISHED
 from tidings.news.tables import article, channel
+from tidings.reading.acts import Action
 from tidings.reading.tables import behaviour
-from tidings.reading.tracking import Action
 from tidings.store.redis import PREFIX
 
 RANKING_LENGTH = 200
@@ -27,7 +27,7 @@ TTL_S = 24 * 3600
 # (how far back, what one act is worth): the windows contain each other, so the newest acts count in
 # all three.
 WINDOWS = ((timedelta(minutes=10), 6.0), (timedelta(hours=1), 2.0), (timedelta(hours=24), 1.0))
-ACTION_WEIGHTS = {Action.CLICK: 1.0, Action.READING: 1.0, Action.COLLECT: 3.0, Action.LIKING: 3.0}
+WEIGHTS = {action.label: action.weight for action in Action if action.weight}
 
 
 def top(redis: Redis, channel_id: int, limit: int) -> list[tuple[int, float]]:
@@ -71,10 +71,7 @@ def rebuild(engine: Engine, redis: Redis, now: datetime) -> int:
 
 def _scores(conn: Connection, now: datetime) -> dict[int, float]:
     since = now - WINDOWS[-1][0]
-    worth = case(
-        {action.name.lower(): weight for action, weight in ACTION_WEIGHTS.items()},
-        value=behaviour.c.action,
-    )
+    worth = case(WEIGHTS, value=behaviour.c.action)
     decayed = sum(
         case((behaviour.c.at >= now - window, weight), else_=0.0) for window, weight in WINDOWS
     )
@@ -82,7 +79,7 @@ def _scores(conn: Connection, now: datetime) -> dict[int, float]:
         select(behaviour.c.article_id, func.sum(worth * decayed))
         .where(
             behaviour.c.at >= since,
-            behaviour.c.action.in_([action.name.lower() for action in ACTION_WEIGHTS]),
+            behaviour.c.action.in_(list(WEIGHTS)),
         )
         .group_by(behaviour.c.article_id)
     )

@@ -17,20 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tidings.reading.acts import Action
+
 TOKEN_TTL_S = 30 * 24 * 3600
 MAC_BYTES = 16
 TOKEN_BYTES = 68
 _BODY = struct.Struct(">BqiqqBBI")
-
-
-class Action(IntEnum):
-    """What a token reports. The numbers are those of `Track` in `idl/recommend.thrift`."""
-
-    EXPOSURE = 0
-    CLICK = 1
-    COLLECT = 2
-    READING = 4
-    LIKING = 5
 
 
 class Source(IntEnum):

@@ -8,8 +8,9 @@ from redis import Redis
 
 from tests.lab.newsroom import DAY_MS
 from tests.unit.gateway.doors import READER_ID, Door
+from tidings.reading.acts import Action
 from tidings.reading.behaviour import STREAM, fold
-from tidings.reading.tracking import Action, Shown, Tracker
+from tidings.reading.tracking import Shown, Tracker
 
 
 def verdicts(answer: Any) -> list[str]:

@@ -13,7 +13,8 @@ from tests.lab.newsroom import HOUR_MS, MINUTE_MS, SECOND_MS, moment
 from tests.unit.gateway.doors import READER_ID, Door, make_response
 from tidings.process.deadline import DeadlineExceededError
 from tidings.reading import popularity
-from tidings.reading.tracking import Action, Source, Tracker
+from tidings.reading.acts import Action
+from tidings.reading.tracking import Source, Tracker
 from tidings.rpc.errors import (
     CallerFaultError,
     ExpectedError,

@@ -22,6 +22,7 @@ from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, Clock, Newsroom, moment
 from tests.lab.servers import free_port, spawn, start_redis, wait_until
 from tidings.commands.embedded_redis import redis_command
 from tidings.reading import behaviour as behaviour_module
+from tidings.reading.acts import Action
 from tidings.reading.behaviour import (
     DEAD_STREAM,
     GROUP,
@@ -35,7 +36,7 @@ from tidings.reading.behaviour import (
 )
 from tidings.reading.history import History
 from tidings.reading.tables import article_count, behaviour, reader
-from tidings.reading.tracking import Action, Shown, Tracker
+from tidings.reading.tracking import Shown, Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import make_redis
 

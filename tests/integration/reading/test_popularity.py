@@ -9,10 +9,11 @@ from sqlalchemy import Engine, insert
 
 from tests.lab.newsroom import HOUR_MS, MINUTE_MS, NOW_MS, Clock, Newsroom, moment
 from tidings.reading import popularity
+from tidings.reading.acts import Action
 from tidings.reading.behaviour import to_row
 from tidings.reading.popularity import RANKING_LENGTH, TTL_S, rebuild, top
 from tidings.reading.tables import behaviour
-from tidings.reading.tracking import Action, Shown
+from tidings.reading.tracking import Shown
 from tidings.store.engine import transaction
 
 

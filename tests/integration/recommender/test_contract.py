@@ -18,7 +18,8 @@ from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import READER, Recommender, ids_of, serve
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.lab.servers import start_redis
-from tidings.reading.tracking import Action, Shown, Source
+from tidings.reading.acts import Action
+from tidings.reading.tracking import Shown, Source
 from tidings.rpc.errors import CallerFaultError, ExpectedError, ServerFaultError
 from tidings.store.redis import make_redis
 from tidings_idl.base.ttypes import Error, HealthProbe

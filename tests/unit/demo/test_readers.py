@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS
 from tidings.demo.readers import PAGE, VISITS, Act, Item, simulate
-from tidings.reading.tracking import Action
+from tidings.reading.acts import Action
 
 ITEMS = [Item(number, number % 5 + 1, NOW_MS - number * HOUR_MS) for number in range(1, 101)]
 

@@ -19,8 +19,9 @@ from tests.conftest import SECRET_KEY
 from tests.lab.newsroom import Clock, Newsroom
 from tidings.news.articles import Articles
 from tidings.process.deadline import Deadline
+from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
-from tidings.reading.tracking import Action, Shown, Source, Tracker
+from tidings.reading.tracking import Shown, Source, Tracker
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 
 KEYS = (SECRET_KEY.encode(),)

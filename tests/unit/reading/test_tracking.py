@@ -15,14 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.lab.newsroom import DAY_MS, NOW_MS
-from tidings.reading.tracking import (
-    Action,
-    Shown,
-    Source,
-    TokenExpiredError,
-    TokenRefusedError,
-    Tracker,
-)
+from tidings.reading.acts import Action
+from tidings.reading.tracking import Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
 
 KEY = b"k" * 32
 OTHER_KEY = b"o" * 32
