@@ -18,7 +18,8 @@ from sqlalchemy import insert, text
 
 from tests.faults.backlog import insert_jobs, insert_orders
 from tests.lab.servers import MariaDBServer, RedisServer, free_port, wait_until
-from tidings.process.settings import PREFIX, Settings
+from tidings.process.errors import PREFIX
+from tidings.process.settings import Settings
 from tidings.shop import stock
 from tidings.shop.tables import sku
 from tidings.store.engine import make_engine, transaction

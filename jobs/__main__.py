@@ -11,7 +11,8 @@ from jobs.engines import make_engines
 from jobs.handlers import HANDLERS
 from jobs.static.context import make_owner_name
 from jobs.table import LOOPS, STATIC_JOBS
-from tidings.process.boot import cannot_bind, start
+from tidings.process.boot import start
+from tidings.process.errors import naming
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings
 from tidings.store.opening import open_database
@@ -38,10 +39,8 @@ def run(settings: Settings) -> int:
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
-    try:
+    with naming("JOBS_METRICS_BIND"):
         serve_metrics(settings.jobs_metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live)
-    except OSError as ex:
-        raise cannot_bind("JOBS_METRICS_BIND", settings.jobs_metrics_bind, ex) from None
     return daemon.run()
 
 

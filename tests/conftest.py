@@ -21,7 +21,8 @@ import structlog
 from sqlalchemy import Engine, make_url
 
 from tests.lab.servers import NO_RETRY, MariaDBServer, RedisServer, start_mariadb, start_redis
-from tidings.process.settings import PREFIX, Settings
+from tidings.process.errors import PREFIX
+from tidings.process.settings import Settings
 from tidings.store.engine import make_engine
 from tidings.store.migrate import migrate
 

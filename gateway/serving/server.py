@@ -8,7 +8,6 @@ typed.
 
 from __future__ import annotations
 
-import http.client
 import math
 import os
 import socket
@@ -23,19 +22,20 @@ from prometheus_client import multiprocess
 from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.reader_id import ReaderSigner
-from gateway.listening import listen
 from gateway.serving.bounded_worker import BoundedWorker
 from gateway.shop import make_shop_routes
 from tidings.news.articles import Articles
-from tidings.process.boot import cannot_bind
+from tidings.process.asking import answers_ready, endpoint_of
 from tidings.process.clock import now_ms
+from tidings.process.errors import PREFIX, naming
+from tidings.process.listening import listen_by_name
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.tracking import Tracker
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.tls import make_client_tls
+from tidings.rpc.tls import ClientTls, TlsOptions, make_client_tls
 from tidings.rpc.wire.codec import require_codec
 from tidings.store.engine import make_engine
 from tidings.store.opening import open_database
@@ -47,7 +47,6 @@ KEEPALIVE_S = 75
 WORKER_SILENT_S = 30
 DRAIN_S = 10
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only where gunicorn keeps its workers' heartbeats
-PROBE_TIMEOUT_S = 1
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +116,7 @@ def make_worker_app(settings: Settings) -> App:
         timeout_ms=settings.gateway_recommend_ms,
         pool_size=settings.gateway_threads,
         lean=settings.rpc_lean,
-        tls=make_client_tls(settings),
+        tls=make_tls(settings),
     )
     recommending = Recommending(
         recommender=make_client(
@@ -144,6 +143,23 @@ def make_worker_app(settings: Settings) -> App:
     )
 
 
+def make_tls(settings: Settings) -> ClientTls | None:
+    """How to speak to the recommenders; None is plain text.
+
+    Raises:
+        SettingsError: a file cannot be used, or plain text would leave this machine.
+    """
+    options = TlsOptions(
+        cert=settings.recommender_tls_cert,
+        key=settings.recommender_tls_key,
+        ca=settings.recommender_tls_ca,
+        name=settings.recommender_tls_name,
+        allow_plaintext=settings.recommender_allow_plaintext,
+        prefix=f"{PREFIX}RECOMMENDER_",
+    )
+    return make_client_tls(options, settings.recommender_endpoints)
+
+
 def serve(settings: Settings) -> None:
     """Serve until told to stop, and exit.
 
@@ -152,43 +168,16 @@ def serve(settings: Settings) -> None:
     """
     read_secret_keys(settings)
     require_codec()
-    make_client_tls(settings)
+    make_tls(settings)
     # A connection opened before the fork must not be there after it.
     open_database(settings).dispose()
-    listener = listen(settings.gateway_bind, "GATEWAY_BIND")
-    address = listener.getsockname()
-    try:
-        serve_metrics(settings.gateway_metrics_bind, lambda: answers(address))
-    except OSError as ex:
-        raise cannot_bind("GATEWAY_METRICS_BIND", settings.gateway_metrics_bind, ex) from None
-    log.info("gateway_started", address=address)
+    with naming("GATEWAY_BIND"):
+        listener = listen_by_name(settings.gateway_bind)
+    door = endpoint_of(listener)
+    with naming("GATEWAY_METRICS_BIND"):
+        serve_metrics(settings.gateway_metrics_bind, lambda: answers_ready(door))
+    log.info("gateway_started", address=listener.getsockname())
     GatewayServer(settings, listener).run()
-
-
-def answers(address: Any) -> bool:
-    """True if a worker answers at the readers' door that it is ready."""
-    connection = _Connection(address)
-    try:
-        connection.request("GET", "/health/ready", headers={"Host": "localhost"})
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, address: Any) -> None:
-        super().__init__("localhost", timeout=PROBE_TIMEOUT_S)
-        self._address = address
-
-    def connect(self) -> None:
-        if isinstance(self._address, str):
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.sock.settimeout(PROBE_TIMEOUT_S)
-            self.sock.connect(self._address)
-        else:
-            self.sock = socket.create_connection(self._address[:2], PROBE_TIMEOUT_S)
 
 
 def _forget_worker(_server: Any, worker: Any) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 
-from tidings.process.boot import cannot_bind, start
+from tidings.process.boot import start
+from tidings.process.errors import naming
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.worker_numbers import share_metrics
 from tidings.store.opening import open_database
@@ -30,12 +31,8 @@ def run(settings: Settings) -> int:
     read_secret_keys(settings)
     open_database(settings).dispose()
     master = make_master(settings)
-    try:
+    with naming("RECOMMENDER_METRICS_BIND"):
         stop_metrics = serve_metrics(settings.recommender_metrics_bind, master.is_ready)
-    except OSError as ex:
-        raise cannot_bind(
-            "RECOMMENDER_METRICS_BIND", settings.recommender_metrics_bind, ex
-        ) from None
     master.run()
     stop_metrics()
     return 0

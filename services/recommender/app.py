@@ -18,16 +18,17 @@ from services.recommender.handler import ERRORS, RecommendHandler
 from services.recommender.pipeline import Pipeline
 from services.recommender.sources.latest import Hot, Latest
 from tidings.process.clock import Clock, now_ms
+from tidings.process.errors import PREFIX, naming
+from tidings.process.listening import bind_for_each, listen
 from tidings.process.master import Master
-from tidings.process.settings import PREFIX, Settings, SettingsError, read_secret_keys
+from tidings.process.settings import Settings, read_secret_keys
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.tracking import Tracker
-from tidings.rpc.address import bind_for_each
 from tidings.rpc.serving.server import Server, ServerOptions
 from tidings.rpc.serving.server import make_server as make_rpc_server
-from tidings.rpc.tls import make_server_context
-from tidings.rpc.wire.codec import CodecMissingError, require_codec
+from tidings.rpc.tls import TlsOptions, make_server_context
+from tidings.rpc.wire.codec import require_codec
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 from tidings_idl.recommend import UserRecommend
@@ -54,11 +55,9 @@ def make_master(settings: Settings) -> Master:
         CannotStartError: the address cannot be had, or Thrift's C codec is missing.
     """
     require_codec()
-    tls = make_server_context(settings)
-    try:
+    tls = make_server_context(make_tls_options(settings), settings.recommender_bind)
+    with naming("RECOMMENDER_BIND"):
         listeners = bind_for_each(settings.recommender_workers, settings.recommender_bind)
-    except SettingsError as ex:
-        raise SettingsError(f"{PREFIX}RECOMMENDER_BIND: {ex}") from None
     options = make_options(settings)
     return Master(
         settings.recommender_workers,
@@ -117,16 +116,25 @@ def make_server(
     pipeline = make_pipeline(settings, catalogue, redis, clock)
     behaviours = Behaviours(redis, tracker, backlog_limit=settings.behaviour_backlog, clock=clock)
     handler = RecommendHandler(pipeline, behaviours, tracker, clock)
-    bind = settings.recommender_bind if listener is None else listener
-    try:
-        server = make_rpc_server(
-            UserRecommend, handler, bind, options=make_options(settings), errors=ERRORS, tls=tls
-        )
-    except CodecMissingError:
-        raise
-    except SettingsError as ex:
-        raise SettingsError(f"{PREFIX}RECOMMENDER_BIND: {ex}") from None
+    if listener is None:
+        with naming("RECOMMENDER_BIND"):
+            listener = listen(settings.recommender_bind)
+    server = make_rpc_server(
+        UserRecommend, handler, listener, options=make_options(settings), errors=ERRORS, tls=tls
+    )
     return server, catalogue
+
+
+def make_tls_options(settings: Settings) -> TlsOptions:
+    """What the operator chose for this door and for those who call at it."""
+    return TlsOptions(
+        cert=settings.recommender_tls_cert,
+        key=settings.recommender_tls_key,
+        ca=settings.recommender_tls_ca,
+        name=settings.recommender_tls_name,
+        allow_plaintext=settings.recommender_allow_plaintext,
+        prefix=f"{PREFIX}RECOMMENDER_",
+    )
 
 
 def make_options(settings: Settings) -> ServerOptions:

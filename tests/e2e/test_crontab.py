@@ -16,7 +16,7 @@ from sqlalchemy import Engine, select
 
 from jobs.tables import job_run
 from tests.lab.servers import ServerError, find_program, spawn, wait_until
-from tidings.process.settings import PREFIX
+from tidings.process.errors import PREFIX
 
 TIDINGS = Path(sys.executable).with_name("tidings")
 CRON_D = Path("/etc/cron.d")

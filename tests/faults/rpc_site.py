@@ -27,7 +27,8 @@ import psutil
 from tests.lab.newsroom import Clock, Newsroom
 from tests.lab.servers import RedisServer, find_program, free_port, spawn, wait_until
 from tidings.process.deadline import DeadlineExceededError
-from tidings.process.settings import PREFIX, Settings
+from tidings.process.errors import PREFIX
+from tidings.process.settings import Settings
 from tidings.reading.tracking import Tracker
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy

@@ -33,7 +33,8 @@ from tests.faults.cutter import CommitCutter
 from tests.faults.shopkeeper import Plan
 from tests.lab.servers import MariaDBServer, RedisServer, ServerError, free_port, spawn, wait_until
 from tidings.process.boot import EXIT_CANNOT_START
-from tidings.process.settings import PREFIX, Settings
+from tidings.process.errors import PREFIX
+from tidings.process.settings import Settings
 from tidings.shop import stock
 from tidings.shop.tables import sku
 from tidings.store.engine import make_engine, transaction

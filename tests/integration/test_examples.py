@@ -30,7 +30,8 @@ from sqlalchemy import Engine, insert
 from tests.conftest import SECRET_KEY
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tidings.news.tables import article, channel
-from tidings.process.settings import PREFIX, Settings
+from tidings.process.errors import PREFIX
+from tidings.process.settings import Settings
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import STREAM
 from tidings.rpc.calling.client import Client, make_client

@@ -22,7 +22,8 @@ from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_ope
 import psutil
 
 from tests.lab.servers import free_port, spawn
-from tidings.process.settings import PREFIX, Settings
+from tidings.process.errors import PREFIX
+from tidings.process.settings import Settings
 
 TIDINGS = Path(sys.executable).with_name("tidings")
 READY = "Tidings is running"

@@ -13,7 +13,8 @@ import click
 import pytest
 
 from tidings.commands.main import main
-from tidings.process.settings import PREFIX, Settings
+from tidings.process.errors import PREFIX
+from tidings.process.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

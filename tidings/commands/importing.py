@@ -25,8 +25,9 @@ from tidings.importing.workspace import FOLDER
 from tidings.news.articles import Articles
 from tidings.process.boot import prepare_var_dir
 from tidings.process.clock import now_ms
+from tidings.process.errors import CannotStartError
 from tidings.process.logs import configure_logging
-from tidings.process.settings import CannotStartError, Settings, load_settings
+from tidings.process.settings import Settings, load_settings
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 

@@ -12,7 +12,8 @@ import click
 
 from tidings.commands.printing import print_table
 from tidings.process.clock import now_ms
-from tidings.process.settings import PREFIX, CannotStartError, Settings, load_settings
+from tidings.process.errors import PREFIX, CannotStartError
+from tidings.process.settings import Settings, load_settings
 
 
 class OneLineErrors(click.Group):

@@ -15,7 +15,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from tidings.commands.printing import print_table
-from tidings.process.settings import CannotStartError, load_settings
+from tidings.process.errors import CannotStartError
+from tidings.process.settings import load_settings
 from tidings.shop import stock
 from tidings.store.engine import transaction
 from tidings.store.opening import open_database

@@ -19,13 +19,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.request import urlopen
 
 import click
 from redis import Redis, RedisError
 
-from tidings.process.boot import check_bind, prepare_var_dir
-from tidings.process.settings import CannotStartError, Settings, make_secret_keys
+from tidings.process.asking import answers_ready
+from tidings.process.boot import prepare_var_dir
+from tidings.process.errors import CannotStartError, naming
+from tidings.process.listening import check_bind
+from tidings.process.settings import Settings, make_secret_keys
 from tidings.store.opening import migrate_database
 from tidings.store.redis import make_redis
 
@@ -161,9 +163,11 @@ def run_site(settings: Settings, load_demo: Callable[[], str] | None) -> None:
 def _check_binds(settings: Settings) -> None:
     for name in sorted(Settings.model_fields):
         if name.endswith("_bind"):
-            check_bind(name.upper(), getattr(settings, name))
+            with naming(name.upper()):
+                check_bind(getattr(settings, name))
     if settings.redis_is_embedded:
-        check_bind("REDIS_URL", settings.redis_url.removeprefix("redis://").partition("/")[0])
+        with naming("REDIS_URL"):
+            check_bind(settings.redis_url.removeprefix("redis://").partition("/")[0])
 
 
 def _start_stores(site: Site, settings: Settings) -> None:
@@ -189,7 +193,7 @@ def _start_processes(site: Site, settings: Settings) -> None:
     for name, (module, _) in doors.items():
         site.start(Child(name, [sys.executable, "-m", module], environment))
     for name, (_, bind) in doors.items():
-        site.wait_until(lambda bind=bind: _is_ready(bind), name)  # type: ignore[misc]
+        site.wait_until(lambda bind=bind: answers_ready(bind), name)  # type: ignore[misc]
 
 
 def _print_addresses(settings: Settings) -> None:
@@ -212,14 +216,6 @@ def _answers(redis: Redis) -> bool:
     try:
         return bool(redis.ping())
     except RedisError:
-        return False
-
-
-def _is_ready(bind: str) -> bool:
-    try:
-        with urlopen(f"http://{bind}/health/ready", timeout=1) as answer:
-            return bool(answer.status == 200)
-    except OSError:
         return False
 
 

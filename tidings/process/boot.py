@@ -7,15 +7,13 @@ and `start` prints it.
 
 from __future__ import annotations
 
-import errno
 import os
-import socket
 import sys
 from collections.abc import Callable
-from contextlib import closing
 
+from tidings.process.errors import PREFIX, CannotStartError
 from tidings.process.logs import configure_logging
-from tidings.process.settings import PREFIX, CannotStartError, Settings, load_settings, split_bind
+from tidings.process.settings import Settings, load_settings
 
 EXIT_CANNOT_START = 2
 
@@ -47,27 +45,3 @@ def prepare_var_dir(settings: Settings) -> None:
         raise CannotStartError(
             f"{PREFIX}VAR_DIR: cannot write in {settings.var_dir.absolute()}: {ex.strerror}"
         ) from None
-
-
-def check_bind(key: str, bind: str) -> None:
-    """Raises: CannotStartError: the address cannot be listened on. `key` is the setting it came
-    from, without prefix.
-    """
-    if bind.startswith("unix:"):
-        return
-    host, port = split_bind(bind)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as ex:
-            raise cannot_bind(key, bind, ex) from None
-
-
-def cannot_bind(key: str, bind: str, ex: OSError) -> CannotStartError:
-    """What to tell an operator about an address that could not be had."""
-    reason = (
-        "another program listens there" if ex.errno == errno.EADDRINUSE else ex.strerror or str(ex)
-    )
-    return CannotStartError(f"{PREFIX}{key}: cannot listen on {bind}: {reason}")

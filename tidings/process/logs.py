@@ -20,7 +20,8 @@ from pathlib import Path
 
 import structlog
 
-from tidings.process.settings import CannotStartError, Settings
+from tidings.process.errors import CannotStartError
+from tidings.process.settings import Settings
 
 # NOTE: also what keeps a request id harmless inside an SQL comment, a log line and a Thrift header.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")

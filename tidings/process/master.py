@@ -29,7 +29,7 @@ from typing import NoReturn
 import structlog
 from prometheus_client import Counter, Gauge
 
-from tidings.process.settings import CannotStartError
+from tidings.process.errors import CannotStartError
 from tidings.process.worker import FAILED, READY, RETIRE, MakeWorker, die_with, pin, run_worker
 from tidings.process.worker_numbers import forget_worker, take_number
 

@@ -8,6 +8,7 @@ Metrics themselves are made where they are counted, with prometheus_client's own
 from __future__ import annotations
 
 import os
+import socket
 import struct
 import threading
 import time
@@ -15,11 +16,11 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import REGISTRY, CollectorRegistry, Metric, make_wsgi_app, multiprocess
 
-from tidings.process.settings import split_bind
+from tidings.process.listening import listen_by_name
 
 Probe = Callable[[], bool]
 WSGIApp = Callable[..., Iterable[bytes]]
@@ -27,6 +28,19 @@ WSGIApp = Callable[..., Iterable[bytes]]
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+    def __init__(self, listener: socket.socket, app: WSGIApp) -> None:
+        super().__init__(("localhost", 0), _QuietHandler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()
+        self.set_app(app)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """A client of a unix socket has no address, where WSGI asks for one."""
+        client, address = self.socket.accept()
+        return client, address or ("localhost", 0)
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -40,11 +54,13 @@ def serve_metrics(bind: str, is_ready: Probe, is_live: Probe = lambda: True) -> 
     """Answer `/metrics` and the health questions on `bind` from a daemon thread; returns the
     function that stops it.
 
+    Args:
+        bind: `host:port` or `unix:/path`.
+
     Raises:
-        OSError: the address cannot be had.
+        SettingsError: the address cannot be had.
     """
-    host, port = split_bind(bind)
-    server = make_server(host, port, _make_app(is_ready, is_live), _Server, _QuietHandler)
+    server = _Server(listen_by_name(bind), _make_app(is_ready, is_live))
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
     def stop() -> None:

@@ -20,26 +20,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-PREFIX = "TIDINGS_"
+from tidings.process.errors import PREFIX as PREFIX  # noqa: PLC0414 - moving
+from tidings.process.errors import CannotStartError as CannotStartError  # noqa: PLC0414 - moving
+from tidings.process.errors import SettingsError as SettingsError  # noqa: PLC0414 - moving
+from tidings.process.listening import split_bind
+
 DATABASES = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
-
-
-class CannotStartError(Exception):
-    """This process cannot do its work. The message is one line that says what to change."""
-
-
-class SettingsError(CannotStartError):
-    """A setting is missing, misspelt or cannot be used. The message names the key and says what
-    would do."""
-
-
-def split_bind(bind: str) -> tuple[str, int]:
-    """`"127.0.0.1:8000"` as `("127.0.0.1", 8000)`; an IPv6 address stands in brackets."""
-    host, _, port = bind.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f"expected HOST:PORT such as 127.0.0.1:8000, got {bind!r}")
-    return host, int(port)
 
 
 def _check_bind(value: str) -> str:

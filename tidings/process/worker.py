@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, suppress
 
 import structlog
 
-from tidings.process.settings import CannotStartError
+from tidings.process.errors import CannotStartError
 from tidings.process.tally import hand_over_all
 from tidings.rpc.serving.server import Server
 

@@ -1,9 +1,14 @@
 """TLS between processes, with a certificate on both sides; and no plain text past this machine
-unless somebody said so.
+unless an operator said so.
 
-Each process has its own certificate and trusts one authority of the operator's own: whoever that
-signed may call, and may answer. The public authorities are not asked, since they vouch for the
-whole internet. Rejected: certificates on the server's side only, which say nothing about who calls.
+Each process has its own certificate and trusts one authority of the operator's own: every program
+that this authority signed may call, and may answer. The public authorities are not asked, since
+they vouch for the whole internet. Rejected: certificates on the server's side only, which say
+nothing about who calls.
+
+    options = TlsOptions(cert=Path("c.pem"), key=Path("k.pem"), ca=Path("ca.pem"))
+    server = make_server(service, handler, bind, tls=make_server_context(options, bind))
+    policy = Policy(tls=make_client_tls(options, endpoints))
 """
 
 from __future__ import annotations
@@ -11,17 +16,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidings.process.settings import PREFIX, Settings, SettingsError, split_bind
-from tidings.rpc.address import UNIX
-
-_REMEDY = (
-    f"set {PREFIX}RECOMMENDER_TLS_CERT, _KEY and _CA, or {PREFIX}RECOMMENDER_ALLOW_PLAINTEXT=true"
-)
+from tidings.process.errors import SettingsError
+from tidings.process.listening import UNIX, split_bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class TlsFiles:
         cert: this process's certificate, with those between it and the authority.
         key: its private key, not encrypted.
         ca: the authority that must have signed the other side's.
-        name: as a client, what the server's certificate must be for; empty: whatever the authority
+        name: as a client, what the server's certificate must be for; empty: any that the authority
             signed will do.
     """
 
@@ -100,71 +100,96 @@ def _context(side: int, files: TlsFiles) -> ssl.SSLContext:
 
 
 def _refuse_password() -> str:
-    raise ValueError(
-        "the key is encrypted"
-    )  # or the process would stop and ask whoever is at the terminal
+    # Or the process would stop and ask at the terminal.
+    raise ValueError("the key is encrypted")
 
 
 def _reason(ex: Exception) -> str:
     return getattr(ex, "reason", None) or getattr(ex, "strerror", None) or str(ex)
 
 
-# By the settings of a process.
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """What one service's operator chose, for its server and for its clients alike.
 
-
-def tls_files(settings: Settings) -> TlsFiles | None:
-    """The files that the settings name; None if they name none.
-
-    Raises:
-        SettingsError: they name some and not others.
+    Attributes:
+        cert: as in `TlsFiles`; the three files go together, and without them it is plain text.
+        key: as in `TlsFiles`.
+        ca: as in `TlsFiles`.
+        name: as in `TlsFiles`.
+        allow_plaintext: without files, speak past this machine all the same.
+        prefix: how the settings of these are called before their own names, for messages.
     """
-    cert, key, ca = (
-        settings.recommender_tls_cert,
-        settings.recommender_tls_key,
-        settings.recommender_tls_ca,
-    )
-    if cert is None and key is None and ca is None:
-        return None
-    if cert is None or key is None or ca is None:
-        missing = [
-            name for name, path in (("CERT", cert), ("KEY", key), ("CA", ca)) if path is None
-        ]
-        raise SettingsError(
-            f"{PREFIX}RECOMMENDER_TLS_{missing[0]}: not set; certificate, key and CA go together"
-        )
-    return TlsFiles(cert, key, ca, settings.recommender_tls_name)
+
+    cert: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    name: str = ""
+    allow_plaintext: bool = False
+    prefix: str = ""
+
+    def files(self) -> TlsFiles | None:
+        """The files, if there are some.
+
+        Raises:
+            SettingsError: there are some and not others.
+        """
+        given = {"CERT": self.cert, "KEY": self.key, "CA": self.ca}
+        missing = [name for name, path in given.items() if path is None]
+        if len(missing) == len(given):
+            return None
+        if self.cert is None or self.key is None or self.ca is None:
+            raise SettingsError(
+                f"{self.prefix}TLS_{missing[0]}: not set; certificate, key and CA go together"
+            )
+        return TlsFiles(self.cert, self.key, self.ca, self.name)
 
 
-def make_server_context(settings: Settings) -> ssl.SSLContext | None:
-    """For `recommender_bind`; None for plain text.
+def make_server_context(options: TlsOptions, bind: str) -> ssl.SSLContext | None:
+    """For a server on `bind`; None for plain text.
 
     Raises:
         SettingsError: a file cannot be used, or plain text would leave this machine.
     """
-    files = tls_files(settings)
+    files = options.files()
     if files is None:
-        if not settings.recommender_allow_plaintext:
-            with _naming("BIND"):
-                refuse_plaintext([settings.recommender_bind], _REMEDY)
+        _refuse_plaintext(options, "BIND", [bind])
         return None
-    with _naming("TLS_CERT, _KEY and _CA"):
+    try:
         return server_context(files)
+    except SettingsError as ex:
+        raise _about_files(options, ex) from None
 
 
-def make_client_tls(settings: Settings) -> ClientTls | None:
-    """For `recommender_endpoints`; None for plain text.
+def make_client_tls(options: TlsOptions, endpoints: Sequence[str]) -> ClientTls | None:
+    """For a client of `endpoints`; None for plain text.
 
     Raises:
         SettingsError: a file cannot be used, or plain text would leave this machine.
     """
-    files = tls_files(settings)
+    files = options.files()
     if files is None:
-        if not settings.recommender_allow_plaintext:
-            with _naming("ENDPOINTS"):
-                refuse_plaintext(settings.recommender_endpoints, _REMEDY)
+        _refuse_plaintext(options, "ENDPOINTS", endpoints)
         return None
-    with _naming("TLS_CERT, _KEY and _CA"):
+    try:
         return client_tls(files)
+    except SettingsError as ex:
+        raise _about_files(options, ex) from None
+
+
+def _about_files(options: TlsOptions, ex: SettingsError) -> SettingsError:
+    return SettingsError(f"{options.prefix}TLS_CERT, _KEY and _CA: {ex}")
+
+
+def _refuse_plaintext(options: TlsOptions, setting: str, endpoints: Sequence[str]) -> None:
+    if options.allow_plaintext:
+        return
+    prefix = options.prefix
+    remedy = f"set {prefix}TLS_CERT, _KEY and _CA, or {prefix}ALLOW_PLAINTEXT=true"
+    try:
+        refuse_plaintext(endpoints, remedy)
+    except SettingsError as ex:
+        raise SettingsError(f"{prefix}{setting}: {ex}") from None
 
 
 def refuse_plaintext(
@@ -188,16 +213,8 @@ def stays_on_this_machine(endpoint: str) -> bool:
     try:
         host, _ = split_bind(endpoint)
     except ValueError:
-        return True  # whoever opens it says what is wrong with it
+        return True  # the code that opens it says what is wrong with it
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-@contextmanager
-def _naming(setting: str) -> Iterator[None]:
-    try:
-        yield
-    except SettingsError as ex:
-        raise SettingsError(f"{PREFIX}RECOMMENDER_{setting}: {ex}") from None

@@ -25,7 +25,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Column, Connection, Engine, SmallInteger, Table, inspect, select, text
 
-from tidings.process.settings import CannotStartError
+from tidings.process.errors import CannotStartError
 from tidings.store.metadata import MYSQL, metadata
 
 LOCK_WAIT_S = 60

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidings.process.settings import PREFIX, CannotStartError, Settings
+from tidings.process.errors import PREFIX, CannotStartError
+from tidings.process.settings import Settings
 from tidings.store.engine import make_engine
 from tidings.store.migrate import check_schema, migrate
 

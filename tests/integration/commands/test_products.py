@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from tests.conftest import NOWHERE
 from tidings.commands.main import main
 from tidings.demo.load import EDITIONS, load_demo
-from tidings.process.settings import PREFIX
+from tidings.process.errors import PREFIX
 from tidings.shop.stock import find_imbalances, find_products
 
 Type = Callable[..., Result]

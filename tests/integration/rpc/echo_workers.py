@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tidings.process.boot import prepare_var_dir
+from tidings.process.errors import CannotStartError
 from tidings.process.logs import configure_logging
-from tidings.process.settings import CannotStartError, Settings
+from tidings.process.settings import Settings
 from tidings.process.worker_numbers import share_metrics
 
 KILLS, SLOW = 0x6B696C6C, 0x736C6F77  # nobody comes upon these by chance
@@ -33,9 +34,9 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
     share_metrics(settings, "echo", bind)
 
     from tests.integration.rpc.conftest import Handler
+    from tidings.process.listening import bind_for_each
     from tidings.process.master import Master
     from tidings.process.metrics import serve_metrics
-    from tidings.rpc.address import bind_for_each
     from tidings.rpc.errors import invalid
     from tidings.rpc.serving.server import Server, ServerOptions, make_server
     from tidings_idl.recommend import UserRecommend

@@ -18,7 +18,7 @@ from thrift.server.TServer import TThreadedServer
 from tests.integration.rpc.conftest import Connect, Handler, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, dialled, is_closed, request_frame
 from tests.lab.servers import wait_until
-from tidings.process.settings import SettingsError
+from tidings.process.errors import SettingsError
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import ServerFaultError, TransportFaultError
@@ -68,7 +68,7 @@ def test_a_port_in_use_is_one_clear_message(serve: Serve) -> None:
     """For one line and exit code 2, not a traceback."""
     endpoint = serve().endpoint
 
-    with pytest.raises(SettingsError, match=f"cannot listen on {endpoint}: Address already in use"):
+    with pytest.raises(SettingsError, match=f"cannot listen on {endpoint}: another program"):
         _make(endpoint)
 
 
@@ -86,7 +86,7 @@ def test_a_stale_socket_file_is_replaced(serve: Serve, connect: Connect, tmp_pat
         dead.bind(f"{tmp_path}/s")
     running = serve(bind=bind)
 
-    with pytest.raises(SettingsError, match="Address already in use"):
+    with pytest.raises(SettingsError, match="another program listens there"):
         _make(bind)
     assert connect(running.endpoint).call("user_recommend", UserRequest(user_id=1)).exposure == "1"
 

@@ -14,7 +14,7 @@ from tests.lab.authority import Authority
 from tidings import client as module
 from tidings.client import Article, Event, Feed, TidingsClient, Verdict
 from tidings.process.deadline import Deadline, DeadlineExceededError, deadline_scope
-from tidings.process.settings import SettingsError
+from tidings.process.errors import SettingsError
 from tidings.rpc.errors import (
     CallerFaultError,
     ExpectedError,

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from tests.conftest import MakeSettings
 from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, Peer, dialled, is_closed, request_frame
 from tests.lab.authority import Authority
 from tests.lab.servers import wait_until
 from tidings.process.deadline import Deadline, DeadlineExceededError
-from tidings.process.settings import SettingsError
+from tidings.process.errors import SettingsError
 from tidings.rpc.errors import TransportFaultError
 from tidings.rpc.tls import (
     TlsFiles,
+    TlsOptions,
     client_tls,
     make_client_tls,
     make_server_context,
@@ -255,57 +255,54 @@ def test_a_server_that_does_not_shake_hands_costs_no_more_than_a_connection_may(
         assert time.monotonic() - started_s < 10
 
 
-# By setting.
+# By choice of an operator.
 
 
-def test_plain_text_stays_on_this_machine_unless_allowed(make_settings: MakeSettings) -> None:
+def test_plain_text_stays_on_this_machine_unless_allowed() -> None:
     """One line that names the setting, at start, on both sides."""
+    nothing = TlsOptions(prefix="TIDINGS_RECOMMENDER_")
     for bind in ("0.0.0.0:9090", "10.1.2.3:9090", "[::]:9090"):
         with pytest.raises(
             SettingsError, match=r"^TIDINGS_RECOMMENDER_BIND: .*TIDINGS_RECOMMENDER_ALLOW_PLAINTEXT"
         ):
-            make_server_context(make_settings(recommender_bind=bind))
+            make_server_context(nothing, bind)
     for endpoint in ("recommender.internal:9090", "192.168.1.9:9090"):
         endpoints = ("127.0.0.1:9090", endpoint)
         with pytest.raises(
             SettingsError, match=rf"^TIDINGS_RECOMMENDER_ENDPOINTS: {endpoint} .*TLS_CERT"
         ):
-            make_client_tls(make_settings(recommender_endpoints=endpoints))
-        settings = make_settings(recommender_endpoints=endpoints, recommender_allow_plaintext=True)
-        assert make_client_tls(settings) is None
+            make_client_tls(nothing, endpoints)
+        assert make_client_tls(TlsOptions(allow_plaintext=True), endpoints) is None
 
 
 @pytest.mark.parametrize(
     "endpoint", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/run/s"]
 )
-def test_plain_text_may_be_spoken_here(make_settings: MakeSettings, endpoint: str) -> None:
-    assert make_server_context(make_settings(recommender_bind=endpoint)) is None
-    assert make_client_tls(make_settings(recommender_endpoints=(endpoint,))) is None
+def test_plain_text_may_be_spoken_here(endpoint: str) -> None:
+    assert make_server_context(TlsOptions(), endpoint) is None
+    assert make_client_tls(TlsOptions(), (endpoint,)) is None
 
 
 def test_files_that_cannot_be_used_are_one_clear_line(
-    make_settings: MakeSettings, ours: TlsFiles, client_files: TlsFiles, tmp_path: Path
+    ours: TlsFiles, client_files: TlsFiles, tmp_path: Path
 ) -> None:
-    """Not there, not a certificate, and another's key."""
-    good = {
-        "recommender_tls_cert": ours.cert,
-        "recommender_tls_key": ours.key,
-        "recommender_tls_ca": ours.ca,
-    }
+    """Not there, not a certificate, and another's key; under the name that a second service's
+    settings have as well."""
+    good = TlsOptions(cert=ours.cert, key=ours.key, ca=ours.ca, prefix="TIDINGS_CHAT_")
     garbage = tmp_path / "garbage"
     garbage.write_text("garbage")
-    assert make_server_context(make_settings(**good)) is not None
+    assert make_server_context(good, "0.0.0.0:9090") is not None
     for wrong in (
-        {"recommender_tls_cert": tmp_path / "missing"},
-        {"recommender_tls_ca": garbage},
-        {"recommender_tls_key": client_files.key},
+        replace(good, cert=tmp_path / "missing"),
+        replace(good, ca=garbage),
+        replace(good, key=client_files.key),
     ):
         with pytest.raises(
-            SettingsError, match=r"^TIDINGS_RECOMMENDER_TLS_CERT, _KEY and _CA: cannot use .*: \S"
+            SettingsError, match=r"^TIDINGS_CHAT_TLS_CERT, _KEY and _CA: cannot use .*: \S"
         ):
-            make_client_tls(make_settings(**good | wrong))
-    with pytest.raises(SettingsError, match=r"^TIDINGS_RECOMMENDER_TLS_KEY: not set"):
-        make_server_context(make_settings(**good | {"recommender_tls_key": None}))
+            make_client_tls(wrong, ("127.0.0.1:1",))
+    with pytest.raises(SettingsError, match=r"^TIDINGS_CHAT_TLS_KEY: not set"):
+        make_server_context(replace(good, key=None), "127.0.0.1:1")
 
 
 def test_over_a_unix_socket_too(

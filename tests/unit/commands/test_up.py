@@ -17,7 +17,7 @@ import pytest
 from tests.lab.servers import wait_until
 from tidings.commands import up as up_module
 from tidings.commands.up import RESTART_AFTER_S, STEADY_AFTER_S, Child, Site
-from tidings.process.settings import CannotStartError
+from tidings.process.errors import CannotStartError
 
 Environment = Callable[..., dict[str, str]]
 MakeChild = Callable[..., Child]

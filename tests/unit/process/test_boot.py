@@ -16,12 +16,11 @@ from tests.conftest import MakeSettings
 from tests.lab.servers import free_port
 from tidings.process.boot import (
     EXIT_CANNOT_START,
-    cannot_bind,
-    check_bind,
     prepare_var_dir,
     start,
 )
-from tidings.process.settings import CannotStartError, Settings, SettingsError
+from tidings.process.errors import SettingsError
+from tidings.process.settings import Settings
 from tidings.store.engine import make_engine, transaction
 
 Environment = Callable[..., dict[str, str]]
@@ -225,28 +224,3 @@ def test_the_folder_for_files_is_left_as_it_was_found(make_settings: MakeSetting
     prepare_var_dir(settings)
 
     assert list(settings.var_dir.iterdir()) == []
-
-
-def test_an_address_is_checked_before_anything_is_started(taken: str) -> None:
-    """Free addresses and unix sockets pass; one that is taken, or is nobody's, is named with its
-    setting."""
-    check_bind("GATEWAY_BIND", "127.0.0.1:0")
-    check_bind("GATEWAY_BIND", "unix:/run/gateway.sock")
-    with pytest.raises(
-        CannotStartError, match=f"TIDINGS_GATEWAY_BIND: cannot listen on {taken}: another program"
-    ):
-        check_bind("GATEWAY_BIND", taken)
-    with pytest.raises(
-        CannotStartError,
-        match=r"TIDINGS_CHAT_BIND: cannot listen on 192\.0\.2\.1:80: Cannot assign",
-    ):
-        check_bind("CHAT_BIND", "192.0.2.1:80")
-
-
-def test_a_host_name_that_nobody_knows_is_said_in_one_line() -> None:
-    """A resolver's failure has no text of the system's; there is a reason all the same."""
-    reason = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    assert str(cannot_bind("CHAT_BIND", "nowhere.invalid:80", reason)) == (
-        "TIDINGS_CHAT_BIND: cannot listen on nowhere.invalid:80: Name or service not known"
-    )

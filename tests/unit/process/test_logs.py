@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import MakeSettings
+from tidings.process.errors import CannotStartError
 from tidings.process.logs import accept_request_id, configure_logging, share_metrics_between_workers
-from tidings.process.settings import CannotStartError
 
 
 @pytest.fixture

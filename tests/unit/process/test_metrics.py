@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from prometheus_client.mmap_dict import MmapedDict
 
 from tests.lab.servers import free_port, wait_until
+from tidings.process.errors import SettingsError
 from tidings.process.metrics import serve_metrics
 
 PROBED = Counter("tests_probed_total", "Counted by a test")
@@ -127,5 +128,5 @@ def test_an_address_that_is_taken_is_an_error(serve: Serve) -> None:
     """Whoever starts the process is told, and can name the setting."""
     bind = serve()
 
-    with pytest.raises(OSError, match="Address already in use"):
+    with pytest.raises(SettingsError, match="another program listens there"):
         serve_metrics(bind, lambda: True)

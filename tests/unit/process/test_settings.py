@@ -10,15 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from tests.conftest import MakeSettings
-from tidings.process.settings import (
-    PREFIX,
-    Settings,
-    SettingsError,
-    load_settings,
-    make_secret_keys,
-    read_secret_keys,
-    split_bind,
-)
+from tidings.process.errors import PREFIX, SettingsError
+from tidings.process.listening import split_bind
+from tidings.process.settings import Settings, load_settings, make_secret_keys, read_secret_keys
 
 
 def test_without_any_setting_the_embedded_defaults_are_used() -> None:

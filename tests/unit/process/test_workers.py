@@ -11,9 +11,9 @@ import pytest
 
 from tests.lab.servers import free_port
 from tidings.process import worker_numbers
+from tidings.process.errors import SettingsError
+from tidings.process.listening import bind_for_each, listen
 from tidings.process.master import DOUBTFUL_AFTER_S, HUNG_AFTER_S, START_S, _Slot, _Worker
-from tidings.process.settings import SettingsError
-from tidings.rpc.address import bind_for_each, listen
 from tidings.rpc.wire.transport import Listener
 
 
@@ -105,7 +105,7 @@ def test_a_port_that_was_taken_before_a_worker_listens_is_named() -> None:
         mine,
         listen(f"127.0.0.1:{mine.getsockname()[1]}"),
         pytest.raises(
-            SettingsError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"
+            SettingsError, match=r"cannot listen on 127\.0\.0\.1:\d+: another program listens there"
         ),
     ):
         Listener(mine, 1024).listen()
@@ -116,5 +116,5 @@ def test_a_port_that_somebody_listens_on_is_not_shared() -> None:
     bind = f"127.0.0.1:{free_port()}"
     (first,) = bind_for_each(1, bind)
     first.listen()
-    with first, pytest.raises(SettingsError, match="Address already in use"):
+    with first, pytest.raises(SettingsError, match="another program listens there"):
         bind_for_each(1, bind)

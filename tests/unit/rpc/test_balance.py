@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.process.deadline import Deadline
-from tidings.process.settings import SettingsError
-from tidings.rpc.address import Address
+from tidings.process.errors import SettingsError
+from tidings.process.listening import Address
 from tidings.rpc.calling import balance as balance_module
 from tidings.rpc.calling.balance import Balancer, Endpoint
 from tidings.rpc.calling.policy import Policy

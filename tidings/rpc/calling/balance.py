@@ -18,9 +18,9 @@ import structlog
 from prometheus_client import Counter
 
 from tidings.process.deadline import Deadline
-from tidings.process.settings import SettingsError
+from tidings.process.errors import SettingsError
+from tidings.process.listening import Address, parse_address, resolve
 from tidings.process.tally import Tally
-from tidings.rpc.address import Address, parse_address, resolve
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.calling.pool import Pool
 from tidings.rpc.errors import TransportFaultError

@@ -18,7 +18,7 @@ from types import TracebackType
 from prometheus_client import Counter, Gauge
 
 from tidings.process.deadline import Deadline
-from tidings.rpc.address import Address
+from tidings.process.listening import Address
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import TransportFaultError
 from tidings.rpc.wire.transport import Connection, connect

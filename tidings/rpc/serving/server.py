@@ -24,8 +24,8 @@ from prometheus_client import Counter, Gauge
 from thrift.server.TServer import TThreadedServer
 from thrift.transport.TTransport import TTransportException, TTransportFactoryBase
 
+from tidings.process.listening import listen
 from tidings.process.tally import hand_over_all
-from tidings.rpc.address import listen
 from tidings.rpc.errors import ErrorTable
 from tidings.rpc.serving.dispatch import CallRules, Dispatcher
 from tidings.rpc.wire.codec import require_codec

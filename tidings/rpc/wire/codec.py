@@ -7,7 +7,7 @@ until then.
 
 from __future__ import annotations
 
-from tidings.process.settings import SettingsError
+from tidings.process.errors import SettingsError
 
 try:
     from thrift.protocol.fastbinary import decode_binary, encode_binary

@@ -24,8 +24,7 @@ from typing import Any
 
 from thrift.transport.TTransport import TServerTransportBase, TTransportBase, TTransportException
 
-from tidings.process.settings import SettingsError
-from tidings.rpc.address import BACKLOG, Address
+from tidings.process.listening import BACKLOG, Address, cannot_listen
 from tidings.rpc.tls import ClientTls
 from tidings.rpc.wire.headers import UnusualError
 from tidings.rpc.wire.protocol import HEADERS_ONLY, HeaderProtocol, LeanProtocol, Limits, Protocol
@@ -310,7 +309,7 @@ class Listener(TServerTransportBase):  # type: ignore[misc]
             self._sock.listen(BACKLOG)
         except OSError as ex:
             address = Address(self._sock.family, self._sock.getsockname())
-            raise SettingsError(f"cannot listen on {address}: {ex.strerror}") from ex
+            raise cannot_listen(address, ex) from ex
 
     def accept(self) -> SocketTransport:
         """Raises:
