@@ -10,11 +10,11 @@ to judge whether that owner is dead.
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,19 +23,18 @@ from sqlalchemy import ColumnElement, Connection, Engine, Select, exists, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.delayed.clock_guard import ClockGuard
-from jobs.delayed.failures import is_passing
 from jobs.handlers import Handler
 from jobs.static.runs import read_now
 from tidings.store.by_key import delete_by_key
 from tidings.store.delayed import DelayedJob
 from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import transaction
+from tidings.store.retry import is_passing, run_again
 
 # More would hold up whoever wants one of these orders, and gain little; fewer cost a commit more
 # often.
 BATCH_ROWS = 500
 MOST_ATTEMPTS = 5
-PASSING_RETRIES = 3
 BACKOFF_S = 2
 
 log = structlog.get_logger(__name__)
@@ -75,21 +74,20 @@ class Batches:
         return done
 
     def _run_batch_with_retries(self, kind: str) -> int:
-        for attempt in range(PASSING_RETRIES):
-            try:
-                return self._run_batch(kind)
-            except SQLAlchemyError as ex:
-                cause = is_passing(ex)
-                if cause is None:
-                    return self._run_singly(kind, ex)
-                _PASSING.labels(cause).inc()
-                log.warning(
-                    "batch_rolled_back", kind=kind, cause=cause, error=str(getattr(ex, "orig", ex))
-                )
-                self.stopping.wait(random.uniform(0.005, 0.05) * 2**attempt)  # noqa: S311 - parts contenders
-            except Exception as ex:  # noqa: BLE001 - the handler's own: some row of the batch it cannot do
-                return self._run_singly(kind, ex)
-        return 0
+        def tell(cause: str, ex: SQLAlchemyError) -> None:
+            _PASSING.labels(cause).inc()
+            log.warning(
+                "batch_rolled_back", kind=kind, cause=cause, error=str(getattr(ex, "orig", ex))
+            )
+
+        try:
+            return run_again(
+                partial(self._run_batch, kind), wait=self.stopping.wait, on_failure=tell
+            )
+        except Exception as ex:  # noqa: BLE001 - the handler's own: some row of the batch it cannot do
+            if isinstance(ex, SQLAlchemyError) and is_passing(ex):
+                return 0
+            return self._run_singly(kind, ex)
 
     def _run_batch(self, kind: str) -> int:
         with transaction(self.engine) as conn:

@@ -20,19 +20,19 @@ import structlog
 from apscheduler.triggers.cron import CronTrigger
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import Connection, Engine, Row, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from jobs.static.context import Context, JobFailedError, Run
 from jobs.static.locks import exclusive
 from jobs.static.slots import Missed, due_slots, make_trigger
 from jobs.tables import daemon, job_run
 from tidings.store.engine import database_now, transaction
+from tidings.store.retry import OUTAGE, run_again
 
 MOST_ATTEMPTS = 3
 RETRY_AFTER_S = 60
 BEAT_EVERY_S = 5
 DEAD_AFTER_S = 4 * BEAT_EVERY_S
-RECORD_PAUSES_S = (0.2, 1, 3)
 
 log = structlog.get_logger(__name__)
 _RUNS = Counter(
@@ -204,17 +204,14 @@ def _claim(job: StaticJob, slot: datetime, context: Context) -> datetime | None:
 
 def _record(job: StaticJob, slot: datetime, engine: Engine, outcome: Outcome, detail: str) -> None:
     text = {"summary": detail[:512]} if outcome is Outcome.DONE else {"error": detail[:4000]}
-    for pause_s in (*RECORD_PAUSES_S, None):
-        try:
-            with transaction(engine) as conn:
-                conn.execute(
-                    update(job_run)
-                    .where(job_run.c.job == job.name, job_run.c.slot == slot)
-                    .values(state=outcome.value, done_at=database_now(conn), **text)
-                )
-            return
-        except SQLAlchemyError:
-            # Unrecorded, it would run once more, so a short outage is waited out.
-            if pause_s is None:
-                raise
-            time.sleep(pause_s)
+
+    def write() -> None:
+        with transaction(engine) as conn:
+            conn.execute(
+                update(job_run)
+                .where(job_run.c.job == job.name, job_run.c.slot == slot)
+                .values(state=outcome.value, done_at=database_now(conn), **text)
+            )
+
+    # Unrecorded, it would run once more, so a short outage is waited out.
+    run_again(write, patience=OUTAGE)

@@ -9,15 +9,12 @@ and cannot say which rows they changed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-import structlog
 from sqlalchemy import Connection, Engine, Row, Table, insert, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tidings.importing.rows import NewArticle
 from tidings.news.articles import PUBLISHED
@@ -25,13 +22,7 @@ from tidings.news.publishing import SCHEDULED
 from tidings.news.tables import article, author, channel
 from tidings.reading.tables import article_count
 from tidings.store.engine import database_now, transaction
-
-ATTEMPTS = 5
-PAUSE_S = 0.1
-# MySQL: lock wait timeout, deadlock. The server has rolled back, and asks for another try.
-_MYSQL_RETRY = (1205, 1213)
-
-log = structlog.get_logger(__name__)
+from tidings.store.retry import is_overtaken, run_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +47,18 @@ def write_articles(engine: Engine, articles: Sequence[NewArticle], now: datetime
     Raises:
         sqlalchemy.exc.DBAPIError: the database failed, or was in the way every time.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with transaction(engine) as conn:
-                return _write(conn, articles, now)
-        except (IntegrityError, OperationalError) as ex:
-            if attempt == ATTEMPTS or not _is_contention(ex):
-                raise
-            log.warning("import_retried", attempt=attempt, error=str(ex.orig))
-            time.sleep(PAUSE_S * attempt)
-    raise AssertionError("the last attempt returns or raises")
+
+    def write() -> Written:
+        with transaction(engine) as conn:
+            return _write(conn, articles, now)
+
+    return run_again(write, passes=is_overtaken)
 
 
 def is_stored(engine: Engine, source_id: str) -> bool:
     """True if there is an article of this source id."""
     with engine.connect() as conn:
         return conn.scalar(select(article.c.id).where(article.c.source_id == source_id)) is not None
-
-
-def _is_contention(ex: IntegrityError | OperationalError) -> bool:
-    if isinstance(ex, IntegrityError):
-        # Somebody created the same channel, author or article between our look and our insert.
-        return True
-    code = ex.orig.args[0] if ex.orig is not None and ex.orig.args else None
-    return code in _MYSQL_RETRY or "database is locked" in str(ex.orig)
 
 
 def _write(conn: Connection, articles: Sequence[NewArticle], now: datetime) -> Written:

@@ -9,7 +9,6 @@ events that were acknowledged.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -22,7 +21,6 @@ import structlog
 from redis import Redis, ResponseError
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.dialects import mysql, sqlite
-from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tidings.news.tables import article
 from tidings.process.clock import Clock, moment
@@ -32,13 +30,13 @@ from tidings.reading.tables import article_count, behaviour, reader
 from tidings.reading.tracking import Shown, TokenExpiredError, TokenRefusedError, Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import PREFIX
+from tidings.store.retry import is_overtaken, run_again
 
 STREAM = f"{PREFIX}behaviour"
 DEAD_STREAM = f"{PREFIX}behaviour:dead"
 GROUP = "fold"
 DEAD_KEPT = 10_000
 CLAIM_AFTER_MS = 30_000
-FOLD_ATTEMPTS = 5
 REPORT_LIMIT = 100
 MAX_READ_MS = 24 * 3600 * 1000
 
@@ -199,16 +197,13 @@ def fold(
         return 0
     events = _decode(redis, entries)
     rows = _to_rows(events, redis)
-    for attempt in itertools.count(1):
-        try:
-            with transaction(engine) as conn:
-                new = store_rows(conn, rows)
-            break
-        except (IntegrityError, OperationalError):
-            # Another consumer stored some of the same events, or a deadlock: look again at what is
-            # new.
-            if attempt == FOLD_ATTEMPTS:
-                raise
+
+    def store() -> int:
+        with transaction(engine) as conn:
+            return store_rows(conn, rows)
+
+    # Another consumer may have stored some of the same events: the next look tells which are new.
+    new = run_again(store, passes=is_overtaken)
     FOLDED.labels("stored").inc(new)
     FOLDED.labels("repeated").inc(len(rows) - new)
     ids = [entry_id for entry_id, _ in entries]

@@ -18,13 +18,13 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, Row, Update, case, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from tidings.shop import stock
 from tidings.shop.tables import order_line, orders
 from tidings.store import delayed
 from tidings.store.by_key import HINT, select_by_key, update_by_key
 from tidings.store.engine import database_now, transaction
+from tidings.store.retry import is_overtaken, run_again
 
 ORDER_TIMEOUT = "order_timeout"
 MOST_LINES = 20
@@ -128,22 +128,19 @@ def place(
     wanted = _check_lines(lines)
     key_hash = hashlib.sha256(key.encode()).hexdigest()
     request_hash = hashlib.sha256(msgspec.json.encode(sorted(wanted.items()))).hexdigest()
-    try:
+    identity = {
+        "reader_id": reader_id,
+        "idempotency_key": key_hash,
+        "request_hash": request_hash,
+    }
+
+    def place_once() -> Order:
         with transaction(engine) as conn:
             found = _find_by_key(conn, reader_id, key_hash, request_hash)
-            identity = {
-                "reader_id": reader_id,
-                "idempotency_key": key_hash,
-                "request_hash": request_hash,
-            }
             return found or _place(conn, identity, wanted, timeout_s)
-    except IntegrityError:
-        # Another request with this key was faster; its order is the answer to both.
-        with engine.connect() as conn:
-            found = _find_by_key(conn, reader_id, key_hash, request_hash)
-        if found is None:
-            raise
-        return found
+
+    # Another request with this key may be faster; its order is then the answer to both.
+    return run_again(place_once, passes=is_overtaken)
 
 
 def read_order(conn: Connection, reader_id: int, order_id: int) -> Order:

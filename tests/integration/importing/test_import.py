@@ -30,6 +30,7 @@ from tidings.news.publishing import SCHEDULED
 from tidings.news.tables import article, author, channel
 from tidings.reading.tables import article_count
 from tidings.store.engine import transaction
+from tidings.store.retry import CONTENTION
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -316,7 +317,6 @@ def test_a_batch_that_meets_another_writer_is_written_again(
         return ids
 
     monkeypatch.setattr(writing, "_ensure", intrude)
-    monkeypatch.setattr(writing, "PAUSE_S", 0)
     assert import_rows([make_row(1)], engine).counts == Counts(created=1)
     assert (stored.count(), stored.count(channel)) == (1, 1)
 
@@ -332,10 +332,9 @@ def test_what_the_database_will_not_take_is_raised_in_the_end(
         raise IntegrityError("INSERT", {}, Exception("duplicate key"))
 
     monkeypatch.setattr(writing, "_write", refuse)
-    monkeypatch.setattr(writing, "PAUSE_S", 0)
     with pytest.raises(IntegrityError):
         import_rows([make_row(1)], engine)
-    assert len(attempts) == writing.ATTEMPTS
+    assert len(attempts) == CONTENTION.attempts
 
 
 def test_a_channel_that_is_there_keeps_its_name(engine: Engine, stored: Stored) -> None:

@@ -10,6 +10,7 @@ from threading import Barrier, Event, current_thread
 from typing import Any
 
 import msgspec
+import pymysql
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
@@ -39,6 +40,7 @@ from tidings.reading.tables import article_count, behaviour, reader
 from tidings.reading.tracking import Shown, Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import make_redis
+from tidings.store.retry import CONTENTION
 
 KEY, NEW_KEY = b"k" * 32, b"n" * 32
 STAMP_MS = NOW_MS - HOUR_MS
@@ -321,14 +323,14 @@ def test_a_database_that_is_away_loses_nothing(
 
     def fail(*_: object) -> int:
         attempts.append(1)
-        raise OperationalError("INSERT", {}, Exception("server has gone away"))
+        raise OperationalError("INSERT", {}, pymysql.OperationalError(2006, "gone away"))
 
     with monkeypatch.context() as patch:
         patch.setattr(behaviour_module, "store_rows", fail)
         with pytest.raises(OperationalError):
             fold(newsroom.engine, redis_client, consumer="test")
 
-    assert len(attempts) == behaviour_module.FOLD_ATTEMPTS
+    assert len(attempts) == CONTENTION.attempts
     assert redis_client.xlen(STREAM) == 1
     assert fold(newsroom.engine, redis_client, consumer="test") == 1
     assert newsroom.counts(article_id)["click"] == 1
