@@ -6,6 +6,8 @@ SHELL := bash
 .ONESHELL:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules
+# They are for this Makefile, and not for the one inside a package that pip has to build.
+unexport MAKEFLAGS
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,8 +23,11 @@ run: $(VENV)/.run  ## start everything, with its data in var/; Ctrl-C stops it
 
 ##@ Test
 
-test: system $(VENV)/.dev  ## the whole suite, on SQLite and on real MariaDB and Redis; ARGS= goes to pytest
-	@$(BIN)/pytest $(ARGS)
+test: system $(VENV)/.dev  ## the suite, on SQLite and on real MariaDB and Redis; ARGS= goes to pytest
+	@$(BIN)/pytest -m 'not long' $(ARGS)
+
+test-long: system $(VENV)/.dev  ## what takes minutes: faults in short runs, fuzzing, a fresh clone, the wheel
+	@$(BIN)/pytest -m long $(ARGS)
 
 coverage: system $(VENV)/.dev  ## the whole suite, and which lines of the programs it ran; takes half as long again
 	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
@@ -105,4 +110,4 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	@$(PIP) install --requirement=requirements/bench.txt
 	@touch $@
 
-.PHONY: run test coverage test-unit lint types docs-check bench gen gen-check idl-audit install system lock clean help
+.PHONY: run test test-long coverage test-unit lint types docs-check bench gen gen-check idl-audit install system lock clean help

@@ -20,7 +20,14 @@ import redis
 import structlog
 from sqlalchemy import Engine, make_url
 
-from tests.lab.servers import NO_RETRY, MariaDBServer, RedisServer, start_mariadb, start_redis
+from tests.lab.servers import (
+    NO_RETRY,
+    MariaDBServer,
+    RedisServer,
+    let_children_be_interrupted,
+    start_mariadb,
+    start_redis,
+)
 from tidings.process.errors import PREFIX
 from tidings.process.settings import Settings
 from tidings.store.engine import make_engine
@@ -28,6 +35,8 @@ from tidings.store.migrate import migrate
 
 SECRET_KEY = "0123456789abcdef" * 4
 NOWHERE = "127.0.0.1:1"
+
+let_children_be_interrupted()
 
 # A loaded machine is no finding.
 hypothesis.settings.register_profile("suite", deadline=None)

@@ -44,6 +44,7 @@ def make_run(clone: Path) -> Iterator[Site]:
         yield site
 
 
+@pytest.mark.long
 @pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
 def test_a_fresh_clone_serves_a_feed_and_one_ctrl_c_ends_it_all(clone: Path) -> None:
     """Nothing but Python is there: no virtual environment, no database, no Redis, no data."""
@@ -109,6 +110,21 @@ def test_a_python_without_venv_is_refused_with_the_package_that_brings_it(
 
     assert done.returncode != 0
     assert "python3-venv" in done.stderr
+
+
+def test_what_make_is_told_stays_out_of_the_builds_that_pip_runs(clone: Path) -> None:
+    """Trap: a package without a wheel is built by a Makefile of its own, which read our options as
+    its own and failed."""
+    done = subprocess.run(
+        ["make", "--eval", "probe: ; @echo $${MAKEFLAGS-nothing}", "probe"],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout == "nothing\n"
 
 
 def test_missing_programs_are_named_with_their_packages_where_they_cannot_be_installed(

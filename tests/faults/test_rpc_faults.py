@@ -9,6 +9,8 @@ import pytest
 
 from tests.faults.rpc_scenarios import FAULTS, NETWORK_FAULTS, can_split_networks, run
 
+pytestmark = pytest.mark.long
+
 LOAD_S = 4.0
 HERE = [*FAULTS, *(NETWORK_FAULTS if can_split_networks() else ())]
 

@@ -99,6 +99,17 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> No
         time.sleep(0.01)
 
 
+def let_children_be_interrupted() -> None:
+    """Give the processes that are started from now on the usual SIGINT, which ends them.
+
+    A shell starts what stands before `&` with SIGINT ignored, and every child inherits that; a
+    handler, though, is not inherited across an exec. So this process goes on ignoring the signal,
+    by a handler.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+
+
 def spawn(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a process that dies with the suite, even when the suite itself is killed, and not by
     its Ctrl-C."""

@@ -51,6 +51,28 @@ def test_a_server_dies_with_the_suite_however_that_ends(
     suite.stdout.close()
 
 
+def test_in_the_background_of_a_script_children_can_be_interrupted() -> None:
+    """Trap: a shell starts `make test &` with SIGINT ignored, and a child that inherits that cannot
+    be told to stop; the suite itself goes on ignoring what it was told to ignore."""
+    tell = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    suite = (
+        "import os, signal, subprocess, sys; "
+        "from tests.lab.servers import let_children_be_interrupted; "
+        "let_children_be_interrupted(); os.kill(os.getpid(), signal.SIGINT); "
+        f"subprocess.run([sys.executable, '-c', {tell!r}])"
+    )
+    done = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", suite],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
 def test_a_server_may_be_restarted_from_a_thread_that_ends() -> None:
     """Trap: "die with your parent" means the thread that started you, on Linux."""
     with start_redis() as server:

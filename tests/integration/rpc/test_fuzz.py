@@ -41,7 +41,7 @@ SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 BATCH = 200
 GROWTH_MIB = 24
 
-pytestmark = pytest.mark.timeout(FUZZ_S + 180)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(FUZZ_S + 180)]
 
 
 @pytest.fixture
