@@ -92,10 +92,10 @@ class Process:
 
     def read(self) -> str:
         if not select.select([self._out], [], [], ANSWER_S)[0]:
-            raise RuntimeError(f"{self._process.args} has not answered for {ANSWER_S} s")
+            raise RuntimeError(f"{self._process.args!r} has not answered for {ANSWER_S} s")
         line = self._out.readline()
         if not line:
-            raise RuntimeError(f"{self._process.args} has ended")
+            raise RuntimeError(f"{self._process.args!r} has ended")
         return line
 
     def ask(self, line: str) -> float:

@@ -75,7 +75,7 @@ def obey(way: str, port: int, cpu: int, orders: Connection) -> None:
         if verb == "beside":
             pin(cpu)
         call()
-        took = []
+        took: list[float] = []
         began = time.perf_counter()
         while (time.perf_counter() - began < amount) if verb == "rate" else (len(took) < amount):
             started = time.perf_counter()

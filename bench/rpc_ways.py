@@ -25,7 +25,9 @@ TOKEN = "AQATkcXbfsmWAAAAAAAAAaIHxA_OAAAAAAAAADAAAmsECTvqjekHmxy-dxw3KIiARY4d"
 STAMP_MS = 1_795_387_012_006
 # A number and four tokens of one length for each article, as text and as the bytes that they are
 # made as.
-ROWS = [(1000 + n, *(f"{TOKEN}{n}{action}" for action in "ABCD")) for n in range(10)]
+ROWS: list[tuple[Any, ...]] = [
+    (1000 + n, *(f"{TOKEN}{n}{action}" for action in "ABCD")) for n in range(10)
+]
 ENCODED_ROWS = [(row[0], *(token.encode() for token in row[1:])) for row in ROWS]
 
 Call = Callable[[], Any]
@@ -355,7 +357,7 @@ class FastApi(Http):
 
         app = fastapi.FastAPI()
 
-        @app.get("/articles")
+        @app.get("/articles")  # type: ignore[untyped-decorator] # where fastapi is not installed
         async def articles(
             user_id: int, channel_id: int = 0, article_num: int = 10
         ) -> dict[str, Any]:

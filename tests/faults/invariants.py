@@ -45,7 +45,10 @@ def check(engine: Engine, ledger: list[dict[str, Any]], dead_daemons: list[str])
     """How often each invariant is violated; empty when all hold."""
     found: Counter[str] = Counter()
     with engine.connect() as conn:
-        ask = lambda query: int(conn.scalar(text(query)) or 0)  # noqa: E731 - one line, used eight times
+
+        def ask(query: str) -> int:
+            return int(conn.scalar(text(query)) or 0)
+
         found["I1"] = ask(
             f"SELECT COUNT(*) FROM orders WHERE status = 'unpaid'"
             f" AND expires_at < UTC_TIMESTAMP(3) - INTERVAL {OVERDUE_S} SECOND"

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.faults.rpc_site import (
@@ -62,7 +63,7 @@ def kill_a_worker(recommenders: list[Recommender], load_s: float) -> tuple[int, 
     while time.monotonic() < ends_s:
         for dead in victim.workers():
             dead.kill()
-            wait_until(lambda dead=dead: victim.has_followed(dead.pid), 10, "the next worker")
+            wait_until(partial(victim.has_followed, dead.pid), 10, "the next worker")
             kills += 1
         time.sleep(0.3)
     return kills, kills * (BUSY + 1)
@@ -198,9 +199,9 @@ def _two_of(site: Site, workers: int, *, apart: bool) -> Iterator[list[Recommend
             site.add(workers=workers),
         ]
     finally:
-        for command in (("link", "delete", link), ("netns", "delete", name)):
+        for removal in (("link", "delete", link), ("netns", "delete", name)):
             with suppress(subprocess.CalledProcessError):
-                _ip(*command)
+                _ip(*removal)
 
 
 def _link_of(namespace: str) -> str:

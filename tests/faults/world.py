@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,10 @@ class Process:
         return False
 
 
+def _is_up_or_over(daemon: Process) -> bool:
+    return daemon.is_up() or not daemon.is_running
+
+
 @dataclass
 class World:
     """Everything a fault can be done to."""
@@ -198,7 +203,7 @@ class World:
     def _make_engine(self) -> Engine:
         return make_engine(
             Settings(_env_file=None, database_url=self.url, database_read_timeout_s=10)
-        )  # type: ignore[call-arg]
+        )
 
     def environment(self, **more: str) -> dict[str, str]:
         # What is killed cannot say which lines it ran, and would only be slower for writing them
@@ -255,9 +260,7 @@ class World:
     def wait_until_open(self) -> None:
         """Return when all daemons are up and the first order has been placed."""
         for daemon in self.daemons:
-            wait_until(
-                lambda daemon=daemon: daemon.is_up() or not daemon.is_running, 40, daemon.name
-            )  # type: ignore[misc]
+            wait_until(partial(_is_up_or_over, daemon), 40, daemon.name)
             if not daemon.is_running:
                 raise ServerError(daemon.log.read_text()[-3000:])
         wait_until(lambda: bool(self.read_ledger()), 30, "the first order")
@@ -326,7 +329,7 @@ class World:
                 "SELECT COUNT(*) FROM delayed_job WHERE kind = 'order_timeout' AND state = "
                 "'waiting'"
             )
-            return conn.scalar(text(waiting)) == 0
+            return bool(conn.scalar(text(waiting)) == 0)
 
     def close(self) -> None:
         self.stopping.set()

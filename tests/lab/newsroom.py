@@ -88,7 +88,7 @@ class Newsroom:
             for offset, row in enumerate(rows):
                 row.setdefault("id", first + offset)
             conn.execute(insert(article), rows)
-        return [int(row["id"]) for row in rows]
+        return [int(str(row["id"])) for row in rows]
 
     def change(self, article_id: int, **values: Any) -> None:
         """Change an article; `updated_at` is the clock's unless `updated_ms` says otherwise."""

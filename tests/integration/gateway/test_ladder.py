@@ -9,8 +9,9 @@ import pytest
 from redis import Redis
 
 from gateway.feed.ladder import RECOMMENDER_FAILURES
-from tests.lab.newsroom import HOUR_MS, MINUTE_MS, SECOND_MS, moment
+from tests.lab.newsroom import HOUR_MS, MINUTE_MS, SECOND_MS
 from tests.unit.gateway.doors import READER_ID, Door, make_response
+from tidings.process.clock import moment
 from tidings.process.deadline import DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.acts import Action

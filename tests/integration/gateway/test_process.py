@@ -47,6 +47,10 @@ class Process:
     def output(self) -> str:
         return self._output.read_text(errors="replace")
 
+    @property
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
@@ -122,10 +126,8 @@ def start_gateway(
             stack.callback(recommender.kill)
             running = Running(gateway, recommender, port, metrics_port)
             gateway.start()
-            wait_until(
-                lambda: running.is_ready() or gateway.process.poll() is not None, 30, "the gateway"
-            )
-            assert gateway.process.poll() is None, gateway.output
+            wait_until(lambda: running.is_ready() or gateway.has_ended, 30, "the gateway")
+            assert not gateway.has_ended, gateway.output
             return running
 
         yield start
@@ -379,7 +381,9 @@ def test_a_worker_that_dies_is_replaced(start_gateway: Callable[..., Running]) -
 
 
 def _worker_pids(site: Running) -> list[int]:
-    children = Path(f"/proc/{site.gateway.process.pid}/task/{site.gateway.process.pid}/children")
+    assert site.gateway.process is not None
+    pid = site.gateway.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(pid) for pid in children.read_text().split()]
 
 

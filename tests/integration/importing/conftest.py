@@ -68,9 +68,9 @@ def web() -> Iterator[Web]:
         timeout = 10
 
         def do_GET(self) -> None:
-            web.asked.append(self.path)
-            if self.path in web.answers:
-                web.answers[self.path](self)
+            site.asked.append(self.path)
+            if self.path in site.answers:
+                site.answers[self.path](self)
             else:
                 self.send_error(404)
 
@@ -82,10 +82,10 @@ def web() -> Iterator[Web]:
             """Clients that go away early are what some tests are about."""
 
     server = Server(("127.0.0.1", 0), Handler)
-    web = Web(server.server_port)
+    site = Web(server.server_port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    yield web
+    yield site
     server.shutdown()
     server.server_close()
     thread.join()

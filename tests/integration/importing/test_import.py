@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.integration.importing.conftest import Stored, make_row, write_jsonl
-from tests.lab.newsroom import NOW_MS, Clock, moment
+from tests.lab.newsroom import NOW_MS, Clock
 from tidings.importing import (
     Counts,
     Format,
@@ -28,6 +28,7 @@ from tidings.importing import (
 from tidings.news.articles import TAKEN_DOWN
 from tidings.news.publishing import SCHEDULED
 from tidings.news.tables import article, author, channel
+from tidings.process.clock import moment
 from tidings.reading.tables import article_count
 from tidings.store.engine import transaction
 from tidings.store.retry import CONTENTION
@@ -258,7 +259,7 @@ def test_progress_is_told_after_each_batch(run: Any, monkeypatch: pytest.MonkeyP
 def test_memory_holds_one_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch ends at its number of rows, or at the size of its bodies, whichever comes first."""
     sizes: list[int] = []
-    write = loading.write_articles
+    write = writing.write_articles
 
     def spy(engine: Engine, articles: Sequence[Any], now: datetime) -> Any:
         sizes.append(len(articles))

@@ -18,6 +18,7 @@ from jobs.delayed.clock_guard import ClockGuard
 from jobs.handlers import HANDLERS
 from jobs.static.runs import read_now
 from tests.faults.backlog import insert_jobs, insert_orders
+from tests.lab.servers import NO_RETRY
 from tidings.news import publishing
 from tidings.news.tables import article, channel
 from tidings.shop import stock
@@ -292,7 +293,7 @@ def test_an_article_appears_at_its_hour_and_not_before(engine: Engine, make_batc
 
 
 def test_a_hint_is_sent_only_for_what_is_due_before_the_next_look(redis_client: Redis) -> None:
-    listener = redis_client.pubsub(ignore_subscribe_messages=True)
+    listener = redis_client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call] # redis-py's
     listener.subscribe(delayed.HINT_CHANNEL)
     listener.get_message(timeout=1)
     delayed.hint(redis_client, after_s=1800)
@@ -303,7 +304,7 @@ def test_a_hint_is_sent_only_for_what_is_due_before_the_next_look(redis_client: 
 
 
 def test_a_lost_hint_is_nobodys_problem() -> None:
-    delayed.hint(Redis(port=1, socket_connect_timeout=0.2, retry=None))
+    delayed.hint(Redis(port=1, socket_connect_timeout=0.2, retry=NO_RETRY))
 
 
 @pytest.mark.parametrize("number", [30, 900])

@@ -194,7 +194,7 @@ def test_paying_cancelling_and_expiring_at_once_has_one_winner(shop: Any) -> Non
             start.wait()
             with transaction(shop.engine) as conn:
                 orders.expire(conn, [order.order_id])
-            return shop.read(order.order_id).cancelled_for == "expired"
+            return bool(shop.read(order.order_id).cancelled_for == "expired")
 
         with ThreadPoolExecutor(3) as pool:
             won = [

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from jobs.pages import build
+from jobs.pages import build, content
 from jobs.pages.build import build_pages, build_site
 from jobs.pages.files import SiteFolder, open_folder
 from jobs.pages.render import Renderer
@@ -106,7 +106,7 @@ def test_a_job_with_a_failed_article_says_so_and_publishes_the_others(
 def test_an_article_that_is_taken_down_while_the_site_is_built_is_not_linked_to(
     paper: Paper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = build.read_entries
+    read = content.read_entries
 
     def read_and_take_down(*args: Any) -> Any:
         entries = read(*args)

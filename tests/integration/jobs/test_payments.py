@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select, update
 from gateway.http import problems as errors
 from gateway.resources.payments import order_routes
 from tests.lab.servers import wait_until
-from tidings.shop import orders, payments
+from tidings.shop import orders, payments, stock
 from tidings.shop.payments import Callback, Charge, ProviderUnavailableError, Settlement, Started
 from tidings.shop.providers.sandbox import Manners, SandboxProvider
 from tidings.shop.tables import orders as order_table
@@ -249,8 +249,8 @@ PROBLEMS = {
     orders.OrderRefusedError: (HTTPStatus.UNPROCESSABLE_ENTITY, "order-refused"),
     orders.OrderNotPayableError: (HTTPStatus.CONFLICT, "order-closed"),
     orders.IdempotencyConflictError: (HTTPStatus.CONFLICT, "idempotency-conflict"),
-    orders.stock.ProductNotFoundError: (HTTPStatus.NOT_FOUND, "unknown-product"),
-    orders.stock.OutOfStockError: (HTTPStatus.CONFLICT, "out-of-stock"),
+    stock.ProductNotFoundError: (HTTPStatus.NOT_FOUND, "unknown-product"),
+    stock.OutOfStockError: (HTTPStatus.CONFLICT, "out-of-stock"),
     payments.PaymentNotFoundError: (HTTPStatus.NOT_FOUND, "unknown-payment"),
     payments.PaymentMismatchError: (HTTPStatus.UNPROCESSABLE_ENTITY, "payment-mismatch"),
     payments.CallbackRefusedError: (HTTPStatus.FORBIDDEN, "callback-refused"),

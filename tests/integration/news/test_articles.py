@@ -277,7 +277,12 @@ class TestWithoutDatabase:
         with self.server.frozen(), ThreadPoolExecutor(1) as pool:
             is_asking = threading.Event()
             load = articles._load_channels
-            articles._load_channels = lambda: (is_asking.set(), load())[1]  # type: ignore[method-assign]
+
+            def load_and_tell() -> dict[int, Channel]:
+                is_asking.set()
+                return load()
+
+            articles._load_channels = load_and_tell  # type: ignore[method-assign] # a spy
             waits = pool.submit(articles.channels)
             assert is_asking.wait(10)
 

@@ -7,7 +7,8 @@ import pytest
 import redis
 from sqlalchemy import Engine, insert
 
-from tests.lab.newsroom import HOUR_MS, MINUTE_MS, NOW_MS, Clock, Newsroom, moment
+from tests.lab.newsroom import HOUR_MS, MINUTE_MS, NOW_MS, Clock, Newsroom
+from tidings.process.clock import moment
 from tidings.reading import popularity
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import to_row

@@ -61,7 +61,8 @@ class Recommender:
     def report(self, *events: Event) -> Sequence[Verdict]:
         """One call of `report`; its verdicts."""
         response: ReportResponse = self.client.call("report", ReportRequest(list(events)))
-        return response.verdicts
+        verdicts: Sequence[Verdict] = response.verdicts
+        return verdicts
 
     def read(self, token: str) -> Shown:
         """What a token is about."""

@@ -12,7 +12,7 @@ from redis import Redis
 
 from services.recommender.catalogue import Catalogue
 from services.recommender.pipeline import Feed, Pipeline
-from services.recommender.sources.latest import Hot, Latest
+from services.recommender.sources.latest import Hot, Latest, Recall
 from tests.lab.newsroom import NOW_MS, Clock, Newsroom
 from tidings.news.articles import PUBLISHED, TAKEN_DOWN
 from tidings.reading.history import History
@@ -28,7 +28,7 @@ class PipelineAgainstContract(RuleBasedStateMachine):
     redis: Redis
     newsroom: Newsroom
     clock: Clock
-    articles: dict[int, int]
+    articles: ClassVar[dict[int, int]]
 
     @initialize()
     def start(self) -> None:
@@ -40,7 +40,10 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         self.catalogue = Catalogue(self.newsroom.engine, self.clock)
         self.catalogue.refresh()
         history = History(self.redis, batches_kept=1000, seen_kept=SEEN_KEPT, ttl_s=3600)
-        sources = [Latest(self.catalogue), Hot(self.redis, self.catalogue)]
+        sources: list[Recall] = [
+            Latest(self.catalogue),
+            Hot(self.redis, self.catalogue),
+        ]
         self.pipeline = Pipeline(self.catalogue, history, sources, self.clock)
         self.batches: dict[int, list[tuple[int, list[int]]]] = {0: [], 1: [], 2: []}
         self.shown: list[int] = []
@@ -115,15 +118,13 @@ class PipelineAgainstContract(RuleBasedStateMachine):
             self.shown.extend(ids)
 
     def _check_history(self, feed: Feed, channel_id: int, at_ms: int) -> None:
-        *before, (stamp_ms, ids) = [
-            (0, []),
-            (0, []),
-            *(b for b in self.batches[channel_id] if b[0] <= at_ms),
-        ]
+        nothing: tuple[int, list[int]] = (0, [])
+        recorded = [batch for batch in self.batches[channel_id] if batch[0] <= at_ms]
+        before, (stamp_ms, ids) = [nothing, nothing, *recorded][-2:]
         expected = [(place, id_) for place, id_ in enumerate(ids) if id_ not in self.taken_down]
 
         assert not feed.fresh
-        assert (stamp_ms, before[-1][0]) == (feed.stamp_ms, feed.before_ms)
+        assert (stamp_ms, before[0]) == (feed.stamp_ms, feed.before_ms)
         assert expected == [(placed.position, placed.article_id) for placed in feed.articles]
 
     def _newest_ms(self, channel_id: int) -> int:
@@ -135,7 +136,7 @@ def test_the_pipeline_keeps_the_contract(newsroom: Newsroom, redis: Redis, clock
     says, every time."""
 
     class Machine(PipelineAgainstContract):
-        articles: ClassVar = {}
+        articles: ClassVar[dict[int, int]] = {}
 
     for channel_id, number in PER_CHANNEL.items():
         Machine.articles |= dict.fromkeys(

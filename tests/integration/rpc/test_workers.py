@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,7 @@ import pytest
 
 from tests.integration.rpc.conftest import Connect
 from tests.integration.rpc.echo_workers import KILLS, SLOW
-from tests.integration.rpc.masters import StartWorkers, masters
+from tests.integration.rpc.masters import StartWorkers, Workers, masters
 from tests.integration.rpc.peers import PATIENCE_S
 from tests.lab.servers import wait_until
 from tidings.process.master import RESTART_AFTER_S
@@ -33,6 +34,10 @@ from tidings_idl.recommend.ttypes import UserRequest
 def start(tmp_path: Path) -> Iterator[StartWorkers]:
     with masters(tmp_path) as run:
         yield run
+
+
+def has_lines(workers: Workers, event: str, number: int) -> bool:
+    return len(workers.lines(event)) == number
 
 
 def ask(client: Client, user_id: int = 1) -> int:
@@ -156,16 +161,12 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often(
     client = connect(workers.endpoint)
     for life in (1, 2, 3, 4):
         wait_until(
-            lambda wanted=life: len(workers.lines("rpc_server_started")) == wanted,
-            PATIENCE_S,
-            "the next life",
-        )  # type: ignore[misc]
+            partial(has_lines, workers, "rpc_server_started", life), PATIENCE_S, "the next life"
+        )
         with pytest.raises(TransportFaultError) as killed:
             ask(client, KILLS)
         assert killed.value.sent
-        wait_until(
-            lambda wanted=life: len(workers.lines("worker_died")) == wanted, PATIENCE_S, "its end"
-        )  # type: ignore[misc]
+        wait_until(partial(has_lines, workers, "worker_died", life), PATIENCE_S, "its end")
     with pytest.raises(TransportFaultError, match="refused") as refused:
         ask(client)
     assert not refused.value.sent

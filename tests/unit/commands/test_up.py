@@ -215,11 +215,16 @@ class TestSite:
     ) -> None:
         """The gateway goes before the recommender, and Redis last: nobody loses what they still
         need."""
-        site, order = Site(), []
+        site, order = Site(), list[str]()
         for name in ("redis", "recommender", "gateway"):
             site.start(make_child(WAIT, name=name))
         stop = Child.stop
-        monkeypatch.setattr(Child, "stop", lambda child: (order.append(child.name), stop(child)))
+
+        def note_and_stop(child: Child) -> None:
+            order.append(child.name)
+            stop(child)
+
+        monkeypatch.setattr(Child, "stop", note_and_stop)
         site.stop()
 
         assert order == ["gateway", "recommender", "redis"]

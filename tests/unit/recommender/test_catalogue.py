@@ -15,10 +15,11 @@ from sqlalchemy.exc import OperationalError
 
 from services.recommender import catalogue as catalogue_module
 from services.recommender.catalogue import OVERLAP, Catalogue, Entry
-from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom, moment
+from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.lab.servers import wait_until
 from tidings.news.articles import PUBLISHED
 from tidings.news.tables import article
+from tidings.process.clock import moment
 from tidings.store.engine import transaction
 
 OVERLAP_MS = int(OVERLAP / timedelta(milliseconds=1))

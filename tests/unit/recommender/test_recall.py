@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 
 from services.recommender.candidate import Question
 from services.recommender.catalogue import Catalogue
-from services.recommender.sources import latest as recall
 from services.recommender.sources.latest import (
     HALF_LIFE_MS,
     HOT_TTL_S,
@@ -20,6 +19,7 @@ from services.recommender.sources.latest import (
     recall_again,
 )
 from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
+from tidings.reading import popularity
 from tidings.reading.tracking import Source
 
 
@@ -82,7 +82,7 @@ class Rankings:
         self.ranking: list[tuple[int, float]] = []
         self.reads = 0
         self.is_away = False
-        monkeypatch.setattr(recall.popularity, "top", self.top)
+        monkeypatch.setattr(popularity, "top", self.top)
 
     def top(self, _redis: object, _channel_id: int, _limit: int) -> list[tuple[int, float]]:
         self.reads += 1

@@ -112,7 +112,7 @@ def test_garbage_is_never_read_as_something_else_than_stock_thrift_reads(
     """Whatever the lean way accepts, the stock way reads as the same message; all else is left to
     that."""
     data = len(garbage).to_bytes(4) + garbage if framed else garbage.ljust(4, b"\0")
-    outcomes = []
+    outcomes: list[object] = []
     for reader in (LeanProtocol, HeaderProtocol):
         with wire() as (near, far):
             near.write(data)

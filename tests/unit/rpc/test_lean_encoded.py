@@ -39,7 +39,7 @@ def test_a_packed_page_is_the_bytes_of_its_structs(
     )
 
     assert packed.data == fastbinary.encode_binary(
-        response, [ArticleResponse, ArticleResponse.thrift_spec]
+        response, [ArticleResponse, vars(ArticleResponse)["thrift_spec"]]
     )
     assert packed.decoded() == response
 
