@@ -109,7 +109,7 @@ def measure_burst(site: Site) -> Figures:
 
 def measure_steady(site: Site, number: int, *, hinted: bool) -> Figures:
     """150 orders a second, each to expire in less than a second."""
-    redis = make_redis(site.settings)
+    redis = make_redis(site.settings.redis)
     placed: list[int] = []
     started = time.monotonic()
 

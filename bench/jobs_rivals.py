@@ -47,7 +47,7 @@ app.conf.update(
 @cache
 def shop() -> tuple[Settings, Engine]:
     settings = load_settings()
-    return settings, make_engine(settings)
+    return settings, make_engine(settings.database)
 
 
 def expire_one(order_id: int) -> None:
@@ -90,9 +90,9 @@ def wait_for(first_id: int, n: int, due: datetime) -> int:
 
 def run_apscheduler(name: str, first_id: int, n: int, grace_s: int) -> int:
     settings, _ = shop()
-    redis_url = urlsplit(settings.redis_url)
+    redis_url = urlsplit(settings.redis.url)
     made = (
-        SQLAlchemyJobStore(url=settings.database_url)
+        SQLAlchemyJobStore(url=settings.database.url)
         if name == "aps_mysql"
         else RedisJobStore(host=redis_url.hostname, port=redis_url.port)
     )

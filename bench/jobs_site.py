@@ -19,7 +19,7 @@ from sqlalchemy import insert, text
 from tests.faults.backlog import insert_jobs, insert_orders
 from tests.lab.servers import MariaDBServer, RedisServer, free_port, wait_until
 from tidings.process.errors import PREFIX
-from tidings.process.settings import Settings
+from tidings.process.settings import read_settings
 from tidings.shop import stock
 from tidings.shop.tables import sku
 from tidings.store.engine import make_engine, transaction
@@ -57,8 +57,8 @@ class Site:
             "redis_url": redis.url,
             "database_pool_size": 40,
         }
-        self.settings = Settings(_env_file=None, var_dir=folder, **values)
-        self.engine = make_engine(self.settings)
+        self.settings = read_settings(None, var_dir=folder, **values)
+        self.engine = make_engine(self.settings.database)
         self._next_id = 1_000_000
         migrate(self.engine)
         pieces = dict.fromkeys(range(1, SKUS + 1), 10_000_000) | {HOT_SKU: HOT_STOCK}

@@ -43,7 +43,7 @@ from tests.lab.site_checks import check_feeds, check_page, check_sitemaps, pages
 from tidings.importing import import_articles, import_rows
 from tidings.news.articles import PUBLISHED, TAKEN_DOWN
 from tidings.news.tables import article
-from tidings.process.settings import Settings
+from tidings.process.settings import read_settings
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.migrate import migrate
 
@@ -238,7 +238,7 @@ def main() -> int:
     """Import, measure, check, serve; the exit code is 1 if there is any fault or failure."""
     with tempfile.TemporaryDirectory(prefix="tidings-") as name:
         folder = Path(name)
-        engine = make_engine(Settings(_env_file=None, database_url=f"sqlite:///{folder}/db"))
+        engine = make_engine(read_settings(None, database_url=f"sqlite:///{folder}/db").database)
         migrate(engine)
         if len(sys.argv) > 1:
             counts = import_articles(

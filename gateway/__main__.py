@@ -15,7 +15,7 @@ def run(settings: Settings) -> int:
     Raises:
         CannotStartError: something prevents a start.
     """
-    share_metrics_between_workers(settings, "gateway", settings.gateway_bind)
+    share_metrics_between_workers(settings, "gateway", settings.gateway.bind)
     # Only now: prometheus_client decides how it counts when it is imported.
     from gateway.serving.server import serve
 

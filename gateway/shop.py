@@ -25,17 +25,17 @@ def make_shop_routes(
     settings: Settings, engine: Engine, keys: Sequence[bytes]
 ) -> Mapping[str, object]:
     """path → resource of products, orders and payments."""
-    secrets = settings.payment_secrets
+    secrets = settings.shop.payment_secrets
     payment_keys = [secret.encode() for secret in secrets] if secrets else derive_keys(keys)
     provider: Provider = NoProvider()
-    if settings.payment_provider == "sandbox":
+    if settings.shop.payment_provider == "sandbox":
         provider = SandboxProvider(
-            deliver_by_http(f"{settings.site_url}/payments/callback", payment_keys[0])
+            deliver_by_http(f"{settings.site.url}/payments/callback", payment_keys[0])
         )
     return order_routes(
         engine,
         provider,
         payment_keys,
-        timeout_s=settings.order_timeout_s,
-        max_body_bytes=settings.gateway_max_body_bytes,
+        timeout_s=settings.shop.order_timeout_s,
+        max_body_bytes=settings.gateway.max_body_bytes,
     )

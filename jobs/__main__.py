@@ -31,7 +31,7 @@ def run(settings: Settings) -> int:
     daemon = make_daemon(
         settings,
         make_engines(settings, batch_connections=BATCH_THREADS),
-        make_redis(settings),
+        make_redis(settings.redis),
         owner=make_owner_name(),
         jobs=STATIC_JOBS,
         loops=LOOPS,
@@ -40,7 +40,7 @@ def run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())
     with naming("JOBS_METRICS_BIND"):
-        serve_metrics(settings.jobs_metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live)
+        serve_metrics(settings.jobs.metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live)
     return daemon.run()
 
 

@@ -35,16 +35,18 @@ class Engines:
 
 def make_engines(settings: Settings, *, batch_connections: int) -> Engines:
     """Engines that connect on first use."""
-    batch = make_engine(settings.model_copy(update={"database_pool_size": batch_connections}))
+    database = settings.database
+    batch = make_engine(database.model_copy(update={"pool_size": batch_connections}))
     if batch.dialect.name != "sqlite":
         event.listen(batch, "connect", _limit_idle_transactions)
     quick = {
-        "database_pool_size": 2,
-        "database_pool_timeout_s": 1,
-        "database_connect_timeout_s": LOOK_TIMEOUT_S,
-        "database_read_timeout_s": LOOK_TIMEOUT_S,
+        "pool_size": 2,
+        "pool_timeout_s": 1,
+        "connect_timeout_s": LOOK_TIMEOUT_S,
+        "read_timeout_s": LOOK_TIMEOUT_S,
     }
-    return Engines(make_engine(settings), batch, make_engine(settings.model_copy(update=quick)))
+    look = make_engine(database.model_copy(update=quick))
+    return Engines(work=make_engine(database), batch=batch, look=look)
 
 
 def _limit_idle_transactions(connection: Any, _record: Any) -> None:

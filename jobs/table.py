@@ -45,7 +45,7 @@ def fold_loop(context: Context) -> None:
     """A round of the daemon's own loop: waits inside Redis for news, then folds it."""
     # Below the time-out of the client's socket, or every idle round would look like a lost
     # connection.
-    block_ms = max(int(context.settings.redis_timeout_s * 500), 10)
+    block_ms = max(int(context.settings.redis.timeout_s * 500), 10)
     behaviour.fold(
         context.engine,
         context.redis,

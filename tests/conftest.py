@@ -29,7 +29,7 @@ from tests.lab.servers import (
     start_redis,
 )
 from tidings.process.errors import PREFIX
-from tidings.process.settings import Settings
+from tidings.process.settings import Settings, describe, flat_names, loading, read_settings
 from tidings.store.engine import make_engine
 from tidings.store.migrate import migrate
 
@@ -49,7 +49,7 @@ MakeSettings = Callable[..., Settings]
 def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting comes in from outside, and no environment, log set-up or log context gets out to
     the next test."""
-    monkeypatch.setitem(Settings.model_config, "env_file", None)
+    monkeypatch.setattr(loading, "ENV_FILE", None)
     configure = structlog.configure
     # The default traceback draws every frame's variables, which takes longer than most tests.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -75,7 +75,7 @@ def make_settings(tmp_path: Path) -> MakeSettings:
 
     def make(**values: Any) -> Settings:
         quiet: dict[str, Any] = {
-            name: "127.0.0.1:0" for name in Settings.model_fields if name.endswith("_bind")
+            name: "127.0.0.1:0" for name in flat_names() if name.endswith("_bind")
         }
         quiet |= {
             "var_dir": tmp_path / "var",
@@ -84,7 +84,7 @@ def make_settings(tmp_path: Path) -> MakeSettings:
             "recommender_endpoints": (NOWHERE,),
             "secret_keys": (SECRET_KEY,),
         }
-        return Settings(**quiet | values)
+        return read_settings(None, **quiet | values)
 
     return make
 
@@ -97,9 +97,11 @@ def environment(make_settings: MakeSettings) -> Callable[..., dict[str, str]]:
     def make(**values: Any) -> dict[str, str]:
         settings = make_settings(**values)
         chosen = {
-            PREFIX + name.upper(): ",".join(value) if isinstance(value, tuple) else str(value)
-            for name in settings.model_fields_set
-            if (value := getattr(settings, name)) is not None
+            setting.variable: ",".join(setting.value)
+            if isinstance(setting.value, tuple)
+            else str(setting.value)
+            for setting in describe(settings)
+            if setting.is_given and setting.value is not None
         }
         return {**os.environ, **chosen}
 
@@ -139,7 +141,7 @@ def redis_url(redis_server: RedisServer, redis_client: redis.Redis) -> str:
 @pytest.fixture(scope="session")
 def _sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema") / "tidings.db"
-    engine = make_engine(_plain_settings(f"sqlite:///{path}"))
+    engine = make_engine(_plain_settings(f"sqlite:///{path}").database)
     migrate(engine)
     engine.dispose()
     return path
@@ -150,7 +152,7 @@ def _mariadb_schema(mariadb: MariaDBServer) -> list[str]:
     """The statements that make a database like a migrated one: a fifth of the time that the
     migrations take."""
     url = mariadb.new_database()
-    engine = make_engine(_plain_settings(url))
+    engine = make_engine(_plain_settings(url).database)
     migrate(engine)
     engine.dispose()
     name = make_url(url).database
@@ -202,10 +204,10 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 @pytest.fixture
 def engine(database_url: str, make_settings: MakeSettings) -> Iterator[Engine]:
     """An engine on `database_url`, on SQLite and on MariaDB."""
-    engine = make_engine(make_settings(database_url=database_url))
+    engine = make_engine(make_settings(database_url=database_url).database)
     yield engine
     engine.dispose()
 
 
 def _plain_settings(url: str) -> Settings:
-    return Settings(_env_file=None, database_url=url)
+    return read_settings(None, database_url=url)

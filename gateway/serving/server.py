@@ -83,12 +83,12 @@ class GatewayServer(BaseApplication):  # type: ignore[misc] # gunicorn carries n
 
 def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
     """gunicorn's settings, by its own names."""
-    deadline_s = math.ceil(settings.gateway_deadline_ms / 1000)
+    deadline_s = math.ceil(settings.gateway.deadline_ms / 1000)
     return {
         "bind": f"fd://{listener_fd}",
-        "workers": settings.gateway_workers,
+        "workers": settings.gateway.workers,
         "worker_class": BoundedWorker,
-        "threads": settings.gateway_threads,
+        "threads": settings.gateway.threads,
         "worker_connections": 1000,
         "timeout": WORKER_SILENT_S,
         "graceful_timeout": deadline_s + DRAIN_S,
@@ -100,7 +100,7 @@ def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
         "preload_app": False,
         "control_socket_disable": True,
         "accesslog": None,
-        "loglevel": settings.log_level,
+        "loglevel": settings.site.log_level,
         "logger_class": StructuredLogger,
         "proc_name": "tidings-gateway",
         "child_exit": _forget_worker,
@@ -109,36 +109,40 @@ def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
 
 def make_worker_app(settings: Settings) -> App:
     """Everything a worker holds, and the app on top of it."""
-    keys = read_secret_keys(settings)
-    engine, redis, tracker = make_engine(settings), make_redis(settings), Tracker(keys)
-    articles = Articles(engine, redis, card_ttl_s=settings.card_ttl_s, clock=now_ms)
+    keys = read_secret_keys(settings.site)
+    engine, redis, tracker = (
+        make_engine(settings.database),
+        make_redis(settings.redis),
+        Tracker(keys),
+    )
+    articles = Articles(engine, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms)
     policy = Policy(
-        timeout_ms=settings.gateway_recommend_ms,
-        pool_size=settings.gateway_threads,
-        lean=settings.rpc_lean,
+        timeout_ms=settings.gateway.recommend_ms,
+        pool_size=settings.gateway.threads,
+        lean=settings.recommender.rpc_lean,
         tls=make_tls(settings),
     )
     recommending = Recommending(
         recommender=make_client(
-            UserRecommend, settings.recommender_endpoints, policy=policy, caller="gateway"
+            UserRecommend, settings.recommender.endpoints, policy=policy, caller="gateway"
         ),
         articles=articles,
         redis=redis,
         tracker=tracker,
-        recommend_ms=settings.gateway_recommend_ms,
+        recommend_ms=settings.gateway.recommend_ms,
         clock=now_ms,
     )
     return create_app(
         articles=articles,
         recommending=recommending,
         behaviours=Behaviours(
-            redis, tracker, backlog_limit=settings.behaviour_backlog, clock=now_ms
+            redis, tracker, backlog_limit=settings.reading.behaviour_backlog, clock=now_ms
         ),
         tracker=tracker,
         signer=ReaderSigner(keys),
         clock=now_ms,
-        deadline_ms=settings.gateway_deadline_ms,
-        max_body_bytes=settings.gateway_max_body_bytes,
+        deadline_ms=settings.gateway.deadline_ms,
+        max_body_bytes=settings.gateway.max_body_bytes,
         more_routes=make_shop_routes(settings, engine, keys),
     )
 
@@ -150,14 +154,14 @@ def make_tls(settings: Settings) -> ClientTls | None:
         SettingsError: a file cannot be used, or plain text would leave this machine.
     """
     options = TlsOptions(
-        cert=settings.recommender_tls_cert,
-        key=settings.recommender_tls_key,
-        ca=settings.recommender_tls_ca,
-        name=settings.recommender_tls_name,
-        allow_plaintext=settings.recommender_allow_plaintext,
+        cert=settings.recommender.tls_cert,
+        key=settings.recommender.tls_key,
+        ca=settings.recommender.tls_ca,
+        name=settings.recommender.tls_name,
+        allow_plaintext=settings.recommender.allow_plaintext,
         prefix=f"{PREFIX}RECOMMENDER_",
     )
-    return make_client_tls(options, settings.recommender_endpoints)
+    return make_client_tls(options, settings.recommender.endpoints)
 
 
 def serve(settings: Settings) -> None:
@@ -166,16 +170,16 @@ def serve(settings: Settings) -> None:
     Raises:
         CannotStartError: something is not as it has to be; nothing was started.
     """
-    read_secret_keys(settings)
+    read_secret_keys(settings.site)
     require_codec()
     make_tls(settings)
     # A connection opened before the fork must not be there after it.
     open_database(settings).dispose()
     with naming("GATEWAY_BIND"):
-        listener = listen_by_name(settings.gateway_bind)
+        listener = listen_by_name(settings.gateway.bind)
     door = endpoint_of(listener)
     with naming("GATEWAY_METRICS_BIND"):
-        serve_metrics(settings.gateway_metrics_bind, lambda: answers_ready(door))
+        serve_metrics(settings.gateway.metrics_bind, lambda: answers_ready(door))
     log.info("gateway_started", address=listener.getsockname())
     GatewayServer(settings, listener).run()
 

@@ -71,7 +71,7 @@ def run_job(name: str, again: bool) -> None:
     job = find_job(name)
     settings = load_settings()
     engine = open_engine()
-    context = Context(engine, make_redis(settings), settings, owner=make_owner_name())
+    context = Context(engine, make_redis(settings.redis), settings, owner=make_owner_name())
     slots = find_due(engine, job, context.owner) or [_latest_slot(engine, job)]
     if again:
         with engine.connect() as conn:

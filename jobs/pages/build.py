@@ -76,8 +76,8 @@ def build_pages(run: Run) -> str:
     """Write the home page, channels, articles, feeds and sitemap that changed, as files under
     VAR_DIR/site."""
     context = run.context
-    renderer = _make_renderer(context.settings.site_url)
-    folder = context.settings.var_dir / FOLDER
+    renderer = _make_renderer(context.settings.site.url)
+    folder = context.settings.site.var_dir / FOLDER
     built = build_site(context.engine, folder, renderer, now=run.now, stopping=context.stopping)
     if built.failed:
         raise JobFailedError(f"{built.failed} articles could not be rendered; {built}")

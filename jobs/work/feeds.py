@@ -31,7 +31,7 @@ def import_feeds(run: Run) -> str:
     """Import what FEED_URLS names; one feed that fails does not keep the others."""
     context = run.context
     cards = Articles(
-        context.engine, context.redis, card_ttl_s=context.settings.card_ttl_s, clock=now_ms
+        context.engine, context.redis, card_ttl_s=context.settings.gateway.card_ttl_s, clock=now_ms
     )
 
     def forget(ids: Sequence[int]) -> None:
@@ -41,10 +41,10 @@ def import_feeds(run: Run) -> str:
             log.warning("cards_not_forgotten", error=repr(ex))
 
     created, failures = 0, []
-    for url in context.settings.feed_urls:
+    for url in context.settings.jobs.feed_urls:
         if context.stopping.is_set():
             break
-        folder = context.settings.var_dir / IMPORT_FOLDER
+        folder = context.settings.site.var_dir / IMPORT_FOLDER
         try:
             created += import_articles(
                 url, context.engine, folder=folder, on_change=forget
@@ -54,15 +54,15 @@ def import_feeds(run: Run) -> str:
             failures.append(f"{url}: {ex}")
     if failures:
         raise JobFailedError(
-            f"{len(failures)} of {len(context.settings.feed_urls)} feeds failed: "
+            f"{len(failures)} of {len(context.settings.jobs.feed_urls)} feeds failed: "
             f"{'; '.join(failures)}"
         )
-    return f"{created} new articles from {len(context.settings.feed_urls)} feeds"
+    return f"{created} new articles from {len(context.settings.jobs.feed_urls)} feeds"
 
 
 def train(run: Run) -> str:
     """Run TRAINING_COMMAND as a process of its own: its memory and its crashes stay there."""
-    command = shlex.split(run.context.settings.training_command)
+    command = shlex.split(run.context.settings.jobs.training_command)
     if not command:
         return "no TRAINING_COMMAND is set"
     give_up_at = time.monotonic() + TRAINING_TIMEOUT_S

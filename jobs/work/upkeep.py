@@ -112,7 +112,7 @@ def balance_books(run: Run) -> str:
 def recount(run: Run) -> str:
     """Count the behaviours of recent articles anew, and correct counters that differ."""
     # Older articles have behaviours that were pruned; theirs cannot be counted any more.
-    since = run.now - timedelta(days=run.context.settings.jobs_keep_days - 1)
+    since = run.now - timedelta(days=run.context.settings.jobs.keep_days - 1)
     with run.context.engine.connect() as conn:
         # Without locks, so an article that is being read just now may look wrong; those are looked
         # at again.
@@ -131,7 +131,7 @@ def recount(run: Run) -> str:
 
 def prune(run: Run) -> str:
     """Delete behaviours and job history that are older than JOBS_KEEP_DAYS."""
-    before = run.now - timedelta(days=run.context.settings.jobs_keep_days)
+    before = run.now - timedelta(days=run.context.settings.jobs.keep_days)
     newest = (
         select(func.max(job_run.c.slot).label("slot"), job_run.c.job)
         .group_by(job_run.c.job)

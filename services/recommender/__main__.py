@@ -23,16 +23,16 @@ def run(settings: Settings) -> int:
     Raises:
         CannotStartError: something prevents a start.
     """
-    share_metrics(settings, "recommender", settings.recommender_bind)
+    share_metrics(settings, "recommender", settings.recommender.bind)
     # Only now: prometheus_client decides how it counts when it is imported.
     from services.recommender.app import make_master
     from tidings.process.metrics import serve_metrics
 
-    read_secret_keys(settings)
+    read_secret_keys(settings.site)
     open_database(settings).dispose()
     master = make_master(settings)
     with naming("RECOMMENDER_METRICS_BIND"):
-        stop_metrics = serve_metrics(settings.recommender_metrics_bind, master.is_ready)
+        stop_metrics = serve_metrics(settings.recommender.metrics_bind, master.is_ready)
     master.run()
     stop_metrics()
     return 0

@@ -41,9 +41,9 @@ def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock:
     """The pipeline with this version's sources."""
     history = History(
         redis,
-        batches_kept=settings.history_batches,
-        seen_kept=settings.seen_articles,
-        ttl_s=settings.reader_ttl_days * DAY_S,
+        batches_kept=settings.reading.history_batches,
+        seen_kept=settings.reading.seen_articles,
+        ttl_s=settings.reading.reader_ttl_days * DAY_S,
     )
     return Pipeline(catalogue, history, [Latest(catalogue), Hot(redis, catalogue)], clock)
 
@@ -55,12 +55,12 @@ def make_master(settings: Settings) -> Master:
         CannotStartError: the address cannot be had, or Thrift's C codec is missing.
     """
     require_codec()
-    tls = make_server_context(make_tls_options(settings), settings.recommender_bind)
+    tls = make_server_context(make_tls_options(settings), settings.recommender.bind)
     with naming("RECOMMENDER_BIND"):
-        listeners = bind_for_each(settings.recommender_workers, settings.recommender_bind)
+        listeners = bind_for_each(settings.recommender.workers, settings.recommender.bind)
     options = make_options(settings)
     return Master(
-        settings.recommender_workers,
+        settings.recommender.workers,
         listeners,
         partial(working, settings, tls),
         stop_within_s=options.drain_window_s + options.drain_timeout_s + SPARE_S,
@@ -76,9 +76,9 @@ def working(
     Raises:
         CannotStartError: something prevents a start.
     """
-    tracker = Tracker(read_secret_keys(settings))
+    tracker = Tracker(read_secret_keys(settings.site))
     engine = open_database(settings)
-    redis = make_redis(settings)
+    redis = make_redis(settings.redis)
     server, catalogue = make_server(settings, engine, redis, tracker, now_ms, listener, tls)
     stopping = threading.Event()
     threading.Thread(
@@ -114,11 +114,13 @@ def make_server(
     catalogue = Catalogue(engine, clock)
     catalogue.refresh()
     pipeline = make_pipeline(settings, catalogue, redis, clock)
-    behaviours = Behaviours(redis, tracker, backlog_limit=settings.behaviour_backlog, clock=clock)
+    behaviours = Behaviours(
+        redis, tracker, backlog_limit=settings.reading.behaviour_backlog, clock=clock
+    )
     handler = RecommendHandler(pipeline, behaviours, tracker, clock)
     if listener is None:
         with naming("RECOMMENDER_BIND"):
-            listener = listen(settings.recommender_bind)
+            listener = listen(settings.recommender.bind)
     server = make_rpc_server(
         UserRecommend, handler, listener, options=make_options(settings), errors=ERRORS, tls=tls
     )
@@ -128,11 +130,11 @@ def make_server(
 def make_tls_options(settings: Settings) -> TlsOptions:
     """What the operator chose for this door and for those who call at it."""
     return TlsOptions(
-        cert=settings.recommender_tls_cert,
-        key=settings.recommender_tls_key,
-        ca=settings.recommender_tls_ca,
-        name=settings.recommender_tls_name,
-        allow_plaintext=settings.recommender_allow_plaintext,
+        cert=settings.recommender.tls_cert,
+        key=settings.recommender.tls_key,
+        ca=settings.recommender.tls_ca,
+        name=settings.recommender.tls_name,
+        allow_plaintext=settings.recommender.allow_plaintext,
         prefix=f"{PREFIX}RECOMMENDER_",
     )
 
@@ -140,9 +142,9 @@ def make_tls_options(settings: Settings) -> TlsOptions:
 def make_options(settings: Settings) -> ServerOptions:
     """The server's limits as set."""
     return ServerOptions(
-        max_connections=settings.recommender_max_connections,
-        max_in_flight=settings.recommender_max_in_flight,
-        idle_timeout_s=settings.recommender_idle_timeout_s,
-        drain_window_s=settings.recommender_drain_window_s,
-        lean=settings.rpc_lean,
+        max_connections=settings.recommender.max_connections,
+        max_in_flight=settings.recommender.max_in_flight,
+        idle_timeout_s=settings.recommender.idle_timeout_s,
+        drain_window_s=settings.recommender.drain_window_s,
+        lean=settings.recommender.rpc_lean,
     )

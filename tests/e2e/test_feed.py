@@ -131,7 +131,7 @@ def test_reports_are_in_the_database_within_moments(site: Site, visitor: Reader)
     again = visitor.send("POST", "/behaviors", {"events": [{"track": click}]})
 
     assert (answer.status, again.status) == (202, 202)
-    engine = make_engine(site.settings)
+    engine = make_engine(site.settings.database)
     rows: list[Any] = []
     give_up_at = time.monotonic() + 20
     while len(rows) < 11 and time.monotonic() < give_up_at:
@@ -232,7 +232,7 @@ def test_a_node_client_gets_the_feed_that_the_gateway_shows(site: Site, visitor:
     through_gateway = ids(visitor.get("/articles?channel_id=0&article_num=10"))
     user_id = visitor.reader_id
     subprocess.run(["make", "-C", EXAMPLES, "node"], check=True, capture_output=True, timeout=300)
-    host, port = site.settings.recommender_bind.split(":")
+    host, port = site.settings.recommender.bind.split(":")
     client = subprocess.run(
         [find_program("node"), EXAMPLES / "node" / "client.js", host, port, str(user_id), "0"],
         check=True,

@@ -33,7 +33,7 @@ def test_a_feed_comes_over_tls_and_nobody_else_is_answered(
         wait_until(
             lambda: reader.get("/articles").json["served_from"] == "personal", 20, "a personal feed"
         )
-        endpoint = site.settings.recommender_bind
+        endpoint = site.settings.recommender.bind
 
         with TidingsClient(endpoint, tls=files) as tidings:
             assert len(tidings.feed(user_id=reader.reader_id).articles) == 10

@@ -21,12 +21,12 @@ if __name__ == "__main__":
     daemon = make_daemon(
         settings,
         engines,
-        make_redis(settings),
+        make_redis(settings.redis),
         owner=make_owner_name(),
         jobs=STATIC_JOBS,
         loops=(),
         handlers=old_name,
     )
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
-    serve_metrics(settings.jobs_metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live)
+    serve_metrics(settings.jobs.metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live)
     os._exit(daemon.run())

@@ -28,7 +28,7 @@ from tests.lab.newsroom import Clock, Newsroom
 from tests.lab.servers import RedisServer, find_program, free_port, spawn, wait_until
 from tidings.process.deadline import DeadlineExceededError
 from tidings.process.errors import PREFIX
-from tidings.process.settings import Settings
+from tidings.process.settings import read_settings
 from tidings.reading.tracking import Tracker
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
@@ -165,7 +165,7 @@ def start_site(folder: Path) -> Iterator[Site]:
             RedisServer(folder, ("--unixsocket", str(folder / "redis.sock")))
         )
         url = f"sqlite:///{folder}/tidings.db"
-        engine = make_engine(Settings(_env_file=None, database_url=url))
+        engine = make_engine(read_settings(None, database_url=url).database)
         migrate(engine)
         room = Newsroom(engine, Clock(time.time_ns() // 1_000_000))
         room.channels(1)

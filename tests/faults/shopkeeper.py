@@ -135,7 +135,7 @@ def main() -> None:
     """Order until killed."""
     plan = msgspec.json.decode(sys.argv[1], type=Plan)
     settings = load_settings()
-    Shopkeeper(plan, make_engine(settings), make_redis(settings)).run()
+    Shopkeeper(plan, make_engine(settings.database), make_redis(settings.redis)).run()
 
 
 if __name__ == "__main__":

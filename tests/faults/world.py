@@ -35,7 +35,7 @@ from tests.faults.shopkeeper import Plan
 from tests.lab.servers import MariaDBServer, RedisServer, ServerError, free_port, spawn, wait_until
 from tidings.process.boot import EXIT_CANNOT_START
 from tidings.process.errors import PREFIX
-from tidings.process.settings import Settings
+from tidings.process.settings import read_settings
 from tidings.shop import stock
 from tidings.shop.tables import sku
 from tidings.store.engine import make_engine, transaction
@@ -202,7 +202,7 @@ class World:
 
     def _make_engine(self) -> Engine:
         return make_engine(
-            Settings(_env_file=None, database_url=self.url, database_read_timeout_s=10)
+            read_settings(None, database_url=self.url, database_read_timeout_s=10).database
         )
 
     def environment(self, **more: str) -> dict[str, str]:

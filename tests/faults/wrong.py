@@ -120,7 +120,7 @@ def make_wrong(name: str) -> Daemon:
     """A daemon with the mistake of this name."""
     settings = load_settings()
     engines = make_engines(settings, batch_connections=BATCH_THREADS)
-    context = Context(engines.work, make_redis(settings), settings, make_owner_name())
+    context = Context(engines.work, make_redis(settings.redis), settings, make_owner_name())
     handlers = {**HANDLERS, ORDER_TIMEOUT: expire_unchecked} if name == "unchecked" else HANDLERS
     batches = BATCHES.get(name, Batches)(engines.batch, handlers, ClockGuard(), context.stopping)
     if name != "hints":
@@ -170,6 +170,6 @@ if __name__ == "__main__":
     daemon = make_wrong(sys.argv[1])
     signal.signal(signal.SIGTERM, lambda *_: daemon.stop())
     serve_metrics(
-        load_settings().jobs_metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live
+        load_settings().jobs.metrics_bind, lambda: daemon.is_ready, lambda: daemon.is_live
     )
     os._exit(daemon.run())

@@ -31,7 +31,7 @@ from tests.conftest import SECRET_KEY
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tidings.news.tables import article, channel
 from tidings.process.errors import PREFIX
-from tidings.process.settings import Settings
+from tidings.process.settings import read_settings
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import STREAM
 from tidings.rpc.calling.client import Client, make_client
@@ -177,7 +177,7 @@ def listens(port: int) -> bool:
 
 
 def prepare(database_url: str) -> None:
-    engine = make_engine(Settings(_env_file=None, database_url=database_url))
+    engine = make_engine(read_settings(None, database_url=database_url).database)
     migrate(engine)
     publish(engine)
     engine.dispose()

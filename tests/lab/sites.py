@@ -23,7 +23,7 @@ import psutil
 
 from tests.lab.servers import free_port, spawn
 from tidings.process.errors import PREFIX
-from tidings.process.settings import Settings
+from tidings.process.settings import Settings, flat_names, read_settings
 
 TIDINGS = Path(sys.executable).with_name("tidings")
 READY = "Tidings is running"
@@ -95,7 +95,7 @@ class Site:
         self.process = process
         self.settings = settings
         self.environment = environment
-        self.url = f"http://{settings.gateway_bind}"
+        self.url = f"http://{settings.gateway.bind}"
         self._output = output
         self._seen: set[psutil.Process] = set()
 
@@ -149,13 +149,14 @@ class Site:
 def make_settings(folder: Path, values: Mapping[str, Any]) -> Settings:
     """The settings of a site that runs in `folder`, for use from elsewhere."""
     endpoints = tuple(str(values["recommender_endpoints"]).split(","))
-    return Settings(
+    return read_settings(
+        None,
         **{
             "var_dir": folder / "var",
             "database_url": f"sqlite:///{folder / 'var' / 'tidings.db'}",
             **values,
             "recommender_endpoints": endpoints,
-        }
+        },
     )
 
 
@@ -165,9 +166,7 @@ def start_site(
 ) -> Iterator[Site]:
     """`tidings up OPTIONS` in `folder`, with `settings` by their names in `Settings`. It is not
     ready yet at first."""
-    binds = {
-        name: f"127.0.0.1:{free_port()}" for name in Settings.model_fields if name.endswith("_bind")
-    }
+    binds = {name: f"127.0.0.1:{free_port()}" for name in flat_names() if name.endswith("_bind")}
     values = {**binds, "recommender_endpoints": binds["recommender_bind"], **settings}
     environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     environment |= {PREFIX + name.upper(): str(value) for name, value in values.items()}

@@ -19,16 +19,16 @@ from tidings.process.settings import Settings
 
 def log_file(settings: Settings) -> Path:
     """Where the server says what is wrong."""
-    return settings.var_dir / "redis" / "redis.log"
+    return settings.site.var_dir / "redis" / "redis.log"
 
 
 def redis_command(settings: Settings) -> list[str]:
     """The command line of the embedded server; it makes its folder `VAR_DIR/redis`."""
-    folder = settings.var_dir / "redis"
+    folder = settings.site.var_dir / "redis"
     folder.mkdir(parents=True, exist_ok=True)
     options = {
         "bind": "127.0.0.1",
-        "port": str(urlsplit(settings.redis_url).port),
+        "port": str(urlsplit(settings.redis.url).port),
         "dir": str(folder.absolute()),
         "appendonly": "yes",
         "appendfsync": "everysec",

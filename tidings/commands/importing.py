@@ -75,7 +75,7 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
             report = import_articles(
                 source,
                 engine,
-                folder=settings.var_dir / FOLDER,
+                folder=settings.site.var_dir / FOLDER,
                 format_=Format(format_) if format_ else None,
                 channel=channel,
                 restart=restart,
@@ -85,7 +85,9 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
     except SourceError as ex:
         raise CannotStartError(str(ex)) from None
     except OSError as ex:
-        raise CannotStartError(f"{ex.filename or settings.var_dir}: {ex.strerror or ex}") from None
+        raise CannotStartError(
+            f"{ex.filename or settings.site.var_dir}: {ex.strerror or ex}"
+        ) from None
     except SQLAlchemyError as ex:
         raise CannotStartError(
             f"the database failed: {_cause(ex)}; what is in stays in, and the same command "
@@ -98,7 +100,7 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
     if cards.are_stale and report.counts.updated:
         click.echo(
             "Redis does not answer: changed articles may show their old text for "
-            f"{settings.card_ttl_s} s",
+            f"{settings.gateway.card_ttl_s} s",
             err=True,
         )
     sys.exit(EXIT_REJECTS if report.counts.rejected else 0)
@@ -109,8 +111,10 @@ class _CachedCards:
     batch."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
-        redis = make_redis(settings)
-        self._articles = Articles(engine, redis, card_ttl_s=settings.card_ttl_s, clock=now_ms)
+        redis = make_redis(settings.redis)
+        self._articles = Articles(
+            engine, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms
+        )
         self.are_stale = False
 
     def forget(self, ids: Sequence[int]) -> None:

@@ -12,8 +12,8 @@ import click
 
 from tidings.commands.printing import print_table
 from tidings.process.clock import now_ms
-from tidings.process.errors import PREFIX, CannotStartError
-from tidings.process.settings import Settings, load_settings
+from tidings.process.errors import CannotStartError
+from tidings.process.settings import describe, load_settings
 
 
 class OneLineErrors(click.Group):
@@ -76,15 +76,14 @@ def demo() -> None:
 @main.command()
 def settings() -> None:
     """Print every setting: its value, where that comes from, and what it means."""
-    current = load_settings()
     rows = [
         (
-            PREFIX + name.upper(),
-            _show(name, getattr(current, name)),
-            "environment" if name in current.model_fields_set else "default",
-            field.description or "",
+            setting.variable,
+            _show(setting.name, setting.value),
+            "environment" if setting.is_given else "default",
+            setting.meaning,
         )
-        for name, field in Settings.model_fields.items()
+        for setting in describe(load_settings())
     ]
     print_table(("setting", "value", "source", "meaning"), rows)
 

@@ -27,7 +27,7 @@ from tidings.process.asking import answers_ready
 from tidings.process.boot import prepare_var_dir
 from tidings.process.errors import CannotStartError, naming
 from tidings.process.listening import check_bind
-from tidings.process.settings import Settings, make_secret_keys
+from tidings.process.settings import Settings, describe, make_secret_keys
 from tidings.store.opening import migrate_database
 from tidings.store.redis import make_redis
 
@@ -147,7 +147,7 @@ def run_site(settings: Settings, load_demo: Callable[[], str] | None) -> None:
         signal.signal(number, lambda *_: site.stopping.set())
     prepare_var_dir(settings)
     _check_binds(settings)
-    make_secret_keys(settings)
+    make_secret_keys(settings.site)
     try:
         _start_stores(site, settings)
         if load_demo is not None:
@@ -161,13 +161,13 @@ def run_site(settings: Settings, load_demo: Callable[[], str] | None) -> None:
 
 
 def _check_binds(settings: Settings) -> None:
-    for name in sorted(Settings.model_fields):
-        if name.endswith("_bind"):
-            with naming(name.upper()):
-                check_bind(getattr(settings, name))
+    for setting in describe(settings):
+        if setting.name.endswith("_bind"):
+            with naming(setting.name.upper()):
+                check_bind(setting.value)
     if settings.redis_is_embedded:
         with naming("REDIS_URL"):
-            check_bind(settings.redis_url.removeprefix("redis://").partition("/")[0])
+            check_bind(settings.redis.url.removeprefix("redis://").partition("/")[0])
 
 
 def _start_stores(site: Site, settings: Settings) -> None:
@@ -175,8 +175,8 @@ def _start_stores(site: Site, settings: Settings) -> None:
         from tidings.commands.embedded_redis import redis_command
 
         site.start(Child("redis", redis_command(settings), dict(os.environ)))
-    redis = make_redis(settings)
-    site.wait_until(lambda: _answers(redis), f"Redis at {settings.redis_url}")
+    redis = make_redis(settings.redis)
+    site.wait_until(lambda: _answers(redis), f"Redis at {settings.redis.url}")
     redis.close()
     migrate_database(settings)
 
@@ -186,9 +186,9 @@ def _start_processes(site: Site, settings: Settings) -> None:
     # Redis.
     environment = dict(os.environ)
     doors = {
-        "recommender": ("services.recommender", settings.recommender_metrics_bind),
-        "gateway": ("gateway", settings.gateway_metrics_bind),
-        "jobs": ("jobs", settings.jobs_metrics_bind),
+        "recommender": ("services.recommender", settings.recommender.metrics_bind),
+        "gateway": ("gateway", settings.gateway.metrics_bind),
+        "jobs": ("jobs", settings.jobs.metrics_bind),
     }
     for name, (module, _) in doors.items():
         site.start(Child(name, [sys.executable, "-m", module], environment))
@@ -200,14 +200,14 @@ def _print_addresses(settings: Settings) -> None:
     click.echo(
         f"""
 Tidings is running; Ctrl-C stops all of it.
-  read        http://{settings.gateway_bind}/
-  feed        http://{settings.gateway_bind}/articles?channel_id=0
-  API         http://{settings.gateway_bind}/docs
-  recommender thrift://{settings.recommender_bind}
-  metrics     http://{settings.gateway_metrics_bind}/metrics (gateway)
-              http://{settings.recommender_metrics_bind}/metrics (recommender)
-              http://{settings.jobs_metrics_bind}/metrics (jobs)
-  data        {Path(settings.var_dir).absolute()}
+  read        http://{settings.gateway.bind}/
+  feed        http://{settings.gateway.bind}/articles?channel_id=0
+  API         http://{settings.gateway.bind}/docs
+  recommender thrift://{settings.recommender.bind}
+  metrics     http://{settings.gateway.metrics_bind}/metrics (gateway)
+              http://{settings.recommender.metrics_bind}/metrics (recommender)
+              http://{settings.jobs.metrics_bind}/metrics (jobs)
+  data        {Path(settings.site.var_dir).absolute()}
 """
     )
 

@@ -37,11 +37,11 @@ def prepare_var_dir(settings: Settings) -> None:
         CannotStartError: nothing can be written there.
     """
     try:
-        settings.var_dir.mkdir(parents=True, exist_ok=True)
-        probe = settings.var_dir / f".writable-{os.getpid()}"
+        settings.site.var_dir.mkdir(parents=True, exist_ok=True)
+        probe = settings.site.var_dir / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as ex:
         raise CannotStartError(
-            f"{PREFIX}VAR_DIR: cannot write in {settings.var_dir.absolute()}: {ex.strerror}"
+            f"{PREFIX}VAR_DIR: cannot write in {settings.site.var_dir.absolute()}: {ex.strerror}"
         ) from None

@@ -52,8 +52,8 @@ def configure_logging(settings: Settings, process: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    console = settings.log_format == "console" or (
-        settings.log_format == "auto" and sys.stderr.isatty()
+    console = settings.site.log_format == "console" or (
+        settings.site.log_format == "auto" and sys.stderr.isatty()
     )
     renderer: list[structlog.typing.Processor] = (
         # The default traceback shows every frame's variables, secrets among them.
@@ -70,13 +70,13 @@ def configure_logging(settings: Settings, process: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(settings.log_level.upper())
+    root.setLevel(settings.site.log_level.upper())
     logging.getLogger("alembic").setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(
-            getattr(logging, settings.log_level.upper())
+            getattr(logging, settings.site.log_level.upper())
         ),
         cache_logger_on_first_use=True,
     )
@@ -97,11 +97,12 @@ def share_metrics_between_workers(settings: Settings, process: str, bind: str) -
         CannotStartError: such a process runs already; its files were left alone.
     """
     name = f"{process}-{re.sub(r'[^A-Za-z0-9.]+', '-', bind)}"
-    folder = settings.var_dir / "metrics" / name
+    folder = settings.site.var_dir / "metrics" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not _hold(folder.with_name(f"{name}.lock")):
         raise CannotStartError(
-            f"{process} runs already for {bind}, with its files in {settings.var_dir.absolute()}"
+            f"{process} runs already for {bind}, with its files in "
+            f"{settings.site.var_dir.absolute()}"
         )
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, Executio
 from sqlalchemy.pool import QueuePool
 
 from tidings.process.deadline import DeadlineExceededError, current_deadline
-from tidings.process.settings import Settings
+from tidings.process.settings import DatabaseSettings
 from tidings.store.metadata import Moment
 
 SQLITE_BUSY_MS = 5000
@@ -27,10 +27,10 @@ LOCK_WAIT_S = 5
 STATEMENT_TIMEOUTS = ((1969,), (3024,))
 
 
-def make_engine(settings: Settings) -> Engine:
+def make_engine(database: DatabaseSettings) -> Engine:
     """An engine with a bounded pool. It connects on first use, so build it after a fork, never
     before."""
-    url = make_url(settings.database_url)
+    url = make_url(database.url)
     options: dict[str, Any]
     if url.get_backend_name() == "sqlite":
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
@@ -39,9 +39,9 @@ def make_engine(settings: Settings) -> Engine:
         options = {"isolation_level": "READ COMMITTED", "pool_pre_ping": True}
         options["connect_args"] = {
             "charset": "utf8mb4",
-            "connect_timeout": settings.database_connect_timeout_s,
-            "read_timeout": settings.database_read_timeout_s,
-            "write_timeout": settings.database_read_timeout_s,
+            "connect_timeout": database.connect_timeout_s,
+            "read_timeout": database.read_timeout_s,
+            "write_timeout": database.read_timeout_s,
             "init_command": (
                 f"SET time_zone='+00:00', innodb_lock_wait_timeout={LOCK_WAIT_S}, "
                 "sql_mode='STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ENGINE_SUBSTITUTION'"
@@ -50,9 +50,9 @@ def make_engine(settings: Settings) -> Engine:
     engine = create_engine(
         url,
         poolclass=QueuePool,
-        pool_size=settings.database_pool_size,
+        pool_size=database.pool_size,
         max_overflow=0,
-        pool_timeout=settings.database_pool_timeout_s,
+        pool_timeout=database.pool_timeout_s,
         pool_recycle=1800,
         **options,
     )

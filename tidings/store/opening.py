@@ -29,7 +29,7 @@ def open_database(settings: Settings) -> Engine:
         CannotStartError: it does not answer, or its schema is another one.
     """
     with _database_can_be_used(settings):
-        engine = make_engine(settings)
+        engine = make_engine(settings.database)
         check_schema(engine)
     return engine
 
@@ -42,7 +42,7 @@ def migrate_database(settings: Settings) -> str:
         CannotStartError: it does not answer, or is newer than this program.
     """
     with _database_can_be_used(settings):
-        engine = make_engine(settings)
+        engine = make_engine(settings.database)
         try:
             return migrate(engine)
         finally:
@@ -51,7 +51,7 @@ def migrate_database(settings: Settings) -> str:
 
 @contextmanager
 def _database_can_be_used(settings: Settings) -> Iterator[None]:
-    where = make_url(settings.database_url).render_as_string(hide_password=True)
+    where = make_url(settings.database.url).render_as_string(hide_password=True)
     try:
         yield
     except SQLAlchemyError as ex:

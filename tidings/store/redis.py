@@ -16,20 +16,20 @@ from redis.retry import Retry
 from redis.utils import SENTINEL
 
 from tidings.process.deadline import current_deadline
-from tidings.process.settings import Settings
+from tidings.process.settings import RedisSettings
 
 PREFIX = "t1:"
 
 
-def make_redis(settings: Settings) -> Redis:
+def make_redis(settings: RedisSettings) -> Redis:
     """A client whose answers are bytes. It connects on first use, so build it after a fork, never
     before."""
     pool = BlockingConnectionPool.from_url(
-        settings.redis_url,
-        max_connections=settings.redis_pool_size,
-        timeout=settings.redis_timeout_s,
-        socket_timeout=settings.redis_timeout_s,
-        socket_connect_timeout=settings.redis_timeout_s,
+        settings.url,
+        max_connections=settings.pool_size,
+        timeout=settings.timeout_s,
+        socket_timeout=settings.timeout_s,
+        socket_connect_timeout=settings.timeout_s,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=30,
     )

@@ -94,7 +94,7 @@ class Running:
 
 @pytest.fixture
 def newsroom(sqlite_url: str, make_settings: MakeSettings) -> Iterator[Newsroom]:
-    engine: Engine = make_engine(make_settings(database_url=sqlite_url))
+    engine: Engine = make_engine(make_settings(database_url=sqlite_url).database)
     newsroom = Newsroom(engine, Clock(time.time_ns() // 10**6))
     newsroom.channels(1)
     newsroom.articles(12)

@@ -220,7 +220,10 @@ def test_a_changed_article_is_shown_as_it_is_now(
 ) -> None:
     """The card that was cached before the import goes with it."""
     articles = Articles(
-        engine, make_redis(make_settings(redis_url=redis_url)), card_ttl_s=300, clock=Clock(NOW_MS)
+        engine,
+        make_redis(make_settings(redis_url=redis_url).redis),
+        card_ttl_s=300,
+        clock=Clock(NOW_MS),
     )
     write_jsonl(tmp_path / "a.jsonl", [make_row(1)])
     command("a.jsonl", redis_url=redis_url)

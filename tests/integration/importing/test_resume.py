@@ -42,7 +42,7 @@ def stop_at_third(*_what):
         print("there", flush=True)
         sys.stdin.read()
 
-engine = make_engine(load_settings())
+engine = make_engine(load_settings().database)
 hooks = {}
 if moment == "before the commit":
     event.listen(engine, "commit", stop_at_third)

@@ -107,6 +107,6 @@ def paper(engine: Engine, tmp_path: Path) -> Paper:
 @pytest.fixture
 def small_paper(sqlite_url: str, make_settings: Any, tmp_path: Path) -> Iterator[Paper]:
     """For what depends on files and not on the database."""
-    engine = make_engine(make_settings(database_url=sqlite_url))
+    engine = make_engine(make_settings(database_url=sqlite_url).database)
     yield Paper(engine, tmp_path / "site")
     engine.dispose()

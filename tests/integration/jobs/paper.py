@@ -27,12 +27,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from jobs.pages.build import build_site
 from jobs.pages.render import Renderer
-from tidings.process.settings import Settings
+from tidings.process.settings import read_settings
 from tidings.store.engine import make_engine
 url, root, largest_file = sys.argv[1:]
 if largest_file != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file), int(largest_file)))
-engine = make_engine(Settings(_env_file=None, database_url=url))
+engine = make_engine(read_settings(None, database_url=url).database)
 now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 build_site(engine, Path(root), Renderer("https://news.example"), now=now)
 """

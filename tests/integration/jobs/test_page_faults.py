@@ -100,7 +100,7 @@ def test_a_job_with_a_failed_article_says_so_and_publishes_the_others(
         JobFailedError, match="1 articles could not be rendered; 94 articles, 94 rendered"
     ):
         build_pages(Run(context, NOW, NOW))
-    assert check_site(settings.var_dir / "site", SITE) == []
+    assert check_site(settings.site.var_dir / "site", SITE) == []
 
 
 def test_an_article_that_is_taken_down_while_the_site_is_built_is_not_linked_to(

@@ -145,7 +145,7 @@ def test_the_lock_is_free_when_its_holder_is_killed(
         from jobs.static.locks import exclusive
         from tidings.process.settings import load_settings
         from tidings.store.engine import make_engine
-        with exclusive(make_engine(load_settings()), "job.x") as held:
+        with exclusive(make_engine(load_settings().database), "job.x") as held:
             print(held, flush=True)
             time.sleep(60)
         """

@@ -191,7 +191,7 @@ def test_the_scheduler_outlives_its_database(make_settings: Any, ran: Ran) -> No
     four."""
     with start_mariadb() as server:
         url = server.new_database()
-        engine = make_engine(make_settings(database_url=url, database_read_timeout_s=2))
+        engine = make_engine(make_settings(database_url=url, database_read_timeout_s=2).database)
         migrate(engine)
         store = TableJobStore(
             engine, Batches(engine, {"note": ran}, ClockGuard(), threading.Event()), "default"
@@ -213,7 +213,7 @@ def test_the_scheduler_outlives_its_database(make_settings: Any, ran: Ran) -> No
 def test_a_look_at_many_pending_rows_reads_few_of_them(
     mariadb_url: str, make_settings: Any
 ) -> None:
-    engine = make_engine(make_settings(database_url=mariadb_url))
+    engine = make_engine(make_settings(database_url=mariadb_url).database)
     far = datetime(2030, 1, 1, tzinfo=UTC)
     plain = {"kind": "note", "run_at": far, "payload": {}, "created_at": far}
     with transaction(engine) as conn:

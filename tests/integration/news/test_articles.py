@@ -232,7 +232,7 @@ class TestWithoutDatabase:
         with start_mariadb() as server:
             self.server = server
             settings = make_settings(database_url=server.new_database(), database_read_timeout_s=1)
-            engine = make_engine(settings)
+            engine = make_engine(settings.database)
             migrate(engine)
             self.newsroom = Newsroom(engine, clock)
             self.newsroom.channels(1, 2)

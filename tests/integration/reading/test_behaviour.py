@@ -566,7 +566,7 @@ def test_a_report_to_a_redis_that_is_away_fails_and_is_safe_to_repeat(
     once."""
     article_id = newsroom.article()
     with start_redis("--appendonly", "yes") as server:
-        client = make_redis(make_settings(redis_url=server.url))
+        client = make_redis(make_settings(redis_url=server.url).redis)
         behaviours = Behaviours(client, tracker, backlog_limit=1000, clock=clock)
         click = Report(issue(tracker, Action.CLICK, article_id))
         behaviours.report([click])
@@ -594,7 +594,7 @@ def test_the_embedded_redis_does_all_of_it_too(
     shown = newsroom.articles(2)
     settings = make_settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
     process = spawn(redis_command(settings))
-    client = make_redis(settings)
+    client = make_redis(settings.redis)
 
     def answers() -> bool:
         try:

@@ -43,7 +43,7 @@ def settings(make_settings: MakeSettings, database_url: str, redis_url: str) -> 
 @pytest.fixture
 def redis(settings: Settings) -> Iterator[Redis]:
     """The client that a recommender uses: every wait of it is bounded."""
-    with make_redis(settings) as client:
+    with make_redis(settings.redis) as client:
         yield client
 
 

@@ -467,7 +467,10 @@ def test_a_redis_that_is_away_is_said_to_be_a_passing_thing(
     newsroom.articles(30)
     with start_redis("--appendonly", "yes") as server:
         settings = make_settings(database_url=database_url, redis_url=server.url)
-        with make_redis(settings) as redis, serve(settings, engine, redis, clock) as recommender:
+        with (
+            make_redis(settings.redis) as redis,
+            serve(settings, engine, redis, clock) as recommender,
+        ):
             first = recommender.ask()
             server.kill()
             _assert_unavailable(recommender, first.exposure)

@@ -21,14 +21,14 @@ from typing import Any
 from tidings.process.boot import prepare_var_dir
 from tidings.process.errors import CannotStartError
 from tidings.process.logs import configure_logging
-from tidings.process.settings import Settings
+from tidings.process.settings import read_settings
 from tidings.process.worker_numbers import share_metrics
 
 KILLS, SLOW = 0x6B696C6C, 0x736C6F77  # nobody comes upon these by chance
 
 
 def main(bind: str, count: str, folder: str, *given: str) -> int:
-    settings = Settings(var_dir=Path(folder), log_format="json")
+    settings = read_settings(None, var_dir=Path(folder), log_format="json")
     prepare_var_dir(settings)
     configure_logging(settings, "echo")
     share_metrics(settings, "echo", bind)

@@ -325,7 +325,7 @@ class TestWithoutRedis:
     def cache(
         self, server: RedisServer, shelf: Shelf, make_settings: MakeSettings
     ) -> Iterator[CacheAside[Word]]:
-        with make_redis(make_settings(redis_url=server.url, redis_timeout_s=0.2)) as client:
+        with make_redis(make_settings(redis_url=server.url, redis_timeout_s=0.2).redis) as client:
             yield make_cache(client, shelf)
 
     def test_loads_are_answered_while_redis_is_dead(

@@ -184,7 +184,7 @@ def test_the_wait_for_a_row_that_somebody_holds_is_bounded(
     """Trap: InnoDB waits 50 s for a lock by default, longer than any reader."""
     monkeypatch.setattr(engine_module, "LOCK_WAIT_S", 1)
     monkeypatch.setattr(engine_module, "SQLITE_BUSY_MS", 500)
-    engine = make_engine(make_settings(database_url=database_url))
+    engine = make_engine(make_settings(database_url=database_url).database)
     add_reader(engine, 1, NOON)
     with transaction(engine) as holder:
         holder.execute(update(reader).values(last_seen_at=NOON))
@@ -204,7 +204,9 @@ def test_the_wait_for_a_free_connection_is_bounded(
 ) -> None:
     """More work than connections must be refused soon, not queued without end."""
     engine = make_engine(
-        make_settings(database_url=database_url, database_pool_size=2, database_pool_timeout_s=0.2)
+        make_settings(
+            database_url=database_url, database_pool_size=2, database_pool_timeout_s=0.2
+        ).database
     )
     with engine.connect(), engine.connect(), took_less_than(5), pytest.raises(PoolTimeoutError):
         engine.connect()
@@ -218,7 +220,7 @@ def test_a_connection_that_was_killed_while_idle_is_replaced_unnoticed(
 ) -> None:
     """Operators, proxies and `wait_timeout` close idle connections; the next reader must not pay
     for it."""
-    engine = make_engine(make_settings(database_url=mariadb_url, database_pool_size=1))
+    engine = make_engine(make_settings(database_url=mariadb_url, database_pool_size=1).database)
     with engine.connect() as conn:
         thread = conn.execute(text("SELECT CONNECTION_ID()")).scalar_one()
 
@@ -233,7 +235,7 @@ def test_a_connection_that_was_killed_in_a_transaction_fails_it_and_only_it(
     mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings
 ) -> None:
     """Its statements are gone with it, so going on with a new connection would commit half."""
-    engine = make_engine(make_settings(database_url=mariadb_url, database_pool_size=1))
+    engine = make_engine(make_settings(database_url=mariadb_url, database_pool_size=1).database)
 
     def lose_the_connection_half_way() -> None:
         with transaction(engine) as conn:
@@ -261,7 +263,7 @@ def test_a_server_that_froze_or_died_is_waited_for_with_an_end_and_used_again(
                 database_connect_timeout_s=1,
                 database_read_timeout_s=1,
                 database_pool_timeout_s=1,
-            )
+            ).database
         )
         ping(engine)
 
@@ -284,7 +286,7 @@ def test_each_statement_carries_the_request_that_sent_it(
     mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings
 ) -> None:
     """Whoever finds a slow statement in the server's list finds the request in the logs."""
-    engine = make_engine(make_settings(database_url=mariadb_url))
+    engine = make_engine(make_settings(database_url=mariadb_url).database)
     own_text = text("SELECT info FROM information_schema.processlist WHERE id = CONNECTION_ID()")
     with engine.connect() as conn:
         with structlog.contextvars.bound_contextvars(request_id="feed-1_a"):
@@ -319,7 +321,7 @@ def test_nothing_connects_before_the_first_use(
     answers."""
     name = mariadb_url.rpartition("/")[2]
     connected = f"SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{name}'"
-    engine = make_engine(make_settings(database_url=mariadb_url))
+    engine = make_engine(make_settings(database_url=mariadb_url).database)
 
     assert mariadb.execute(connected) == ((0,),)
     ping(engine)

@@ -35,7 +35,7 @@ MIGRATE = [sys.executable, "-c", "from tidings.commands.main import main; main()
 
 @pytest.fixture
 def empty_engine(empty_database_url: str, make_settings: MakeSettings) -> Iterator[Engine]:
-    engine = make_engine(make_settings(database_url=empty_database_url))
+    engine = make_engine(make_settings(database_url=empty_database_url).database)
     yield engine
     engine.dispose()
 
@@ -78,7 +78,7 @@ def test_processes_that_migrate_at_once_all_succeed(
     outputs = [process.communicate(timeout=60)[0] for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
-    engine = make_engine(make_settings(database_url=empty_database_url))
+    engine = make_engine(make_settings(database_url=empty_database_url).database)
     check_schema(engine)
     engine.dispose()
 
@@ -201,7 +201,7 @@ def test_the_wait_for_another_migration_is_bounded(
 ) -> None:
     """A migration that hangs elsewhere must not hang every deployment behind it without a word."""
     monkeypatch.setattr(migrations, "LOCK_WAIT_S", 1)
-    engine = make_engine(make_settings(database_url=mariadb_url))
+    engine = make_engine(make_settings(database_url=mariadb_url).database)
     with engine.connect() as other:
         other.execute(text("SELECT GET_LOCK(:name, 0)"), {"name": migrations.lock_name(engine)})
 
@@ -222,9 +222,9 @@ def test_two_databases_of_one_server_migrate_at_the_same_time(
     """Trap: a named lock belongs to the whole server, not to the database that one is connected
     to."""
     monkeypatch.setattr(migrations, "LOCK_WAIT_S", 1)
-    engine = make_engine(make_settings(database_url=mariadb_url))
+    engine = make_engine(make_settings(database_url=mariadb_url).database)
     url = mariadb.new_database()
-    neighbour = make_engine(make_settings(database_url=url))
+    neighbour = make_engine(make_settings(database_url=url).database)
     with migrations._migration_lock(engine):
         migrate(neighbour)
     neighbour.dispose()

@@ -16,7 +16,7 @@ from tidings.store.redis import make_redis
 @pytest.fixture
 def dead_redis(make_settings: MakeSettings) -> Iterator[Redis]:
     """A client of a Redis that is not there."""
-    with make_redis(make_settings()) as redis:
+    with make_redis(make_settings().redis) as redis:
         yield redis
 
 

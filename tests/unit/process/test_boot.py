@@ -134,7 +134,7 @@ def test_an_older_schema_says_what_to_run(
     make_settings: MakeSettings,
 ) -> None:
     """Revision found, revision needed, and the command that gets from one to the other."""
-    engine = make_engine(make_settings(database_url=sqlite_url))
+    engine = make_engine(make_settings(database_url=sqlite_url).database)
     with transaction(engine) as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
@@ -189,7 +189,7 @@ def test_start_turns_what_prevents_it_into_a_line_and_a_code(
     monkeypatch.setenv("TIDINGS_VAR_DIR", str(tmp_path / "var"))
 
     def run(settings: Settings) -> int:
-        assert settings.var_dir == tmp_path / "var"
+        assert settings.site.var_dir == tmp_path / "var"
         raise SettingsError("TIDINGS_X: not like this")
 
     assert start("chat", run) == EXIT_CANNOT_START
@@ -203,7 +203,7 @@ def test_start_returns_what_the_process_returns(
     it runs."""
     monkeypatch.setenv("TIDINGS_VAR_DIR", str(tmp_path / "new" / "var"))
 
-    assert start("chat", lambda settings: 7 if settings.var_dir.is_dir() else 1) == 7
+    assert start("chat", lambda settings: 7 if settings.site.var_dir.is_dir() else 1) == 7
 
 
 def test_start_does_not_hide_a_fault_of_the_program(
@@ -223,4 +223,4 @@ def test_the_folder_for_files_is_left_as_it_was_found(make_settings: MakeSetting
     prepare_var_dir(settings)
     prepare_var_dir(settings)
 
-    assert list(settings.var_dir.iterdir()) == []
+    assert list(settings.site.var_dir.iterdir()) == []

@@ -122,7 +122,7 @@ def test_metrics_of_forked_workers_are_added_up(make_settings: MakeSettings) -> 
     """Two workers count on files of the process's own, which a restart begins anew; its neighbours'
     are not touched."""
     settings = make_settings()
-    neighbour = settings.var_dir / "metrics" / "gateway" / "counter_1.db"
+    neighbour = settings.site.var_dir / "metrics" / "gateway" / "counter_1.db"
     neighbour.parent.mkdir(parents=True)
     neighbour.touch()
     script = """
@@ -160,15 +160,15 @@ def test_a_process_that_runs_already_keeps_its_files(
     holding = """
 import sys
 from pathlib import Path
-from tidings.process.settings import Settings
+from tidings.process.settings import read_settings
 from tidings.process.logs import share_metrics_between_workers
-settings = Settings(var_dir=Path(sys.argv[1]))
+settings = read_settings(None, var_dir=Path(sys.argv[1]))
 folder = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
 (folder / "counter_1.db").touch()
 print("held", flush=True)
 sys.stdin.read()
 """
-    command = [sys.executable, "-c", holding, str(settings.var_dir)]
+    command = [sys.executable, "-c", holding, str(settings.site.var_dir)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as first:

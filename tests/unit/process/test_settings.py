@@ -12,16 +12,21 @@ from pydantic import ValidationError
 from tests.conftest import MakeSettings
 from tidings.process.errors import PREFIX, SettingsError
 from tidings.process.listening import split_bind
-from tidings.process.settings import Settings, load_settings, make_secret_keys, read_secret_keys
+from tidings.process.settings import (
+    load_settings,
+    loading,
+    make_secret_keys,
+    read_secret_keys,
+)
 
 
 def test_without_any_setting_the_embedded_defaults_are_used() -> None:
     """`make run` needs no configuration at all."""
     settings = load_settings()
 
-    assert settings.database_url == "sqlite:///var/tidings.db"
+    assert settings.database.url == "sqlite:///var/tidings.db"
     assert settings.redis_is_embedded
-    assert settings.secret_keys == ()
+    assert settings.site.secret_keys == ()
 
 
 def test_a_redis_that_somebody_named_is_not_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,27 +113,27 @@ def test_the_environment_wins_over_the_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A `.env` file is for one's own machine; whoever sets a variable means it."""
-    monkeypatch.setitem(Settings.model_config, "env_file", ".env")
+    monkeypatch.setattr(loading, "ENV_FILE", ".env")
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text("TIDINGS_GATEWAY_THREADS=3\nTIDINGS_GATEWAY_WORKERS=4\n")
     monkeypatch.setenv("TIDINGS_GATEWAY_THREADS", "5")
 
     settings = load_settings()
 
-    assert (settings.gateway_threads, settings.gateway_workers) == (5, 4)
+    assert (settings.gateway.threads, settings.gateway.workers) == (5, 4)
 
 
 def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blanks and a trailing comma are people's way of writing lists."""
     monkeypatch.setenv("TIDINGS_RECOMMENDER_ENDPOINTS", "10.0.0.1:9090, 10.0.0.2:9090,")
 
-    assert load_settings().recommender_endpoints == ("10.0.0.1:9090", "10.0.0.2:9090")
+    assert load_settings().recommender.endpoints == ("10.0.0.1:9090", "10.0.0.2:9090")
 
 
 def test_settings_cannot_be_changed_after_the_start(make_settings: MakeSettings) -> None:
     """What a process was told at boot is what it runs with."""
     with pytest.raises(ValidationError, match="frozen"):
-        make_settings().gateway_threads = 3  # type: ignore[misc]
+        make_settings().gateway.threads = 3  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -158,16 +163,16 @@ def test_made_keys_are_read_back_and_only_the_owner_may_read_them(
 ) -> None:
     """`tidings up` makes a key once; later starts and other processes find the same one."""
     settings = make_settings(secret_keys=())
-    settings.var_dir.mkdir()
+    settings.site.var_dir.mkdir()
 
-    make_secret_keys(settings)
-    keys = read_secret_keys(settings)
-    make_secret_keys(settings)
+    make_secret_keys(settings.site)
+    keys = read_secret_keys(settings.site)
+    make_secret_keys(settings.site)
 
-    assert keys == read_secret_keys(settings)
+    assert keys == read_secret_keys(settings.site)
     assert len(keys) == 1
     assert len(keys[0]) >= 32
-    assert stat.S_IMODE(os.stat(settings.var_dir / "secret_keys").st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(settings.site.var_dir / "secret_keys").st_mode) == 0o600
 
 
 def test_without_keys_the_message_says_how_to_make_one(make_settings: MakeSettings) -> None:
@@ -175,7 +180,7 @@ def test_without_keys_the_message_says_how_to_make_one(make_settings: MakeSettin
     with pytest.raises(
         SettingsError, match=r"TIDINGS_SECRET_KEYS: not set, .*openssl rand -hex 32"
     ):
-        read_secret_keys(make_settings(secret_keys=()))
+        read_secret_keys(make_settings(secret_keys=()).site)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Settings of the database, which every process but a client opens.
+
+engine = make_engine(settings.database)
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from tidings.process.settings.group import Group, group_config
+
+DATABASES = ("sqlite", "mysql+pymysql", "mariadb+pymysql")
+
+
+def _check_url(value: str) -> str:
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        raise ValueError(
+            "expected a database URL such as sqlite:///var/tidings.db or "
+            "mysql+pymysql://user:password@host/tidings"
+        ) from None
+    if url.drivername not in DATABASES:
+        raise ValueError(
+            f"expected one of {', '.join(DATABASES)} before ://, got {url.drivername!r}"
+        )
+    if not url.database:
+        raise ValueError("the URL names no database; it belongs after the last slash")
+    return value
+
+
+class DatabaseSettings(Group):
+    """Where the database is, and how long to wait for it."""
+
+    model_config = group_config("DATABASE_")
+
+    url: Annotated[str, AfterValidator(_check_url)] = Field(
+        "sqlite:///var/tidings.db",
+        description="SQLite, or MySQL/MariaDB by mysql+pymysql://; default: in VAR_DIR",
+    )
+    pool_size: int = Field(8, ge=1, le=200, description="connections a process keeps")
+    pool_timeout_s: float = Field(2, gt=0, description="longest wait for a free connection")
+    connect_timeout_s: int = Field(3, ge=1, description="longest wait for the server to answer")
+    read_timeout_s: int = Field(20, ge=1, description="longest wait for one statement's answer")
+
+    def completed(self, var_dir: str) -> Self:
+        """With the database in the site's folder, unless a URL names another."""
+        if "url" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"url": f"sqlite:///{var_dir}/tidings.db"})

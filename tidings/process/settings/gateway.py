@@ -1,0 +1,38 @@
+"""Settings of the gateway.
+
+Deadline.after_ms(settings.gateway.deadline_ms)
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from tidings.process.settings.group import Bind, Group, group_config, named
+
+
+class GatewaySettings(Group):
+    """Where the gateway listens, and what one request may cost."""
+
+    model_config = group_config("GATEWAY_")
+
+    bind: Bind = Field("127.0.0.1:8000", description="HTTP for readers")
+    metrics_bind: Bind = Field("127.0.0.1:8100", description="/metrics of the gateway")
+    workers: int = Field(1, ge=1, le=64, description="worker processes")
+    threads: int = Field(16, ge=1, le=256, description="threads in each worker")
+    deadline_ms: int = Field(2000, ge=50, description="whole budget of one HTTP request")
+    recommend_ms: int = Field(500, ge=10, description="share of it that the recommender may use")
+    max_body_bytes: int = Field(256 * 1024, ge=1024, description="largest request body")
+    card_ttl_s: int = Field(
+        300,
+        ge=1,
+        validation_alias=named("CARD_TTL_S"),
+        description="cached article cards live this long, give or take 10 %",
+    )
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> Self:
+        if self.recommend_ms >= self.deadline_ms:
+            raise ValueError("gateway_recommend_ms: must be below gateway_deadline_ms")
+        return self

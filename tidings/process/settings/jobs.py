@@ -1,0 +1,33 @@
+"""Settings of the jobs daemon.
+
+run.now - timedelta(days=settings.jobs.keep_days)
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tidings.process.settings.group import Bind, CommaSeparated, Group, group_config, named
+
+
+class JobsSettings(Group):
+    """Where the daemon answers its operators, and what its jobs work on."""
+
+    model_config = group_config("JOBS_")
+
+    metrics_bind: Bind = Field(
+        "127.0.0.1:8300", description="/metrics and health of the jobs daemon"
+    )
+    keep_days: int = Field(
+        90, ge=1, description="history of jobs and behaviours older than this is pruned"
+    )
+    feed_urls: CommaSeparated = Field(
+        (),
+        validation_alias=named("FEED_URLS"),
+        description="comma-separated RSS/Atom feeds or OPML lists, imported hourly",
+    )
+    training_command: str = Field(
+        "",
+        validation_alias=named("TRAINING_COMMAND"),
+        description="program and arguments run nightly",
+    )

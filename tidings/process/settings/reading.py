@@ -1,0 +1,29 @@
+"""Settings of what is kept about readers, by the gateway and the recommender alike.
+
+History(redis, batches_kept=settings.reading.history_batches, …)
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tidings.process.settings.group import Group, group_config
+
+
+class ReadingSettings(Group):
+    """How much is kept of what readers were shown and did."""
+
+    model_config = group_config()
+
+    history_batches: int = Field(
+        500, ge=1, le=10_000, description="batches kept per reader and channel"
+    )
+    seen_articles: int = Field(
+        5000, ge=1, le=100_000, description="latest exposures not shown again"
+    )
+    reader_ttl_days: int = Field(
+        30, ge=1, description="a reader's state is dropped after this idle time"
+    )
+    behaviour_backlog: int = Field(
+        1_000_000, ge=1000, description="behaviours waiting for SQL before new ones get 503"
+    )

@@ -1,0 +1,68 @@
+"""Settings of the recommender and of those who call it.
+
+make_client(UserRecommend, settings.recommender.endpoints, policy=policy, caller="gateway")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from tidings.process.settings.group import (
+    Bind,
+    CommaSeparated,
+    Group,
+    check_bind,
+    group_config,
+    named,
+)
+
+
+def _check_endpoints(endpoints: tuple[str, ...]) -> tuple[str, ...]:
+    if not endpoints:
+        raise ValueError("expected at least one HOST:PORT or unix:/path")
+    for endpoint in endpoints:
+        check_bind(endpoint)
+    return endpoints
+
+
+class RecommenderSettings(Group):
+    """Where the recommender listens, how much it takes on, and how both sides are sure of the
+    other."""
+
+    model_config = group_config("RECOMMENDER_")
+
+    bind: Bind = Field("127.0.0.1:9090", description="Thrift")
+    metrics_bind: Bind = Field("127.0.0.1:9190", description="/metrics of the recommender")
+    endpoints: Annotated[CommaSeparated, AfterValidator(_check_endpoints)] = Field(
+        ("127.0.0.1:9090",), description="comma-separated; where the gateway finds recommenders"
+    )
+    workers: int = Field(1, ge=1, le=64, description="worker processes, each on a core of its own")
+    max_connections: int = Field(
+        512, ge=1, le=20_000, description="open connections of each worker"
+    )
+    max_in_flight: int = Field(64, ge=1, le=1000, description="calls each worker answers at once")
+    idle_timeout_s: float = Field(
+        60, ge=1, description="a connection without a call this long is closed"
+    )
+    drain_window_s: float = Field(
+        1, ge=0, description="on SIGTERM, serve on this long while clients look elsewhere"
+    )
+    tls_cert: Path | None = Field(
+        None, description="PEM; this process's certificate towards its peer"
+    )
+    tls_key: Path | None = Field(None, description="PEM; the private key of that certificate")
+    tls_ca: Path | None = Field(
+        None, description="PEM; who must have signed the peer's certificate"
+    )
+    tls_name: str = Field(
+        "", description="what the recommender's certificate must be for; empty: anything"
+    )
+    allow_plaintext: bool = Field(False, description="speak Thrift without TLS over the network")
+    rpc_lean: bool = Field(
+        True,
+        validation_alias=named("RPC_LEAN"),
+        description="read and write messages the lean way; else by Thrift's own code",
+    )

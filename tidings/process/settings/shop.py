@@ -1,0 +1,30 @@
+"""Settings of what is sold.
+
+orders.place(engine, reader_id, lines, key=key, timeout_s=settings.shop.order_timeout_s)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tidings.process.settings.group import Group, Secrets, group_config
+
+
+class ShopSettings(Group):
+    """How long an order waits for its money, and who takes it."""
+
+    model_config = group_config()
+
+    order_timeout_s: float = Field(
+        1800, gt=0, description="an unpaid order is cancelled after this time"
+    )
+    payment_provider: Literal["none", "sandbox"] = Field(
+        "none", description="who takes the money; the sandbox calls SITE_URL back and takes none"
+    )
+    payment_secrets: Secrets = Field(
+        (),
+        description="comma-separated; sign the payment provider's calls; "
+        "default: derived from SECRET_KEYS",
+    )
