@@ -133,7 +133,7 @@ def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_cannot_be_changed_after_the_start(make_settings: MakeSettings) -> None:
     """What a process was told at boot is what it runs with."""
     with pytest.raises(ValidationError, match="frozen"):
-        make_settings().gateway.threads = 3  # type: ignore[misc]
+        make_settings().gateway.threads = 3
 
 
 @pytest.mark.parametrize(
