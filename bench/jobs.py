@@ -92,7 +92,7 @@ def measure_backlog(site: Site) -> Figures:
 
 
 def measure_burst(site: Site) -> Figures:
-    """Orders that expire within one second: how late is the last, as somebody sees who asks for
+    """Orders that expire within one second: how late is the last, as a reader sees who asks for
     it."""
     for lead_s in (5, 10, 20, 40):
         start = datetime.now(UTC) + timedelta(seconds=lead_s)

@@ -130,7 +130,7 @@ class Site:
             return conn.scalar(text(query))
 
     def fill(self, moments: Sequence[datetime]) -> range:
-        """Unpaid orders that nobody has promised to expire yet."""
+        """Unpaid orders whose expiry no job has promised yet."""
         with transaction(self.engine) as conn:
             ids = insert_orders(conn, moments, first_id=self._next_id, skus=SKUS)
         # Orders that are placed in between count on from here.

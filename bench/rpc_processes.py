@@ -47,7 +47,7 @@ def drive_clients(way: str, port: int, cpu: int) -> None:
     """Read what to measure by lines, and print it.
 
     `beside CALLS`: the median call of one client on the core `cpu`, in microseconds; `apart CALLS`:
-    likewise, on whatever core the system chooses; `rate SECONDS`: calls a second of all clients
+    the same, on the core that the system chooses; `rate SECONDS`: calls a second of all clients
     together.
     """
     pipes = []

@@ -1,5 +1,5 @@
-"""The ground every test stands on: its own settings, its own database, its own Redis, and nobody
-else's.
+"""The ground every test stands on: its own settings, its own database, its own Redis, shared with
+no other test.
 
 Servers start when the first test asks for one, so a run of unit tests starts none. A server that
 cannot be started fails the test that wants it, and says what to install; nothing is skipped.

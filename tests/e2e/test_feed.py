@@ -208,7 +208,7 @@ def test_a_killed_recommender_costs_no_reader_an_error(new_site: StartSite) -> N
 
 
 def test_a_frozen_recommender_costs_no_reader_an_error(new_site: StartSite) -> None:
-    """SIGSTOP: its door accepts and nobody answers, which is worse than a closed one."""
+    """SIGSTOP: its door accepts and no answer comes, which is worse than a closed one."""
     answers: list[tuple[float, Answer]] = []
     with new_site() as site:
         site.wait_until_ready()

@@ -1,5 +1,5 @@
-"""The first minutes of whoever clones this: `make run` in an empty folder, with the embedded stores
-and the example."""
+"""The first minutes after a clone: `make run` in an empty folder, with the embedded stores and the
+example."""
 
 from __future__ import annotations
 

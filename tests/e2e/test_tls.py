@@ -1,4 +1,4 @@
-"""A site whose recommender and gateway trust nobody without a certificate."""
+"""A site whose recommender and gateway trust no peer without a certificate."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def make_read_only(world: World) -> None:
 
 
 def exhaust_connections(world: World) -> None:
-    """No connection is to be had: everybody is thrown out and nearly nobody let in, again and
+    """No connection is to be had: every client is thrown out and nearly none let in, again and
     again."""
     with world.database.root() as admin:
         _switch(world, admin, "SET GLOBAL max_connections = 10", "SET GLOBAL max_connections = 500")
@@ -281,8 +281,8 @@ def cut_commits(world: World) -> None:
 
 
 def sell_out(world: World) -> None:
-    """No fault but a crowd: 32 readers order one product of which there are few, and whose orders
-    keep expiring."""
+    """No fault but a crowd: 32 readers order one product that is scarce, and whose orders keep
+    expiring."""
     sold_out = 0
     while not world.pause(0.05):
         sold_out += world.execute(

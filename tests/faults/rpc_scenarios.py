@@ -1,8 +1,8 @@
 """What can befall two recommenders under load, and how many calls each fault may cost at most.
 
 A call is lost without fault of ours if the server had it when it died, froze or was cut off: as
-many as were in flight. Whatever had not been sent has to be answered by the other server, and a
-planned restart may cost nothing.
+many as were in flight. What had not been sent has to be answered by the other server, and a planned
+restart may cost nothing.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ PLANNED = ("SIGHUP of both servers", "roll-out by SIGTERM")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the readers saw, and the violations, of which there are to be none."""
+    """What the readers saw, and the violations: there are to be none."""
 
     seen: Seen
     violations: Counter[str]

@@ -3,7 +3,7 @@ tests.faults.shopkeeper '{…}'`.
 
 Readers order, and pay or cancel when the order is just about to expire. What they were told is
 written to a ledger outside the database the moment they were told it: an answer that was never
-received binds nobody.
+received promises nothing.
 """
 
 from __future__ import annotations

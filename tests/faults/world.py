@@ -61,8 +61,8 @@ class FakedClockMariaDB(MariaDBServer):
 
     @contextmanager
     def root(self) -> Iterator[Callable[[str], Any]]:
-        """Runs statements over one connection of the administrator's, who keeps it when nobody else
-        gets one."""
+        """Runs statements over one connection of the administrator's, who keeps it when no other
+        client gets one."""
         socket = str(self.folder / "socket")
         with (
             pymysql.connect(

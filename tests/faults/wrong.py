@@ -32,7 +32,7 @@ from tidings.store.redis import make_redis
 
 
 def expire_unchecked(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
-    """Cancels whatever a job says, paid or not: "the job would not be there if it had been
+    """Cancels the order that a job names, paid or not: "the job would not be there if it had been
     paid"."""
     ids = [int(job.ref) for job in due]
     cancelled = select(order_table.c.id).where(

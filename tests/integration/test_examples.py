@@ -448,6 +448,6 @@ def test_the_code_in_the_docs_is_the_code_of_the_examples() -> None:
 
 
 def test_the_lock_file_names_no_registry() -> None:
-    """npm installs from the registry of whoever builds, and by default would write that one
-    down."""
+    """npm installs from the registry of the machine that builds, and by default would write that
+    one down."""
     assert '"resolved"' not in (ROOT / "examples" / "node" / "package-lock.json").read_text()

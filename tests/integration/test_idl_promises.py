@@ -72,7 +72,7 @@ def test_the_contract_keeps_every_promise_of_the_last_release(idl: Path) -> None
 def test_what_would_break_a_caller_fails_the_audit(
     idl: Path, file: str, old: str, new: str
 ) -> None:
-    """Callers in other languages were generated from the released files; nobody can recompile them
+    """Callers in other languages were generated from the released files; they cannot be recompiled
     from here."""
     path = idl / f"{file}.thrift"
     text = path.read_text()
@@ -98,7 +98,7 @@ def test_a_new_field_with_a_new_number_passes_the_audit(idl: Path) -> None:
 
 
 def test_the_committed_code_is_what_the_contract_generates(tmp_path: Path) -> None:
-    """Nobody edits gen-py/, nobody forgets `make gen`, and another compiler is noticed."""
+    """An edit in gen-py/, a forgotten `make gen` and another compiler are noticed."""
     subprocess.run([str(ROOT / "scripts" / "generate-idl"), str(tmp_path)], check=True, timeout=60)
 
     def python_files(folder: Path) -> dict[Path, str]:

@@ -57,7 +57,7 @@ class Newsroom:
             conn.execute(insert(author), [{"id": id_, "name": f"Author {id_}"} for id_ in ids])
 
     def article(self, **values: Any) -> int:
-        """Put in one article and return its id; whatever is not said has a plain default."""
+        """Put in one article and return its id; what is not said has a plain default."""
         return self.articles(1, **values)[0]
 
     def articles(self, number: int, *, apart_ms: int = MINUTE_MS, **values: Any) -> list[int]:

@@ -74,7 +74,7 @@ def find_program(name: str) -> str:
 def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on, and that was not given out before.
 
-    It lies below those that the kernel lends to outgoing connections, one of which could be quicker
+    It lies below those that the kernel lends to outgoing connections: one of those could be quicker
     than its server.
     """
     while True:
@@ -263,8 +263,8 @@ class MariaDBServer(Server):
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
-        """Drop a database, and first whatever is still connected to it, so that no forgotten lock
-        delays the drop."""
+        """Drop a database, and first every connection to it, so that no forgotten lock delays the
+        drop."""
         name = url.rpartition("/")[2]
         for (thread,) in self.execute(
             f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"

@@ -33,7 +33,7 @@ STOP_TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back over HTTP, whatever its status."""
+    """What came back over HTTP, with any status."""
 
     status: int
     headers: Message
@@ -68,7 +68,7 @@ class Reader:
         """`body` travels as JSON.
 
         Raises:
-            OSError: nobody answered within 10 s, or the connection broke.
+            OSError: no answer came within 10 s, or the connection broke.
         """
         request = Request(self._site_url + path, method=method, headers=dict(headers or {}))
         if body is not None:

@@ -111,7 +111,7 @@ def entry_point_lines() -> list[str]:
 
 @pytest.mark.parametrize("name", ["run", "dev", "bench"])
 def test_lock_files_name_versions_and_nothing_else(name: str) -> None:
-    """No index, no local path: whoever installs uses the index of their own machine."""
+    """No index, no local path: an installation uses the index of its own machine."""
     lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
 
     assert lines
@@ -141,8 +141,8 @@ def test_the_lock_files_agree(name: str) -> None:
 
 
 def test_no_test_is_ever_skipped() -> None:
-    """A missing server or program is a failure that names its package; a skip is a test that nobody
-    runs."""
+    """A missing server or program is a failure that names its package; a skip is a test that is
+    never run."""
     escapes = re.compile(r"(?:pytest\.|mark\.)(?:skip|skipif|importorskip|xfail)\b")
     found = [
         relative(path)

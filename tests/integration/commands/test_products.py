@@ -1,4 +1,4 @@
-"""What is on sale is kept from the shell, and the books balance whatever is typed."""
+"""What is on sale is kept from the shell, and the books balance after any input."""
 
 from __future__ import annotations
 

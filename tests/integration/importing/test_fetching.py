@@ -68,7 +68,7 @@ def test_a_redirect_leads_to_http_only(web: Web, target: str) -> None:
     "url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "data:,x", "http://", "http://[::1", "x"]
 )
 def test_only_http_addresses_are_opened(url: str) -> None:
-    """Whoever calls."""
+    """For every caller."""
     assert refusal(url)
 
 

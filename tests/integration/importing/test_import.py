@@ -90,8 +90,8 @@ def test_the_same_again_changes_nothing(engine: Engine, stored: Stored, run: Any
 
 
 def test_only_what_changed_is_updated(engine: Engine, stored: Stored, run: Any) -> None:
-    """One article's text, another's author and channel; the third stays untouched. Counts are
-    nobody's business."""
+    """One article's text, another's author and channel; the third stays untouched. An import leaves
+    the counts alone."""
     run([make_row(number) for number in range(3)])
     age(engine)
     with transaction(engine) as conn:
@@ -257,7 +257,8 @@ def test_progress_is_told_after_each_batch(run: Any, monkeypatch: pytest.MonkeyP
 
 
 def test_memory_holds_one_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch ends at its number of rows, or at the size of its bodies, whichever comes first."""
+    """A batch ends at its number of rows, or at the size of its bodies, as soon as it reaches
+    either."""
     sizes: list[int] = []
     write = writing.write_articles
 
@@ -275,8 +276,7 @@ def test_memory_holds_one_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch)
 def test_two_imports_of_the_same_rows_at_once_are_one(
     engine: Engine, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No article, channel or author twice, no import that fails: whoever comes second finds it
-    done."""
+    """No article, channel or author twice, no import that fails: the second finds it done."""
     monkeypatch.setattr(loading, "BATCH_ROWS", 20)
     rows = [
         make_row(number, channel=f"c{number % 7}", author=f"A{number % 11}")
@@ -363,7 +363,7 @@ def test_a_source_that_is_not_of_its_format_changes_nothing(
 def test_csv_and_feeds_end_in_the_same_articles(
     engine: Engine, stored: Stored, tmp_path: Path
 ) -> None:
-    """Whatever the format, the rules are the same."""
+    """The rules are the same for every format."""
     (tmp_path / "a.csv").write_text("id,title,body,channel\nn1,T,Hello *there*.,news\n")
     (tmp_path / "a.rss").write_text(
         "<rss version='2.0'><channel><title>News</title><item><guid>urn:1</guid><title>T</title>"

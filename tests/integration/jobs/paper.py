@@ -105,7 +105,7 @@ class Paper:
         }
 
     def reachable(self) -> set[str]:
-        """The pages that somebody finds who begins at the home page; a link that leads nowhere is
+        """The pages that a reader finds who begins at the home page; a link that leads nowhere is
         an error."""
         seen: set[str] = set()
         todo = {"index.html"}

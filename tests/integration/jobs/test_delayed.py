@@ -1,4 +1,5 @@
-"""Delayed jobs on SQLite and MariaDB: a promise is kept once, whatever fails in between."""
+"""Delayed jobs on SQLite and MariaDB: a promise is kept once, though anything may fail in
+between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static jobs: each firing once, whoever fires it and whoever dies over it."""
+"""Static jobs: each firing once, though several daemons fire it and one dies over it."""
 
 from __future__ import annotations
 

@@ -76,8 +76,8 @@ def test_a_card_has_what_a_feed_shows(newsroom: Newsroom, articles: Articles) ->
 
 
 def test_a_page_is_the_whole_article(newsroom: Newsroom, articles: Articles) -> None:
-    """Body, address and last change beside all that is on the card; nobody wrote it and nothing was
-    counted yet."""
+    """Body, address and last change beside all that is on the card; it has no author and nothing
+    was counted yet."""
     id_ = newsroom.article(title="T", summary="S", body="<p>B</p>", url="https://example.org/a")
     card = ("T", "S", None, 1, None, NOW_MS - HOUR_MS, Counts())
     expected = Page(id_, *card, body="<p>B</p>", url="https://example.org/a", updated_at=NOW_MS)
@@ -122,7 +122,7 @@ def test_only_published_and_due_articles_are_shown(
 def test_what_is_taken_down_disappears_at_once_though_cached(
     newsroom: Newsroom, articles: Articles
 ) -> None:
-    """The next reader sees neither card nor page, whatever the cache held; others are not
+    """The next reader sees neither card nor page, though the cache held both; others are not
     touched."""
     kept, gone = newsroom.articles(2)
     articles.cards([kept, gone])
@@ -138,7 +138,7 @@ def test_what_is_taken_down_disappears_at_once_though_cached(
 def test_taking_down_twice_is_harmless_and_nothing_is_not_found(
     newsroom: Newsroom, articles: Articles
 ) -> None:
-    """The second take-down changes nothing and fails nobody, though MySQL counts only rows that
+    """The second take-down changes nothing and fails no caller, though MySQL counts only rows that
     changed."""
     id_ = newsroom.article()
     articles.take_down(id_)
@@ -163,7 +163,7 @@ def test_a_take_down_is_stamped_by_the_clock_that_all_writers_share(
 
 
 def test_a_change_is_seen_once_it_is_forgotten(newsroom: Newsroom, articles: Articles) -> None:
-    """Cards and pages are believed for their time; whoever changes an article says so."""
+    """Cards and pages are believed for their time; a program that changes an article says so."""
     id_ = newsroom.article(title="before")
     articles.cards([id_])
     articles.page(id_)

@@ -1,5 +1,5 @@
-"""What readers report is acknowledged once it is durable, and counted once, whatever happens
-between the two."""
+"""What readers report is acknowledged once it is durable, and counted once, though anything may
+happen between the two."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_an_exposure_stands_for_every_article_of_its_batch(
 def test_an_exposure_whose_batch_is_no_longer_kept_is_dropped(
     newsroom: Newsroom, behaviours: Behaviours, tracker: Tracker, redis_client: redis.Redis
 ) -> None:
-    """Nobody knows any more what was on that page; what was reported beside it is stored all the
+    """What was on that page is known no more; what was reported beside it is stored all the
     same."""
     article_id = newsroom.article()
     behaviours.report(
@@ -469,7 +469,7 @@ def test_a_reading_time_is_kept_within_a_day(
     claimed_ms: int | None,
     believed_ms: int | None,
 ) -> None:
-    """A tab left open for a month, or a negative time, must not become somebody's favourite
+    """A tab left open for a month, or a negative time, must not become a reader's favourite
     article."""
     behaviours.report(
         [Report(issue(tracker, Action.READING, newsroom.article()), read_ms=claimed_ms)]

@@ -170,7 +170,7 @@ def test_history_does_what_its_model_does(redis_client: redis.Redis) -> None:
 
 
 def test_a_new_reader_has_an_empty_state(history: History) -> None:
-    """Nobody has to be introduced: a reader who was never here has no version, no page and has seen
+    """A reader needs no introduction: one who was never here has no version, no page and has seen
     nothing."""
     state = history.read(READER, CHANNEL, NOW_MS)
 
@@ -203,8 +203,8 @@ def test_stamps_are_unique_across_a_readers_channels(history: History) -> None:
 
 
 def test_batches_added_meanwhile_move_nobody_who_is_paging_back(redis_client: redis.Redis) -> None:
-    """Whoever walks back by the stamps given out meets each older batch once, whatever is added in
-    front."""
+    """A reader who walks back by the stamps given out meets each older batch once, whatever is
+    added in front."""
     history = History(redis_client, batches_kept=100, seen_kept=100, ttl_s=TTL_S)
     stamps = [record(history, [number], NOW_MS) for number in range(5)]
     visited, at_ms = [], stamps[-1]

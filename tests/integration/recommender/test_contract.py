@@ -339,8 +339,8 @@ def test_an_article_appears_when_its_time_has_come(recommender: Recommender) -> 
 
 @pytest.mark.parametrize("number", [2, 16])
 def test_calls_at_once_for_one_reader_never_overlap(recommender: Recommender, number: int) -> None:
-    """However many windows a reader opens at the same moment, in whatever channels, no article is
-    in two of them."""
+    """However many windows a reader opens at the same moment, in one channel or in several, no
+    article is in two of them."""
     recommender.newsroom.articles(200)
     recommender.catalogue.refresh()
     at_once = Barrier(number)
@@ -387,7 +387,7 @@ def test_a_request_out_of_range_is_refused_naming_each_field(
 
 
 def test_a_channel_that_does_not_exist_is_not_found(recommender: Recommender) -> None:
-    """404 and the channel's number: an expected answer, and nobody's failure."""
+    """404 and the channel's number: an expected answer, and no failure."""
     with pytest.raises(ExpectedError, match="there is no channel 77") as caught:
         recommender.ask(channel_id=77)
 

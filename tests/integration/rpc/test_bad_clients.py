@@ -118,7 +118,7 @@ def test_garbage_closes_its_own_connection(serve: Serve, connect: Connect, data:
     )
 )
 def test_no_bytes_crash_the_server(fuzzed: Running, data: bytes) -> None:
-    """Whatever comes, in any dialect: an answer or a closed connection, and the next client is
+    """Any bytes, in any dialect: an answer or a closed connection, and the next client is
     served."""
     with dialled(fuzzed.endpoint) as sock:
         sock.sendall(data)

@@ -204,8 +204,8 @@ def test_what_is_no_reply_to_this_call_is_a_transport_fault(
     )
 )
 def test_no_bytes_make_the_client_fail_otherwise(connect: Connect, data: bytes) -> None:
-    """Whatever comes back, the caller handles one family of exceptions; nothing of a decoder's own
-    gets out."""
+    """After any answer the caller handles one family of exceptions; nothing of a decoder's own gets
+    out."""
     with Peer(_bytes_instead(data)) as peer:
         client = connect(peer.endpoint)
         with pytest.raises(TransportFaultError):
@@ -389,7 +389,7 @@ def test_an_interrupt_destroys_the_connection_it_hits(connect: Connect) -> None:
 
 
 def test_a_refused_connection_was_not_sent(connect: Connect) -> None:
-    """The difference between "try elsewhere" and "nobody knows"."""
+    """The difference between "try elsewhere" and "it may have been done"."""
     client = connect(f"127.0.0.1:{free_port()}")
 
     with pytest.raises(TransportFaultError, match="cannot connect") as caught:

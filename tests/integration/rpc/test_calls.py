@@ -1,5 +1,5 @@
-"""One call from end to end: what goes in comes out, whoever speaks to the port and however it
-ends."""
+"""One call from end to end: what goes in comes out, from every kind of client and at every kind of
+end."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_a_call_that_was_not_sent_is_made_elsewhere(serve: Serve, connect: Conne
 
 
 def test_a_call_that_was_sent_is_not_made_again(serve: Serve, connect: Connect) -> None:
-    """Nobody knows whether a server that closes after reading has done the work."""
+    """A server that closes after reading may or may not have done the work."""
     calls = []
 
     def script(conversation: Conversation) -> None:
@@ -104,7 +104,7 @@ def test_retries_end_with_their_budget(connect: Connect) -> None:
 
 
 def test_a_server_that_says_it_leaves_is_left(serve: Serve, connect: Connect) -> None:
-    """Its replies say so while it drains, so nobody is on a connection when it closes."""
+    """Its replies say so while it drains, so no client is on a connection when it closes."""
     leaving, staying = serve(drain_window_s=1), serve()
     client = connect(leaving.endpoint, staying.endpoint, ejection_s=60)
     leaving.server.drain()

@@ -1,5 +1,5 @@
-"""Whatever is sent to the port: the server lives, keeps nothing, and everybody else gets their own
-answers.
+"""Any bytes are sent to the port: the server lives, keeps nothing, and every other client gets its
+own answers.
 
 A few seconds and two thousand connections; `FULL=1`: ten minutes and ten thousand.
 """
@@ -146,8 +146,8 @@ def only_worker(workers: Workers) -> psutil.Process:
 
 
 def test_no_bytes_do_any_harm(start: StartWorkers) -> None:
-    """No crash, no thread, socket or memory kept, no wrong answer to anybody else, nothing that
-    nobody classified."""
+    """No crash, no thread, socket or memory kept, no wrong answer to another client, no failure
+    without a class."""
     workers = start(1)
     worker = only_worker(workers)
     with bystander(workers.endpoint) as printed:

@@ -103,7 +103,7 @@ def test_over_the_in_flight_cap_a_call_is_refused_at_once(serve: Serve, connect:
 def test_without_a_thread_to_spare_the_server_goes_on(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trap: "can't start new thread" leaves the accepted socket open, and nobody ever answers on
+    """Trap: "can't start new thread" leaves the accepted socket open, and no answer ever comes on
     it."""
     running = serve()
     real, refused = threading.Thread, []

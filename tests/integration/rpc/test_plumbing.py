@@ -112,8 +112,7 @@ def test_work_that_nobody_waits_for_is_refused(serve: Serve) -> None:
 def test_a_deadline_that_passes_in_the_handler_is_the_callers_deadline(
     serve: Serve, connect: Connect
 ) -> None:
-    """SQL and Redis calls check the same deadline; whoever notices first, the caller learns the
-    same."""
+    """SQL and Redis calls check the same deadline; the caller learns the same from each of them."""
 
     def recommend(_: UserRequest) -> None:
         raise DeadlineExceededError("in a query")

@@ -97,8 +97,8 @@ def test_an_old_connection_is_replaced(peer: Peer) -> None:
 
 
 def test_what_is_idle_can_be_dropped_and_opened_anew(peer: Peer) -> None:
-    """A server that leaves may close them just as they are used. What is in use stays, and nobody's
-    place is lost."""
+    """A server that leaves may close them just as they are used. What is in use stays, and no
+    caller loses its place."""
     pool = _pool(peer, pool_size=3)
     with pool.lease(_later()) as busy:
         with pool.lease(_later()) as one, pool.lease(_later()) as other:
@@ -200,7 +200,7 @@ def test_a_failed_connect_gives_its_place_back() -> None:
 
 
 def test_what_comes_back_to_a_closed_pool_is_closed(peer: Peer) -> None:
-    """And whoever waits is told."""
+    """And a caller that waits is told."""
     pool = _pool(peer, pool_size=1)
     with ThreadPoolExecutor(1) as threads:
         with pool.lease(_later()) as connection:

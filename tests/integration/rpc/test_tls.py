@@ -308,7 +308,7 @@ def test_files_that_cannot_be_used_are_one_clear_line(
 def test_over_a_unix_socket_too(
     serve: Serve, connect: Connect, ours: TlsFiles, client_files: TlsFiles, tmp_path: Path
 ) -> None:
-    """Nobody needs it there, and it does no harm."""
+    """It is not needed there, and does no harm."""
     running = serve(bind=f"unix:{tmp_path}/s", tls=server_context(ours))
     with socket.socket(socket.AF_UNIX):
         client = connect(running.endpoint, tls=client_tls(client_files))

@@ -89,7 +89,7 @@ def test_each_worker_stays_on_one_core(start: StartWorkers) -> None:
 
 
 def test_the_metrics_of_all_workers_add_up(start: StartWorkers, connect: Connect) -> None:
-    """One port for the operators, whoever answered."""
+    """One port tells the operators what all workers answered."""
     workers = start(2)
     one_call_connections(workers.endpoint, connect, 30)
 
@@ -213,7 +213,7 @@ def test_dead_workers_leave_no_files(start: StartWorkers, connect: Connect) -> N
 
 
 def test_workers_die_with_their_master(start: StartWorkers) -> None:
-    """kill -9 of the master frees the address at once, for whoever starts it again."""
+    """kill -9 of the master frees the address at once, for the next start."""
     workers = start(2)
     pids = workers.pids()
     workers.signal(signal.SIGKILL)

@@ -138,7 +138,7 @@ def test_an_id_asked_for_twice_is_loaded_once(cache: CacheAside[Word], shelf: Sh
 def test_what_does_not_exist_is_remembered_for_a_shorter_time(
     cache: CacheAside[Word], shelf: Shelf, redis_client: redis.Redis
 ) -> None:
-    """Somebody who asks for an article that is not there, again and again, reaches the database
+    """A reader who asks for an article that is not there, again and again, reaches the database
     once."""
     assert [cache.get_many([9]), cache.get_many([9])] == [{}, {}]
     assert shelf.loads == [[9]]
@@ -228,7 +228,7 @@ def test_whoever_waits_gets_the_leaders_failure(cache: CacheAside[Word], shelf: 
 
 
 def test_a_waiter_waits_no_longer_than_its_deadline(cache: CacheAside[Word], shelf: Shelf) -> None:
-    """Somebody else's slow load must not cost this reader more than this reader's own budget."""
+    """Another reader's slow load must not cost this reader more than this reader's own budget."""
     shelf.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         leader = pool.submit(cache.get_many, [1])
@@ -331,7 +331,7 @@ class TestWithoutRedis:
     def test_loads_are_answered_while_redis_is_dead(
         self, cache: CacheAside[Word], server: RedisServer, shelf: Shelf
     ) -> None:
-        """Every caller is served from the database, and nobody sees an exception."""
+        """Every caller is served from the database, and none sees an exception."""
         cache.get_many([1])
         server.kill()
 
@@ -367,7 +367,7 @@ class TestWithoutRedis:
     def test_a_change_that_cannot_reach_redis_says_so(
         self, cache: CacheAside[Word], server: RedisServer
     ) -> None:
-        """Whoever takes an article down must know that an entry may still be there."""
+        """The editor who takes an article down must know that an entry may still be there."""
         server.kill()
         for change in (cache.forget, cache.bury):
             with pytest.raises(redis.RedisError):

@@ -57,7 +57,7 @@ def add_reader(engine: Engine, reader_id: int, seen_at: datetime) -> None:
     ids=str,
 )
 def test_a_moment_comes_back_as_the_same_aware_utc_moment(engine: Engine, moment: datetime) -> None:
-    """The suite's MariaDB lives in +05:30, as somebody's does; the schema lives in UTC."""
+    """The suite's MariaDB lives in +05:30, as some do; the schema lives in UTC."""
     add_reader(engine, 1, moment)
 
     with engine.connect() as conn:
@@ -99,7 +99,7 @@ def test_moments_sort_by_time(engine: Engine) -> None:
 
 
 def test_a_naive_datetime_is_refused(engine: Engine) -> None:
-    """Nobody can say which moment it means."""
+    """It does not say which moment it means."""
     with pytest.raises(SQLAlchemyError, match="time zone"):
         add_reader(engine, 1, NOON.replace(tzinfo=None))
 
@@ -143,8 +143,8 @@ def test_a_transaction_that_raises_leaves_nothing(engine: Engine) -> None:
 
 
 def test_a_reader_sees_what_was_committed_after_it_last_looked(engine: Engine) -> None:
-    """Trap: a pooled connection that keeps its snapshot open goes on reading UNPAID after somebody
-    else's PAID."""
+    """Trap: a pooled connection that keeps its snapshot open goes on reading UNPAID after another
+    connection's PAID."""
     with engine.connect() as conn:
         assert conn.execute(select(channel)).all() == []
     with transaction(engine) as conn:
@@ -285,7 +285,7 @@ def test_a_server_that_froze_or_died_is_waited_for_with_an_end_and_used_again(
 def test_each_statement_carries_the_request_that_sent_it(
     mariadb: MariaDBServer, mariadb_url: str, make_settings: MakeSettings
 ) -> None:
-    """Whoever finds a slow statement in the server's list finds the request in the logs."""
+    """An operator who finds a slow statement in the server's list finds the request in the logs."""
     engine = make_engine(make_settings(database_url=mariadb_url).database)
     own_text = text("SELECT info FROM information_schema.processlist WHERE id = CONNECTION_ID()")
     with engine.connect() as conn:

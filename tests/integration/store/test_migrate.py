@@ -1,5 +1,5 @@
-"""Migrations on both databases: they give the schema that the tables describe, once, whoever else
-is migrating."""
+"""Migrations on both databases: they give the schema that the tables describe, once, though another
+process is migrating."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ def empty_engine(empty_database_url: str, make_settings: MakeSettings) -> Iterat
 
 
 def test_the_migrations_give_what_the_tables_describe(empty_engine: Engine) -> None:
-    """A column that somebody added to `tables.py` and not to a migration exists on nobody's
-    server."""
+    """A column that was added to `tables.py` and to no migration exists on no server."""
     migrate(empty_engine)
 
     with empty_engine.connect() as conn:
@@ -131,7 +130,7 @@ def test_a_newer_schema_that_says_nothing_is_refused(engine: Engine) -> None:
 
 
 def test_an_upgrade_says_which_programs_can_use_the_schema_from_then_on(engine: Engine) -> None:
-    """Written again by each upgrade, whatever stood there; one row, however often."""
+    """Written again by each upgrade over what stood there; one row, however often."""
     upgrade_beyond_this_program(engine, min_reader=1)
     with transaction(engine) as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '0004'"))

@@ -201,7 +201,7 @@ class TestSite:
         site.stop()
 
     def test_ctrl_c_while_starting_ends_the_wait(self, make_child: MakeChild) -> None:
-        """Nobody has to wait for a start in order to stop it."""
+        """A start can be stopped before it is done."""
         site = Site()
         site.start(make_child(WAIT))
         site.stopping.set()
@@ -213,8 +213,8 @@ class TestSite:
     def test_children_stop_in_the_reverse_order(
         self, make_child: MakeChild, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The gateway goes before the recommender, and Redis last: nobody loses what they still
-        need."""
+        """The gateway goes before the recommender, and Redis last: no process loses what it still
+        needs."""
         site, order = Site(), list[str]()
         for name in ("redis", "recommender", "gateway"):
             site.start(make_child(WAIT, name=name))
@@ -281,7 +281,7 @@ class TestCommand:
     def test_an_unwritable_folder_is_named(
         self, up: Callable[[dict[str, str]], str], environment: Environment, tmp_path: Path
     ) -> None:
-        """VAR_DIR below a file can be made by nobody, root included."""
+        """VAR_DIR below a file can be made by no user, root included."""
         (tmp_path / "file").touch()
 
         assert "tidings: TIDINGS_VAR_DIR: cannot write in" in up(

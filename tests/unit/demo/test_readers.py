@@ -31,7 +31,7 @@ def test_the_same_seed_makes_the_same_readers() -> None:
 
 @pytest.mark.parametrize("items", [[], ITEMS[:1], ITEMS[:3]])
 def test_a_site_with_next_to_nothing_is_no_trouble(items: list[Item]) -> None:
-    """Where there is nothing to see nobody does anything; where there is little, each sees it
+    """Where there is nothing to see no reader does anything; where there is little, each sees it
     once."""
     exposures = [act.shown for act in acts_of(items=items) if act.shown.action == Action.EXPOSURE]
 

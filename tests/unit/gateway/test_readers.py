@@ -23,7 +23,7 @@ def test_a_signed_id_is_read_back(reader_id: int) -> None:
 
 @given(IDS, st.data())
 def test_one_changed_character_is_refused(reader_id: int, data: st.DataObject) -> None:
-    """Base64 has spare bits: the last character has four spellings, of which only ours counts."""
+    """Base64 has spare bits: the last character has four spellings, and only ours counts."""
     signer = ReaderSigner([NEW])
     signed = signer.sign(reader_id)
     place = data.draw(st.integers(0, len(signed) - 1))

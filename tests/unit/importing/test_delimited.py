@@ -117,6 +117,6 @@ def test_what_is_written_as_csv_is_read_back(records: list[tuple[str, str]]) -> 
 
 @given(st.text(alphabet='",\n;ab\r\t\x00é', max_size=200))
 def test_any_text_is_rows_and_rejects(text: str) -> None:
-    """Whatever follows a header, in the order of its lines."""
+    """Any text after a header, in the order of its lines."""
     places = [item.place.line for item in read("title,body\n" + text)]
     assert places == sorted(set(places))

@@ -82,8 +82,8 @@ def test_an_rss_entry_with_all_its_fields() -> None:
 
 
 def test_an_atom_entry_with_all_its_fields() -> None:
-    """An id that is a URI needs no source; the feed's author signs what nobody else does; a title
-    is text."""
+    """An id that is a URI needs no source; the feed's author signs what has no author of its own; a
+    title is text."""
     [row] = read(
         ATOM
         % """<entry><title type="text">Use &lt;b&gt; sparingly</title>

@@ -35,7 +35,7 @@ def detect_file(folder: Path, name: str, content: bytes) -> Format:
     ],
 )
 def test_a_plain_name_decides(tmp_path: Path, name: str, format_: Format) -> None:
-    """Whatever is in it; also with .gz behind."""
+    """Not the content; also with .gz behind."""
     assert detect_file(tmp_path, name, b"?") is format_
     assert detect_file(tmp_path, name + ".gz", gzip.compress(b"?")) is format_
 

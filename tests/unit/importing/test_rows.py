@@ -163,7 +163,7 @@ def test_a_long_identity_is_hashed() -> None:
 def test_a_bad_row_is_refused_with_one_reason_that_names_the_field(
     values: dict[str, Any], reason: str
 ) -> None:
-    """Whoever mends the file reads this and nothing else."""
+    """The person who mends the file reads this and nothing else."""
     assert refusal(**values) == reason
 
 

@@ -16,7 +16,7 @@ from tidings.importing.sources import SourceError, open_source
 
 
 def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
-    """Whatever the file is called, and also in several members, as log rotation writes it."""
+    """Not by its name, and also in several members, as log rotation writes it."""
     path = tmp_path / "articles"
     path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
     with open_source(str(path), tmp_path) as source:

@@ -38,14 +38,14 @@ sys.meta_path.insert(0, NoCodec())
 
 @pytest.fixture
 def taken() -> Iterator[str]:
-    """An address on which somebody else listens."""
+    """An address on which another process listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 @pytest.fixture
 def below_a_file(tmp_path: Path) -> Path:
-    """A folder nobody can make, root included: its parent is a file."""
+    """A folder that no user can make, root included: its parent is a file."""
     file = tmp_path / "file"
     file.touch()
     return file / "var"
@@ -161,7 +161,7 @@ def test_a_port_in_use_is_named_with_its_setting(
 def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant(
     run_recommender: RunRecommender, environment: Environment
 ) -> None:
-    """A setting that nobody reads would be found out only when it was needed."""
+    """A setting that no process reads would be found out only when it was needed."""
     line = run_recommender(environment() | {"TIDINGS_RECOMENDER_BIND": "127.0.0.1:9090"})
 
     assert (
@@ -184,7 +184,7 @@ def test_a_missing_c_codec_is_said_at_start(
 def test_start_turns_what_prevents_it_into_a_line_and_a_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whatever a process raises for not being able to start is printed for its operator, once, on
+    """What a process raises for not being able to start is printed for its operator, once, on
     stderr."""
     monkeypatch.setenv("TIDINGS_VAR_DIR", str(tmp_path / "var"))
 

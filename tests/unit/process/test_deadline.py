@@ -1,5 +1,5 @@
-"""A deadline is set once at the door and asked by everything behind it, whatever the wall clock
-does."""
+"""A deadline is set once at the door and asked by everything behind it, though the wall clock may
+jump."""
 
 from __future__ import annotations
 

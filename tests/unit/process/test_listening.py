@@ -38,7 +38,7 @@ def test_what_is_no_address_is_one_clear_message(text: str) -> None:
 
 
 def test_a_name_is_all_its_addresses_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trap: `localhost` gave one family here and the other there; whoever connects tries both."""
+    """Trap: `localhost` gave one family here and the other there; a client tries both."""
     v4 = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 9090))
     v6 = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 9090, 0, 2))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [v6, v4, v4])
@@ -79,7 +79,7 @@ def test_a_host_name_that_is_unknown_is_said_in_one_line() -> None:
 
 
 def test_a_door_for_browsers_takes_a_name_and_one_for_programs_does_not() -> None:
-    """`localhost` is two addresses, of which the other end may try the other one."""
+    """`localhost` is two addresses, and the other end may try the other one."""
     with listen_by_name("localhost:0") as sock:
         assert sock.getsockname()[0] in ("127.0.0.1", "::1")
     with pytest.raises(SettingsError, match="name an address such as 127"):

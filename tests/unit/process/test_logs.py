@@ -1,4 +1,4 @@
-"""Logs that machines and people can read, request ids that harm nobody, and metrics of forked
+"""Logs that machines and people can read, request ids that do no harm, and metrics of forked
 workers added up."""
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def logged(
 
 
 def test_a_line_is_one_json_object_with_all_that_is_known(logged: Callable[..., list[Any]]) -> None:
-    """Event, level, moment in UTC, process, and whatever was bound to the request, newlines and
+    """Event, level, moment in UTC, process, and all that was bound to the request, newlines and
     all."""
 
     def act() -> None:
@@ -153,7 +153,7 @@ sys.stdout.write(generate_latest(registry).decode())
 def test_a_process_that_runs_already_keeps_its_files(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody types the same start command again: the second one may not empty the metrics of the
+    """The same start command is typed again: the second one may not empty the metrics of the
     first."""
     settings = make_settings()
     monkeypatch.setitem(os.environ, "PROMETHEUS_MULTIPROC_DIR", "")

@@ -1,5 +1,5 @@
-"""The operators' port: metrics and health, from a thread of its own, whatever the process is busy
-with."""
+"""The operators' port: metrics and health, from a thread of its own, however busy the process
+is."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_process_that_does_not_say_otherwise_is_live(serve: Serve) -> None:
 
 
 def test_a_scrape_does_not_wait_for_a_silent_peer(serve: Serve) -> None:
-    """Somebody who connects and says nothing has a thread to themselves."""
+    """A client that connects and says nothing has a thread to itself."""
     bind = serve()
     host, port = bind.split(":")
     with socket.create_connection((host, int(port))):
@@ -125,7 +125,7 @@ def test_nobody_answers_once_it_is_stopped() -> None:
 
 
 def test_an_address_that_is_taken_is_an_error(serve: Serve) -> None:
-    """Whoever starts the process is told, and can name the setting."""
+    """The operator who starts the process is told, and can name the setting."""
     bind = serve()
 
     with pytest.raises(SettingsError, match="another program listens there"):

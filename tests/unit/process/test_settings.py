@@ -70,7 +70,7 @@ def test_a_bad_value_names_its_key_and_says_what_would_do(
 
 
 def test_every_bad_value_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody should correct one key, start again, and meet the next."""
+    """An operator should not correct one key, start again, and meet the next."""
     monkeypatch.setenv("TIDINGS_LOG_LEVEL", "loud")
     monkeypatch.setenv("TIDINGS_GATEWAY_THREADS", "many")
 
@@ -112,7 +112,7 @@ def test_shares_that_contradict_each_other_are_refused(monkeypatch: pytest.Monke
 def test_the_environment_wins_over_the_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A `.env` file is for one's own machine; whoever sets a variable means it."""
+    """A `.env` file is for one's own machine; a variable is set for this one start."""
     monkeypatch.setattr(loading, "ENV_FILE", ".env")
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text("TIDINGS_GATEWAY_THREADS=3\nTIDINGS_GATEWAY_WORKERS=4\n")

@@ -34,7 +34,8 @@ def test_the_last_word_counts() -> None:
 
 
 def test_silence_is_first_doubt_and_then_death() -> None:
-    """Dead, hung or frozen: whoever says nothing is sent nobody, and in the end replaced."""
+    """Dead, hung or frozen: a worker that says nothing is sent no client, and in the end
+    replaced."""
     one = worker()
     one.hear(b"+")
     assert one.may_be_asked(one.heard_s)
@@ -50,7 +51,7 @@ def test_a_start_may_take_longer_than_a_beat() -> None:
 
 
 def test_a_reason_is_no_word_about_readiness() -> None:
-    """Whatever it contains."""
+    """Its text may hold the signs for ready and not ready."""
     one = worker()
     one.hear(b"!cannot start: a + b - c")
     assert not one.ready

@@ -1,5 +1,5 @@
-"""Tracking tokens: what was issued is read back, whatever was not is refused, and each says the
-same thing once."""
+"""Tracking tokens: what was issued is read back, what was not is refused, and each says the same
+thing once."""
 
 from __future__ import annotations
 
@@ -53,8 +53,7 @@ def test_what_was_issued_is_read_back(shown: Shown, now_ms: int) -> None:
 
 @given(shown_things, moments_ms)
 def test_a_token_is_short_and_needs_no_escaping_in_a_url(shown: Shown, now_ms: int) -> None:
-    """The contract promises at most 120 bytes of URL-safe characters, whatever the token is
-    about."""
+    """The contract promises at most 120 bytes of URL-safe characters for every token."""
     token = Tracker([KEY]).issue(shown, now_ms)
 
     assert len(token.encode()) <= 120
@@ -124,7 +123,7 @@ def test_a_token_is_refused_once_its_key_is_gone(tracker: Tracker) -> None:
 
 
 def test_a_tracker_without_keys_is_refused() -> None:
-    """Signing with nothing would accept whatever anybody signs with nothing."""
+    """Signing with nothing would accept what anybody signs with nothing."""
     with pytest.raises(ValueError, match="at least one key"):
         Tracker([])
 

@@ -1,5 +1,5 @@
-"""The catalogue follows the database: whatever was written, it shows what SQL would, a refresh
-later at most."""
+"""The catalogue follows the database: after any write it shows what SQL would, a refresh later at
+most."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""filter, rank and mix: from whatever was proposed to a page that is full, fair, and repeats
+"""filter, rank and mix: from all that was proposed to a page that is full, fair, and repeats
 nothing."""
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ def ids(candidates: Sequence[Candidate]) -> list[int]:
 
 
 def ranked_by_chance(seed: int, number: int) -> list[Candidate]:
-    """Candidates of a few authors, or of nobody, proposed by one source or both, in order of
-    rank."""
+    """Candidates of a few authors, or of none, proposed by one source or both, in order of rank."""
     rng = random.Random(seed)
     made = []
     for article_id in range(1, number + 1):
@@ -170,8 +169,8 @@ class TestMix:
     def test_a_page_is_as_long_as_it_can_be_and_repeats_nothing(
         self, ranked: list[Candidate], wanted: int
     ) -> None:
-        """Never longer than wanted, and shorter only when there are no more candidates, whoever
-        wrote them."""
+        """Never longer than wanted, and shorter only when there are no more candidates of any
+        author."""
         page = ids(mix(ranked, wanted))
 
         assert len(page) == min(wanted, len(ranked))
@@ -191,7 +190,7 @@ class TestMix:
     def test_an_author_gets_no_more_than_a_share_while_others_wait(
         self, ranked: list[Candidate], wanted: int
     ) -> None:
-        """Three places in ten, not one more while somebody with less was left out; unsigned
+        """Three places in ten, not one more while an author with less was left out; unsigned
         articles are free."""
         most = max(1, -(-wanted * 3 // 10))
         page = mix(ranked, wanted)
@@ -209,8 +208,8 @@ class TestMix:
         assert len(mix(ranked, 10)) == 10
 
     def test_one_place_in_five_goes_to_the_newest_that_was_left_out(self) -> None:
-        """Popular articles fill the page; what came out just now and nobody has read gets the fifth
-        and the tenth."""
+        """Popular articles fill the page; what came out just now and is unread gets the fifth and
+        the tenth."""
         popular = [candidate(id_, age_ms=HOUR_MS, hot=1.0) for id_ in range(1, 31)]
         fresh = [candidate(id_, age_ms=100 - id_, latest=0.1) for id_ in (50, 51, 52)]
         page = ids(mix(rank([*popular, *fresh]), 10))

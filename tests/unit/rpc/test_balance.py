@@ -62,7 +62,7 @@ def test_of_two_the_less_busy_is_asked() -> None:
 
 
 def test_load_is_nearly_even() -> None:
-    """Two choices at random: nobody has much more in flight than another."""
+    """Two choices at random: no server has much more in flight than another."""
     balancer = Balancer([f"127.0.0.1:{port}" for port in range(1, 11)], Policy())
     picked = Counter(balancer.pick(LATER) for _ in range(1000))
 
@@ -130,7 +130,7 @@ def test_one_that_is_leaving_is_left_at_once(clock: list[float]) -> None:
 
 
 def test_another_is_another() -> None:
-    """For the retry, whatever else is known."""
+    """For the retry, though the first may be the better one."""
     balancer = Balancer([ONE, TWO], Policy())
     first = balancer.pick(LATER)
 

@@ -54,7 +54,7 @@ def test_the_code_decides_the_tier(code: int | None, tier: type[RpcError]) -> No
 
 
 def test_a_reply_without_anything_in_it_is_still_a_failure_with_a_message() -> None:
-    """Trap: no field is required on the wire, whatever the IDL says."""
+    """Trap: no field is required on the wire, though the IDL may say so."""
     failure = errors.from_reply(Error())
 
     assert isinstance(failure, ServerFaultError)

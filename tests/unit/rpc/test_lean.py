@@ -109,7 +109,7 @@ def test_what_one_way_writes_the_other_reads(
 def test_garbage_is_never_read_as_something_else_than_stock_thrift_reads(
     garbage: bytes, framed: bool
 ) -> None:
-    """Whatever the lean way accepts, the stock way reads as the same message; all else is left to
+    """What the lean way accepts, the stock way reads as the same message; all else is left to
     that."""
     data = len(garbage).to_bytes(4) + garbage if framed else garbage.ljust(4, b"\0")
     outcomes: list[object] = []
