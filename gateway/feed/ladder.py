@@ -1,6 +1,6 @@
 """The ladder: a page for this reader, from the best step that can give one.
 
-`personal` asks the recommender; `cached` shows the reader's last batch again if it was not read;
+`personal` asks the recommender; `cached` shows the reader's newest batch again if it was not read;
 `popular` takes the channel's ranking from Redis; `latest` asks the database. A reader never sees an
 error because a model is down, only a plainer page, and the answer says which. Each step is tried
 once: whatever it raises is counted, logged once a second, and answered by the next step. Rejected:
@@ -22,13 +22,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.feed.breaker import Breaker
 from gateway.feed.cards import Feed, ServedFrom, Track, issue_track, make_feed_card, read_track
 from gateway.http.problems import NothingToServeError
-from gateway.kept import KeptBatch, KeptBatches
 from tidings.news.articles import Articles
 from tidings.process.clock import Clock
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.acts import Action
-from tidings.reading.tracking import Shown, Source, TokenExpiredError, TokenRefusedError, Tracker
+from tidings.reading.tracking import Shown, Source, Tracker
+from tidings.reading.unread import UnreadBatches
 from tidings.rpc.errors import CallerFaultError, RpcError, TransportFaultError
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
@@ -87,8 +87,8 @@ class Recommending:
     Args:
         recommender: the Thrift service.
         articles: ids → cards, and a channel's newest.
-        redis: rankings and kept batches.
-        tracker: issues tokens for what the recommender did not choose, and reads its own.
+        redis: rankings and histories.
+        tracker: issues tokens for what does not come from the recommender.
         recommend_ms: how long the recommender may take.
         clock: now, in ms since the epoch.
     """
@@ -106,7 +106,7 @@ class Recommending:
         self._recommender = recommender
         self._articles = articles
         self._redis = redis
-        self._kept = KeptBatches(redis)
+        self._unread = UnreadBatches(redis)
         self._tracker = tracker
         self._recommend_ms = recommend_ms
         self._clock = clock
@@ -159,7 +159,7 @@ class Recommending:
         if not exposures:
             return
         try:
-            self._with_redis(lambda: self._kept.mark_read(exposures))
+            self._with_redis(lambda: self._unread.mark_read(exposures))
         except (RedisError, RestingError) as ex:
             self._fall("mark_read", ex)
 
@@ -167,9 +167,6 @@ class Recommending:
         answer = self._ask_recommender(ask)
         tracks = {found.article_id: found.track for found in answer.recommends or ()}
         feed = self._hydrate(list(tracks), lambda id_: read_track(tracks[id_]), ServedFrom.PERSONAL)
-        if answer.exposure and feed.results:
-            clicks = [card.track.click for card in feed.results]
-            self._keep(ask, KeptBatch(answer.exposure, answer.time_stamp or 0, clicks))
         return _with(feed, pre_timestamp=answer.time_stamp or 0, exposure=answer.exposure or "")
 
     def _ask_recommender(self, ask: Ask) -> ArticleResponse:
@@ -189,31 +186,22 @@ class Recommending:
         self._recommender_breaker.succeeded()
         return answer
 
-    def _keep(self, ask: Ask, batch: KeptBatch) -> None:
-        try:
-            stamp_ms = self._tracker.read(batch.exposure, ask.now_ms).stamp_ms
-            self._with_redis(
-                lambda: self._kept.keep(ask.reader_id, ask.channel_id, stamp_ms, batch)
-            )
-        except (RedisError, RestingError, TokenRefusedError, TokenExpiredError) as ex:
-            self._fall("keep", ex)
-
     def _cached(self, ask: Ask) -> Feed | None:
         if ask.pages_back:
             return None
-        batch = self._with_redis(lambda: self._kept.find(ask.reader_id, ask.channel_id))
-        if batch is None:
-            return None
-        places = [
-            self._tracker.read(click, ask.now_ms) for click in batch.clicks[: ask.article_num]
-        ]
-        by_article = {place.article_id: place for place in places}
-        feed = self._hydrate(
-            [place.article_id for place in places],
-            lambda id_: issue_track(self._tracker, by_article[id_], ask.now_ms),
-            ServedFrom.CACHED,
+        unread = self._with_redis(
+            lambda: self._unread.find(ask.reader_id, ask.channel_id, ask.now_ms)
         )
-        return _with(feed, pre_timestamp=batch.pre_timestamp, exposure=batch.exposure)
+        if unread is None:
+            return None
+        stamp_ms, ids = unread.batch.stamp_ms, unread.batch.article_ids[: ask.article_num]
+        feed = self._hydrate(ids, self._track_of(ask, stamp_ms, ids), ServedFrom.CACHED)
+        exposure = Shown(Action.EXPOSURE, ask.reader_id, ask.channel_id, stamp_ms=stamp_ms)
+        return _with(
+            feed,
+            pre_timestamp=unread.before_ms,
+            exposure=self._tracker.issue(exposure, ask.now_ms),
+        )
 
     def _popular(self, ask: Ask) -> Feed:
         wanted = ask.article_num + SPARE_ARTICLES
@@ -229,27 +217,39 @@ class Recommending:
     def _unrecorded(self, ask: Ask, ids: Sequence[int], step: ServedFrom, source: Source) -> Feed:
         """A page that is in nobody's history: without exposure, and paging back leads to where it
         led before."""
-        places = {
-            id_: Shown(
-                Action.CLICK, ask.reader_id, ask.channel_id, ask.now_ms, id_, position, source
-            )
-            for position, id_ in enumerate(ids)
-        }
-        feed = self._hydrate(
-            ids,
-            lambda id_: issue_track(self._tracker, places[id_], ask.now_ms),
-            step,
-            limit=ask.article_num,
-        )
+        track_of = self._track_of(ask, ask.now_ms, ids, source=source)
+        feed = self._hydrate(ids, track_of, step, limit=ask.article_num)
         return _with(
             feed,
             pre_timestamp=ask.time_stamp if ask.pages_back else self._newest_stamp(ask),
             exposure="",
         )
 
+    def _track_of(
+        self, ask: Ask, stamp_ms: int, ids: Sequence[int], *, source: int = 0
+    ) -> Callable[[int], Track]:
+        """Issues the tokens of an article by its place in this batch; a history knows no source."""
+        places = {id_: position for position, id_ in enumerate(ids)}
+
+        def issue(article_id: int) -> Track:
+            shown = Shown(
+                Action.CLICK,
+                ask.reader_id,
+                ask.channel_id,
+                stamp_ms=stamp_ms,
+                article_id=article_id,
+                position=places[article_id],
+                source=source,
+            )
+            return issue_track(self._tracker, shown, ask.now_ms)
+
+        return issue
+
     def _newest_stamp(self, ask: Ask) -> int:
         try:
-            return self._with_redis(lambda: self._kept.newest_stamp(ask.reader_id, ask.channel_id))
+            return self._with_redis(
+                lambda: self._unread.newest_stamp(ask.reader_id, ask.channel_id)
+            )
         except (RedisError, RestingError):
             return 0
 

@@ -14,6 +14,7 @@ from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
 from gateway.http.reader_id import HEADER
 from tidings.news.articles import ArticleNotFoundError, Articles, Page
+from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 
 MAX_ID = 2**63 - 1
 MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript's numbers have gaps
@@ -27,7 +28,7 @@ FEED_PARAMETERS = (
         0,
         "ms since 1970; 0 or the future is now, a pre_timestamp pages back",
     ),
-    IntParameter("article_num", 1, 100, 10, "how many articles"),
+    IntParameter("article_num", 1, LONGEST_PAGE, PAGE_SIZE, "how many articles"),
 )
 
 

@@ -15,6 +15,7 @@ from tidings.process.clock import Clock
 from tidings.reading.acts import TRACKED, Action
 from tidings.reading.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
 from tidings.reading.behaviour import Verdict as ReportVerdict
+from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 from tidings.reading.tracking import TOKEN_BYTES, Shown, Tracker
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
 from tidings.rpc.wire.encoded import Encoded, Pages
@@ -26,7 +27,6 @@ from tidings_idl.recommend.ttypes import (
     Verdict,
 )
 
-MAX_ARTICLE_NUM = 100
 _PAGES = Pages(ArticleResponse, TOKEN_BYTES)
 VERDICTS = {
     ReportVerdict.ACCEPTED: Verdict.ACCEPTED,
@@ -108,7 +108,7 @@ def _check_request(request: UserRequest | None) -> tuple[int, int, int, int]:
         raise invalid({"request": "expected a UserRequest, got nothing"})
     user_id = request.user_id or 0
     channel_id = request.channel_id or 0
-    article_num = 10 if request.article_num is None else request.article_num
+    article_num = PAGE_SIZE if request.article_num is None else request.article_num
     time_stamp = request.time_stamp or 0
     reasons = {}
     if user_id < 1:
@@ -117,8 +117,8 @@ def _check_request(request: UserRequest | None) -> tuple[int, int, int, int]:
         reasons["channel_id"] = (
             f"expected 0 for every channel or a channel's number, got {channel_id}"
         )
-    if not 1 <= article_num <= MAX_ARTICLE_NUM:
-        reasons["article_num"] = f"expected 1 to {MAX_ARTICLE_NUM}, got {article_num}"
+    if not 1 <= article_num <= LONGEST_PAGE:
+        reasons["article_num"] = f"expected 1 to {LONGEST_PAGE}, got {article_num}"
     if time_stamp < 0:
         reasons["time_stamp"] = f"expected milliseconds since 1970, or 0 for now, got {time_stamp}"
     if reasons:

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tidings.reading.acts import Action
+from tidings.reading.pages import PAGE_SIZE
 from tidings.reading.tracking import Shown
 
 HOUR_MS = 3600 * 1000
 TASTE_SHAPE = 0.35
 VISITS = (2, 9)
-PAGE = 10
 # Chance of a click on the first place for an article to one's taste; places further down are seen
 # less.
 CLICK_CHANCE = 0.5
@@ -80,7 +80,7 @@ def _draw_page(
         # replacement.
         return float(rng.random() ** (1 / max(weight, 1e-9)))
 
-    return sorted(items, key=key, reverse=True)[:PAGE]
+    return sorted(items, key=key, reverse=True)[:PAGE_SIZE]
 
 
 def _visit(

@@ -23,6 +23,7 @@ from tidings.process.clock import Clock, milliseconds, moment
 from tidings.reading.tables import article_count
 from tidings.store.cache import CacheAside
 from tidings.store.engine import database_now, transaction
+from tidings.store.keys import CARD, PAGE
 
 PUBLISHED = "published"
 TAKEN_DOWN = "taken_down"
@@ -101,8 +102,8 @@ class Articles:
     def __init__(self, engine: Engine, redis: Redis, *, card_ttl_s: int, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
-        self._cards = CacheAside(redis, "card", Card, self._load_cards, card_ttl_s)
-        self._pages = CacheAside(redis, "page", Page, self._load_pages, card_ttl_s)
+        self._cards = CacheAside(redis, CARD, Card, self._load_cards, card_ttl_s)
+        self._pages = CacheAside(redis, PAGE, Page, self._load_pages, card_ttl_s)
         self._channels: tuple[int, dict[int, Channel]] = (-CHANNELS_TTL_MS, {})
         self._channels_lock = threading.Lock()
 

@@ -29,13 +29,12 @@ from tidings.reading.history import find_batches
 from tidings.reading.tables import article_count, behaviour, reader
 from tidings.reading.tracking import Shown, TokenExpiredError, TokenRefusedError, Tracker
 from tidings.store.engine import transaction
-from tidings.store.redis import PREFIX
+from tidings.store.keys import BEHAVIOUR, DEAD_BEHAVIOUR
 from tidings.store.retry import is_overtaken, run_again
 
-STREAM = f"{PREFIX}behaviour"
-DEAD_STREAM = f"{PREFIX}behaviour:dead"
+STREAM = BEHAVIOUR.of()
+DEAD_STREAM = DEAD_BEHAVIOUR.of()
 GROUP = "fold"
-DEAD_KEPT = 10_000
 CLAIM_AFTER_MS = 30_000
 REPORT_LIMIT = 100
 MAX_READ_MS = 24 * 3600 * 1000
@@ -252,7 +251,7 @@ def _decode(redis: Redis, entries: Iterable[tuple[bytes, Any]]) -> list[_Event]:
                 error=repr(ex),
             )
             FOLDED.labels("undecodable").inc()
-            redis.xadd(DEAD_STREAM, fields, maxlen=DEAD_KEPT)
+            redis.xadd(DEAD_STREAM, fields, maxlen=DEAD_BEHAVIOUR.most)
     return events
 
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from redis import Redis
 
-from tidings.store.redis import PREFIX
+from tidings.store.keys import HISTORY, SEEN, VERSION
 
-ID_BYTES = 8
+ID_BYTES = SEEN.most
 
 # KEYS: version, seen, history of the channel.
 # ARGV: version expected, now in ms, packed ids, batches kept, seen bytes kept, TTL in s.
@@ -97,10 +97,10 @@ class History:
             pipe.zrange(history_key, -1, -1)
             pipe.zrevrangebyscore(history_key, at_ms, "-inf", start=0, num=2)
             version, seen, newest, pages = pipe.execute()
-        batches = [_unpack_batch(raw) for raw in pages]
+        batches = [unpack_batch(raw) for raw in pages]
         return ReaderState(
             version=int(version or 0),
-            newest_ms=_unpack_batch(newest[0]).stamp_ms if newest else 0,
+            newest_ms=unpack_batch(newest[0]).stamp_ms if newest else 0,
             seen=_latest_of_each(_unpack_ids(seen or b"")),
             page=batches[0] if batches else None,
             page_before_ms=batches[1].stamp_ms if len(batches) > 1 else 0,
@@ -136,13 +136,12 @@ def find_batches(redis: Redis, places: Sequence[tuple[int, int, int]]) -> list[B
     longer kept."""
     with redis.pipeline(transaction=False) as pipe:
         for reader_id, channel_id, stamp_ms in places:
-            pipe.zrangebyscore(_keys(reader_id, channel_id)[2], stamp_ms, stamp_ms)
-        return [_unpack_batch(found[0]) if found else None for found in pipe.execute()]
+            pipe.zrangebyscore(HISTORY.of(reader_id, channel_id), stamp_ms, stamp_ms)
+        return [unpack_batch(found[0]) if found else None for found in pipe.execute()]
 
 
 def _keys(reader_id: int, channel_id: int) -> tuple[str, str, str]:
-    tag = f"{PREFIX}{{{reader_id}}}:"
-    return f"{tag}version", f"{tag}seen", f"{tag}history:{channel_id}"
+    return VERSION.of(reader_id), SEEN.of(reader_id), HISTORY.of(reader_id, channel_id)
 
 
 def _unpack_ids(raw: bytes) -> array[int]:
@@ -151,7 +150,8 @@ def _unpack_ids(raw: bytes) -> array[int]:
     return ids
 
 
-def _unpack_batch(raw: Any) -> Batch:
+def unpack_batch(raw: Any) -> Batch:
+    """A batch out of a member of `HISTORY`."""
     stamp, _, ids = raw.partition(b":")
     return Batch(int(stamp), _unpack_ids(ids))
 

@@ -20,10 +20,10 @@ from tidings.news.articles import PUBLISHED
 from tidings.news.tables import article, channel
 from tidings.reading.acts import Action
 from tidings.reading.tables import behaviour
-from tidings.store.redis import PREFIX
+from tidings.store.keys import POPULAR
 
-RANKING_LENGTH = 200
-TTL_S = 24 * 3600
+RANKING_LENGTH = POPULAR.most
+TTL_S = POPULAR.ttl_s
 # (how far back, what one act is worth): the windows contain each other, so the newest acts count in
 # all three.
 WINDOWS = ((timedelta(minutes=10), 6.0), (timedelta(hours=1), 2.0), (timedelta(hours=24), 1.0))
@@ -39,7 +39,7 @@ def top(redis: Redis, channel_id: int, limit: int) -> list[tuple[int, float]]:
     Raises:
         RedisError: it could not be read.
     """
-    found: Any = redis.zrange(_key(channel_id), 0, limit - 1, desc=True, withscores=True)
+    found: Any = redis.zrange(POPULAR.of(channel_id), 0, limit - 1, desc=True, withscores=True)
     return [(int(member), max(score, 0.0)) for member, score in found]
 
 
@@ -54,7 +54,7 @@ def rebuild(engine: Engine, redis: Redis, now: datetime) -> int:
         channel_ids = list(conn.scalars(select(channel.c.id)))
         rankings = {id_: _ranking(conn, scores, id_, now) for id_ in (0, *channel_ids)}
     for channel_id, ranking in rankings.items():
-        key = _key(channel_id)
+        key = POPULAR.of(channel_id)
         with redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)
             if ranking:
@@ -107,7 +107,3 @@ def _ranking(
     for id_ in conn.scalars(newest):
         best.setdefault(id_, 0.0)
     return list(best.items())[:RANKING_LENGTH]
-
-
-def _key(channel_id: int) -> str:
-    return f"{PREFIX}popular:{channel_id}"

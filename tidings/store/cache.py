@@ -5,6 +5,9 @@ together wait for one load (single flight). Entries expire at moments spread by 
 was filled together does not vanish together. What does not exist is remembered too, for a shorter
 time. A Redis that fails costs one time-out, then is left alone for a second: a cache that is down
 must not take the site with it.
+
+    cards = CacheAside(redis, CARD, Card, load_cards, ttl_s=300)
+    cards.get_many([1, 2, 3])  # those of the three that exist, by id
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from prometheus_client import Counter
 from redis import Redis, RedisError
 
 from tidings.process.deadline import current_deadline
-from tidings.store.redis import PREFIX
+from tidings.store.keys import Key
 
 ABSENT = b"-"
 ABSENT_TTL_S = 15
@@ -40,23 +43,24 @@ class CacheAside(Generic[Value]):
 
     Args:
         redis: where entries are kept.
-        name: names the cache in its keys and metrics.
+        key: the keys of its entries, by the value's id; its first word names the cache in metrics.
         value_type: what the values are.
         load: id → value for those of the given ids that exist; called with the ids that are in no
             cache.
-        ttl_s: how long an entry lives, give or take 10 %.
+        ttl_s: how long an entry lives, give or take the key's `ttl_spread`.
     """
 
     def __init__(
         self,
         redis: Redis,
-        name: str,
+        key: Key,
         value_type: type[Value],
         load: Callable[[Sequence[int]], Mapping[int, Value]],
         ttl_s: int,
     ) -> None:
         self._redis = redis
-        self._name = name
+        self._key = key
+        self._name = key.shape.split(":")[1]
         self._decoder = msgspec.json.Decoder(value_type)
         self._load = load
         self._ttl_s = ttl_s
@@ -92,7 +96,7 @@ class CacheAside(Generic[Value]):
         Raises:
             RedisError: the entries may still be there.
         """
-        keys = [self._key(id_) for id_ in ids]
+        keys = [self._key.of(id_) for id_ in ids]
         if keys:
             self._redis.delete(*keys)
 
@@ -105,7 +109,7 @@ class CacheAside(Generic[Value]):
         """
         with self._redis.pipeline(transaction=False) as pipe:
             for id_ in ids:
-                pipe.set(self._key(id_), ABSENT, ex=self._ttl_s)
+                pipe.set(self._key.of(id_), ABSENT, ex=self._ttl_s)
             pipe.execute()
 
     def _decode(self, id_: int, raw: bytes) -> Value | None:
@@ -161,7 +165,7 @@ class CacheAside(Generic[Value]):
         if not ids or time.monotonic() < self._rest_until_s:
             return nothing
         try:
-            found: list[bytes | None] = self._redis.mget([self._key(id_) for id_ in ids])  # type: ignore[assignment]
+            found: list[bytes | None] = self._redis.mget([self._key.of(id_) for id_ in ids])  # type: ignore[assignment]
             return found
         except RedisError as ex:
             self._rest(ex)
@@ -176,10 +180,11 @@ class CacheAside(Generic[Value]):
                     value = loaded.get(id_)
                     # NX: a take-down that came while we loaded has the last word.
                     if value is None:
-                        pipe.set(self._key(id_), ABSENT, ex=ABSENT_TTL_S, nx=True)
+                        pipe.set(self._key.of(id_), ABSENT, ex=ABSENT_TTL_S, nx=True)
                     else:
-                        ttl_ms = int(self._ttl_s * random.uniform(900, 1100))  # noqa: S311 - spreads load, guards nothing
-                        pipe.set(self._key(id_), msgspec.json.encode(value), px=ttl_ms, nx=True)
+                        share = random.uniform(-self._key.ttl_spread, self._key.ttl_spread)  # noqa: S311 - spreads load, guards nothing
+                        ttl_ms = int(self._ttl_s * (1 + share) * 1000)
+                        pipe.set(self._key.of(id_), msgspec.json.encode(value), px=ttl_ms, nx=True)
                 pipe.execute()
         except RedisError as ex:
             self._rest(ex)
@@ -192,6 +197,3 @@ class CacheAside(Generic[Value]):
     def _count(self, number: int, outcome: str) -> None:
         if number:
             LOOKUPS.labels(self._name, outcome).inc(number)
-
-    def _key(self, id_: int) -> str:
-        return f"{PREFIX}{self._name}:{id_}"

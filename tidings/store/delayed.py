@@ -30,10 +30,10 @@ from sqlalchemy.exc import IntegrityError
 
 from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import database_now
+from tidings.store.keys import JOBS_DUE
 from tidings.store.metadata import Moment
-from tidings.store.redis import PREFIX
 
-HINT_CHANNEL = f"{PREFIX}jobs:due"
+HINT_CHANNEL = JOBS_DUE.of()
 # A daemon looks at least this often by itself, and knows when the next waiting row is due.
 LOOK_EVERY_S = 1.0
 

@@ -2,8 +2,10 @@
 
 redis-py's defaults wait 5 s and try ten times, far longer than a reader does. Here one answer may
 take `redis_timeout_s`, or what is left of the request's deadline; nothing is sent twice, and a
-caller waits no longer than that for a free connection. Everything kept in Redis stands under `t1:`;
-a change of a value's shape takes the next number.
+caller waits no longer than that for a free connection. What is kept in Redis stands in `keys`.
+
+    redis = make_redis(settings)
+    redis.get(SEEN.of(7))
 """
 
 from __future__ import annotations
@@ -17,8 +19,6 @@ from redis.utils import SENTINEL
 
 from tidings.process.deadline import current_deadline
 from tidings.process.settings import RedisSettings
-
-PREFIX = "t1:"
 
 
 def make_redis(settings: RedisSettings) -> Redis:

@@ -20,9 +20,11 @@ from tests.lab.servers import RedisServer, start_redis, wait_until
 from tidings.process.deadline import Deadline, deadline_scope
 from tidings.store import cache as cache_module
 from tidings.store.cache import ABSENT, ABSENT_TTL_S, REST_S, CacheAside
-from tidings.store.redis import PREFIX, make_redis
+from tidings.store.keys import Key
+from tidings.store.redis import make_redis
 
 TTL_S = 300
+WORD = Key(shape="t1:word:<id>", kind="string", holds="a word", ttl_spread=0.1, most=100)
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -80,7 +82,7 @@ def cache(redis_client: redis.Redis, shelf: Shelf) -> CacheAside[Word]:
 
 
 def make_cache(client: redis.Redis, shelf: Shelf) -> CacheAside[Word]:
-    return CacheAside(client, "word", Word, shelf.load, TTL_S)
+    return CacheAside(client, WORD, Word, shelf.load, TTL_S)
 
 
 def in_threads(number: int, call: Callable[[int], Any]) -> list[Any]:
@@ -142,7 +144,7 @@ def test_what_does_not_exist_is_remembered_for_a_shorter_time(
     once."""
     assert [cache.get_many([9]), cache.get_many([9])] == [{}, {}]
     assert shelf.loads == [[9]]
-    assert 0 < redis_client.ttl(f"{PREFIX}word:9") <= ABSENT_TTL_S < TTL_S
+    assert 0 < redis_client.ttl(WORD.of(9)) <= ABSENT_TTL_S < TTL_S
 
 
 def test_entries_expire_at_moments_spread_by_a_tenth(redis_client: redis.Redis) -> None:
@@ -150,7 +152,7 @@ def test_entries_expire_at_moments_spread_by_a_tenth(redis_client: redis.Redis) 
     should."""
     cache = make_cache(redis_client, Shelf(dict.fromkeys(range(200), "word")))
     cache.get_many(range(200))
-    ttls_ms = [redis_client.pttl(f"{PREFIX}word:{id_}") for id_ in range(200)]
+    ttls_ms = [redis_client.pttl(WORD.of(id_)) for id_ in range(200)]
 
     assert min(ttls_ms) >= TTL_S * 900 - 5000
     assert max(ttls_ms) <= TTL_S * 1100
@@ -298,8 +300,8 @@ def test_a_burial_lasts_as_long_as_an_entry_would(
     there."""
     cache.bury([1])
 
-    assert redis_client.get(f"{PREFIX}word:1") == ABSENT
-    assert TTL_S - 5 <= redis_client.ttl(f"{PREFIX}word:1") <= TTL_S
+    assert redis_client.get(WORD.of(1)) == ABSENT
+    assert TTL_S - 5 <= redis_client.ttl(WORD.of(1)) <= TTL_S
 
 
 @pytest.mark.parametrize("raw", [b"", b"garbage", b'{"text": 5}', b'{"other": "shape"}', b"\xff"])
@@ -308,7 +310,7 @@ def test_an_entry_nobody_can_read_is_a_miss(
 ) -> None:
     """A newer version's entry, or a damaged one, costs a load until it expires; it must not fail
     every reader."""
-    redis_client.set(f"{PREFIX}word:1", raw, ex=TTL_S)
+    redis_client.set(WORD.of(1), raw, ex=TTL_S)
 
     assert cache.get_many([1, 2]) == {1: Word("one"), 2: Word("two")}
 

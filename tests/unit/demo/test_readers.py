@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS
-from tidings.demo.readers import PAGE, VISITS, Act, Item, simulate
+from tidings.demo.readers import VISITS, Act, Item, simulate
 from tidings.reading.acts import Action
+from tidings.reading.pages import PAGE_SIZE
 
 ITEMS = [Item(number, number % 5 + 1, NOW_MS - number * HOUR_MS) for number in range(1, 101)]
 
@@ -53,7 +54,7 @@ def test_every_act_is_possible(seed: int, days: int) -> None:
             shown = act.shown
             assert NOW_MS - days * DAY_MS <= shown.stamp_ms <= NOW_MS
             assert published[shown.article_id] <= shown.stamp_ms <= act.at_ms
-            assert 0 <= shown.position < PAGE
+            assert 0 <= shown.position < PAGE_SIZE
             assert shown.action not in done[shown.article_id]
             assert shown.action == Action.EXPOSURE or Action.EXPOSURE in done[shown.article_id]
             assert (act.read_ms is not None) == (shown.action == Action.READING)
@@ -73,7 +74,7 @@ def test_readers_come_a_few_times_and_see_a_page_each_time() -> None:
 
     assert len(visits) == 40
     assert max(map(len, visits.values())) <= VISITS[1]
-    assert max(max(pages.values()) for pages in visits.values()) == PAGE
+    assert max(max(pages.values()) for pages in visits.values()) == PAGE_SIZE
 
 
 def test_each_event_is_told_once() -> None:
@@ -97,4 +98,4 @@ def test_readers_have_tastes_and_prefer_the_top() -> None:
     favourite = sum(max(counts.values()) for counts in clicks.values())
 
     assert favourite / total > 0.5
-    assert places[0] > 1.5 * places[PAGE - 1]
+    assert places[0] > 1.5 * places[PAGE_SIZE - 1]

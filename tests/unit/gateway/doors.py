@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from falcon import testing
-from redis import Redis
+from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 from gateway.app import create_app
@@ -21,6 +22,7 @@ from tidings.news.articles import Articles
 from tidings.process.deadline import Deadline
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
+from tidings.reading.history import History
 from tidings.reading.tracking import Shown, Source, Tracker
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 
@@ -93,6 +95,7 @@ class Door:
     clock: Clock
     tracker: Tracker
     signer: ReaderSigner
+    history: History
 
     def get(self, path: str, **options: Any) -> testing.Result:
         """GET as the reader READER_ID."""
@@ -109,23 +112,36 @@ class Door:
         )
 
     def recommends(self, ids: Sequence[int], before_ms: int = 0) -> None:
-        """From now on the recommender gives these articles to everybody, in a batch of its own each
-        time."""
+        """From now on the recommender gives these articles to every reader, in a batch of its own
+        each time, which it records; the reader's first batch comes after one of `before_ms`."""
 
         def answer(request: UserRequest) -> ArticleResponse:
             now_ms = self.clock()
             chosen = ids[: request.article_num]
+            with suppress(RedisError):
+                self.record(request, chosen, before_ms=before_ms)
             return make_response(
                 self.tracker, request, chosen, stamp_ms=now_ms, now_ms=now_ms, before_ms=before_ms
             )
 
         self.recommender.answer = answer
 
+    def record(self, request: UserRequest, ids: Sequence[int], *, before_ms: int = 0) -> None:
+        """Record a batch as the recommender does."""
+        place = request.user_id, request.channel_id
+        version = self.history.read(*place, self.clock()).version
+        if before_ms and not version:
+            version = self.history.record(*place, [1], version=0, now_ms=before_ms) or 0
+        if ids:
+            self.history.record(*place, ids, version=version, now_ms=self.clock())
 
-def make_door(engine: Engine, redis: Redis, *, deadline_ms: int = 2000, **options: Any) -> Door:
+
+def make_door(
+    engine: Engine, redis: Redis, *, deadline_ms: int = 2000, card_ttl_s: int = 60, **options: Any
+) -> Door:
     """A gateway on this database and this Redis."""
     clock, tracker, signer = Clock(), Tracker(KEYS), ReaderSigner(KEYS)
-    articles = Articles(engine, redis, card_ttl_s=60, clock=clock)
+    articles = Articles(engine, redis, card_ttl_s=card_ttl_s, clock=clock)
     recommender = StubRecommender(
         lambda _: ArticleResponse(exposure="", time_stamp=0, recommends=[])
     )
@@ -156,4 +172,5 @@ def make_door(engine: Engine, redis: Redis, *, deadline_ms: int = 2000, **option
         clock,
         tracker,
         signer,
+        History(redis, batches_kept=50, seen_kept=500, ttl_s=30 * 24 * 3600),
     )

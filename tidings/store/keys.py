@@ -1,0 +1,152 @@
+"""Every key in Redis: its shape, what it holds, how long it lives and how large it gets.
+
+One table, so that an operator can read what a full Redis is full of, and a key without an end is
+seen here before it is seen there. A key that belongs to a reader carries the reader's number as its
+hash tag, so that one script can change several in a Cluster; all others stand alone. All begin with
+`t1:`, and a value of a new shape takes the next number: old and new processes share one Redis
+during an upgrade. Rejected: a shape in each module that uses it; they stood in six, and in no list.
+
+    SEEN.of(7)  # "t1:{7}:seen"
+    redis.set(READ.of(7, 10), stamp_ms, ex=READ.ttl_s)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+DAY_S = 24 * 3600
+_PLACE = re.compile(r"<(\w+)>")
+_UNITS_S = {"DAYS": DAY_S, "S": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A row of the table: a kind of key.
+
+    Attributes:
+        shape: the key, with `<names>` where its numbers stand.
+        kind: what it is in Redis; a `channel` carries messages and keeps none.
+        holds: what for, in a few words.
+        ttl_s: how long it lives after it was last written; 0 if a setting says so, or for ever.
+        ttl_setting: the setting that says how long, in the unit of its last word.
+        ttl_spread: entries live so much longer or shorter, as a share, so that what was written
+            together does not end together.
+        most: how large it gets: bytes of a string, members of a set, entries of a stream.
+        most_setting: the setting that `most` is to be multiplied with.
+    """
+
+    shape: str
+    kind: Literal["string", "zset", "stream", "channel"]
+    holds: str
+    ttl_s: int = 0
+    ttl_setting: str = ""
+    ttl_spread: float = 0.0
+    most: int
+    most_setting: str = ""
+    _format: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_format", _PLACE.sub("%d", self.shape))
+
+    def of(self, *numbers: int) -> str:
+        """The key itself, with these numbers in its places."""
+        return self._format % numbers
+
+    def matches(self, key: str) -> bool:
+        """True if `key` is one of this kind."""
+        return bool(re.fullmatch(re.escape(self._format).replace("%d", r"\d+"), key))
+
+    def longest_ttl_s(self, setting: Callable[[str], int]) -> float:
+        """The most seconds that one may have left to live; 0 is for ever.
+
+        Args:
+            setting: the value of a setting, by its name in capitals.
+        """
+        ttl_s = self.ttl_s
+        if self.ttl_setting:
+            ttl_s = setting(self.ttl_setting) * _UNITS_S[self.ttl_setting.rpartition("_")[2]]
+        return ttl_s * (1 + self.ttl_spread)
+
+    def largest(self, setting: Callable[[str], int]) -> int:
+        """The most bytes, members or entries; the argument is that of `longest_ttl_s`."""
+        return self.most * (setting(self.most_setting) if self.most_setting else 1)
+
+
+VERSION = Key(
+    shape="t1:{<reader>}:version",
+    kind="string",
+    holds="the stamp of the reader's newest batch",
+    ttl_setting="READER_TTL_DAYS",
+    most=20,
+)
+SEEN = Key(
+    shape="t1:{<reader>}:seen",
+    kind="string",
+    holds="the ids of what the reader was shown, 8 bytes each",
+    ttl_setting="READER_TTL_DAYS",
+    most=8,
+    most_setting="SEEN_ARTICLES",
+)
+HISTORY = Key(
+    shape="t1:{<reader>}:history:<channel>",
+    kind="zset",
+    holds="the reader's batches in a channel",
+    ttl_setting="READER_TTL_DAYS",
+    most=1,
+    most_setting="HISTORY_BATCHES",
+)
+READ = Key(
+    shape="t1:{<reader>}:read:<channel>",
+    kind="string",
+    holds="the stamp of the newest batch that the reader saw in a channel",
+    ttl_s=DAY_S,
+    most=20,
+)
+POPULAR = Key(
+    shape="t1:popular:<channel>",
+    kind="zset",
+    holds="a channel's ranking",
+    ttl_s=DAY_S,
+    most=200,
+)
+BEHAVIOUR = Key(
+    shape="t1:behaviour",
+    kind="stream",
+    holds="events that SQL has not taken in yet",
+    most=1,
+    most_setting="BEHAVIOUR_BACKLOG",
+)
+DEAD_BEHAVIOUR = Key(
+    shape="t1:behaviour:dead",
+    kind="stream",
+    holds="entries that could not be read, the newest ones",
+    most=10_000,
+)
+CARD = Key(
+    shape="t1:card:<article>",
+    kind="string",
+    holds="an article as a feed shows it",
+    ttl_setting="CARD_TTL_S",
+    ttl_spread=0.1,
+    most=64 * 1024,
+)
+PAGE = Key(
+    shape="t1:page:<article>",
+    kind="string",
+    holds="a whole article",
+    ttl_setting="CARD_TTL_S",
+    ttl_spread=0.1,
+    most=4 * 1024 * 1024,
+)
+JOBS_DUE = Key(
+    shape="t1:jobs:due",
+    kind="channel",
+    holds="hints that a delayed job is due soon",
+    most=0,
+)
+
+# Every row above, so that none is left out.
+KEYS = tuple(value for value in list(vars().values()) if isinstance(value, Key))
