@@ -13,7 +13,7 @@ from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import serve
 from tests.unit.gateway.doors import Door, make_door
 from tidings.process.clock import moment
-from tidings.process.settings import Settings
+from tidings.process.settings import Settings, describe
 from tidings.reading import popularity
 from tidings.reading.behaviour import STREAM, fold
 from tidings.store.keys import KEYS, Key
@@ -38,7 +38,7 @@ def door(
     settings: Settings, engine: Engine, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Door]:
     """A gateway whose recommender is a real one."""
-    door = make_door(engine, redis_client, card_ttl_s=settings.card_ttl_s)
+    door = make_door(engine, redis_client, card_ttl_s=settings.gateway.card_ttl_s)
     door.newsroom.channels(1, 2)
     door.newsroom.articles(60)
     with serve(settings, engine, redis_client, door.clock) as recommender:
@@ -50,8 +50,10 @@ def door(
 def strays(redis: Redis, settings: Settings) -> dict[str, str]:
     """Key → what is wrong with it, for every key that the table does not allow for."""
 
+    values = {one.name: one.value for one in describe(settings)}
+
     def setting(name: str) -> int:
-        value: int = getattr(settings, name.lower())
+        value: int = values[name.lower()]
         return value
 
     def fault(name: str, row: Key | None) -> str | None:
@@ -118,7 +120,7 @@ def test_a_key_that_is_in_no_row_or_breaks_its_row_is_noticed(
 
     assert strays(redis_client, settings) == {
         "t1:new:7": "in no row",
-        "t1:card:7": f"lives -1 s, not at most {settings.card_ttl_s * 1.1} s",
+        "t1:card:7": f"lives -1 s, not at most {settings.gateway.card_ttl_s * 1.1} s",
         "t1:{7}:read:0": "lives 1000000 s, not at most 86400.0 s",
         "t1:{7}:seen": "has a size of 208, not at most 200",
         "t1:behaviour": "is no stream",
