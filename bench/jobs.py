@@ -36,8 +36,8 @@ from bench.jobs_site import HOT_SKU, HOT_STOCK, SKUS, Site
 from jobs.delayed.batches import Batches
 from jobs.delayed.clock_guard import ClockGuard
 from jobs.delayed.job_store import TableJobStore
-from jobs.handlers import HANDLERS
 from tests.faults.invariants import read_ledger
+from tests.lab.handlers import HANDLERS
 from tests.lab.servers import wait_until
 from tidings.shop import orders, stock
 from tidings.shop.orders import Line

@@ -41,8 +41,8 @@ from tests.lab.page_readers import Answer, Journal, readers, tell
 from tests.lab.servers import find_program
 from tests.lab.site_checks import check_feeds, check_page, check_sitemaps, pages_of
 from tidings.importing import import_articles, import_rows
-from tidings.news.articles import PUBLISHED, TAKEN_DOWN
 from tidings.news.tables import article
+from tidings.news.visibility import PUBLISHED, TAKEN_DOWN
 from tidings.process.settings import read_settings
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.migrate import migrate

@@ -24,6 +24,7 @@ from gateway.resources.docs import OpenApiResource, render_docs
 from gateway.resources.health import HealthResource
 from gateway.resources.pages import FrontPageResource, PageResource, read_pages
 from tidings.news.articles import Articles
+from tidings.news.channels import Channels
 from tidings.process.clock import Clock
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.tracking import Tracker
@@ -35,6 +36,7 @@ NO_ROUTES: Mapping[str, object] = {}
 def create_app(
     *,
     articles: Articles,
+    channels: Channels,
     recommending: Recommending,
     behaviours: Behaviours,
     tracker: Tracker,
@@ -56,9 +58,9 @@ def create_app(
         more_routes: path → resource, of nouns that are put together elsewhere.
     """
     routes: dict[str, object] = {
-        "/articles": FeedResource(recommending, articles),
+        "/articles": FeedResource(recommending, channels),
         "/articles/{article_id}": ArticleResource(articles),
-        "/channels": ChannelsResource(articles),
+        "/channels": ChannelsResource(channels),
         "/behaviors": BehaviorsResource(
             behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock
         ),

@@ -8,10 +8,12 @@ import signal
 
 from jobs.daemon import BATCH_THREADS, make_daemon
 from jobs.engines import make_engines
-from jobs.handlers import HANDLERS
+from jobs.handlers import make_handlers
 from jobs.static.context import make_owner_name
 from jobs.table import LOOPS, STATIC_JOBS
+from tidings.news.articles import Articles
 from tidings.process.boot import start
+from tidings.process.clock import now_ms
 from tidings.process.errors import naming
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings
@@ -28,14 +30,17 @@ def run(settings: Settings) -> int:
     open_database(settings).dispose()
     # Every batch would be two lines of APScheduler's; what matters of them is counted.
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    engines = make_engines(settings, batch_connections=BATCH_THREADS)
+    redis = make_redis(settings.redis)
+    articles = Articles(engines.work, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms)
     daemon = make_daemon(
         settings,
-        make_engines(settings, batch_connections=BATCH_THREADS),
-        make_redis(settings.redis),
+        engines,
+        redis,
         owner=make_owner_name(),
         jobs=STATIC_JOBS,
         loops=LOOPS,
-        handlers=HANDLERS,
+        handlers=make_handlers(articles),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())

@@ -2,8 +2,11 @@
 
 A handler gets a batch of due rows of its kind inside one transaction and returns the rows that are
 not to be done yet, with their new moments; all others are deleted with the commit. What it does
-must therefore stand in the database: an outside effect would be repeated when the commit fails. To
-rename a kind, register the new name beside the old one until no row bears the old one.
+must therefore stand in the database: an outside effect would be repeated when the commit fails. One
+that may be lost, such as a cache that forgets, waits for the commit by `after_commit`. To rename a
+kind, register the new name beside the old one until no row bears the old one.
+
+    make_handlers(articles)["publish_article"](conn, due)
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from tidings.news import publishing
+from tidings.news.articles import Articles
 from tidings.shop import orders
 from tidings.store.delayed import DelayedJob
 
@@ -27,13 +31,15 @@ def expire_orders(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, d
     return {job_ids[order_id]: expires_at for order_id, expires_at in early.items()}
 
 
-def publish_articles(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
-    """Publish the articles whose hour has come."""
-    publishing.publish(conn, [int(job.ref) for job in due])
-    return {}
+def make_handlers(articles: Articles) -> dict[str, Handler]:
+    """Kind → handler.
 
+    Args:
+        articles: told of each article that is published, once it is.
+    """
 
-HANDLERS: Mapping[str, Handler] = {
-    orders.ORDER_TIMEOUT: expire_orders,
-    publishing.PUBLISH_ARTICLE: publish_articles,
-}
+    def publish_articles(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+        publishing.publish_due(conn, [int(job.ref) for job in due], articles)
+        return {}
+
+    return {orders.ORDER_TIMEOUT: expire_orders, publishing.PUBLISH_ARTICLE: publish_articles}

@@ -21,7 +21,8 @@ from redis import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from tidings.news.articles import ArticleNotFoundError, ChannelNotFoundError
+from tidings.news.articles import ArticleNotFoundError
+from tidings.news.channels import ChannelNotFoundError
 from tidings.process.deadline import DeadlineExceededError
 from tidings.reading.behaviour import BacklogFullError
 from tidings.rpc.errors import CallerFaultError

@@ -13,7 +13,8 @@ from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
 from gateway.http.reader_id import HEADER
-from tidings.news.articles import ArticleNotFoundError, Articles, Page
+from tidings.news.articles import ArticleNotFoundError, Articles, WholeArticle
+from tidings.news.channels import Channels
 from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 
 MAX_ID = 2**63 - 1
@@ -49,13 +50,13 @@ class FeedResource:
         )
     }
 
-    def __init__(self, recommending: Recommending, articles: Articles) -> None:
+    def __init__(self, recommending: Recommending, channels: Channels) -> None:
         self._recommending = recommending
-        self._articles = articles
+        self._channels = channels
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         wanted = read_parameters(req, FEED_PARAMETERS)
-        channel = self._articles.channel(wanted["channel_id"])
+        channel = self._channels.channel(wanted["channel_id"])
         feed = self._recommending.feed(
             req.context.reader_id, channel.channel_id, wanted["article_num"], wanted["time_stamp"]
         )
@@ -70,7 +71,7 @@ class ArticleResource:
     operations = {
         "get": Operation(
             "One whole article; `body` is sanitised HTML",
-            answers=Page,
+            answers=WholeArticle,
             path_parameters={"article_id": "from a feed"},
             problems=(HTTPStatus.NOT_FOUND,),
         )
@@ -81,10 +82,10 @@ class ArticleResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, article_id: str) -> None:
         read_parameters(req)
-        page = self._articles.page(_read_id(article_id))
+        whole = self._articles.whole(_read_id(article_id))
         # Taken down has to mean gone: nobody may show an article without asking again.
         resp.cache_control = ["no-cache"]
-        answer_json(resp, page)
+        answer_json(resp, whole)
 
     on_head = on_get
 

@@ -8,10 +8,10 @@ import msgspec
 from gateway.http.bodies import answer_json
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
-from tidings.news.articles import Articles, Channel
+from tidings.news.channels import Channel, Channels
 
 
-class Channels(msgspec.Struct, frozen=True):
+class ChannelList(msgspec.Struct, frozen=True):
     """Channel 0, "for you", comes first."""
 
     results: list[Channel]
@@ -20,14 +20,14 @@ class Channels(msgspec.Struct, frozen=True):
 class ChannelsResource:
     """`GET /channels`."""
 
-    operations = {"get": Operation("Every channel", answers=Channels)}
+    operations = {"get": Operation("Every channel", answers=ChannelList)}
 
-    def __init__(self, articles: Articles) -> None:
-        self._articles = articles
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         read_parameters(req)
         resp.cache_control = ["no-cache"]
-        answer_json(resp, Channels(self._articles.channels()))
+        answer_json(resp, ChannelList(self._channels.channels()))
 
     on_head = on_get

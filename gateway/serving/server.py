@@ -25,6 +25,7 @@ from gateway.http.reader_id import ReaderSigner
 from gateway.serving.bounded_worker import BoundedWorker
 from gateway.shop import make_shop_routes
 from tidings.news.articles import Articles
+from tidings.news.channels import Channels
 from tidings.process.asking import answers_ready, endpoint_of
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX, naming
@@ -134,6 +135,7 @@ def make_worker_app(settings: Settings) -> App:
     )
     return create_app(
         articles=articles,
+        channels=Channels(engine, clock=now_ms),
         recommending=recommending,
         behaviours=Behaviours(
             redis, tracker, backlog_limit=settings.reading.behaviour_backlog, clock=now_ms

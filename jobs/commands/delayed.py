@@ -17,9 +17,12 @@ from sqlalchemy.exc import IntegrityError
 
 from jobs.commands.printing import as_json, open_engine, show
 from tidings.news import publishing
-from tidings.news.articles import ArticleNotFoundError
+from tidings.news.articles import ArticleNotFoundError, Articles
+from tidings.process.clock import now_ms
+from tidings.process.settings import load_settings
 from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import database_now, transaction
+from tidings.store.redis import make_redis
 
 
 @click.command("show")
@@ -125,9 +128,14 @@ def publish_article(article_id: int, moment: str) -> None:
     except ValueError:
         raise click.BadParameter(f"{moment!r} is not a moment such as 2026-11-23T18:00") from None
     run_at = run_at if run_at.tzinfo else run_at.replace(tzinfo=UTC)
+    settings = load_settings()
+    engine = open_engine()
+    articles = Articles(
+        engine, make_redis(settings.redis), card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms
+    )
     try:
-        with transaction(open_engine()) as conn:
-            publishing.schedule_publication(conn, article_id, run_at)
+        with transaction(engine) as conn:
+            publishing.schedule_publication(conn, article_id, run_at, articles)
     except ArticleNotFoundError as ex:
         raise click.ClickException(str(ex)) from None
     click.echo(f"article {article_id} appears at {run_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z")

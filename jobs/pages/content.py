@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 
-from tidings.news.articles import PUBLISHED
-from tidings.news.tables import article, author, channel
+from tidings.news.authors import read_author_names
+from tidings.news.channels import read_channels
+from tidings.news.listing import Visible, read_headlines, read_texts, read_visible
 
 # Whole articles in memory at once; the importer takes bodies of half a million characters.
 CHUNK = 50
@@ -95,39 +96,24 @@ def digest(*parts: object) -> str:
 
 def read_entries(conn: Connection, now: datetime) -> list[Entry]:
     """Every article that may be shown, newest first."""
-    columns = (
-        article.c.id,
-        article.c.channel_id,
-        article.c.author_id,
-        article.c.published_at,
-        article.c.updated_at,
-    )
-    query = (
-        select(*columns)
-        .where(article.c.status == PUBLISHED, article.c.published_at <= now)
-        .order_by(article.c.published_at.desc(), article.c.id.desc())
-    )
-    rows = conn.execute(query).all()
+    visible = read_visible(conn, now=now)
     # Read after the articles, so that none of them has a channel which was not there yet.
     sections = {
-        row.id: Section(*row)
-        for row in conn.execute(select(channel.c.id, channel.c.slug, channel.c.name))
+        known.channel_id: Section(id=known.channel_id, slug=known.slug, name=known.name)
+        for known in read_channels(conn)
     }
-    authors = {row.id: str(row.name) for row in conn.execute(select(author.c.id, author.c.name))}
+    authors = read_author_names(conn)
     return [
-        _make_entry(id_, sections[channel_id], authors.get(author_id), published_at, updated_at)
-        for id_, channel_id, author_id, published_at, updated_at in rows
+        _make_entry(row, sections[row.channel_id], authors.get(row.author_id or 0))
+        for row in visible
     ]
 
 
 def read_teasers(engine: Engine, entries: Sequence[Entry]) -> list[Teaser]:
     """The titles and summaries of these articles, in this order, without those that went away
     meanwhile."""
-    query = select(article.c.id, article.c.title, article.c.summary).where(
-        article.c.id.in_([entry.id for entry in entries]), article.c.status == PUBLISHED
-    )
     with engine.connect() as conn:
-        found = {row.id: row for row in conn.execute(query)}
+        found = read_headlines(conn, [entry.id for entry in entries])
     return [
         _make_teaser(entry, found[entry.id].title, found[entry.id].summary)
         for entry in entries
@@ -137,31 +123,34 @@ def read_teasers(engine: Engine, entries: Sequence[Entry]) -> list[Teaser]:
 
 def read_stories(engine: Engine, entries: Sequence[Entry]) -> Iterator[list[Story]]:
     """The whole of these articles, in chunks, without those that went away meanwhile."""
-    columns = (
-        article.c.id,
-        article.c.title,
-        article.c.summary,
-        article.c.cover,
-        article.c.url,
-        article.c.body,
-    )
     for start in range(0, len(entries), CHUNK):
         chunk = {entry.id: entry for entry in entries[start : start + CHUNK]}
-        query = select(*columns).where(article.c.id.in_(chunk), article.c.status == PUBLISHED)
         with engine.connect() as conn:
-            rows = conn.execute(query).all()
+            texts = read_texts(conn, chunk)
         yield [
-            Story(_make_teaser(chunk[row.id], row.title, row.summary), row.cover, row.url, row.body)
-            for row in rows
+            Story(
+                teaser=_make_teaser(chunk[text.article_id], text.title, text.summary),
+                cover=text.cover,
+                url=text.url,
+                body=text.body,
+            )
+            for text in texts
         ]
 
 
-def _make_entry(
-    id_: int, section: Section, author: str | None, published_at: datetime, updated_at: datetime
-) -> Entry:
+def _make_entry(row: Visible, section: Section, author: str | None) -> Entry:
     # A channel or an author may get another name without any article being touched.
-    state = digest(id_, section.slug, section.name, author, published_at, updated_at)
-    return Entry(id_, section, author, published_at, updated_at, state)
+    state = digest(
+        row.article_id, section.slug, section.name, author, row.published_at, row.updated_at
+    )
+    return Entry(
+        id=row.article_id,
+        section=section,
+        author=author,
+        published_at=row.published_at,
+        updated_at=row.updated_at,
+        state=state,
+    )
 
 
 def _make_teaser(entry: Entry, title: str, summary: str) -> Teaser:

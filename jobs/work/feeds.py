@@ -8,10 +8,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 
 import structlog
-from redis import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.static.context import JobFailedError, Run
@@ -30,16 +28,9 @@ log = structlog.get_logger(__name__)
 def import_feeds(run: Run) -> str:
     """Import what FEED_URLS names; one feed that fails does not keep the others."""
     context = run.context
-    cards = Articles(
+    articles = Articles(
         context.engine, context.redis, card_ttl_s=context.settings.gateway.card_ttl_s, clock=now_ms
     )
-
-    def forget(ids: Sequence[int]) -> None:
-        try:
-            cards.forget(ids)
-        except RedisError as ex:
-            log.warning("cards_not_forgotten", error=repr(ex))
-
     created, failures = 0, []
     for url in context.settings.jobs.feed_urls:
         if context.stopping.is_set():
@@ -47,7 +38,7 @@ def import_feeds(run: Run) -> str:
         folder = context.settings.site.var_dir / IMPORT_FOLDER
         try:
             created += import_articles(
-                url, context.engine, folder=folder, on_change=forget
+                url, context.engine, folder=folder, on_change=articles.forget
             ).counts.created
         except (SourceError, SQLAlchemyError, OSError) as ex:
             log.warning("feed_failed", url=url, error=repr(ex))

@@ -32,9 +32,9 @@ from sqlalchemy.types import String
 
 from jobs.static.context import JobFailedError, Run
 from jobs.tables import job_run
-from tidings.news.tables import article
+from tidings.news.tables import article, article_count
 from tidings.reading.acts import Action
-from tidings.reading.tables import article_count, behaviour
+from tidings.reading.tables import behaviour
 from tidings.shop import stock
 from tidings.shop.orders import ORDER_TIMEOUT, Status
 from tidings.shop.tables import orders

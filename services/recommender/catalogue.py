@@ -4,40 +4,51 @@ database.
 The pipeline asks "may this be shown?" and "what is next?" some hundred times a request, so the
 answers must not cost a round trip. A thread reads what changed since it last looked, by
 `updated_at`; that an article's time has come is seen by comparing its publication with the clock.
-Rejected: SQL per request, which grows with the reader's history; and notices through Redis, which
-can be lost and then hide a take-down.
+An article that cannot be taken in is set aside, and never the end of the thread. Rejected: SQL per
+request, which grows with the reader's history; and notices through Redis, which can be lost and
+then hide a take-down.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy import Engine, Row, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine
 
-from tidings.news.articles import PUBLISHED
-from tidings.news.tables import article, channel
-from tidings.process.clock import Clock, milliseconds, moment
+from tidings.news.changes import START, Change, changed_after, place_at
+from tidings.news.channels import FOR_YOU, is_every_channel, read_channels
+from tidings.news.storing import read_database_clock
+from tidings.process.clock import Clock, milliseconds
 
-FOR_YOU = 0
 REFRESH_S = 1.0
 # Longer than any transaction may last, so that no row commits behind our back with an older
 # `updated_at`.
 OVERLAP = timedelta(seconds=30)
 PAGE_ROWS = 5000
+# So old, a catalogue may show what was taken down long ago: the process asks for no more work.
+STALE_AFTER_S = 30.0
 
 log = structlog.get_logger(__name__)
 SIZE = Gauge("tidings_catalogue_articles", "Articles in the catalogue", multiprocess_mode="max")
 REFRESHES = Counter(
     "tidings_catalogue_refreshes_total", "Looks for changed articles by outcome", ["outcome"]
+)
+REFRESHED_AT = Gauge(
+    "tidings_catalogue_refreshed_seconds",
+    "When the catalogue of the worker that is most behind was last brought up to date, in seconds "
+    "since the epoch",
+    multiprocess_mode="livemin",
+)
+SET_ASIDE = Counter(
+    "tidings_catalogue_set_aside_total", "Articles that the catalogue could not take in"
 )
 
 
@@ -83,24 +94,36 @@ class Catalogue:
     Args:
         engine: the database.
         clock: now, in ms since the epoch.
+        read_now: the database's clock, by which changes are stamped.
     """
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        read_now: Callable[[Connection], datetime] = read_database_clock,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._entries: dict[int, Entry] = {}
         self._timelines: dict[int, _Timeline] = {}
         self._channel_ids: frozenset[int] = frozenset()
         self._lock = threading.Lock()
-        self._read_until = datetime.fromtimestamp(0, UTC)
-        self._seen: dict[int, Row[*tuple[Any, ...]]] = {}
+        self._read_now = read_now
+        self._read_until: datetime | None = None
+        self._refreshed_s = time.monotonic()
+        self._seen: dict[int, Change] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def has_channel(self, channel_id: int) -> bool:
-        """True for 0 and for every channel of the site."""
-        return channel_id == FOR_YOU or channel_id in self._channel_ids
+        """True for "for you" and for every channel of the site."""
+        return is_every_channel(channel_id) or channel_id in self._channel_ids
+
+    def is_fresh(self) -> bool:
+        """False once no refresh has succeeded for `STALE_AFTER_S`."""
+        return time.monotonic() - self._refreshed_s < STALE_AFTER_S
 
     def get(self, article_id: int) -> Entry | None:
         """The article if it may be shown now."""
@@ -110,8 +133,7 @@ class Catalogue:
     def newest_first(
         self, channel_id: int, wanted: Callable[[int], bool], limit: int
     ) -> list[Entry]:
-        """Up to `limit` articles of a channel for which `wanted(article_id)`, newest first; channel
-        0 is all."""
+        """Up to `limit` articles of a channel for which `wanted(article_id)`, newest first."""
         found: list[Entry] = []
         with self._lock:
             timeline = self._timelines.get(channel_id)
@@ -131,75 +153,87 @@ class Catalogue:
             SQLAlchemyError: the database did not answer; the catalogue is as it was.
         """
         with self._engine.connect() as conn:
-            self._channel_ids = frozenset(conn.scalars(select(channel.c.id)))
-        since = self._read_until - OVERLAP if self._seen else self._read_until
+            now = self._read_now(conn)
+            self._channel_ids = frozenset(known.channel_id for known in read_channels(conn))
+        # The clock may have been set back since the last look, and the stamps with it.
+        place = place_at(min(self._read_until, now) - OVERLAP) if self._read_until else START
         changed = 0
-        columns = (
-            article.c.id,
-            article.c.channel_id,
-            article.c.author_id,
-            article.c.published_at,
-            article.c.status,
-            article.c.updated_at,
-        )
-        last: tuple[datetime, int] = (since, 0)
         while True:
-            newer = (article.c.updated_at > last[0]) | (
-                (article.c.updated_at == last[0]) & (article.c.id > last[1])
-            )
-            query = (
-                select(*columns)
-                .where(newer)
-                .order_by(article.c.updated_at, article.c.id)
-                .limit(PAGE_ROWS)
-            )
             with self._engine.connect() as conn:
-                rows = conn.execute(query).all()
-            for row in rows:
-                # All of the row, since it can change twice in a millisecond.
-                if self._seen.get(row.id) != row:
-                    entry = Entry(
-                        row.id, row.channel_id, row.author_id, milliseconds(row.published_at)
-                    )
-                    self._take_in(entry, visible=row.status == PUBLISHED)
-                    self._seen[row.id] = row
-                    changed += 1
-            if rows:
-                last = (rows[-1].updated_at, rows[-1].id)
+                rows = changed_after(conn, place, limit=PAGE_ROWS)
+            changed += sum(self._look_at(row) for row in rows)
             if len(rows) < PAGE_ROWS:
                 break
-        # A writer whose clock runs ahead must not make us skip what the others write.
-        self._read_until = min(max(self._read_until, last[0]), moment(self._clock()))
-        self._forget_before(self._read_until - OVERLAP)
+            place = rows[-1].place
+        # The database's clock and not the newest row: an hour after an import, an idle site's look
+        # finds nothing to read. Nor does a writer whose clock runs ahead hide what others write.
+        self._read_until = now
+        self._forget_before(now - OVERLAP)
+        self._refreshed_s = time.monotonic()
+        REFRESHED_AT.set_to_current_time()
         SIZE.set(len(self._entries))
         return changed
 
     def keep_fresh(self, stop: threading.Event) -> None:
-        """Refresh once a second until `stop` is set; a database that is away is tried again."""
+        """Refresh once a second until `stop` is set; a look that fails, however, is tried again."""
         while not stop.wait(REFRESH_S):
             try:
                 self.refresh()
-            except SQLAlchemyError as ex:
+            except Exception as ex:  # noqa: BLE001 - counted and logged; readiness knows the age of the last success
                 REFRESHES.labels("failed").inc()
                 log.warning("catalogue_not_refreshed", error=repr(ex))
             else:
                 REFRESHES.labels("ok").inc()
 
+    def _look_at(self, row: Change) -> bool:
+        """Take in a row that changed; False for one that is known as it is."""
+        # All of the row, since it can change twice in a millisecond.
+        if self._seen.get(row.article_id) == row:
+            return False
+        self._seen[row.article_id] = row
+        try:
+            if row.published_at is None:
+                raise ValueError("its publication is not a date")
+            entry = Entry(
+                article_id=row.article_id,
+                channel_id=row.channel_id,
+                author_id=row.author_id,
+                published_ms=milliseconds(row.published_at),
+            )
+            self._take_in(entry, visible=row.is_published)
+        except Exception as ex:  # noqa: BLE001 - one article is set aside, the others are taken in
+            SET_ASIDE.inc()
+            log.error("article_set_aside", article=row.article_id, error=repr(ex))
+            self._drop(row.article_id)
+        return True
+
     def _take_in(self, entry: Entry, *, visible: bool) -> None:
+        if not visible:
+            self._drop(entry.article_id)
+            return
         with self._lock:
-            old = self._entries.get(entry.article_id)
-            if old is not None:
-                for channel_id in (FOR_YOU, old.channel_id):
-                    self._timelines[channel_id].remove(old)
-            if visible:
-                # Replaced in one step: `get` takes no lock, and must not miss an article that was
-                # only edited.
-                self._entries[entry.article_id] = entry
-                for channel_id in (FOR_YOU, entry.channel_id):
-                    self._timelines.setdefault(channel_id, _Timeline()).add(entry)
-            elif old is not None:
-                del self._entries[entry.article_id]
+            self._unlist(entry.article_id)
+            # Replaced in one step: `get` takes no lock, and must not miss an article that was only
+            # edited.
+            self._entries[entry.article_id] = entry
+            for channel_id in (FOR_YOU.channel_id, entry.channel_id):
+                self._timelines.setdefault(channel_id, _Timeline()).add(entry)
+
+    def _drop(self, article_id: int) -> None:
+        with self._lock:
+            self._unlist(article_id)
+            self._entries.pop(article_id, None)
+
+    def _unlist(self, article_id: int) -> None:
+        old = self._entries.get(article_id)
+        if old is not None:
+            for channel_id in (FOR_YOU.channel_id, old.channel_id):
+                self._timelines[channel_id].remove(old)
 
     def _forget_before(self, moment: datetime) -> None:
         # Only what the next look will read again needs to be recognised.
-        self._seen = {id_: row for id_, row in self._seen.items() if row.updated_at >= moment}
+        self._seen = {
+            id_: row
+            for id_, row in self._seen.items()
+            if row.updated_at is None or row.updated_at >= moment
+        }

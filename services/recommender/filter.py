@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from prometheus_client import Counter
 
 from services.recommender.candidate import Candidate, Question
-from services.recommender.catalogue import FOR_YOU, Catalogue
+from services.recommender.catalogue import Catalogue
+from tidings.news.channels import is_every_channel
 
 DROPPED = Counter(
     "tidings_candidates_dropped_total", "Candidates dropped by the filter", ["reason"]
@@ -37,7 +38,7 @@ def _reason_to_drop(candidate: Candidate, question: Question, catalogue: Catalog
     entry = candidate.entry
     if entry.article_id in question.seen:
         return "seen"
-    if question.channel_id not in (FOR_YOU, entry.channel_id):
+    if not is_every_channel(question.channel_id) and question.channel_id != entry.channel_id:
         return "other_channel"
     # Sources look at different moments: what was taken down in between is caught here.
     if catalogue.get(entry.article_id) is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from redis import RedisError
 
 from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
-from tidings.news.articles import ChannelNotFoundError
+from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.reading.acts import TRACKED, Action
 from tidings.reading.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report

@@ -20,7 +20,7 @@ from services.recommender.filter import filter_candidates
 from services.recommender.mix import mix
 from services.recommender.rank import rank
 from services.recommender.sources.latest import Recall, recall_again
-from tidings.news.articles import ChannelNotFoundError
+from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.process.deadline import current_deadline
 from tidings.reading.history import History, ReaderState

@@ -7,9 +7,9 @@ import signal
 
 from jobs.daemon import BATCH_THREADS, make_daemon
 from jobs.engines import make_engines
-from jobs.handlers import HANDLERS
 from jobs.static.context import make_owner_name
 from jobs.table import STATIC_JOBS
+from tests.lab.handlers import HANDLERS
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import load_settings
 from tidings.store.redis import make_redis

@@ -18,8 +18,8 @@ from jobs.delayed.batches import BATCH_ROWS, Batches
 from jobs.delayed.clock_guard import ClockGuard
 from jobs.delayed.job_store import TableJobStore
 from jobs.engines import make_engines
-from jobs.handlers import HANDLERS
 from jobs.static.context import Context, make_owner_name
+from tests.lab.handlers import HANDLERS
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import load_settings
 from tidings.shop import orders, stock

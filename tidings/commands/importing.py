@@ -12,10 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
-from redis import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.importing import Format, Report, SourceError, import_articles
@@ -27,7 +25,7 @@ from tidings.process.boot import prepare_var_dir
 from tidings.process.clock import now_ms
 from tidings.process.errors import CannotStartError
 from tidings.process.logs import configure_logging
-from tidings.process.settings import Settings, load_settings
+from tidings.process.settings import load_settings
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 
@@ -68,7 +66,19 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
     prepare_var_dir(settings)
     engine = open_database(settings)
     configure_logging(settings, "import")
-    cards = _CachedCards(settings, engine)
+    stale: list[int] = []
+    stored = Articles(
+        engine,
+        make_redis(settings.redis),
+        card_ttl_s=settings.gateway.card_ttl_s,
+        clock=now_ms,
+        on_stale=lambda ids, _: stale.extend(ids),
+    )
+
+    def forget(ids: Sequence[int]) -> None:
+        if not stale:  # A Redis that is away costs one try, not one a batch.
+            stored.forget(ids)
+
     started_s = time.monotonic()
     try:
         with _progress_bar() as on_progress:
@@ -79,7 +89,7 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
                 format_=Format(format_) if format_ else None,
                 channel=channel,
                 restart=restart,
-                on_change=cards.forget,
+                on_change=forget,
                 on_progress=on_progress,
             )
     except SourceError as ex:
@@ -97,33 +107,13 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
         click.echo("\ntidings: stopped; the same command continues where it was", err=True)
         sys.exit(EXIT_INTERRUPTED)
     _summarise(source, report, time.monotonic() - started_s)
-    if cards.are_stale and report.counts.updated:
+    if stale and report.counts.updated:
         click.echo(
             "Redis does not answer: changed articles may show their old text for "
             f"{settings.gateway.card_ttl_s} s",
             err=True,
         )
     sys.exit(EXIT_REJECTS if report.counts.rejected else 0)
-
-
-class _CachedCards:
-    """Drops cached cards of articles that changed. A Redis that is down costs one try, not one a
-    batch."""
-
-    def __init__(self, settings: Settings, engine: Engine) -> None:
-        redis = make_redis(settings.redis)
-        self._articles = Articles(
-            engine, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms
-        )
-        self.are_stale = False
-
-    def forget(self, ids: Sequence[int]) -> None:
-        if self.are_stale:
-            return
-        try:
-            self._articles.forget(ids)
-        except RedisError:
-            self.are_stale = True
 
 
 @contextmanager

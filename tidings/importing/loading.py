@@ -20,7 +20,8 @@ from tidings.importing.report import Report
 from tidings.importing.rows import NewArticle, Place, Reject, Row, RowError, make_article
 from tidings.importing.sources import UNREADABLE, Source, SourceError, open_source
 from tidings.importing.workspace import Workspace, open_workspace
-from tidings.importing.writing import is_stored, write_articles
+from tidings.importing.writing import write_articles
+from tidings.news.storing import is_stored
 from tidings.process.clock import Clock, now_ms
 
 BATCH_ROWS = 200
@@ -211,8 +212,12 @@ class _SeenIds:
 
 def _resume(workspace: Workspace, of: str, engine: Engine) -> tuple[Report, str]:
     checkpoint = workspace.read_checkpoint(of)
-    if checkpoint is None or (checkpoint.witness and not is_stored(engine, checkpoint.witness)):
+    if checkpoint is None:
         return Report(), ""
+    with engine.connect() as conn:
+        # Another database, or one that was restored, has not the rows that the checkpoint counts.
+        if checkpoint.witness and not is_stored(conn, checkpoint.witness):
+            return Report(), ""
     workspace.begin(checkpoint.rejects_bytes)
     return Report(checkpoint.counts, resumed_rows=checkpoint.counts.rows), checkpoint.witness
 

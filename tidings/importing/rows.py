@@ -15,10 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from typing import Any
 from urllib.parse import urljoin, urlsplit
-
-from sqlalchemy import Column, String
 
 from tidings.importing.bodies import (
     BodyError,
@@ -29,8 +26,8 @@ from tidings.importing.bodies import (
     summarise,
 )
 from tidings.importing.moments import parse_moment
-from tidings.news.articles import FOR_YOU
-from tidings.news.tables import article, author, channel
+from tidings.news.channels import FOR_YOU
+from tidings.news.storing import LENGTHS
 
 _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -118,9 +115,9 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
         source_id=_source_id(values, url, slug, title),
         channel_slug=slug,
         channel_name=name,
-        author=_checked("author", _first_author(values), author.c.name) or None,
-        title=_checked("title", title, article.c.title),
-        summary=_checked("summary", summary, article.c.summary),
+        author=_checked("author", _first_author(values), LENGTHS.author) or None,
+        title=_checked("title", title, LENGTHS.title),
+        summary=_checked("summary", summary, LENGTHS.summary),
         body=body,
         cover=_link(values, "cover", url) or _link(values, "image", url),
         url=url,
@@ -172,15 +169,9 @@ def _kind(value: object) -> str:
     return kinds.get(type(value), type(value).__name__)
 
 
-def _width(column: Column[Any]) -> int:
-    assert isinstance(column.type, String)
-    assert column.type.length is not None
-    return column.type.length
-
-
-def _checked(field: str, text: str, column: Column[Any]) -> str:
-    if len(text) > _width(column):
-        raise RowError(f"{field}: {len(text)} characters, at most {_width(column)}")
+def _checked(field: str, text: str, longest: int) -> str:
+    if len(text) > longest:
+        raise RowError(f"{field}: {len(text)} characters, at most {longest}")
     return text
 
 
@@ -196,8 +187,8 @@ def _channel(values: Mapping[str, object], default: str | None) -> tuple[str, st
     # A slug has to become readable; what somebody wrote as a name stays as written.
     name = _NOT_SLUG.sub(" ", text).strip() if text.lower() == text else text
     return (
-        _checked("channel", slug, channel.c.slug),
-        _checked("channel", name[0].upper() + name[1:], channel.c.name),
+        _checked("channel", slug, LENGTHS.channel_slug),
+        _checked("channel", name[0].upper() + name[1:], LENGTHS.channel_name),
     )
 
 
@@ -222,7 +213,7 @@ def _link(values: Mapping[str, object], field: str, base: str | None) -> str | N
         usable = False
     if not usable:
         raise RowError(f"{field}: expected an http or https address, got {text[:100]!r}")
-    return _checked(field, url, article.c.url if field == "url" else article.c.cover)
+    return _checked(field, url, LENGTHS.url if field == "url" else LENGTHS.cover)
 
 
 def _summary_and_body(values: Mapping[str, object], url: str | None) -> tuple[str, str]:
@@ -267,7 +258,7 @@ def _source_id(values: Mapping[str, object], url: str | None, slug: str, title: 
         identity = f"{source or slug}/{own}"
     else:
         return _digest(f"{slug}\n{title}")
-    return identity if len(identity) <= _width(article.c.source_id) else _digest(identity)
+    return identity if len(identity) <= LENGTHS.source_id else _digest(identity)
 
 
 def _digest(text: str) -> str:

@@ -9,19 +9,23 @@ and cannot say which rows they changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, Table, insert, select, update
+from sqlalchemy import Connection, Engine
 
 from tidings.importing.rows import NewArticle
-from tidings.news.articles import PUBLISHED
-from tidings.news.publishing import SCHEDULED
-from tidings.news.tables import article, author, channel
-from tidings.reading.tables import article_count
-from tidings.store.engine import database_now, transaction
+from tidings.news.authors import ensure_authors
+from tidings.news.channels import ensure_channels
+from tidings.news.storing import (
+    Content,
+    add_articles,
+    change_article,
+    find_stored,
+    read_database_clock,
+)
+from tidings.store.engine import transaction
 from tidings.store.retry import is_overtaken, run_again
 
 
@@ -55,89 +59,38 @@ def write_articles(engine: Engine, articles: Sequence[NewArticle], now: datetime
     return run_again(write, passes=is_overtaken)
 
 
-def is_stored(engine: Engine, source_id: str) -> bool:
-    """True if there is an article of this source id."""
-    with engine.connect() as conn:
-        return conn.scalar(select(article.c.id).where(article.c.source_id == source_id)) is not None
-
-
 def _write(conn: Connection, articles: Sequence[NewArticle], now: datetime) -> Written:
-    # The database's clock, which all writers share: whoever follows `updated_at` must not miss
-    # these.
-    updated_at: datetime = conn.execute(select(database_now(conn))).scalar_one()
-    channels = _ensure(
-        conn, channel, "slug", [{"slug": a.channel_slug, "name": a.channel_name} for a in articles]
-    )
-    authors = _ensure(conn, author, "name", [{"name": a.author} for a in articles if a.author])
-    query = select(article).where(article.c.source_id.in_([a.source_id for a in articles]))
-    stored = {row.source_id: row for row in conn.execute(query)}
-    new: list[dict[str, Any]] = []
+    # The database's clock, which all writers share: a process that follows `updated_at` must not
+    # miss these.
+    updated_at = read_database_clock(conn)
+    channels = ensure_channels(conn, {a.channel_slug: a.channel_name for a in articles})
+    authors = ensure_authors(conn, {a.author for a in articles if a.author})
+    stored = find_stored(conn, [a.source_id for a in articles])
+    new: list[Content] = []
     updated: list[int] = []
     unchanged: list[int] = []
     for a in articles:
-        values = _values(a, channels, authors)
-        row = stored.get(a.source_id)
-        if row is None:
-            new.append(
-                {"published_at": now, **values, "status": PUBLISHED, "updated_at": updated_at}
-            )
-        elif changes := _changes(row, values):
-            conn.execute(
-                update(article)
-                .where(article.c.id == row.id)
-                .values(**changes, updated_at=updated_at)
-            )
-            updated.append(row.id)
+        content = Content(
+            source_id=a.source_id,
+            channel_id=channels[a.channel_slug],
+            author_id=authors[a.author] if a.author else None,
+            title=a.title,
+            summary=a.summary,
+            body=a.body,
+            cover=a.cover,
+            url=a.url,
+            published_at=a.published_at,
+        )
+        known = stored.get(a.source_id)
+        if known is None:
+            new.append(content)
+        elif change_article(conn, known, content, updated_at=updated_at):
+            updated.append(known.article_id)
         else:
-            unchanged.append(row.id)
-    return Written(_insert(conn, new), tuple(updated), tuple(unchanged))
-
-
-def _ensure(
-    conn: Connection, table: Table, key: str, wanted: Iterable[dict[str, str | None]]
-) -> dict[str, int]:
-    """Key → id of every wanted row of a small table, those that are missing created."""
-    by_key = {str(values[key]): values for values in wanted}
-    ids = _ids(conn, table, key, list(by_key))
-    # In order, so that two imports wait for each other instead of dead-locking.
-    if missing := [by_key[name] for name in sorted(by_key.keys() - ids.keys())]:
-        conn.execute(insert(table), missing)
-        ids = _ids(conn, table, key, list(by_key))
-    return ids
-
-
-def _ids(conn: Connection, table: Table, key: str, keys: Sequence[str]) -> dict[str, int]:
-    if not keys:
-        return {}
-    found = conn.execute(select(table.c[key], table.c.id).where(table.c[key].in_(keys)))
-    return {str(name): int(id_) for name, id_ in found}
-
-
-def _values(a: NewArticle, channels: dict[str, int], authors: dict[str, int]) -> dict[str, Any]:
-    """The columns that the source decides. An unknown publication is none of them."""
-    values = asdict(a)
-    values["channel_id"] = channels[values.pop("channel_slug")]
-    del values["channel_name"]
-    name = values.pop("author")
-    values["author_id"] = authors[name] if name else None
-    if a.published_at is None:
-        del values["published_at"]
-    return values
-
-
-def _changes(row: Row[Any], values: dict[str, Any]) -> dict[str, Any]:
-    changes = {column: value for column, value in values.items() if getattr(row, column) != value}
-    if row.status == SCHEDULED:
-        # An editor set the hour, and the job that will publish the article goes by that.
-        changes.pop("published_at", None)
-    return changes
-
-
-def _insert(conn: Connection, new: Sequence[dict[str, Any]]) -> tuple[int, ...]:
-    if not new:
-        return ()
-    conn.execute(insert(article), new)
-    ids = _ids(conn, article, "source_id", [values["source_id"] for values in new])
-    created = tuple(ids[values["source_id"]] for values in new)
-    conn.execute(insert(article_count), [{"article_id": id_} for id_ in created])
-    return created
+            unchanged.append(known.article_id)
+    created = add_articles(conn, new, published_at=now, updated_at=updated_at)
+    return Written(
+        created=tuple(created[content.source_id] for content in new),
+        updated=tuple(updated),
+        unchanged=tuple(unchanged),
+    )

@@ -1,47 +1,107 @@
-"""Articles that appear at an hour set beforehand: hidden until then, published by a delayed job.
+"""The changes of what readers see: published, set for a later moment, taken down, restored.
 
-The job makes the change rather than every query comparing the hour, so that what follows from an
-article's appearing (recall, rankings, pages) sees one change of status, as for any other article.
+Each is a function in the caller's transaction, stamps the article by the clock that all writers
+share, and has the caches follow once that transaction has committed: what is hidden is buried, what
+is shown is loaded anew. So no change of visibility can leave a cache behind. A later moment is kept
+by a delayed job rather than by every query comparing the hour, so that what follows from an
+article's appearing (recall, rankings, static files) sees one change of status.
+
+    with transaction(engine) as conn:
+        take_down(conn, 42, articles)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import ColumnElement, Connection, case, select, update
 
-from tidings.news.articles import PUBLISHED, ArticleNotFoundError
+from tidings.news.articles import ArticleNotFoundError, Articles
 from tidings.news.tables import article
+from tidings.news.visibility import PUBLISHED, SCHEDULED, TAKEN_DOWN, is_published
 from tidings.store import delayed
 from tidings.store.engine import database_now
 
 PUBLISH_ARTICLE = "publish_article"
-SCHEDULED = "scheduled"
 
 
-def schedule_publication(conn: Connection, article_id: int, run_at: datetime) -> None:
+def publish(conn: Connection, article_id: int, articles: Articles) -> bool:
+    """Show an article now, whether it was taken down or waits for its hour; False if it is out.
+
+    Raises:
+        ArticleNotFoundError: there is no such article.
+    """
+    now = database_now(conn)
+    delayed.cancel(conn, PUBLISH_ARTICLE, ref=article_id)
+    at = case((article.c.published_at > now, now), else_=article.c.published_at)
+    is_out = is_published() & (article.c.published_at <= now)
+    changed = _change(conn, article_id, ~is_out, status=PUBLISHED, published_at=at)
+    articles.forget_after(conn, [article_id])
+    return changed
+
+
+def schedule_publication(
+    conn: Connection, article_id: int, run_at: datetime, articles: Articles
+) -> None:
     """Hide the article until `run_at`; a second call moves the hour.
 
     Raises:
         ArticleNotFoundError: there is no such article.
     """
-    hidden = conn.execute(
-        update(article)
-        .where(article.c.id == article_id)
-        .values(status=SCHEDULED, published_at=run_at, updated_at=database_now(conn))
-    )
-    if hidden.rowcount == 0:
-        raise ArticleNotFoundError(article_id)
+    # The job's row before the article's, as the daemon takes them: two that lock in different
+    # orders wait for each other.
     if not delayed.reschedule_at(conn, PUBLISH_ARTICLE, ref=article_id, run_at=run_at):
         delayed.schedule_at(conn, PUBLISH_ARTICLE, ref=article_id, run_at=run_at)
+    _change(conn, article_id, status=SCHEDULED, published_at=run_at)
+    articles.bury_after(conn, [article_id])
 
 
-def publish(conn: Connection, article_ids: Iterable[int]) -> int:
+def publish_due(conn: Connection, article_ids: Collection[int], articles: Articles) -> int:
     """Show those of these articles that still wait for their hour; returns how many."""
     shown = conn.execute(
         update(article)
         .where(article.c.id.in_(sorted(article_ids)), article.c.status == SCHEDULED)
         .values(status=PUBLISHED, updated_at=database_now(conn))
     )
+    articles.forget_after(conn, article_ids)
     return shown.rowcount
+
+
+def take_down(conn: Connection, article_id: int, articles: Articles) -> None:
+    """Show the article nowhere any more: at once from the cache, within seconds from every feed.
+
+    Raises:
+        ArticleNotFoundError: there is no such article.
+    """
+    delayed.cancel(conn, PUBLISH_ARTICLE, ref=article_id)
+    _change(conn, article_id, status=TAKEN_DOWN)
+    articles.bury_after(conn, [article_id])
+
+
+def restore(conn: Connection, article_id: int, articles: Articles) -> bool:
+    """Show again what was taken down; False if it was not.
+
+    Raises:
+        ArticleNotFoundError: there is no such article.
+    """
+    changed = _change(conn, article_id, article.c.status == TAKEN_DOWN, status=PUBLISHED)
+    articles.forget_after(conn, [article_id])
+    return changed
+
+
+def _change(conn: Connection, article_id: int, *where: ColumnElement[bool], **values: Any) -> bool:
+    """True if the article meets the conditions and was changed."""
+    changed = conn.execute(
+        update(article)
+        .where(article.c.id == article_id, *where)
+        # The database's clock, which all writers share: a process that follows `updated_at` must
+        # not miss this change.
+        .values(**values, updated_at=database_now(conn))
+    )
+    if changed.rowcount:
+        return True
+    if conn.scalar(select(article.c.id).where(article.c.id == article_id)) is None:
+        raise ArticleNotFoundError(article_id)
+    return False

@@ -1,8 +1,9 @@
-"""Tables of what is read: articles, the channels they stand in, the authors they are by."""
+"""Tables of what is read: articles and their counters, the channels they stand in, the authors they
+are by."""
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, String, Table
+from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table
 
 from tidings.store.metadata import MYSQL, Id, LongText, Moment, key_text, metadata
 
@@ -27,8 +28,8 @@ article = Table(
     "article",
     metadata,
     Column("id", Id, primary_key=True),
-    # Whatever identifies the article where it came from: a feed's entry id, a URL, a key of the
-    # import file.
+    # What identifies the article where it came from: a feed's entry id, a URL, a key of the import
+    # file.
     Column("source_id", key_text(191), nullable=False, unique=True),
     Column("channel_id", Id, ForeignKey("channel.id"), nullable=False),
     Column("author_id", Id, ForeignKey("author.id")),
@@ -43,5 +44,22 @@ article = Table(
     Index(None, "channel_id", "status", "published_at", "id"),
     Index(None, "status", "published_at", "id"),
     Index(None, "updated_at", "id"),
+    **MYSQL,
+)
+
+COUNTED = ("exposure", "click", "reading", "collect", "liking")
+
+# Apart from `article`, so that counting never locks or rewrites the row that every reader reads.
+article_count = Table(
+    "article_count",
+    metadata,
+    Column(
+        "article_id",
+        Id,
+        ForeignKey("article.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    *(Column(name, Integer, nullable=False, server_default="0") for name in COUNTED),
     **MYSQL,
 )

@@ -22,11 +22,12 @@ from redis import Redis, ResponseError
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.dialects import mysql, sqlite
 
-from tidings.news.tables import article
+from tidings.news.articles import existing_ids
+from tidings.news.counts import add_counts
 from tidings.process.clock import Clock, moment
 from tidings.reading.acts import Action
 from tidings.reading.history import find_batches
-from tidings.reading.tables import article_count, behaviour, reader
+from tidings.reading.tables import behaviour, reader
 from tidings.reading.tracking import Shown, TokenExpiredError, TokenRefusedError, Tracker
 from tidings.store.engine import transaction
 from tidings.store.keys import BEHAVIOUR, DEAD_BEHAVIOUR
@@ -310,7 +311,7 @@ def store_rows(conn: Connection, rows: Sequence[dict[str, Any]]) -> int:
         known.update(
             conn.scalars(select(behaviour.c.event_id).where(behaviour.c.event_id.in_(event_ids)))
         )
-        existing.update(conn.scalars(select(article.c.id).where(article.c.id.in_(article_ids))))
+        existing.update(existing_ids(conn, article_ids))
     new = [row for row in rows if row["event_id"] not in known and row["article_id"] in existing]
     if new:
         conn.execute(insert(behaviour), new)
@@ -320,23 +321,10 @@ def store_rows(conn: Connection, rows: Sequence[dict[str, Any]]) -> int:
 
 
 def _add_counts(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    # In id order, so that two consumers lock the same counters in the same order.
     added: dict[int, Counter[str]] = {}
-    for row in sorted(rows, key=lambda row: row["article_id"]):
+    for row in rows:
         added.setdefault(row["article_id"], Counter())[row["action"]] += 1
-    names = [action.label for action in Action]
-    values = [
-        {"article_id": id_, **{name: counts[name] for name in names}}
-        for id_, counts in added.items()
-    ]
-    if conn.dialect.name == "sqlite":
-        lite = sqlite.insert(article_count)
-        sums = {name: article_count.c[name] + lite.excluded[name] for name in names}
-        conn.execute(lite.on_conflict_do_update(index_elements=["article_id"], set_=sums), values)
-    else:
-        my = mysql.insert(article_count)
-        sums = {name: article_count.c[name] + my.inserted[name] for name in names}
-        conn.execute(my.on_duplicate_key_update(sums), values)
+    add_counts(conn, added)
 
 
 def _touch_readers(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:

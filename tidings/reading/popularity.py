@@ -16,8 +16,8 @@ from typing import Any
 from redis import Redis
 from sqlalchemy import Connection, Engine, case, func, select
 
-from tidings.news.articles import PUBLISHED
-from tidings.news.tables import article, channel
+from tidings.news.channels import FOR_YOU, read_channels
+from tidings.news.visibility import newest_ids, visible_ids
 from tidings.reading.acts import Action
 from tidings.reading.tables import behaviour
 from tidings.store.keys import POPULAR
@@ -51,8 +51,8 @@ def rebuild(engine: Engine, redis: Redis, now: datetime) -> int:
     """
     with engine.connect() as conn:
         scores = _scores(conn, now)
-        channel_ids = list(conn.scalars(select(channel.c.id)))
-        rankings = {id_: _ranking(conn, scores, id_, now) for id_ in (0, *channel_ids)}
+        channel_ids = [known.channel_id for known in (FOR_YOU, *read_channels(conn))]
+        rankings = {id_: _ranking(conn, scores, id_, now) for id_ in channel_ids}
     for channel_id, ranking in rankings.items():
         key = POPULAR.of(channel_id)
         with redis.pipeline(transaction=True) as pipe:
@@ -89,21 +89,14 @@ def _scores(conn: Connection, now: datetime) -> dict[int, float]:
 def _ranking(
     conn: Connection, scores: dict[int, float], channel_id: int, now: datetime
 ) -> Sequence[tuple[int, float]]:
-    visible = select(article.c.id).where(
-        article.c.status == PUBLISHED, article.c.published_at <= now
-    )
-    if channel_id:
-        visible = visible.where(article.c.channel_id == channel_id)
     best: dict[int, float] = defaultdict(float)
     hottest = sorted(scores, key=lambda id_: (-scores[id_], id_))
     for start in range(0, len(hottest), 500):
-        shown = set(conn.scalars(visible.where(article.c.id.in_(hottest[start : start + 500]))))
-        best.update({id_: scores[id_] for id_ in hottest[start : start + 500] if id_ in shown})
+        chunk = hottest[start : start + 500]
+        shown = visible_ids(conn, chunk, now=now, channel_id=channel_id)
+        best.update({id_: scores[id_] for id_ in chunk if id_ in shown})
         if len(best) >= RANKING_LENGTH:
             break
-    newest = visible.order_by(article.c.published_at.desc(), article.c.id.desc()).limit(
-        RANKING_LENGTH
-    )
-    for id_ in conn.scalars(newest):
+    for id_ in newest_ids(conn, now=now, limit=RANKING_LENGTH, channel_id=channel_id):
         best.setdefault(id_, 0.0)
     return list(best.items())[:RANKING_LENGTH]

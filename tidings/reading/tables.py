@@ -1,28 +1,10 @@
-"""Tables of what readers did, and of how often it was done to which article."""
+"""Tables of readers and of what they did."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, SmallInteger, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, SmallInteger, String, Table
 
 from tidings.store.metadata import MYSQL, EventId, Id, Moment, metadata
-
-# Apart from `article`, so that counting never locks or rewrites the row that every reader reads.
-article_count = Table(
-    "article_count",
-    metadata,
-    Column(
-        "article_id",
-        Id,
-        ForeignKey("article.id", ondelete="CASCADE"),
-        primary_key=True,
-        autoincrement=False,
-    ),
-    *(
-        Column(name, Integer, nullable=False, server_default="0")
-        for name in ("exposure", "click", "reading", "collect", "liking")
-    ),
-    **MYSQL,
-)
 
 reader = Table(
     "reader",

@@ -7,7 +7,7 @@ ends with the `with` block, and a connection that failed mid-statement is thrown
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,21 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     SQLite has one writer. Saying so at BEGIN makes the second one wait its turn, where a
     transaction that began as a reader would fail the moment it tried to write.
     """
-    with engine.execution_options(writes=True).begin() as conn:
+    afterwards: list[Callable[[], object]] = []
+    with engine.execution_options(writes=True, after_commit=afterwards).begin() as conn:
         yield conn
+    for act in afterwards:
+        act()
+
+
+def after_commit(conn: Connection, act: Callable[[], object]) -> None:
+    """Have `act()` called once the transaction of `transaction()` has committed; never if it does
+    not.
+
+    For effects outside the database that must follow a change, such as a cache that forgets. A
+    process that dies in between loses them, so they may only be such that time mends.
+    """
+    conn.get_execution_options()["after_commit"].append(act)
 
 
 def database_now(conn: Connection) -> ColumnElement[Any]:

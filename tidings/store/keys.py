@@ -133,7 +133,8 @@ CARD = Key(
     ttl_spread=0.1,
     most=64 * 1024,
 )
-PAGE = Key(
+# Workers of the release before call it so: each must see what the other takes down.
+WHOLE_ARTICLE = Key(
     shape="t1:page:<article>",
     kind="string",
     holds="a whole article",

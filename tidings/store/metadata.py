@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -66,6 +66,39 @@ class Moment(TypeDecorator[datetime]):
             return None
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return moment.replace(tzinfo=UTC)
+
+
+class ReadableMoment(Moment):
+    """A `Moment` of a row that another program may have written: None where it is no date.
+
+    SQLite stores any text in any column. Where many rows are read at once, one that cannot be read
+    must be set aside, and an exception would take the others with it.
+    """
+
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        try:
+            return super().process_result_value(value, dialect)
+        except ValueError:
+            return None
+
+
+class Unread(Moment):
+    """A `Moment` exactly as the driver gives it, readable or not, to be compared with the same
+    column again."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(NullType())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        is_moment = isinstance(value, datetime) and value.tzinfo is not None
+        return super().process_bind_param(value, dialect) if is_moment else value
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Any:
+        return value
 
 
 Id = BigInteger().with_variant(Integer, "sqlite")

@@ -18,6 +18,7 @@ from redis import Redis, RedisError
 
 from services.recommender.candidate import Candidate, Question
 from services.recommender.catalogue import Catalogue
+from tidings.news.channels import is_every_channel
 from tidings.reading import popularity
 from tidings.reading.tracking import Source
 
@@ -99,7 +100,10 @@ def recall_again(catalogue: Catalogue, question: Question, seen: Sequence[int]) 
     found = []
     for article_id in seen:
         entry = catalogue.get(article_id)
-        if entry is not None and question.channel_id in (0, entry.channel_id):
+        in_channel = is_every_channel(question.channel_id) or (
+            entry is not None and entry.channel_id == question.channel_id
+        )
+        if entry is not None and in_channel:
             found.append(Candidate(entry, {Source.AGAIN: 1.0}))
             if len(found) == question.wanted:
                 break

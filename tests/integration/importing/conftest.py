@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from tidings.news.tables import article, author, channel
-from tidings.reading.tables import article_count
+from tidings.news.tables import article, article_count, author, channel
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 

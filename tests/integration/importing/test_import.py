@@ -4,13 +4,13 @@ its business."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.integration.importing.conftest import Stored, make_row, write_jsonl
@@ -25,11 +25,10 @@ from tidings.importing import (
     loading,
     writing,
 )
-from tidings.news.articles import TAKEN_DOWN
-from tidings.news.publishing import SCHEDULED
-from tidings.news.tables import article, author, channel
+from tidings.news.channels import ensure_channels
+from tidings.news.tables import article, article_count, author, channel
+from tidings.news.visibility import SCHEDULED, TAKEN_DOWN
 from tidings.process.clock import moment
-from tidings.reading.tables import article_count
 from tidings.store.engine import transaction
 from tidings.store.retry import CONTENTION
 
@@ -307,17 +306,17 @@ def test_a_batch_that_meets_another_writer_is_written_again(
     engine: Engine, stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trap: between looking for an article and inserting it, another import inserts it."""
-    ensure = writing._ensure
+    ensure = ensure_channels
     intruded = threading.Event()
 
-    def intrude(conn: Any, table: Any, key: str, wanted: Any) -> dict[str, int]:
-        ids = ensure(conn, table, key, wanted)
-        if table is channel and not intruded.is_set():
+    def intrude(conn: Connection, names: Mapping[str, str]) -> dict[str, int]:
+        ids = ensure(conn, names)
+        if not intruded.is_set():
             intruded.set()
             raise IntegrityError("INSERT", {}, Exception("duplicate key"))
         return ids
 
-    monkeypatch.setattr(writing, "_ensure", intrude)
+    monkeypatch.setattr(writing, "ensure_channels", intrude)
     assert import_rows([make_row(1)], engine).counts == Counts(created=1)
     assert (stored.count(), stored.count(channel)) == (1, 1)
 

@@ -18,8 +18,7 @@ from sqlalchemy import Engine, delete
 
 from tests.integration.importing.conftest import Stored, make_row, write_jsonl
 from tidings.importing import Counts, Report, SourceError, import_articles, loading
-from tidings.news.tables import article
-from tidings.reading.tables import article_count
+from tidings.news.tables import article, article_count
 from tidings.store.engine import transaction
 
 # Imports its first argument in batches of 10, and stops for ever at one moment of the third batch.

@@ -12,8 +12,9 @@ from sqlalchemy import Engine, func, insert, select
 
 from jobs.delayed.batches import Batches
 from jobs.delayed.clock_guard import ClockGuard
-from jobs.handlers import HANDLERS, Handler
+from jobs.handlers import Handler
 from tests.integration.jobs.paper import Paper
+from tests.lab.handlers import HANDLERS
 from tidings.shop import orders, stock
 from tidings.shop.tables import sku, stock_move
 from tidings.store.delayed_tables import delayed_job

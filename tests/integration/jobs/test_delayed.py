@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from jobs.delayed.batches import BATCH_ROWS, MOST_ATTEMPTS, Batches
 from jobs.delayed.clock_guard import ClockGuard
-from jobs.handlers import HANDLERS
 from jobs.static.runs import read_now
 from tests.faults.backlog import insert_jobs, insert_orders
+from tests.lab.handlers import HANDLERS, UNCACHED
 from tests.lab.servers import NO_RETRY
 from tidings.news import publishing
 from tidings.news.tables import article, channel
@@ -279,10 +279,10 @@ def test_an_article_appears_at_its_hour_and_not_before(engine: Engine, make_batc
             conn.execute(
                 insert(article).values(id=n, source_id=str(n), status="published", **plain)
             )
-        publishing.schedule_publication(conn, 1, now - timedelta(seconds=1))
-        publishing.schedule_publication(conn, 2, now)
-        publishing.schedule_publication(conn, 2, now + timedelta(hours=1))
-        publishing.schedule_publication(conn, 3, now - timedelta(seconds=1))
+        publishing.schedule_publication(conn, 1, now - timedelta(seconds=1), UNCACHED)
+        publishing.schedule_publication(conn, 2, now, UNCACHED)
+        publishing.schedule_publication(conn, 2, now + timedelta(hours=1), UNCACHED)
+        publishing.schedule_publication(conn, 3, now - timedelta(seconds=1), UNCACHED)
         conn.execute(update(article).where(article.c.id == 3).values(status="taken_down"))
     make_batches(HANDLERS).drain("publish_article")
     with engine.connect() as conn:

@@ -16,6 +16,7 @@ from jobs.pages.outline import fit_into_page
 from tests.integration.jobs.paper import NASTY, NOW, SITE, Paper
 from tests.lab.site_checks import check_site
 from tidings.news.articles import Articles
+from tidings.news.publishing import take_down
 from tidings.news.tables import author, channel
 from tidings.store.engine import transaction
 
@@ -112,7 +113,8 @@ def test_what_is_taken_down_or_not_out_yet_is_nowhere(paper: Paper, redis_client
     paper.add(300, status="scheduled")
     paper.add(301, published_at=NOW + timedelta(hours=1))
     paper.build()
-    Articles(paper.engine, redis_client, card_ttl_s=60, clock=lambda: 0).take_down(95)
+    with transaction(paper.engine) as conn:
+        take_down(conn, 95, Articles(paper.engine, redis_client, card_ttl_s=60, clock=lambda: 0))
     built = paper.build()
     assert built.files_deleted == 1
     for name, content in paper.files().items():

@@ -19,8 +19,8 @@ from jobs.table import STATIC_JOBS
 from jobs.tables import job_run
 from jobs.work import feeds as outside
 from jobs.work import upkeep
-from tidings.news.tables import article, channel
-from tidings.reading.tables import article_count, behaviour
+from tidings.news.tables import article, article_count, channel
+from tidings.reading.tables import behaviour
 from tidings.shop.tables import orders, sku
 from tidings.store.delayed_tables import delayed_job
 from tidings.store.engine import transaction

@@ -16,19 +16,17 @@ from sqlalchemy.exc import OperationalError
 from tests.conftest import MakeSettings
 from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
 from tests.lab.servers import start_mariadb
-from tidings.news.articles import (
+from tidings.news.articles import ArticleNotFoundError, Articles, Card, WholeArticle
+from tidings.news.channels import (
     CHANNELS_TTL_MS,
     FOR_YOU,
-    ArticleNotFoundError,
-    Articles,
-    Card,
     Channel,
     ChannelNotFoundError,
-    Counts,
-    Page,
+    Channels,
 )
-from tidings.news.tables import article, channel
-from tidings.reading.tables import article_count
+from tidings.news.counts import Counts
+from tidings.news.publishing import take_down
+from tidings.news.tables import article, article_count, channel
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.migrate import migrate
 
@@ -54,6 +52,17 @@ def articles(newsroom: Newsroom, redis_client: redis.Redis, clock: Clock) -> Art
     return Articles(newsroom.engine, redis_client, card_ttl_s=300, clock=clock)
 
 
+@pytest.fixture
+def channels(newsroom: Newsroom, clock: Clock) -> Channels:
+    return Channels(newsroom.engine, clock=clock)
+
+
+def hide(newsroom: Newsroom, articles: Articles, article_id: int) -> None:
+    """Take an article down."""
+    with transaction(newsroom.engine) as conn:
+        take_down(conn, article_id, articles)
+
+
 def test_a_card_has_what_a_feed_shows(newsroom: Newsroom, articles: Articles) -> None:
     """Everything on the card comes from the rows, counts and author included, and again from the
     cache."""
@@ -75,15 +84,17 @@ def test_a_card_has_what_a_feed_shows(newsroom: Newsroom, articles: Articles) ->
     assert articles.cards([id_]) == {id_: expected}
 
 
-def test_a_page_is_the_whole_article(newsroom: Newsroom, articles: Articles) -> None:
+def test_a_whole_article_is_all_of_it(newsroom: Newsroom, articles: Articles) -> None:
     """Body, address and last change beside all that is on the card; it has no author and nothing
     was counted yet."""
     id_ = newsroom.article(title="T", summary="S", body="<p>B</p>", url="https://example.org/a")
     card = ("T", "S", None, 1, None, NOW_MS - HOUR_MS, Counts())
-    expected = Page(id_, *card, body="<p>B</p>", url="https://example.org/a", updated_at=NOW_MS)
+    expected = WholeArticle(
+        id_, *card, body="<p>B</p>", url="https://example.org/a", updated_at=NOW_MS
+    )
 
-    assert articles.page(id_) == expected
-    assert articles.page(id_) == expected
+    assert articles.whole(id_) == expected
+    assert articles.whole(id_) == expected
 
 
 def test_text_of_every_alphabet_comes_back_as_it_was(
@@ -94,7 +105,7 @@ def test_text_of_every_alphabet_comes_back_as_it_was(
     id_ = newsroom.article(title=WORDS, summary=WORDS, body=f"<p>{WORDS}</p>")
 
     for _ in range(2):
-        page = articles.page(id_)
+        page = articles.whole(id_)
         assert (page.title, page.summary, page.body) == (WORDS, WORDS, f"<p>{WORDS}</p>")
 
 
@@ -115,7 +126,7 @@ def test_only_published_and_due_articles_are_shown(
     assert articles.latest(0, 10) == [due]
     for id_ in hidden:
         with pytest.raises(ArticleNotFoundError) as caught:
-            articles.page(id_)
+            articles.whole(id_)
         assert id_ == caught.value.article_id
 
 
@@ -126,13 +137,13 @@ def test_what_is_taken_down_disappears_at_once_though_cached(
     touched."""
     kept, gone = newsroom.articles(2)
     articles.cards([kept, gone])
-    articles.page(gone)
-    articles.take_down(gone)
+    articles.whole(gone)
+    hide(newsroom, articles, gone)
 
     assert set(articles.cards([kept, gone])) == {kept}
     assert articles.latest(0, 10) == [kept]
     with pytest.raises(ArticleNotFoundError):
-        articles.page(gone)
+        articles.whole(gone)
 
 
 def test_taking_down_twice_is_harmless_and_nothing_is_not_found(
@@ -141,11 +152,11 @@ def test_taking_down_twice_is_harmless_and_nothing_is_not_found(
     """The second take-down changes nothing and fails no caller, though MySQL counts only rows that
     changed."""
     id_ = newsroom.article()
-    articles.take_down(id_)
-    articles.take_down(id_)
+    hide(newsroom, articles, id_)
+    hide(newsroom, articles, id_)
 
     with pytest.raises(ArticleNotFoundError):
-        articles.take_down(10**12)
+        hide(newsroom, articles, 10**12)
 
 
 def test_a_take_down_is_stamped_by_the_clock_that_all_writers_share(
@@ -155,7 +166,7 @@ def test_a_take_down_is_stamped_by_the_clock_that_all_writers_share(
     newest changes."""
     id_ = newsroom.article()
     clock.advance(-365 * 24 * HOUR_MS)
-    articles.take_down(id_)
+    hide(newsroom, articles, id_)
     with newsroom.engine.connect() as conn:
         (stamp, now) = conn.execute(select(article.c.updated_at, database_now(conn))).one()
 
@@ -166,13 +177,13 @@ def test_a_change_is_seen_once_it_is_forgotten(newsroom: Newsroom, articles: Art
     """Cards and pages are believed for their time; a program that changes an article says so."""
     id_ = newsroom.article(title="before")
     articles.cards([id_])
-    articles.page(id_)
+    articles.whole(id_)
     newsroom.change(id_, title="after")
     assert articles.cards([id_])[id_].title == "before"
     articles.forget([id_])
 
     assert articles.cards([id_])[id_].title == "after"
-    assert articles.page(id_).title == "after"
+    assert articles.whole(id_).title == "after"
 
 
 def test_the_latest_come_newest_first_and_by_id_where_equal(
@@ -190,31 +201,31 @@ def test_the_latest_come_newest_first_and_by_id_where_equal(
     assert articles.latest(77, 10) == []
 
 
-def test_channels_are_listed_with_for_you_first(newsroom: Newsroom, articles: Articles) -> None:
+def test_channels_are_listed_with_for_you_first(newsroom: Newsroom, channels: Channels) -> None:
     """ "For you" is not in the table and is always there."""
     expected = [FOR_YOU, Channel(1, "channel-1", "Channel 1"), Channel(2, "channel-2", "Channel 2")]
 
-    assert expected == articles.channels()
-    assert expected[2] == articles.channel(2)
-    assert articles.channel(0) == FOR_YOU
+    assert expected == channels.channels()
+    assert expected[2] == channels.channel(2)
+    assert channels.channel(0) == FOR_YOU
     with pytest.raises(ChannelNotFoundError, match="there is no channel 77"):
-        articles.channel(77)
+        channels.channel(77)
 
 
 @pytest.mark.parametrize("by_ms", [CHANNELS_TTL_MS, -1])
 def test_channels_are_read_again_after_two_seconds(
-    newsroom: Newsroom, articles: Articles, clock: Clock, by_ms: int
+    newsroom: Newsroom, channels: Channels, clock: Clock, by_ms: int
 ) -> None:
     """Remembered for so long and no longer, also after a clock was set back."""
-    articles.channels()
+    channels.channels()
     newsroom.channels(3)
     with transaction(newsroom.engine) as conn:
         conn.execute(update(channel).where(channel.c.id == 1).values(name="Renamed"))
     clock.advance(CHANNELS_TTL_MS - 1)
-    assert [known.channel_id for known in articles.channels()] == [0, 1, 2]
+    assert [known.channel_id for known in channels.channels()] == [0, 1, 2]
     clock.advance(1 - CHANNELS_TTL_MS + by_ms)
 
-    assert [known.name for known in articles.channels()] == [
+    assert [known.name for known in channels.channels()] == [
         "For you",
         "Renamed",
         "Channel 2",
@@ -236,6 +247,7 @@ class TestWithoutDatabase:
             migrate(engine)
             self.newsroom = Newsroom(engine, clock)
             self.newsroom.channels(1, 2)
+            self.channels = Channels(engine, clock=clock)
             yield Articles(engine, redis_client, card_ttl_s=300, clock=clock)
             engine.dispose()
 
@@ -246,18 +258,18 @@ class TestWithoutDatabase:
         fails."""
         cached, uncached = self.newsroom.articles(2)
         articles.cards([cached])
-        known = articles.channels()
+        known = self.channels.channels()
         self.server.kill()
         clock.advance(HOUR_MS)
 
-        assert known == articles.channels()
+        assert known == self.channels.channels()
         assert set(articles.cards([cached])) == {cached}
         with pytest.raises(OperationalError):
             articles.cards([uncached])
         self.server.restart()
         self.newsroom.channels(3)
         clock.advance(CHANNELS_TTL_MS)
-        assert len(articles.channels()) == 4
+        assert len(self.channels.channels()) == 4
         assert set(articles.cards([uncached])) == {uncached}
 
     def test_channels_that_were_never_known_are_not_made_up(self, articles: Articles) -> None:
@@ -265,27 +277,27 @@ class TestWithoutDatabase:
         self.server.kill()
 
         with pytest.raises(OperationalError):
-            articles.channels()
+            self.channels.channels()
 
     def test_a_frozen_database_holds_up_one_caller_and_not_all(
         self, articles: Articles, clock: Clock
     ) -> None:
         """While one caller waits to read the channels again, everybody else is served those that
         are known."""
-        known = articles.channels()
+        known = self.channels.channels()
         clock.advance(CHANNELS_TTL_MS)
         with self.server.frozen(), ThreadPoolExecutor(1) as pool:
             is_asking = threading.Event()
-            load = articles._load_channels
+            load = self.channels._load
 
             def load_and_tell() -> dict[int, Channel]:
                 is_asking.set()
                 return load()
 
-            articles._load_channels = load_and_tell  # type: ignore[method-assign] # a spy
-            waits = pool.submit(articles.channels)
+            self.channels._load = load_and_tell  # type: ignore[method-assign] # a spy
+            waits = pool.submit(self.channels.channels)
             assert is_asking.wait(10)
 
-            assert known == articles.channels()
+            assert known == self.channels.channels()
             assert not waits.done()
             assert known == waits.result(20)

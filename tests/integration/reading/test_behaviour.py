@@ -22,6 +22,7 @@ from tests.conftest import MakeSettings
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, Clock, Newsroom
 from tests.lab.servers import free_port, spawn, start_redis, wait_until
 from tidings.commands.embedded_redis import redis_command
+from tidings.news.tables import article_count
 from tidings.process.clock import moment
 from tidings.reading import behaviour as behaviour_module
 from tidings.reading import history
@@ -38,7 +39,7 @@ from tidings.reading.behaviour import (
     fold,
 )
 from tidings.reading.history import History
-from tidings.reading.tables import article_count, behaviour, reader
+from tidings.reading.tables import behaviour, reader
 from tidings.reading.tracking import Shown, Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import make_redis

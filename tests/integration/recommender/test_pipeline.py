@@ -14,7 +14,7 @@ from services.recommender.catalogue import Catalogue
 from services.recommender.pipeline import Feed, Pipeline
 from services.recommender.sources.latest import Hot, Latest, Recall
 from tests.lab.newsroom import NOW_MS, Clock, Newsroom
-from tidings.news.articles import PUBLISHED, TAKEN_DOWN
+from tidings.news.visibility import PUBLISHED, TAKEN_DOWN
 from tidings.reading.history import History
 
 READER = 7
@@ -37,7 +37,7 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         self.taken_down: set[int] = set()
         for article_id in self.articles:
             self.newsroom.change(article_id, status=PUBLISHED)
-        self.catalogue = Catalogue(self.newsroom.engine, self.clock)
+        self.catalogue = Catalogue(self.newsroom.engine, self.clock, self.newsroom.read_now)
         self.catalogue.refresh()
         history = History(self.redis, batches_kept=1000, seen_kept=SEEN_KEPT, ttl_s=3600)
         sources: list[Recall] = [

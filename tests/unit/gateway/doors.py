@@ -19,6 +19,7 @@ from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
 from tests.lab.newsroom import Clock, Newsroom
 from tidings.news.articles import Articles
+from tidings.news.channels import Channels
 from tidings.process.deadline import Deadline
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
@@ -155,6 +156,7 @@ def make_door(
     )
     app = create_app(
         articles=articles,
+        channels=Channels(engine, clock=clock),
         recommending=recommending,
         behaviours=Behaviours(redis, tracker, backlog_limit=1000, clock=clock),
         tracker=tracker,

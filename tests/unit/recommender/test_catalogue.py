@@ -17,8 +17,8 @@ from services.recommender import catalogue as catalogue_module
 from services.recommender.catalogue import OVERLAP, Catalogue, Entry
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.lab.servers import wait_until
-from tidings.news.articles import PUBLISHED
 from tidings.news.tables import article
+from tidings.news.visibility import PUBLISHED
 from tidings.process.clock import moment
 from tidings.store.engine import transaction
 
@@ -40,7 +40,7 @@ def newsroom(engine: Engine, clock: Clock) -> Newsroom:
 
 @pytest.fixture
 def catalogue(newsroom: Newsroom, clock: Clock) -> Catalogue:
-    catalogue = Catalogue(newsroom.engine, clock)
+    catalogue = Catalogue(newsroom.engine, clock, newsroom.read_now)
     catalogue.refresh()
     return catalogue
 
@@ -290,7 +290,7 @@ def test_after_any_changes_the_catalogue_is_what_sql_says(
     clock.now_ms = NOW_MS
     with transaction(newsroom.engine) as conn:
         conn.execute(delete(article))
-    catalogue = Catalogue(newsroom.engine, clock)
+    catalogue = Catalogue(newsroom.engine, clock, newsroom.read_now)
     ids: list[int] = []
     newest_ms = 0
     for kind, *values in steps:

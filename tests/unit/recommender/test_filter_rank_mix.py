@@ -65,7 +65,7 @@ class TestFilter:
     def propose(self, newsroom: Newsroom) -> Callable[..., dict[int, Candidate]]:
         """What is left of these articles' candidates, in a channel, for a reader who has seen
         some."""
-        catalogue = Catalogue(newsroom.engine, newsroom.clock)
+        catalogue = Catalogue(newsroom.engine, newsroom.clock, newsroom.read_now)
 
         def propose(
             *proposed: Candidate, channel_id: int = 0, seen: Sequence[int] = ()

@@ -32,7 +32,7 @@ def newsroom(engine: Engine) -> Newsroom:
 
 @pytest.fixture
 def catalogue(newsroom: Newsroom) -> Catalogue:
-    return Catalogue(newsroom.engine, newsroom.clock)
+    return Catalogue(newsroom.engine, newsroom.clock, newsroom.read_now)
 
 
 def question(channel_id: int = 0, wanted: int = 10, seen: Sequence[int] = ()) -> Question:

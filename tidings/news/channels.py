@@ -1,0 +1,144 @@
+"""The parts of the site. "For you" is all of them together: number 0, and no row of the table.
+
+Every process asks for the channels all the time and they change a few times a year, so `Channels`
+remembers them for two seconds. Rejected: a notice through Redis; it can be lost, and two seconds
+are soon over.
+
+    channels = Channels(engine, clock=now_ms)
+    channels.channel(FOR_YOU.channel_id).name  # "For you"
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import msgspec
+import structlog
+from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from tidings.news.tables import channel
+from tidings.process.clock import Clock
+
+CHANNELS_TTL_MS = 2000
+
+log = structlog.get_logger(__name__)
+
+
+class ChannelNotFoundError(Exception):
+    """There is no such channel."""
+
+    def __init__(self, channel_id: int) -> None:
+        super().__init__(f"there is no channel {channel_id}")
+        self.channel_id = channel_id
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """A part of the site."""
+
+    channel_id: int
+    slug: str
+    name: str
+
+
+FOR_YOU = Channel(channel_id=0, slug="for-you", name="For you")
+
+
+def is_every_channel(channel_id: int) -> bool:
+    """True for "for you", which has the articles of every channel."""
+    return channel_id == FOR_YOU.channel_id
+
+
+def read_channels(conn: Connection) -> list[Channel]:
+    """The channels of the table, in the order of their ids, so without "for you"."""
+    rows = conn.execute(select(channel.c.id, channel.c.slug, channel.c.name).order_by(channel.c.id))
+    return [Channel(channel_id=row.id, slug=row.slug, name=row.name) for row in rows]
+
+
+def ensure_channels(conn: Connection, names: Mapping[str, str]) -> dict[str, int]:
+    """Slug → id of these channels; those that are missing are opened.
+
+    Args:
+        conn: in a transaction of the caller's.
+        names: slug → the name that a new channel gets.
+
+    Raises:
+        IntegrityError: another transaction opened one of them meanwhile; run this one again.
+    """
+    ids = _ids(conn, names)
+    # In order, so that two imports wait for each other instead of dead-locking.
+    if missing := sorted(names.keys() - ids.keys()):
+        conn.execute(insert(channel), [{"slug": slug, "name": names[slug]} for slug in missing])
+        ids = _ids(conn, names)
+    return ids
+
+
+def _ids(conn: Connection, slugs: Mapping[str, str]) -> dict[str, int]:
+    if not slugs:
+        return {}
+    found = conn.execute(
+        select(channel.c.slug, channel.c.id).where(channel.c.slug.in_(list(slugs)))
+    )
+    return {row.slug: row.id for row in found}
+
+
+class Channels:
+    """Reads the channels for the web side; one object for all threads.
+
+    Args:
+        engine: the database.
+        clock: now, in ms since the epoch.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._known: tuple[int, dict[int, Channel]] = (-CHANNELS_TTL_MS, {})
+        self._lock = threading.Lock()
+
+    def channels(self) -> list[Channel]:
+        """ "For you" and every channel, in the order of their ids. At most two seconds old."""
+        return list(self._read().values())
+
+    def channel(self, channel_id: int) -> Channel:
+        """One channel.
+
+        Raises:
+            ChannelNotFoundError: there is none of this id.
+        """
+        try:
+            return self._read()[channel_id]
+        except KeyError:
+            raise ChannelNotFoundError(channel_id) from None
+
+    def _read(self) -> dict[int, Channel]:
+        now_ms = self._clock()
+        channels = self._fresh_enough(now_ms)
+        # One caller reads them again; meanwhile a slow database holds up no caller who can be
+        # given the last known ones.
+        if channels is None and self._lock.acquire(blocking=not self._known[1]):
+            try:
+                channels = self._fresh_enough(now_ms) or self._refresh(now_ms)
+            finally:
+                self._lock.release()
+        return self._known[1] if channels is None else channels
+
+    def _fresh_enough(self, now_ms: int) -> dict[int, Channel] | None:
+        read_at_ms, channels = self._known
+        return channels if 0 <= now_ms - read_at_ms < CHANNELS_TTL_MS else None
+
+    def _refresh(self, now_ms: int) -> dict[int, Channel]:
+        _, channels = self._known
+        try:
+            channels = self._load()
+        except SQLAlchemyError as ex:
+            if not channels:
+                raise
+            log.warning("channels_not_read", error=repr(ex))
+        self._known = (now_ms, channels)
+        return channels
+
+    def _load(self) -> dict[int, Channel]:
+        with self._engine.connect() as conn:
+            return {known.channel_id: known for known in (FOR_YOU, *read_channels(conn))}

@@ -1,0 +1,227 @@
+"""Articles in order, for those who list them: the static site, and an editor at the command line.
+
+Each query reads what its list shows and no more, since a body is half a megabyte where a title is a
+line. A row whose publication is no date is left out and logged, so that one bad row does not hold
+up a site.
+
+    with engine.connect() as conn:
+        find_articles(conn, status="scheduled", limit=20)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+import structlog
+from sqlalchemy import Connection, func, select, type_coerce
+
+from tidings.news.articles import ArticleNotFoundError
+from tidings.news.counts import Counts, make_counts
+from tidings.news.tables import COUNTED, article, article_count, author, channel
+from tidings.news.visibility import is_published, is_visible
+from tidings.store.metadata import Moment, ReadableMoment
+
+log = structlog.get_logger(__name__)
+
+
+class Visible(NamedTuple):
+    """What deciding about an article's file needs."""
+
+    article_id: int
+    channel_id: int
+    author_id: int | None
+    published_at: datetime
+    updated_at: datetime
+
+
+class Headline(NamedTuple):
+    """What a list shows of an article."""
+
+    article_id: int
+    title: str
+    summary: str
+
+
+class Text(NamedTuple):
+    """What an article's own file shows of it; `body` is sanitised HTML."""
+
+    article_id: int
+    title: str
+    summary: str
+    cover: str | None
+    url: str | None
+    body: str
+
+
+class Listed(NamedTuple):
+    """A line of an editor's list. A publication that cannot be read is None."""
+
+    article_id: int
+    status: str
+    published_at: datetime | None
+    channel: str
+    title: str
+
+
+class Record(NamedTuple):
+    """Everything that is stored of an article. A moment that cannot be read is None."""
+
+    article_id: int
+    source_id: str
+    status: str
+    channel: str
+    author: str | None
+    title: str
+    summary: str
+    cover: str | None
+    url: str | None
+    published_at: datetime | None
+    updated_at: datetime | None
+    counts: Counts
+    body: str
+
+
+class ChannelListed(NamedTuple):
+    """A channel and how many articles stand in it, those that readers do not see included."""
+
+    channel_id: int
+    slug: str
+    name: str
+    articles: int
+
+
+def read_visible(conn: Connection, *, now: datetime) -> list[Visible]:
+    """Every article that readers may see at `now`, newest first."""
+    query = (
+        select(
+            article.c.id,
+            article.c.channel_id,
+            article.c.author_id,
+            type_coerce(article.c.published_at, ReadableMoment()).label("published_at"),
+            type_coerce(article.c.updated_at, ReadableMoment()).label("updated_at"),
+        )
+        .where(is_visible(now))
+        .order_by(article.c.published_at.desc(), article.c.id.desc())
+    )
+    found = []
+    for row in conn.execute(query):
+        if row.published_at is None or row.updated_at is None:
+            log.error("article_left_out", article=row.id, error="one of its moments is not a date")
+        else:
+            found.append(Visible(*row))
+    return found
+
+
+def read_headlines(conn: Connection, article_ids: Collection[int]) -> dict[int, Headline]:
+    """Id → headline, for those of these articles that are published."""
+    query = select(article.c.id, article.c.title, article.c.summary)
+    rows = conn.execute(query.where(article.c.id.in_(article_ids), is_published()))
+    return {row.id: Headline(*row) for row in rows}
+
+
+def read_texts(conn: Connection, article_ids: Collection[int]) -> list[Text]:
+    """Those of these articles that are published, in no particular order."""
+    query = select(
+        article.c.id,
+        article.c.title,
+        article.c.summary,
+        article.c.cover,
+        article.c.url,
+        article.c.body,
+    )
+    return [
+        Text(*row)
+        for row in conn.execute(query.where(article.c.id.in_(article_ids), is_published()))
+    ]
+
+
+def find_articles(
+    conn: Connection,
+    *,
+    limit: int,
+    channel_slug: str | None = None,
+    status: str | None = None,
+) -> list[Listed]:
+    """The newest articles, whether readers see them or not.
+
+    Args:
+        conn: a connection.
+        limit: how many at most.
+        channel_slug: of one channel; None is every channel.
+        status: one of `visibility.STATUSES`; None is any.
+    """
+    query = (
+        select(
+            article.c.id,
+            article.c.status,
+            type_coerce(article.c.published_at, ReadableMoment()),
+            channel.c.slug,
+            article.c.title,
+        )
+        .join(channel, channel.c.id == article.c.channel_id)
+        .order_by(article.c.published_at.desc(), article.c.id.desc())
+        .limit(limit)
+    )
+    if channel_slug is not None:
+        query = query.where(channel.c.slug == channel_slug)
+    if status is not None:
+        query = query.where(article.c.status == status)
+    return [Listed(*row) for row in conn.execute(query)]
+
+
+def read_record(conn: Connection, article_id: int) -> Record:
+    """All of one article, whether readers see it or not.
+
+    Raises:
+        ArticleNotFoundError: there is none of this id.
+    """
+    query = (
+        select(
+            *(column for column in article.c if not isinstance(column.type, Moment)),
+            channel.c.slug,
+            author.c.name,
+            *(article_count.c[name] for name in COUNTED),
+            type_coerce(article.c.published_at, ReadableMoment()).label("published"),
+            type_coerce(article.c.updated_at, ReadableMoment()).label("updated"),
+        )
+        .join(channel, channel.c.id == article.c.channel_id)
+        .outerjoin(author, author.c.id == article.c.author_id)
+        .outerjoin(article_count, article_count.c.article_id == article.c.id)
+        .where(article.c.id == article_id)
+    )
+    row = conn.execute(query).first()
+    if row is None:
+        raise ArticleNotFoundError(article_id)
+    return Record(
+        article_id=row.id,
+        source_id=row.source_id,
+        status=row.status,
+        channel=row.slug,
+        author=row.name,
+        title=row.title,
+        summary=row.summary,
+        cover=row.cover,
+        url=row.url,
+        published_at=row.published,
+        updated_at=row.updated,
+        counts=make_counts(row),
+        body=row.body,
+    )
+
+
+def list_channels(conn: Connection) -> list[ChannelListed]:
+    """Every channel in the order of its id."""
+    query = (
+        select(channel.c.id, channel.c.slug, channel.c.name, func.count(article.c.id))
+        .outerjoin(article, article.c.channel_id == channel.c.id)
+        .group_by(channel.c.id, channel.c.slug, channel.c.name)
+        .order_by(channel.c.id)
+    )
+    return [ChannelListed(*row) for row in conn.execute(query)]
+
+
+def has_articles(conn: Connection) -> bool:
+    """True for a site that is not empty."""
+    return conn.scalar(select(article.c.id).limit(1)) is not None
