@@ -67,6 +67,7 @@ class IdentifyReader:
     """Falcon middleware: sets `req.context.reader_id` for resources that say `needs_reader = True`.
 
     A request that brought no valid id gets a new one, in a cookie and in `X-Reader` of its answer.
+    A resource that says `renews_reader = True` gives a known id again, so that its cookie lives on.
     """
 
     def __init__(self, signer: ReaderSigner) -> None:
@@ -86,7 +87,7 @@ class IdentifyReader:
             req.context.reader_id = self._signer.new_id()
         else:
             req.context.reader_id, _ = known
-        if known is None or not known[1]:
+        if known is None or not known[1] or getattr(resource, "renews_reader", False):
             self._give(req, resp, req.context.reader_id)
         IDENTIFIED.labels(outcome).inc()
 

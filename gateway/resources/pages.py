@@ -29,6 +29,8 @@ MEDIA_TYPES = {
 class PageResource:
     """One page or file, with its ETag."""
 
+    cacheable = "no-cache"
+
     def __init__(self, name: str, content: bytes) -> None:
         self._media_type = MEDIA_TYPES[PurePosixPath(name).suffix]
         self._content = content
@@ -36,7 +38,7 @@ class PageResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.etag = self._etag
-        resp.cache_control = ["no-cache"]
+        resp.cache_control = [self.cacheable]
         resp.set_header("Content-Security-Policy", CONTENT_POLICY)
         if self._etag in (req.if_none_match or ()):
             resp.status = int(HTTPStatus.NOT_MODIFIED)
@@ -48,10 +50,12 @@ class PageResource:
 
 
 class FrontPageResource(PageResource):
-    """`GET /`. Whoever opens it has an id before its script asks for anything, twice at once
-    perhaps."""
+    """`GET /`. A reader has an id before the page's script asks for anything, perhaps twice at
+    once; and each visit renews the id's cookie for another year."""
 
     needs_reader = True
+    renews_reader = True
+    cacheable = "private, no-cache"  # the answer carries this reader's cookie
 
 
 def read_pages() -> Mapping[str, bytes]:

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
-from http.cookiejar import CookieJar
+from http.cookiejar import Cookie, CookieJar
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import HTTPCookieProcessor, ProxyHandler, Request, build_opener
 
 import psutil
@@ -58,6 +59,30 @@ class Reader:
         """Who the site takes this browser for, once it has been there."""
         (signed,) = [cookie.value for cookie in self._cookies if cookie.name == "tidings_reader"]
         return int((signed or "").partition(".")[0])
+
+    def keep_cookie(self, name: str, value: str) -> None:
+        """Go on as a browser that was given this cookie before."""
+        host = urlsplit(self._site_url).hostname or ""
+        self._cookies.set_cookie(
+            Cookie(
+                version=0,
+                name=name,
+                value=value,
+                port=None,
+                port_specified=False,
+                domain=host,
+                domain_specified=False,
+                domain_initial_dot=False,
+                path="/",
+                path_specified=True,
+                secure=False,
+                expires=None,
+                discard=False,
+                comment=None,
+                comment_url=None,
+                rest={},
+            )
+        )
 
     def get(self, path: str) -> Answer:
         return self.send("GET", path)

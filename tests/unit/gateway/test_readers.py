@@ -114,3 +114,15 @@ def _reader_of(door: Door, answer: testing.Result) -> int:
     known = door.signer.read(answer.headers["X-Reader"])
     assert known is not None
     return known[0]
+
+
+def test_each_visit_to_the_front_page_renews_the_cookie(door: Door) -> None:
+    """A reader who comes once a year keeps what was learned about them; and no shared cache may
+    keep an answer that carries a reader's cookie."""
+    signed = door.signer.sign(door.signer.new_id())
+
+    answer = door.client.simulate_get("/", cookies={COOKIE: signed})
+
+    assert answer.cookies[COOKIE].value == signed
+    assert answer.cookies[COOKIE].max_age == 365 * 24 * 3600
+    assert answer.headers["Cache-Control"] == "private, no-cache"
