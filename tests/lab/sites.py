@@ -57,8 +57,12 @@ class Reader:
     @property
     def reader_id(self) -> int:
         """Who the site takes this browser for, once it has been there."""
-        (signed,) = [cookie.value for cookie in self._cookies if cookie.name == "tidings_reader"]
-        return int((signed or "").partition(".")[0])
+        return int(self.cookie("tidings_reader").partition(".")[0])
+
+    def cookie(self, name: str) -> str:
+        """The value of a cookie that the site has set."""
+        (value,) = [cookie.value for cookie in self._cookies if cookie.name == name]
+        return value or ""
 
     def keep_cookie(self, name: str, value: str) -> None:
         """Go on as a browser that was given this cookie before."""
