@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from tidings.process.boot import start
-from tidings.process.logs import share_metrics_between_workers
 from tidings.process.settings import Settings
+from tidings.process.shared_metrics import share_metrics
 
 
 def run(settings: Settings) -> int:
@@ -15,7 +15,7 @@ def run(settings: Settings) -> int:
     Raises:
         CannotStartError: something prevents a start.
     """
-    share_metrics_between_workers(settings, "gateway", settings.gateway.bind)
+    share_metrics(settings.site.var_dir, "gateway", settings.gateway.bind)
     # Only now: prometheus_client decides how it counts when it is imported.
     from gateway.serving.server import serve
 

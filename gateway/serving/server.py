@@ -17,7 +17,6 @@ from typing import Any
 import structlog
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
-from prometheus_client import multiprocess
 
 from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
@@ -32,6 +31,8 @@ from tidings.process.errors import PREFIX, naming
 from tidings.process.listening import listen_by_name
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings, read_secret_keys
+from tidings.process.shared_metrics import forget_worker
+from tidings.process.worker_numbers import free_number, take_number
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.tracking import Tracker
 from tidings.rpc.calling.client import make_client
@@ -104,6 +105,8 @@ def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
         "loglevel": settings.site.log_level,
         "logger_class": StructuredLogger,
         "proc_name": "tidings-gateway",
+        "pre_fork": _number_worker,
+        "post_fork": _become_worker,
         "child_exit": _forget_worker,
     }
 
@@ -186,6 +189,13 @@ def serve(settings: Settings) -> None:
     GatewayServer(settings, listener).run()
 
 
-def _forget_worker(_server: Any, worker: Any) -> None:
-    # What a dead worker counted still counts; what it held is gone.
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+def _number_worker(server: Any, worker: BoundedWorker) -> None:
+    worker.number = free_number(living.number for living in server.WORKERS.values())
+
+
+def _become_worker(_server: Any, worker: BoundedWorker) -> None:
+    take_number(worker.number)
+
+
+def _forget_worker(_server: Any, worker: BoundedWorker) -> None:
+    forget_worker(worker.number)

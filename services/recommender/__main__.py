@@ -13,7 +13,7 @@ import sys
 from tidings.process.boot import start
 from tidings.process.errors import naming
 from tidings.process.settings import Settings, read_secret_keys
-from tidings.process.worker_numbers import share_metrics
+from tidings.process.shared_metrics import share_metrics
 from tidings.store.opening import open_database
 
 
@@ -23,7 +23,7 @@ def run(settings: Settings) -> int:
     Raises:
         CannotStartError: something prevents a start.
     """
-    share_metrics(settings, "recommender", settings.recommender.bind)
+    share_metrics(settings.site.var_dir, "recommender", settings.recommender.bind)
     # Only now: prometheus_client decides how it counts when it is imported.
     from services.recommender.app import make_master
     from tidings.process.metrics import serve_metrics

@@ -9,18 +9,13 @@ library's logging, so that libraries' own records come out in the same form.
 from __future__ import annotations
 
 import contextvars
-import fcntl
 import logging
-import os
 import re
 import secrets
-import shutil
 import sys
-from pathlib import Path
 
 import structlog
 
-from tidings.process.errors import CannotStartError
 from tidings.process.settings import Settings
 
 # NOTE: also what keeps a request id harmless inside an SQL comment, a log line and a Thrift header.
@@ -81,43 +76,3 @@ def configure_logging(settings: Settings, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
-
-
-def share_metrics_between_workers(settings: Settings, process: str, bind: str) -> Path:
-    """Let the forked workers of one process add up their metrics, in files under
-    `VAR_DIR/metrics/`.
-
-    prometheus_client decides this when it is imported, so call this before importing a module that
-    has metrics.
-
-    Args:
-        bind: the address of the process; those on different addresses may share a `VAR_DIR`.
-
-    Raises:
-        CannotStartError: such a process runs already; its files were left alone.
-    """
-    name = f"{process}-{re.sub(r'[^A-Za-z0-9.]+', '-', bind)}"
-    folder = settings.site.var_dir / "metrics" / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if not _hold(folder.with_name(f"{name}.lock")):
-        raise CannotStartError(
-            f"{process} runs already for {bind}, with its files in "
-            f"{settings.site.var_dir.absolute()}"
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    return folder
-
-
-def _hold(lock: Path) -> bool:
-    """Hold a lock until this process ends, however it does; False if another process has it."""
-    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.lockf(
-            descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB
-        )  # the workers do not inherit it, and may outlive us
-    except OSError:
-        os.close(descriptor)
-        return False
-    return True

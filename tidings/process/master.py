@@ -30,8 +30,9 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from tidings.process.errors import CannotStartError
+from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker import FAILED, READY, RETIRE, MakeWorker, die_with, pin, run_worker
-from tidings.process.worker_numbers import forget_worker, take_number
+from tidings.process.worker_numbers import free_number, take_number
 
 RESTART_AFTER_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_AFTER_S = 10.0
@@ -325,7 +326,7 @@ class Master:
     # Forking.
 
     def _start(self, slot: _Slot) -> _Worker:
-        number = self._free_number()
+        number = free_number(worker.number for slot in self._slots for worker in slot.workers())
         reports, theirs = os.pipe()
         master = os.getpid()
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, RETIRE))
@@ -339,10 +340,6 @@ class Master:
         now_s = time.monotonic()
         _log.info("worker_started", worker=number, pid=pid)
         return _Worker(pid, number, reports, now_s, now_s)
-
-    def _free_number(self) -> int:
-        taken = {worker.number for slot in self._slots for worker in slot.workers()}
-        return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
     def _become_worker(
         self, slot: _Slot, number: int, reports: int, unused: int, master: int

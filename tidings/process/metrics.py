@@ -3,24 +3,24 @@ readers' door.
 
 Its own thread and port, so that a scrape never waits behind readers and never shows itself to them.
 Metrics themselves are made where they are counted, with prometheus_client's own classes.
+
+    stop = serve_metrics("127.0.0.1:9190", is_ready=lambda: True)
 """
 
 from __future__ import annotations
 
-import os
 import socket
-import struct
 import threading
-import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from prometheus_client import REGISTRY, CollectorRegistry, Metric, make_wsgi_app, multiprocess
+from prometheus_client import make_wsgi_app
 
 from tidings.process.listening import listen_by_name
+from tidings.process.shared_metrics import registry_to_show
 
 Probe = Callable[[], bool]
 WSGIApp = Callable[..., Iterable[bytes]]
@@ -70,27 +70,8 @@ def serve_metrics(bind: str, is_ready: Probe, is_live: Probe = lambda: True) -> 
     return stop
 
 
-class _WorkersCollector(multiprocess.MultiProcessCollector):
-    def collect(self) -> Iterable[Metric]:
-        """Look again if a worker is just making its file, which for an instant is empty."""
-        for pause_s in (0.01, 0.05, 0.2):
-            try:
-                return self._collect()
-            except struct.error:
-                time.sleep(pause_s)
-        return self._collect()
-
-    def _collect(self) -> Iterable[Metric]:
-        found: Iterable[Metric] = super().collect()  # type: ignore[no-untyped-call]
-        return found
-
-
 def _make_app(is_ready: Probe, is_live: Probe) -> WSGIApp:
-    registry: CollectorRegistry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        _WorkersCollector(registry)  # type: ignore[no-untyped-call]
-    metrics: WSGIApp = make_wsgi_app(registry)
+    metrics: WSGIApp = make_wsgi_app(registry_to_show())
     probes = {"/health/live": is_live, "/health/ready": is_ready}
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Metric
 
+from tidings.process.shared_metrics import is_shared
+
 _MOST_PENDING = 256
 _LATEST_S = 0.25
 
@@ -61,7 +63,7 @@ class Tally:
         count = len(pending)
         if count >= _MOST_PENDING:
             hand_over_all()
-        elif count == 1 and _nobody_can_ask():
+        elif count == 1 and is_shared():
             timer = threading.Timer(_LATEST_S, hand_over_all)
             timer.daemon = True
             timer.start()
@@ -129,10 +131,6 @@ class _HandOver:
     def collect(self) -> Iterable[Metric]:
         hand_over_all()
         return ()
-
-
-def _nobody_can_ask() -> bool:
-    return "PROMETHEUS_MULTIPROC_DIR" in os.environ
 
 
 def _forget_all() -> None:

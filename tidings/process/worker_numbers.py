@@ -1,37 +1,19 @@
 """Which of its process's workers the running code is: a small number, free again once that worker
 is dead.
 
-prometheus_client keeps what each process has counted in files named after its process id, and
-counters for ever: a worker that dies every few seconds would fill the disk. Named after the number,
-the next worker goes on counting where the dead one stopped, and there are never more files than
-there were workers at once.
+Logs and metrics name a worker by it. Named after the process id, a worker that dies every few
+seconds would leave a file of metrics each time; named after the number, the next worker goes on
+counting where the dead one stopped, and there are never more files than there were workers at once.
+
+    take_number(free_number(worker.number for worker in living))    # in the new worker
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from prometheus_client import multiprocess, values
-
-from tidings.process.logs import share_metrics_between_workers
-from tidings.process.settings import Settings
+from collections.abc import Iterable
 
 MASTER = 0
 _mine = MASTER
-
-
-def share_metrics(settings: Settings, process: str, bind: str) -> Path:
-    """Let the numbered workers of the `process` on `bind` add up their metrics.
-
-    Call it before importing a module that has some.
-
-    Raises:
-        CannotStartError: such a process runs already.
-    """
-    folder = share_metrics_between_workers(settings, process, bind)
-    values.ValueClass = values.MultiProcessValue(process_identifier=my_number)  # type: ignore[no-untyped-call]
-    return folder
 
 
 def my_number() -> int:
@@ -45,7 +27,7 @@ def take_number(number: int) -> None:
     _mine = number
 
 
-def forget_worker(number: int) -> None:
-    """What a dead worker counted still counts; what it held is gone."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.mark_process_dead(number)  # type: ignore[no-untyped-call]
+def free_number(taken: Iterable[int]) -> int:
+    """The least number that no living worker has."""
+    living = {MASTER, *taken}
+    return next(number for number in range(len(living) + 1) if number not in living)

@@ -22,7 +22,7 @@ from tidings.process.boot import prepare_var_dir
 from tidings.process.errors import CannotStartError
 from tidings.process.logs import configure_logging
 from tidings.process.settings import read_settings
-from tidings.process.worker_numbers import share_metrics
+from tidings.process.shared_metrics import share_metrics
 
 KILLS, SLOW = 0x6B696C6C, 0x736C6F77  # nobody comes upon these by chance
 
@@ -31,7 +31,8 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
     settings = read_settings(None, var_dir=Path(folder), log_format="json")
     prepare_var_dir(settings)
     configure_logging(settings, "echo")
-    share_metrics(settings, "echo", bind)
+    files = share_metrics(settings.site.var_dir, "echo", bind)
+    Path(folder, "metrics-files").write_text(str(files))
 
     from tests.integration.rpc.conftest import Handler
     from tidings.process.listening import bind_for_each

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,18 +73,31 @@ def masters(folder: Path) -> Iterator[StartWorkers]:
     """Yields `start(2, idle_timeout_s=1)`, which returns when every worker is ready; with
     `ready=False`: at once.
 
-    Its files are in `folder`, or in one within that has a name.
+    Its files are in `folder`, or in one within that has a name. `within` is a command that ends by
+    running the one that it is given.
     """
     started: list[Workers] = []
     outer = folder
 
     def run(
-        count: int = 2, *, bind: str = "", ready: bool = True, folder: str = "", **options: float
+        count: int = 2,
+        *,
+        bind: str = "",
+        ready: bool = True,
+        folder: str = "",
+        within: Sequence[str] = (),
+        **options: float,
     ) -> Workers:
-        return start(outer / folder, count, bind, ready=ready, options=options)
+        return start(outer / folder, count, bind, ready=ready, within=within, options=options)
 
     def start(
-        folder: Path, count: int, bind: str, *, ready: bool, options: dict[str, float]
+        folder: Path,
+        count: int,
+        bind: str,
+        *,
+        ready: bool,
+        within: Sequence[str],
+        options: dict[str, float],
     ) -> Workers:
         folder.mkdir(exist_ok=True)
         bind = bind or f"127.0.0.1:{free_port()}"
@@ -98,7 +111,7 @@ def masters(folder: Path) -> Iterator[StartWorkers]:
         ]
         with (folder / "log").open("ab") as log:
             process = spawn(
-                [sys.executable, "-m", "tests.integration.rpc.echo_workers", *arguments],
+                [*within, sys.executable, "-m", "tests.integration.rpc.echo_workers", *arguments],
                 cwd=REPOSITORY,
                 stdout=log,
                 stderr=log,

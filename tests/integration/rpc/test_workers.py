@@ -192,7 +192,7 @@ def test_dead_workers_leave_no_files(start: StartWorkers, connect: Connect) -> N
     wait_until(
         lambda: workers.metric("tidings_rpc_server_calls_total") >= 1, PATIENCE_S, "the count"
     )
-    (folder,) = (path for path in (workers.folder / "metrics").iterdir() if path.is_dir())
+    folder = Path((workers.folder / "metrics-files").read_text())
     files = sorted(path.name for path in folder.iterdir())
     for deaths in (1, 2):
         with suppress(TransportFaultError):

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import MakeSettings
-from tidings.process.errors import CannotStartError
-from tidings.process.logs import accept_request_id, configure_logging, share_metrics_between_workers
+from tidings.process.logs import accept_request_id, configure_logging
 
 
 @pytest.fixture
@@ -116,75 +112,3 @@ def test_a_bad_or_absent_request_id_is_replaced_by_a_new_one(candidate: str | No
 
     assert len(made) == 3
     assert all(re.fullmatch(r"[0-9a-f]{16}", id_) for id_ in made)
-
-
-def test_metrics_of_forked_workers_are_added_up(make_settings: MakeSettings) -> None:
-    """Two workers count on files of the process's own, which a restart begins anew; its neighbours'
-    are not touched."""
-    settings = make_settings()
-    neighbour = settings.site.var_dir / "metrics" / "gateway" / "counter_1.db"
-    neighbour.parent.mkdir(parents=True)
-    neighbour.touch()
-    script = """
-import os, sys
-from prometheus_client import Counter, CollectorRegistry, generate_latest, multiprocess
-counter = Counter("things", "Things")
-for number in (1, 2):
-    if os.fork() == 0:
-        counter.inc(number)
-        os._exit(0)
-    os.wait()
-registry = CollectorRegistry()
-multiprocess.MultiProcessCollector(registry)
-sys.stdout.write(generate_latest(registry).decode())
-"""
-    for _ in range(2):
-        folder = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
-        assert list(folder.iterdir()) == []
-        assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == str(folder)
-        done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
-        )
-        assert "things_total 3.0" in done.stdout
-
-    assert neighbour.exists()
-
-
-def test_a_process_that_runs_already_keeps_its_files(
-    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same start command is typed again: the second one may not empty the metrics of the
-    first."""
-    settings = make_settings()
-    monkeypatch.setitem(os.environ, "PROMETHEUS_MULTIPROC_DIR", "")
-    holding = """
-import sys
-from pathlib import Path
-from tidings.process.settings import read_settings
-from tidings.process.logs import share_metrics_between_workers
-settings = read_settings(None, var_dir=Path(sys.argv[1]))
-folder = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
-(folder / "counter_1.db").touch()
-print("held", flush=True)
-sys.stdin.read()
-"""
-    command = [sys.executable, "-c", holding, str(settings.site.var_dir)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == "held\n"
-        with pytest.raises(
-            CannotStartError, match=r"recommender runs already for 127\.0\.0\.1:9090"
-        ):
-            share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090")
-        other = share_metrics_between_workers(settings, "recommender", "127.0.0.1:9091")
-
-        assert [path.name for path in (other.parent / "recommender-127.0.0.1-9090").iterdir()] == [
-            "counter_1.db"
-        ]
-        first.communicate(timeout=20)
-    assert (
-        list(share_metrics_between_workers(settings, "recommender", "127.0.0.1:9090").iterdir())
-        == []
-    )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
-from pathlib import Path
 
 import pytest
 
@@ -72,22 +70,7 @@ def test_outside_of_workers_the_number_is_the_masters(monkeypatch: pytest.Monkey
     assert worker_numbers.my_number() == 0
     worker_numbers.take_number(3)
     assert worker_numbers.my_number() == 3
-
-
-def test_forgetting_a_worker_removes_what_it_held_and_keeps_what_it_counted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Without a folder for the metrics there is nothing to remove."""
-    worker_numbers.forget_worker(2)
-    monkeypatch.setitem(os.environ, "PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    for name in ("gauge_livesum_2.db", "gauge_livesum_12.db", "counter_2.db"):
-        (tmp_path / name).touch()
-    worker_numbers.forget_worker(2)
-
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "counter_2.db",
-        "gauge_livesum_12.db",
-    ]
+    assert worker_numbers.free_number([1, 2, 4]) == 3
 
 
 def test_each_worker_gets_a_socket_on_the_same_port() -> None:
