@@ -14,7 +14,7 @@ from collections.abc import Callable
 import structlog
 from prometheus_client import Counter
 
-PAUSES_S = (0.2, 0.5, 1, 2, 5)
+from tidings.process.backoff import pause_s
 
 log = structlog.get_logger(__name__)
 _ERRORS = Counter("tidings_jobs_loop_errors", "Rounds of a loop that failed", ["loop"])
@@ -48,7 +48,7 @@ class Loop:
                 failures = 0
             except Exception as ex:  # noqa: BLE001 - counted and logged; the next round may well succeed
                 _ERRORS.labels(self.name).inc()
-                pause_s = PAUSES_S[min(failures, len(PAUSES_S) - 1)]
                 failures += 1
-                log.warning("loop_round_failed", loop=self.name, error=repr(ex), pause_s=pause_s)
-                self._stopping.wait(pause_s)
+                wait_s = pause_s(failures)
+                log.warning("loop_round_failed", loop=self.name, error=repr(ex), pause_s=wait_s)
+                self._stopping.wait(wait_s)

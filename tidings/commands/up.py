@@ -24,6 +24,7 @@ import click
 from redis import Redis, RedisError
 
 from tidings.process.asking import answers_ready
+from tidings.process.backoff import failures_in_a_row, pause_s
 from tidings.process.boot import prepare_var_dir
 from tidings.process.errors import CannotStartError, naming
 from tidings.process.listening import check_bind
@@ -33,8 +34,6 @@ from tidings.store.redis import make_redis
 
 START_WAIT_S = 30.0
 STOP_WAIT_S = 15.0
-RESTART_AFTER_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-STEADY_AFTER_S = 10.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -65,16 +64,16 @@ class Child:
         if self.process is None or self.process.poll() is None:
             return
         if not self.restart_at_s:
-            self.failures = self.failures + 1 if now_s - self.started_s < STEADY_AFTER_S else 1
-            pause_s = RESTART_AFTER_S[min(self.failures, len(RESTART_AFTER_S)) - 1]
-            self.restart_at_s = now_s + pause_s
+            self.failures = failures_in_a_row(self.failures, now_s - self.started_s)
+            wait_s = pause_s(self.failures)
+            self.restart_at_s = now_s + wait_s
             code = self.process.returncode
             reason = (
                 f"was killed by {signal.Signals(-code).name}"
                 if code < 0
                 else f"ended with exit code {code}"
             )
-            click.echo(f"tidings: {self.name} {reason}; starting it again in {pause_s} s", err=True)
+            click.echo(f"tidings: {self.name} {reason}; starting it again in {wait_s} s", err=True)
         elif now_s >= self.restart_at_s:
             self.restart_at_s = 0.0
             self.start()

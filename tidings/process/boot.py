@@ -11,11 +11,9 @@ import os
 import sys
 from collections.abc import Callable
 
-from tidings.process.errors import PREFIX, CannotStartError
+from tidings.process.errors import EXIT_CANNOT_START, PREFIX, CannotStartError
 from tidings.process.logs import configure_logging
 from tidings.process.settings import Settings, load_settings
-
-EXIT_CANNOT_START = 2
 
 
 def start(process: str, run: Callable[[Settings], int]) -> int:

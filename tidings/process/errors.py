@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PREFIX = "TIDINGS_"
+EXIT_CANNOT_START = 2
 
 
 class CannotStartError(Exception):

@@ -29,13 +29,12 @@ from typing import NoReturn
 import structlog
 from prometheus_client import Counter, Gauge
 
+from tidings.process.backoff import failures_in_a_row, pause_s
 from tidings.process.errors import CannotStartError
 from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker import FAILED, READY, RETIRE, MakeWorker, die_with, pin, run_worker
 from tidings.process.worker_numbers import free_number, take_number
 
-RESTART_AFTER_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-STEADY_AFTER_S = 10.0
 START_S = 60.0
 DOUBTFUL_AFTER_S = 3.0
 HUNG_AFTER_S = 30.0
@@ -275,14 +274,11 @@ class Master:
                 self._start_again(slot, now_s, now_s - worker.started_s)
 
     def _start_again(self, slot: _Slot, now_s: float, lived_s: float) -> None:
-        """At once, while who connects waits in the queue; later and later for one that keeps dying
-        young."""
-        if lived_s >= STEADY_AFTER_S:
-            slot.failures = 0
-        pause_s = RESTART_AFTER_S[min(slot.failures, len(RESTART_AFTER_S) - 1)]
-        slot.failures += 1
-        slot.restart_at_s = now_s + pause_s
-        if pause_s:
+        """At once, while clients wait in the queue; later and later for one that dies young."""
+        slot.failures = failures_in_a_row(slot.failures, lived_s)
+        wait_s = pause_s(slot.failures - 1)
+        slot.restart_at_s = now_s + wait_s
+        if wait_s:
             slot.refuse()
 
     def _replace_next(self) -> None:

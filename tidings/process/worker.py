@@ -15,23 +15,43 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from typing import Protocol
 
 import structlog
 
-from tidings.process.errors import CannotStartError
+from tidings.process.errors import EXIT_CANNOT_START, CannotStartError
 from tidings.process.tally import hand_over_all
-from tidings.rpc.serving.server import Server
-
-# Makes a server on a listening socket, and takes down afterwards what it made for it.
-MakeWorker = Callable[[socket.socket], AbstractContextManager[Server]]
 
 RETIRE = signal.SIGUSR1
 READY, NOT_READY, FAILED = b"+", b"-", b"!"
 BEAT_S = 0.5
-EXIT_CANNOT_START = 2
 _PR_SET_PDEATHSIG = 1
 
 _log = structlog.get_logger()
+
+
+class Service(Protocol):
+    """What a worker runs: anything that serves until it is told to stop."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """It was told to stop, and may still be at work."""
+
+    def is_ready(self) -> bool:
+        """May it be sent work now."""
+
+    def serve(self) -> None:
+        """Serve; returns once it was told to stop, and has."""
+
+    def drain(self) -> None:
+        """Stop soon, with everything answered. A signal handler may call it."""
+
+    def retire(self) -> None:
+        """Stop without losing a client, because another worker has taken over its socket."""
+
+
+# Makes a service on a listening socket, and takes down afterwards what it made for it.
+MakeWorker = Callable[[socket.socket], AbstractContextManager[Service]]
 
 
 def run_worker(make: MakeWorker, listener: socket.socket, reports: int) -> int:
@@ -61,7 +81,7 @@ def run_worker(make: MakeWorker, listener: socket.socket, reports: int) -> int:
     return 0
 
 
-def _report(server: Server, reports: int) -> None:
+def _report(server: Service, reports: int) -> None:
     pause = threading.Event()
     while not server.is_ready() and not pause.wait(0.01):
         if server.is_stopping:
@@ -72,7 +92,7 @@ def _report(server: Server, reports: int) -> None:
             os.write(reports, READY if server.is_ready() else NOT_READY)
             pause.wait(BEAT_S)
     except OSError:
-        server.drain()  # the master is gone, and with it whoever would start this worker again
+        server.drain()  # the master is gone, which would start this worker again
 
 
 def die_with(parent: int) -> None:

@@ -24,7 +24,7 @@ from tests.integration.rpc.echo_workers import KILLS, SLOW
 from tests.integration.rpc.masters import StartWorkers, Workers, masters
 from tests.integration.rpc.peers import PATIENCE_S
 from tests.lab.servers import wait_until
-from tidings.process.master import RESTART_AFTER_S
+from tidings.process.backoff import PAUSES_S
 from tidings.rpc.calling.client import Client
 from tidings.rpc.errors import TransportFaultError
 from tidings_idl.recommend.ttypes import UserRequest
@@ -178,9 +178,9 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often(
         datetime.fromisoformat(line["timestamp"]) for line in workers.lines("worker_started")[1:]
     ]
     pauses_s = [(start - death).total_seconds() for death, start in zip(died, begun, strict=True)]
-    assert [
-        pause_s >= least_s for pause_s, least_s in zip(pauses_s, RESTART_AFTER_S, strict=False)
-    ] == [True] * 4
+    assert [pause_s >= least_s for pause_s, least_s in zip(pauses_s, PAUSES_S, strict=False)] == [
+        True
+    ] * 4
 
 
 def test_dead_workers_leave_no_files(start: StartWorkers, connect: Connect) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from tests.lab.servers import wait_until
 from tidings.commands import up as up_module
-from tidings.commands.up import RESTART_AFTER_S, STEADY_AFTER_S, Child, Site
+from tidings.commands.up import Child, Site
+from tidings.process.backoff import PAUSES_S, STEADY_AFTER_S
 from tidings.process.errors import CannotStartError
 
 Environment = Callable[..., dict[str, str]]
@@ -79,7 +80,7 @@ class TestChild:
         child = make_child("raise SystemExit(3)")
         started(child).wait(10)
         pauses_s = []
-        for _ in range(len(RESTART_AFTER_S) + 1):
+        for _ in range(len(PAUSES_S)):
             died_s = child.started_s + 0.1
             child.look_after(died_s)
             pauses_s.append(child.restart_at_s - died_s)
@@ -91,7 +92,7 @@ class TestChild:
             assert child.process is not dead
             child.process.wait(10)
 
-        assert pauses_s == pytest.approx([*RESTART_AFTER_S, RESTART_AFTER_S[-1]])
+        assert pauses_s == pytest.approx([*PAUSES_S[1:], PAUSES_S[-1]])
         assert "child ended with exit code 3; starting it again in 0.2 s" in capsys.readouterr().err
 
     def test_one_that_had_run_steadily_is_started_again_soon(
@@ -107,7 +108,7 @@ class TestChild:
         died_s = child.started_s + STEADY_AFTER_S
         child.look_after(died_s)
 
-        assert child.restart_at_s - died_s == pytest.approx(RESTART_AFTER_S[0])
+        assert child.restart_at_s - died_s == pytest.approx(PAUSES_S[1])
         assert "child was killed by SIGKILL" in capsys.readouterr().err
 
     def test_it_is_asked_to_end_and_may_clean_up(
