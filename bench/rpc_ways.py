@@ -89,9 +89,7 @@ class PageHandler(StructHandler):
 class Ours:
     """Pool, deadline, request id and metrics on."""
 
-    def __init__(self, *, pages: bool, lean: bool) -> None:
-        self._pages = pages
-        self._lean = lean
+    handler: type[StructHandler] = StructHandler
 
     def serve(self, listener: socket.socket) -> None:
         import structlog
@@ -101,12 +99,12 @@ class Ours:
 
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-        handler = (PageHandler if self._pages else StructHandler)(ttypes)
+        handler = self.handler(ttypes)
         server = make_server(
             UserRecommend,
             handler,
             listener,
-            options=ServerOptions(drain_window_s=0, lean=self._lean),
+            options=ServerOptions(drain_window_s=0),
         )
         signal.signal(signal.SIGTERM, lambda *_: server.drain())
         server.serve()
@@ -118,9 +116,32 @@ class Ours:
         from tidings_idl.recommend.ttypes import UserRequest
 
         request = UserRequest(7, 0, 10, 0)
-        policy = Policy(timeout_ms=10_000, connect_timeout_ms=10_000, lean=self._lean)
+        policy = Policy(timeout_ms=10_000, connect_timeout_ms=10_000)
         client = make_client(UserRecommend, [f"127.0.0.1:{port}"], policy=policy, caller="bench")
         return lambda: client.call("user_recommend", request)
+
+
+class OursPacked(Ours):
+    """With the pages packed by the layer."""
+
+    handler = PageHandler
+
+
+class OursStock(Ours):
+    """On Thrift's own header protocol, which our own way of framing stands for."""
+
+    def serve(self, listener: socket.socket) -> None:
+        from tidings.rpc.wire import protocol
+
+        vars(protocol)["LeanProtocol"] = protocol.HeaderProtocol
+        super().serve(listener)
+
+    def make_call(self, port: int) -> Call:
+        from tidings.rpc.calling import connection
+        from tidings.rpc.wire.protocol import HeaderProtocol
+
+        vars(connection)["LeanProtocol"] = HeaderProtocol
+        return super().make_call(port)
 
 
 class Thrift:
@@ -368,9 +389,9 @@ class FastApi(Http):
 
 
 WAYS: dict[str, Any] = {
-    "ours": Ours(pages=True, lean=True),
-    "ours-structs": Ours(pages=False, lean=True),
-    "ours-stock": Ours(pages=False, lean=False),
+    "ours": OursPacked(),
+    "ours-structs": Ours(),
+    "ours-stock": OursStock(),
     "thrift": Thrift(),
     "thriftpy2": Thriftpy2(),
     "grpc": Grpc(),

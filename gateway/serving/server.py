@@ -123,7 +123,6 @@ def make_worker_app(settings: Settings) -> App:
     policy = Policy(
         timeout_ms=settings.gateway.recommend_ms,
         pool_size=settings.gateway.threads,
-        lean=settings.recommender.rpc_lean,
         tls=make_tls(settings),
     )
     recommending = Recommending(

@@ -146,5 +146,4 @@ def make_options(settings: Settings) -> ServerOptions:
         max_in_flight=settings.recommender.max_in_flight,
         idle_timeout_s=settings.recommender.idle_timeout_s,
         drain_window_s=settings.recommender.drain_window_s,
-        lean=settings.recommender.rpc_lean,
     )

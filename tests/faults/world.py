@@ -33,8 +33,7 @@ from tests.faults import invariants
 from tests.faults.cutter import CommitCutter
 from tests.faults.shopkeeper import Plan
 from tests.lab.servers import MariaDBServer, RedisServer, ServerError, free_port, spawn, wait_until
-from tidings.process.boot import EXIT_CANNOT_START
-from tidings.process.errors import PREFIX
+from tidings.process.errors import EXIT_CANNOT_START, PREFIX
 from tidings.process.settings import read_settings
 from tidings.shop import stock
 from tidings.shop.tables import sku

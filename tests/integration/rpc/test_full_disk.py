@@ -64,7 +64,7 @@ def test_workers_go_on_when_the_disk_of_their_metrics_is_full(
         assert client.call("user_recommend", UserRequest(user_id=user_id)).exposure == str(user_id)
     if shared_memory_too:
         # The count is written a moment after the calls.
-        wait_until(lambda: told(workers), PATIENCE_S, "the warning")
+        wait_until(lambda: bool(told(workers)), PATIENCE_S, "the warning")
         assert workers.metric("tidings_rpc_workers_ready") == 2
         assert told(workers) == sorted(set(told(workers))), "one line of each process"
         assert "Traceback" not in workers.output()

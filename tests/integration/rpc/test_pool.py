@@ -16,9 +16,9 @@ from tests.integration.rpc.peers import PATIENCE_S, Conversation, Peer
 from tests.lab.servers import wait_until
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.process.listening import parse_address
+from tidings.rpc.calling.connection import Connection
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.calling.pool import Pool, PoolExhaustedError
-from tidings.rpc.wire.transport import Connection
 
 
 @pytest.fixture

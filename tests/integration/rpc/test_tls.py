@@ -28,6 +28,7 @@ from tidings.rpc.tls import (
     make_server_context,
     server_context,
 )
+from tidings.rpc.wire.protocol import HeaderProtocol
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
 
@@ -58,15 +59,23 @@ def refused() -> float:
 
 
 @pytest.mark.parametrize("name", ["", "recommender.internal"])
-@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("stock", [[], ["calling.connection"], ["wire.protocol"]])
 def test_a_good_pair_talks(
-    serve: Serve, connect: Connect, ours: TlsFiles, client_files: TlsFiles, name: str, lean: bool
+    serve: Serve,
+    connect: Connect,
+    ours: TlsFiles,
+    client_files: TlsFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    stock: list[str],
 ) -> None:
     """Each side shows its certificate; a name is checked where one is wanted. The connection is
-    kept and used again."""
-    running = serve(tls=server_context(ours), lean=lean)
+    kept and used again. On either side the stock way of speaking may stand for ours."""
+    for side in stock:
+        monkeypatch.setattr(f"tidings.rpc.{side}.LeanProtocol", HeaderProtocol)
+    running = serve(tls=server_context(ours))
     client = connect(
-        running.endpoint, tls=client_tls(replace(client_files, name=name)), lean=lean, pool_size=1
+        running.endpoint, tls=client_tls(replace(client_files, name=name)), pool_size=1
     )
 
     for user_id in range(1, 6):

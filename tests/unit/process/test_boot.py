@@ -15,11 +15,10 @@ from sqlalchemy import text
 from tests.conftest import MakeSettings
 from tests.lab.servers import free_port
 from tidings.process.boot import (
-    EXIT_CANNOT_START,
     prepare_var_dir,
     start,
 )
-from tidings.process.errors import SettingsError
+from tidings.process.errors import EXIT_CANNOT_START, SettingsError
 from tidings.process.settings import Settings
 from tidings.store.engine import make_engine, transaction
 

@@ -15,7 +15,8 @@ from thrift.Thrift import TMessageType
 from thrift.transport.TTransport import TTransportException
 
 from tidings.rpc.wire.headers import UnusualError
-from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits, Protocol
+from tidings.rpc.wire.limits import Limits
+from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Protocol
 from tidings.rpc.wire.transport import SocketTransport
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 from tidings_idl.recommend.UserRecommend import user_recommend_args, user_recommend_result

@@ -22,7 +22,8 @@ from tidings.rpc.errors import not_found
 from tidings.rpc.serving.dispatch import CallRules, Dispatcher
 from tidings.rpc.wire.encoded import Pages
 from tidings.rpc.wire.headers import BUDGET, CALLER, REQUEST_ID, SERVER_LEAVES, UnusualError
-from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol, Limits
+from tidings.rpc.wire.limits import Limits
+from tidings.rpc.wire.protocol import ANY_DIALECT, HeaderProtocol, LeanProtocol
 from tidings.rpc.wire.service import methods_of
 from tidings.rpc.wire.transport import SocketTransport
 from tidings_idl.recommend import UserRecommend
@@ -71,7 +72,9 @@ def make_dispatcher(*, leaving: bytes = b"") -> Dispatcher:
     rules = CallRules(
         max_in_flight=4, io_timeout_s=5, min_budget_ms=1, max_budget_ms=1000, slow_ms=1000
     )
-    dispatcher = Dispatcher(methods_of(UserRecommend), Handler(), {}, rules, lambda _: True)
+    dispatcher = Dispatcher(
+        methods_of(UserRecommend), Handler(), errors={}, rules=rules, answer_probe=lambda _: True
+    )
     dispatcher.leaving = leaving
     return dispatcher
 

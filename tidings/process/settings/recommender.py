@@ -16,7 +16,6 @@ from tidings.process.settings.group import (
     Group,
     check_bind,
     group_config,
-    named,
 )
 
 
@@ -61,8 +60,3 @@ class RecommenderSettings(Group):
         "", description="what the recommender's certificate must be for; empty: anything"
     )
     allow_plaintext: bool = Field(False, description="speak Thrift without TLS over the network")
-    rpc_lean: bool = Field(
-        True,
-        validation_alias=named("RPC_LEAN"),
-        description="read and write messages the lean way; else by Thrift's own code",
-    )

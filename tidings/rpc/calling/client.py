@@ -28,6 +28,7 @@ from tidings.process.deadline import Deadline, DeadlineExceededError, get_curren
 from tidings.process.logs import accept_request_id, log_variable
 from tidings.process.tally import Seconds, Tally
 from tidings.rpc.calling.balance import Balancer, Endpoint
+from tidings.rpc.calling.connection import Connection
 from tidings.rpc.calling.policy import Policy, RetryBudget
 from tidings.rpc.calling.pool import PoolExhaustedError
 from tidings.rpc.errors import (
@@ -41,7 +42,6 @@ from tidings.rpc.errors import (
 from tidings.rpc.wire.codec import require_codec
 from tidings.rpc.wire.headers import LEAVING, SERVER_LEAVES
 from tidings.rpc.wire.service import Method, methods_of
-from tidings.rpc.wire.transport import Connection
 
 _CALLS = Counter(
     "tidings_rpc_client_calls", "Calls, by whose fault they failed", ["method", "outcome"]

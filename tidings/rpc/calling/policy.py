@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 from tidings.rpc.tls import ClientTls
-from tidings.rpc.wire.protocol import Limits
+from tidings.rpc.wire.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,6 @@ class Policy:
         server never closes what this side is about to use.
     eject_after: failures in a row after which an endpoint is left alone.
     ejection_s: for how long at first; it doubles each time a probe fails, up to `max_ejection_s`.
-    lean: messages are taken apart and put together the lean way; else by Thrift's own code.
     resolve_every_s: how long the addresses of a host name are believed.
     tls: how to speak to the servers; None is plain text.
     """
@@ -45,7 +44,6 @@ class Policy:
     resolve_every_s: float = 30.0
     retry_ratio: float = 0.2
     retries_per_s: float = 10.0
-    lean: bool = True
     tls: ClientTls | None = None
     limits: Limits = field(default_factory=Limits)
 

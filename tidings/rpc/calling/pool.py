@@ -19,9 +19,9 @@ from prometheus_client import Counter, Gauge
 
 from tidings.process.deadline import Deadline
 from tidings.process.listening import Address
+from tidings.rpc.calling.connection import Connection, connect
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import TransportFaultError
-from tidings.rpc.wire.transport import Connection, connect
 
 _OPEN = Gauge(
     "tidings_rpc_client_connections", "Open connections to servers", multiprocess_mode="livesum"
@@ -165,9 +165,7 @@ class Pool:
         timeout_ms = min(self._policy.connect_timeout_ms, deadline.remaining_ms())
         policy = self._policy
         try:
-            connection = connect(
-                self._address, timeout_ms / 1000, policy.limits, lean=policy.lean, tls=policy.tls
-            )
+            connection = connect(self._address, timeout_ms / 1000, policy.limits, tls=policy.tls)
         except OSError as ex:
             deadline.check()
             raise TransportFaultError(

@@ -54,14 +54,16 @@ _WORTH_A_LINE = ("server_fault", "transport_fault", "deadline_exceeded")
 _HEALTH = "is_healthy"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRules:
-    """Attributes:
-    max_in_flight: calls answered at once; the next one gets a retryable 503.
-    io_timeout_s: a request that has begun is read, and a reply written, within this.
-    min_budget_ms: work with less time than this left is refused.
-    max_budget_ms: the time given to callers that name none, and the most given to any.
-    slow_ms: calls that took longer are logged.
+    """What a server's options say about one call.
+
+    Attributes:
+        max_in_flight: calls answered at once; the next one gets a retryable 503.
+        io_timeout_s: a request that has begun is read, and a reply written, within this.
+        min_budget_ms: work with less time than this left is refused.
+        max_budget_ms: the time given to callers that name none, and the most given to any.
+        slow_ms: calls that took longer are logged.
     """
 
     max_in_flight: int
@@ -91,6 +93,7 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         self,
         methods: Mapping[str, Method],
         handler: object,
+        *,
         errors: ErrorTable,
         rules: CallRules,
         answer_probe: Callable[[int], bool],

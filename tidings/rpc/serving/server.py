@@ -30,7 +30,8 @@ from tidings.rpc.errors import ErrorTable
 from tidings.rpc.serving.dispatch import CallRules, Dispatcher
 from tidings.rpc.wire.codec import require_codec
 from tidings.rpc.wire.headers import SERVER_LEAVES, WORKER_LEAVES, UnusualError
-from tidings.rpc.wire.protocol import Limits, ProtocolFactory
+from tidings.rpc.wire.limits import Limits
+from tidings.rpc.wire.protocol import ProtocolFactory
 from tidings.rpc.wire.service import methods_of
 from tidings.rpc.wire.transport import HandshakeFailedError, Listener, SocketTransport
 from tidings_idl.base.ttypes import HealthProbe
@@ -50,16 +51,22 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """Attributes: max_connections: at least the sum of the sizes of all clients' pools; a thread
-    each. max_turned_away: connections over the cap that are told so at once; those beyond are just
-    closed. max_in_flight: calls answered at once; the next one gets a retryable 503.
-    idle_timeout_s: a connection without a call for so long is closed; above the clients' maximum
-    age. io_timeout_s: a message that has begun is read, or a reply written, within this.
-    min_budget_ms: work whose caller will wait less than this is refused. max_budget_ms: the time
-    given to callers that name none, and the most given to any. drain_window_s: how long to serve
-    on, not ready, while clients look elsewhere. drain_timeout_s: how long to wait then for the
-    calls in flight. lean: messages are taken apart and put together the lean way; else by Thrift's
-    own code.
+    """How much a server takes on, and how long it waits.
+
+    Attributes:
+        max_connections: at least the sum of the sizes of all clients' pools; a thread each.
+        max_turned_away: connections over the cap that are told so at once; those beyond are just
+            closed.
+        max_in_flight: calls answered at once; the next one gets a retryable 503.
+        idle_timeout_s: a connection without a call for so long is closed; above the clients'
+            maximum age.
+        io_timeout_s: a message that has begun is read, or a reply written, within this.
+        min_budget_ms: work whose caller will wait less than this is refused.
+        max_budget_ms: the time given to callers that name none, and the most given to any.
+        drain_window_s: how long to serve on, not ready, while clients look elsewhere.
+        drain_timeout_s: how long to wait then for the calls in flight.
+        max_frame_bytes: the longest message, either way.
+        slow_ms: calls that took longer are logged.
     """
 
     max_connections: int = 512
@@ -73,7 +80,6 @@ class ServerOptions:
     drain_timeout_s: float = 10.0
     max_frame_bytes: int = 1024 * 1024
     slow_ms: int = 200
-    lean: bool = True
 
 
 class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotations
@@ -84,6 +90,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         self,
         dispatcher: Dispatcher,
         listener: Listener,
+        *,
         limits: Limits,
         options: ServerOptions,
         tls: ssl.SSLContext | None = None,
@@ -94,7 +101,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
             dispatcher,
             listener,
             TTransportFactoryBase(),
-            ProtocolFactory(limits, lean=options.lean),
+            ProtocolFactory(limits),
             daemon=True,
         )
         self._options = options
@@ -365,20 +372,23 @@ def make_server(
     options = options or ServerOptions()
     limits = Limits(message_bytes=options.max_frame_bytes)
     rules = CallRules(
-        options.max_in_flight,
-        options.io_timeout_s,
-        options.min_budget_ms,
-        options.max_budget_ms,
-        options.slow_ms,
+        max_in_flight=options.max_in_flight,
+        io_timeout_s=options.io_timeout_s,
+        min_budget_ms=options.min_budget_ms,
+        max_budget_ms=options.max_budget_ms,
+        slow_ms=options.slow_ms,
     )
     server: Server
 
     def answer_probe(probe: int) -> bool:
         return _PROBES.get(probe, Server.is_ready)(server)
 
-    dispatcher = Dispatcher(methods_of(service), handler, errors or {}, rules, answer_probe)
+    dispatcher = Dispatcher(
+        methods_of(service), handler, errors=errors or {}, rules=rules, answer_probe=answer_probe
+    )
     sock = listen(bind) if isinstance(bind, str) else bind
-    server = Server(dispatcher, Listener(sock, options.max_frame_bytes), limits, options, tls)
+    listener = Listener(sock, options.max_frame_bytes)
+    server = Server(dispatcher, listener, limits=limits, options=options, tls=tls)
     return server
 
 

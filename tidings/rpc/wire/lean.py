@@ -4,8 +4,7 @@ What calls are made of nearly always is one frame in binary, with the header pro
 that arrives whole. Such a frame is taken apart here with a handful of `struct` calls and handed to
 Thrift's C codec, which does the rest. All else (compact, unframed, transforms, headers of an
 unusual shape) is given back unread to the stock protocol, which then serves that connection to its
-end. Nothing of Thrift is replaced: this is a protocol like any other, and
-`tidings.rpc.wire.transport` builds the stock one where it is asked to.
+end. Nothing of Thrift is replaced: this is a protocol like any other.
 """
 
 from __future__ import annotations

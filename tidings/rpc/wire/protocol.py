@@ -2,15 +2,16 @@
 either of two ways.
 
 The stock way is Thrift's own code, with limits that hold. The lean way gives the same bytes and
-reads the same dialects for a fraction of the instructions, and hands whatever is unusual to the
-stock one. Which is used is a setting; a test holds them against each other.
+reads the same dialects for a fraction of the instructions, and hands all that is unusual to the
+stock one. Tests hold the two against each other. Rejected: a setting that chooses; no operator
+could say what for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import typing
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.protocol.TCompactProtocol import TCompactProtocolAccelerated
@@ -37,9 +38,7 @@ from tidings.rpc.wire.headers import (
     pack_context,
 )
 from tidings.rpc.wire.lean import Message
-
-if TYPE_CHECKING:
-    from tidings.rpc.wire.transport import SocketTransport
+from tidings.rpc.wire.limits import Limits
 
 _UNFRAMED = (THeaderClientType.UNFRAMED_BINARY, THeaderClientType.UNFRAMED_COMPACT)
 ANY_DIALECT = (
@@ -51,14 +50,16 @@ ANY_DIALECT = (
 HEADERS_ONLY = (THeaderClientType.HEADERS,)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The most that a peer may make this process hold in memory, far above what the structs
-    need."""
+class Stream(typing.Protocol):
+    """A connected peer, as `tidings.rpc.wire.transport` has it."""
 
-    message_bytes: int = 1024 * 1024
-    string_bytes: int = 64 * 1024
-    container_items: int = 4096
+    def begin_message(self, until_s: float) -> None: ...
+    def readAll(self, size: int) -> bytes: ...  # noqa: N802 - Thrift's name
+    def arrived(self) -> bytes: ...
+    def put_back_arrived(self, data: bytes) -> None: ...
+    def read_frame(self, most_bytes: int) -> bytes | None: ...
+    def put_back_frame(self, frame: bytes) -> None: ...
+    def write(self, data: bytes) -> None: ...
 
 
 class _HeaderTransport(THeaderTransport):  # type: ignore[misc]
@@ -100,9 +101,7 @@ class HeaderProtocol(THeaderProtocol):  # type: ignore[misc]
     allocates gigabytes.
     """
 
-    def __init__(
-        self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits
-    ) -> None:
+    def __init__(self, transport: Stream, dialects: tuple[int, ...], limits: Limits) -> None:
         self.string_length_limit = limits.string_bytes
         self.container_length_limit = limits.container_items
         self._codecs: dict[int, Any] = {}
@@ -205,9 +204,7 @@ class LeanProtocol(Message):
     """The lean way, until something unusual comes; from then on, the stock way. The two have one
     interface."""
 
-    def __init__(
-        self, transport: SocketTransport, dialects: tuple[int, ...], limits: Limits
-    ) -> None:
+    def __init__(self, transport: Stream, dialects: tuple[int, ...], limits: Limits) -> None:
         super().__init__(
             string_bytes=limits.string_bytes,
             container_items=limits.container_items,
@@ -283,17 +280,14 @@ class LeanProtocol(Message):
 class ProtocolFactory(THeaderProtocolFactory):  # type: ignore[misc]
     """What `TServer` makes a protocol with, once for each connection."""
 
-    def __init__(self, limits: Limits, *, lean: bool) -> None:
+    def __init__(self, limits: Limits) -> None:
         super().__init__(ANY_DIALECT)
         self._limits = limits
-        self._protocol_type: type[LeanProtocol] | type[HeaderProtocol] = (
-            LeanProtocol if lean else HeaderProtocol
-        )
 
-    def getProtocol(self, transport: SocketTransport) -> Protocol:  # noqa: N802 - Thrift's name
-        return self._protocol_type(transport, ANY_DIALECT, self._limits)
+    def getProtocol(self, transport: Stream) -> Protocol:  # noqa: N802 - Thrift's name
+        return LeanProtocol(transport, ANY_DIALECT, self._limits)
 
-    def get_stock_protocol(self, transport: SocketTransport) -> Protocol:
+    def get_stock_protocol(self, transport: Stream) -> Protocol:
         """For a connection on which something `UnusualError` waits to be read."""
         return HeaderProtocol(transport, ANY_DIALECT, self._limits)
 

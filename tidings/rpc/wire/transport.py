@@ -1,5 +1,5 @@
-"""Both ends of a connection. Nothing else builds a Thrift transport or protocol, so the two ends
-cannot disagree.
+"""A connected socket, and a listening one, as Thrift wants them; the same for both ends, so that
+the two cannot disagree.
 
 The wire is Thrift's header protocol over binary, encoded in C. It was preferred to a context struct
 in every request because the deadline, the request id and the caller are plumbing; and its reader
@@ -25,9 +25,6 @@ from typing import Any
 from thrift.transport.TTransport import TServerTransportBase, TTransportBase, TTransportException
 
 from tidings.process.listening import BACKLOG, Address, cannot_listen
-from tidings.rpc.tls import ClientTls
-from tidings.rpc.wire.headers import UnusualError
-from tidings.rpc.wire.protocol import HEADERS_ONLY, HeaderProtocol, LeanProtocol, Limits, Protocol
 
 _CHUNK_BYTES = 16 * 1024
 _TIMEVAL = struct.Struct("@ll")
@@ -325,59 +322,3 @@ class Listener(TServerTransportBase):  # type: ignore[misc]
 
     def close(self) -> None:
         self._sock.close()
-
-
-class Connection:
-    """The client's end. Whoever holds it has it alone.
-
-    Attributes:
-        is_idle: asks whether it can be used for a call: not closed, and no byte of a late reply has
-            come.
-        is_doubtful: it must not be used again, although nothing failed.
-        peer_is_leaving: the server has said that it is about to stop.
-    """
-
-    def __init__(self, sock: socket.socket, limits: Limits, *, lean: bool = True) -> None:
-        self.transport = SocketTransport(sock, limits.message_bytes)
-        self._limits = limits
-        kind = LeanProtocol if lean else HeaderProtocol
-        self.protocol: Protocol = kind(self.transport, HEADERS_ONLY, limits)
-        self.is_idle = self.transport.is_quiet
-        self.is_doubtful = False
-        self.peer_is_leaving = False
-
-    def read_message_begin(self) -> tuple[str, int, int]:
-        """The name, type and sequence id of the next message."""
-        try:
-            return self.protocol.readMessageBegin()
-        except UnusualError:
-            self.protocol = HeaderProtocol(self.transport, HEADERS_ONLY, self._limits)
-            return self.protocol.readMessageBegin()
-
-    def close(self) -> None:
-        self.transport.close()
-
-
-def connect(
-    address: Address,
-    timeout_s: float,
-    limits: Limits,
-    *,
-    lean: bool = True,
-    tls: ClientTls | None = None,
-) -> Connection:
-    """Raises:
-    OSError: nobody listens there, or not within `timeout_s`, or there is no trust between the two.
-    """
-    until_s = time.monotonic() + timeout_s
-    sock = socket.socket(address.family, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(max(timeout_s, 0.001))
-        sock.connect(address.sockaddr)
-        if tls is not None:
-            sock.settimeout(max(until_s - time.monotonic(), 0.001))
-            sock = tls.wrap(sock)
-        return Connection(sock, limits, lean=lean)
-    except BaseException:
-        sock.close()
-        raise
