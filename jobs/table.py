@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from jobs.pages.build import build_pages
 from jobs.static.context import Context, Run
 from jobs.static.runs import StaticJob
-from jobs.work import feeds as outside
-from jobs.work import upkeep
+from jobs.work import feeds, orders, training, upkeep
 from tidings.reading import behaviour, popularity
 
 FOLD_ENTRIES = 1000
@@ -58,13 +57,13 @@ def fold_loop(context: Context) -> None:
 STATIC_JOBS: Sequence[StaticJob] = (
     StaticJob("popularity", "* * * * *", rebuild_popularity),
     StaticJob("behaviour_fold", "* * * * *", fold_behaviours, missed="skip"),
-    StaticJob("overdue_orders", "* * * * *", upkeep.find_overdue_orders, missed="skip"),
+    StaticJob("overdue_orders", "* * * * *", orders.find_overdue_orders, missed="skip"),
     StaticJob("pages", "* * * * *", build_pages, executor="pages"),
-    StaticJob("feeds", "7 * * * *", outside.import_feeds, executor="long"),
-    StaticJob("books", "20 3 * * *", upkeep.balance_books),
+    StaticJob("feeds", "7 * * * *", feeds.import_feeds, executor="long"),
+    StaticJob("books", "20 3 * * *", orders.balance_books),
     StaticJob("recount", "40 3 * * *", upkeep.recount),
     StaticJob("prune", "0 4 * * *", upkeep.prune),
-    StaticJob("training", "30 4 * * *", outside.train, executor="long"),
+    StaticJob("training", "30 4 * * *", training.train, executor="long"),
 )
 
 LOOPS: Sequence[tuple[str, Callable[[Context], object]]] = (("behaviour_fold", fold_loop),)

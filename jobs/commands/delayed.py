@@ -3,117 +3,121 @@ by hand.
 
 An ID is the number that the other commands print, or KIND:REF such as `order_timeout:42`. Every
 command is one conditional statement, so it can be used while daemons run.
+
+    tidings jobs retry order_timeout:42
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, Engine
 
-from jobs.commands.printing import as_json, open_engine, show
+from jobs.handlers import Handler, make_handlers
+from tidings.commands.printing import json_option, print_rows
 from tidings.news import publishing
 from tidings.news.articles import ArticleNotFoundError, Articles
 from tidings.process.clock import now_ms
-from tidings.process.settings import load_settings
-from tidings.store.delayed_tables import delayed_job, paused_kind
-from tidings.store.engine import database_now, transaction
+from tidings.process.settings import Settings, load_settings
+from tidings.store import delayed_rows
+from tidings.store.delayed_rows import JobName
+from tidings.store.engine import transaction
+from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 
 
+def _read_id(_ctx: click.Context, _param: click.Parameter, value: str) -> JobName:
+    try:
+        return delayed_rows.parse_name(value)
+    except ValueError as ex:
+        raise click.BadParameter(str(ex)) from None
+
+
+job_argument = click.argument("job", metavar="ID", callback=_read_id)
+
+
 @click.command("show")
-@click.argument("job_id", metavar="ID")
-@as_json
-def show_job(job_id: str, as_json: bool) -> None:
+@job_argument
+@json_option
+def show_job(job: JobName, *, as_json: bool) -> None:
     """Everything about one delayed job."""
-    with open_engine().connect() as conn:
-        row = conn.execute(select(delayed_job).where(_named(job_id))).first()
+    with open_database(load_settings()).connect() as conn:
+        row = delayed_rows.find(conn, job)
     if row is None:
-        raise click.ClickException(f"there is no job {job_id}; it may have been done")
-    fields = dict(row._mapping)
-    show(
-        [fields] if as_json else [{"field": k, "value": v} for k, v in fields.items()],
-        as_json=as_json,
-    )
+        raise click.ClickException(f"there is no job {_text(job)}; it may have been done")
+    fields = asdict(row)
+    rows = [fields] if as_json else [{"field": k, "value": v} for k, v in fields.items()]
+    print_rows(rows, as_json=as_json)
 
 
 @click.command("dead")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
-@as_json
-def list_dead(limit: int, as_json: bool) -> None:
-    """Delayed jobs that failed for good and wait for somebody to look."""
+@json_option
+def list_dead(limit: int, *, as_json: bool) -> None:
+    """Delayed jobs that failed for good and wait for an operator."""
+    with open_database(load_settings()).connect() as conn:
+        dead = delayed_rows.find_soonest(conn, limit=limit, state="dead")
     columns = ("id", "kind", "ref", "run_at", "attempts", "last_error")
-    query = select(*(delayed_job.c[name] for name in columns)).where(delayed_job.c.state == "dead")
-    with open_engine().connect() as conn:
-        rows = [
-            dict(row._mapping)
-            for row in conn.execute(query.order_by(delayed_job.c.run_at).limit(limit))
-        ]
-    show(rows, as_json=as_json)
+    print_rows([{name: getattr(row, name) for name in columns} for row in dead], as_json=as_json)
 
 
 @click.command("cancel")
-@click.argument("job_id", metavar="ID")
-def cancel_job(job_id: str) -> None:
+@job_argument
+def cancel_job(job: JobName) -> None:
     """Delete a delayed job: what it was to do will not be done."""
-    with transaction(open_engine()) as conn:
-        _expect_one(conn.execute(delete(delayed_job).where(_named(job_id))).rowcount, job_id)
-    click.echo(f"{job_id} cancelled")
+    with transaction(open_database(load_settings())) as conn:
+        _expect(delayed_rows.remove(conn, job), job)
+    click.echo(f"{_text(job)} cancelled")
 
 
 @click.command("retry")
-@click.argument("job_id", metavar="ID")
-def retry_job(job_id: str) -> None:
+@job_argument
+def retry_job(job: JobName) -> None:
     """Run a waiting or paused delayed job now rather than at its moment."""
-    with transaction(open_engine()) as conn:
-        alive = and_(_named(job_id), delayed_job.c.state != "dead")
-        moved = conn.execute(
-            update(delayed_job).where(alive).values(state="waiting", run_at=database_now(conn))
-        )
-        _expect_one(moved.rowcount, job_id)
-    click.echo(f"{job_id} is due now")
+    with transaction(open_database(load_settings())) as conn:
+        _expect(delayed_rows.run_at_once(conn, job), job)
+    click.echo(f"{_text(job)} is due now")
 
 
 @click.command("requeue")
-@click.argument("job_id", metavar="ID")
-def requeue_job(job_id: str) -> None:
+@job_argument
+def requeue_job(job: JobName) -> None:
     """Let a dead delayed job live again, with all its attempts before it."""
-    with transaction(open_engine()) as conn:
-        dead = and_(_named(job_id), delayed_job.c.state == "dead")
-        fresh = {
-            "state": "waiting",
-            "attempts": 0,
-            "last_error": None,
-            "run_at": database_now(conn),
-        }
-        _expect_one(conn.execute(update(delayed_job).where(dead).values(fresh)).rowcount, job_id)
-    click.echo(f"{job_id} is due now")
+    with transaction(open_database(load_settings())) as conn:
+        _expect(delayed_rows.revive(conn, job), job)
+    click.echo(f"{_text(job)} is due now")
 
 
 @click.command("pause")
 @click.argument("kind")
 def pause_kind(kind: str) -> None:
     """Hold back every delayed job of a kind, those yet to come included."""
-    try:
-        with transaction(open_engine()) as conn:
-            conn.execute(insert(paused_kind).values(kind=kind, paused_at=database_now(conn)))
-    except IntegrityError:
-        click.echo(f"{kind} was paused already")
-    else:
-        click.echo(f"{kind} is paused; `tidings jobs resume {kind}` lets it run")
+    settings = load_settings()
+    engine = open_database(settings)
+    with transaction(engine) as conn:
+        _expect_kind(conn, kind, make_handlers(_make_articles(settings, engine)))
+        is_new = delayed_rows.pause_kind(conn, kind)
+    click.echo(
+        f"{kind} is paused; `tidings jobs resume {kind}` lets it run"
+        if is_new
+        else f"{kind} was paused already"
+    )
 
 
 @click.command("resume")
 @click.argument("kind")
 def resume_kind(kind: str) -> None:
     """Let a paused kind run again."""
-    with transaction(open_engine()) as conn:
-        gone = conn.execute(delete(paused_kind).where(paused_kind.c.kind == kind))
-    click.echo(f"{kind} runs again" if gone.rowcount else f"{kind} was not paused")
+    settings = load_settings()
+    engine = open_database(settings)
+    with transaction(engine) as conn:
+        _expect_kind(conn, kind, make_handlers(_make_articles(settings, engine)))
+        was_held = delayed_rows.resume_kind(conn, kind)
+    click.echo(f"{kind} runs again" if was_held else f"{kind} was not paused")
 
 
 @click.command("publish")
@@ -129,13 +133,12 @@ def publish_article(article_id: int, moment: str) -> None:
         raise click.BadParameter(f"{moment!r} is not a moment such as 2026-11-23T18:00") from None
     run_at = run_at if run_at.tzinfo else run_at.replace(tzinfo=UTC)
     settings = load_settings()
-    engine = open_engine()
-    articles = Articles(
-        engine, make_redis(settings.redis), card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms
-    )
+    engine = open_database(settings)
     try:
         with transaction(engine) as conn:
-            publishing.schedule_publication(conn, article_id, run_at, articles)
+            publishing.schedule_publication(
+                conn, article_id, run_at, _make_articles(settings, engine)
+            )
     except ArticleNotFoundError as ex:
         raise click.ClickException(str(ex)) from None
     click.echo(f"article {article_id} appears at {run_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z")
@@ -155,46 +158,44 @@ COMMANDS: Sequence[click.Command] = (
 
 def summarise_delayed(conn: Connection) -> list[dict[str, Any]]:
     """One row a kind: how many wait, are paused or dead, and since when the oldest is due."""
-    counts = {
-        state: func.sum(case((delayed_job.c.state == state, 1), else_=0))
-        for state in ("waiting", "paused", "dead")
-    }
-    first = func.min(case((delayed_job.c.state == "waiting", delayed_job.c.run_at)))
-    query = select(delayed_job.c.kind, *counts.values(), first).group_by(delayed_job.c.kind)
-    held = set(conn.scalars(select(paused_kind.c.kind)))
     return [
         {
-            "kind": kind,
-            **{state: int(n) for state, n in zip(counts, numbers[:-1], strict=True)},
-            "next": numbers[-1],
-            "held": "paused" if kind in held else None,
+            "kind": kind.kind,
+            "waiting": kind.waiting,
+            "paused": kind.paused,
+            "dead": kind.dead,
+            "next": kind.next,
+            "held": "paused" if kind.is_held else None,
         }
-        for kind, *numbers in conn.execute(query.order_by(delayed_job.c.kind))
+        for kind in delayed_rows.summarise(conn)
     ]
 
 
 def next_delayed(conn: Connection, limit: int) -> list[dict[str, Any]]:
     """The delayed jobs that are due soonest."""
-    query = (
-        select(delayed_job.c.run_at, delayed_job.c.kind, delayed_job.c.ref)
-        .where(delayed_job.c.state == "waiting")
-        .order_by(delayed_job.c.run_at)
-        .limit(limit)
-    )
-    return [{"next": row.run_at, "job": f"{row.kind}:{row.ref}"} for row in conn.execute(query)]
+    waiting = delayed_rows.find_soonest(conn, limit=limit, state="waiting")
+    return [{"next": job.run_at, "job": f"{job.kind}:{job.ref}"} for job in waiting]
 
 
-def _named(job_id: str) -> ColumnElement[bool]:
-    if job_id.isascii() and job_id.isdigit():
-        return delayed_job.c.id == int(job_id)
-    kind, colon, ref = job_id.partition(":")
-    if not colon:
-        raise click.UsageError(f"{job_id!r} is no job; an ID is a number or KIND:REF")
-    return and_(delayed_job.c.kind == kind, delayed_job.c.ref == ref)
+def _make_articles(settings: Settings, engine: Engine) -> Articles:
+    redis = make_redis(settings.redis)
+    return Articles(engine, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms)
 
 
-def _expect_one(rowcount: int, job_id: str) -> None:
-    if rowcount == 0:
+def _expect_kind(conn: Connection, kind: str, handlers: Mapping[str, Handler]) -> None:
+    """A kind that no handler and no row knows is a slip of the keyboard."""
+    kinds = handlers.keys() | delayed_rows.find_kinds(conn)
+    if kind not in kinds:
+        raise click.UsageError(f"there is no kind {kind!r}; there are {', '.join(sorted(kinds))}")
+
+
+def _expect(is_changed: bool, job: JobName) -> None:
+    if not is_changed:
         raise click.ClickException(
-            f"there is no such job {job_id} in the right state; `tidings jobs show {job_id}`"
+            f"there is no such job {_text(job)} in the right state; "
+            f"`tidings jobs show {_text(job)}`"
         )
+
+
+def _text(job: JobName) -> str:
+    return str(job) if isinstance(job, int) else f"{job.kind}:{job.ref}"

@@ -15,13 +15,14 @@ import click
 from sqlalchemy import Connection, Engine, select
 
 from jobs.commands.delayed import COMMANDS, next_delayed, summarise_delayed
-from jobs.commands.printing import as_json, open_engine, show
 from jobs.static.context import Context, make_owner_name
 from jobs.static.runs import Outcome, Ran, StaticJob, find_due, read_now, run_slot
 from jobs.static.slots import newest_slot
 from jobs.table import STATIC_JOBS
 from jobs.tables import job_run
+from tidings.commands.printing import json_option, print_json, print_rows
 from tidings.process.settings import load_settings
+from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 
 EXIT_CODES = {Outcome.DONE: 0, Outcome.ALREADY: 0, Outcome.FAILED: 1, Outcome.BUSY: os.EX_TEMPFAIL}
@@ -37,30 +38,34 @@ for command in COMMANDS:
 
 
 @jobs.command("list")
-@as_json
-def list_jobs(as_json: bool) -> None:
+@json_option
+def list_jobs(*, as_json: bool) -> None:
     """The static jobs and how their last run ended; and how many delayed jobs of each kind wait."""
-    with open_engine().connect() as conn:
+    with open_database(load_settings()).connect() as conn:
         now = read_now(conn)
         rows = [_describe(conn, job, now) for job in STATIC_JOBS]
         delayed = summarise_delayed(conn)
-    show(rows, as_json=as_json)
+    if as_json:
+        print_json({"type": "static", **row} for row in rows)
+        print_json({"type": "delayed", **row} for row in delayed)
+        return
+    print_rows(rows, as_json=False)
     if delayed:
-        show(delayed, as_json=as_json)
+        print_rows(delayed, as_json=False)
 
 
 @jobs.command("next")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
-@as_json
-def next_jobs(limit: int, as_json: bool) -> None:
+@json_option
+def next_jobs(limit: int, *, as_json: bool) -> None:
     """What runs next, static and delayed, soonest first."""
-    with open_engine().connect() as conn:
+    with open_database(load_settings()).connect() as conn:
         now = read_now(conn)
         rows = next_delayed(conn, limit)
     rows += [
         {"next": job.trigger.get_next_fire_time(None, now), "job": job.name} for job in STATIC_JOBS
     ]
-    show(sorted(rows, key=lambda row: row["next"])[:limit], as_json=as_json)
+    print_rows(sorted(rows, key=lambda row: row["next"])[:limit], as_json=as_json)
 
 
 @jobs.command("run")
@@ -70,7 +75,7 @@ def run_job(name: str, again: bool) -> None:
     """Run one static job here and now, unless its latest moment has been run already."""
     job = find_job(name)
     settings = load_settings()
-    engine = open_engine()
+    engine = open_database(settings)
     context = Context(engine, make_redis(settings.redis), settings, owner=make_owner_name())
     slots = find_due(engine, job, context.owner) or [_latest_slot(engine, job)]
     if again:
@@ -85,13 +90,13 @@ def run_job(name: str, again: bool) -> None:
 @jobs.command()
 @click.argument("name", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
-@as_json
-def history(name: str | None, limit: int, as_json: bool) -> None:
+@json_option
+def history(name: str | None, limit: int, *, as_json: bool) -> None:
     """The latest runs of static jobs, newest first."""
     query = select(job_run).order_by(job_run.c.started_at.desc()).limit(limit)
     if name is not None:
         query = query.where(job_run.c.job == find_job(name).name)
-    with open_engine().connect() as conn:
+    with open_database(load_settings()).connect() as conn:
         runs = conn.execute(query).all()
     rows = [
         {
@@ -108,12 +113,14 @@ def history(name: str | None, limit: int, as_json: bool) -> None:
         }
         for run in runs
     ]
-    show(rows, as_json=as_json)
+    print_rows(rows, as_json=as_json)
 
 
 def find_job(name: str) -> StaticJob:
-    """Raises:
-    UsageError: there is no job of this name; exit code 2.
+    """The static job of this name.
+
+    Raises:
+        UsageError: there is none; exit code 2.
     """
     for job in STATIC_JOBS:
         if job.name == name:

@@ -13,29 +13,25 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any
 
 import structlog
 from prometheus_client import Counter, Histogram
-from sqlalchemy import ColumnElement, Connection, Engine, Select, exists, select, update
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.delayed.clock_guard import ClockGuard
 from jobs.handlers import Handler
 from jobs.static.runs import read_now
-from tidings.store.by_key import delete_by_key
+from tidings.store import delayed_due
 from tidings.store.delayed import DelayedJob
-from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import transaction
 from tidings.store.retry import is_passing, run_again
 
 # More would hold up whoever wants one of these orders, and gain little; fewer cost a commit more
 # often.
 BATCH_ROWS = 500
-MOST_ATTEMPTS = 5
-BACKOFF_S = 2
 
 log = structlog.get_logger(__name__)
 _LATENESS = Histogram(
@@ -91,46 +87,32 @@ class Batches:
 
     def _run_batch(self, kind: str) -> int:
         with transaction(self.engine) as conn:
-            due, now = self._claim(conn, kind)
+            now, is_believed = self._read_clock(conn)
+            # Due by the reading that was accepted: the clock may jump before the next statement.
+            due = delayed_due.claim(conn, kind, now, limit=BATCH_ROWS) if is_believed else []
             self._act(conn, kind, due)
         _count_done(kind, due, now)
         return len(due)
 
-    def _claim(
-        self, conn: Connection, kind: str, *which: ColumnElement[bool]
-    ) -> tuple[list[DelayedJob], datetime]:
+    def _read_clock(self, conn: Connection) -> tuple[datetime, bool]:
+        """The database's clock, and whether it may be believed."""
         asked_at_s = self.guard.read_steady_s()
         now = read_now(conn)
-        if not self.guard.accepts(now, asked_at_s):
-            return [], now
-        # Due by the reading that was accepted: the clock may jump before the next statement.
-        query = (
-            _due(kind, now)
-            .where(*which)
-            .limit(BATCH_ROWS)
-            .with_for_update(skip_locked=True, of=delayed_job)
-        )
-        return [DelayedJob(*row) for row in conn.execute(query)], now
+        return now, self.guard.accepts(now, asked_at_s)
 
     def _act(self, conn: Connection, kind: str, due: Sequence[DelayedJob]) -> None:
         if not due:
             return
         later = self.handlers[kind](conn, due)
-        for job_id, run_at in later.items():
-            conn.execute(
-                update(delayed_job).where(delayed_job.c.id == job_id).values(run_at=run_at)
-            )
-        done = [job.id for job in due if job.id not in later]
-        if done:
-            delete_by_key(conn, delayed_job, done)
+        delayed_due.move(conn, later)
+        delayed_due.finish(conn, [job.id for job in due if job.id not in later])
 
     def _run_singly(self, kind: str, cause: Exception) -> int:
         """The rows of a failed batch, each in a transaction of its own; the guilty ones are put
         off."""
         log.warning("batch_split", kind=kind, error=repr(cause))
         with self.engine.connect() as conn:
-            query = _due(kind, read_now(conn)).with_only_columns(delayed_job.c.id)
-            ids = conn.scalars(query.limit(BATCH_ROWS)).all()
+            ids = delayed_due.find_due_ids(conn, kind, read_now(conn), limit=BATCH_ROWS)
         for job_id in ids:
             if self.stopping.is_set():
                 break
@@ -141,7 +123,8 @@ class Batches:
     def _run_one(self, kind: str, job_id: int) -> None:
         try:
             with transaction(self.engine) as conn:
-                due, now = self._claim(conn, kind, delayed_job.c.id == job_id)
+                now, is_believed = self._read_clock(conn)
+                due = delayed_due.claim_one(conn, kind, now, job_id) if is_believed else []
                 self._act(conn, kind, due)
             _count_done(kind, due, now)
         except SQLAlchemyError as ex:
@@ -155,48 +138,18 @@ class Batches:
 
     def _put_off(self, kind: str, job_id: int, cause: Exception) -> None:
         with transaction(self.engine) as conn:
-            row = conn.execute(
-                select(delayed_job.c.attempts, delayed_job.c.ref).where(delayed_job.c.id == job_id)
-            ).first()
-            if row is None:
-                return
-            attempts = row.attempts + 1
-            is_dead = attempts >= MOST_ATTEMPTS
-            conn.execute(
-                update(delayed_job)
-                .where(delayed_job.c.id == job_id, delayed_job.c.attempts == row.attempts)
-                .values(
-                    attempts=attempts,
-                    state="dead" if is_dead else "waiting",
-                    run_at=read_now(conn) + timedelta(seconds=BACKOFF_S**attempts),
-                    last_error=f"{type(cause).__name__}: {cause}"[:4000],
-                )
-            )
-        _ENDED.labels(kind, "dead" if is_dead else "put_off").inc()
-        report = log.critical if is_dead else log.warning
+            failed = delayed_due.record_failure(conn, job_id, cause)
+        if failed is None:
+            return
+        _ENDED.labels(kind, "dead" if failed.is_dead else "put_off").inc()
+        report = log.critical if failed.is_dead else log.warning
         report(
-            "job_dead" if is_dead else "job_put_off",
+            "job_dead" if failed.is_dead else "job_put_off",
             kind=kind,
-            ref=row.ref,
-            attempts=attempts,
+            ref=failed.ref,
+            attempts=failed.attempts,
             error=repr(cause),
         )
-
-
-def _due(kind: str, now: datetime) -> Select[Any]:
-    jobs = delayed_job.c
-    query = (
-        select(jobs.id, jobs.kind, jobs.ref, jobs.run_at, jobs.attempts, jobs.payload)
-        .where(jobs.state == "waiting", jobs.kind == kind, jobs.run_at <= now)
-        .where(~exists().where(paused_kind.c.kind == kind))
-        .order_by(jobs.run_at)
-    )
-    # Left to itself, MySQL may sort a whole backlog by another index to find the first rows.
-    for dialect in ("mysql", "mariadb"):
-        query = query.with_hint(
-            delayed_job, "FORCE INDEX (ix_delayed_job_state_kind_run_at)", dialect
-        )
-    return query
 
 
 def _count_done(kind: str, due: Sequence[DelayedJob], now: datetime) -> None:

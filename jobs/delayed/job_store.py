@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,14 +24,14 @@ from apscheduler.job import Job
 from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
 from apscheduler.triggers.date import DateTrigger
 from prometheus_client import Counter, Gauge, Histogram
-from sqlalchemy import Engine, Row, Select, and_, delete, func, select, update
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.delayed.batches import BATCH_ROWS, Batches
-from tidings.store import delayed
+from tidings.store import delayed, delayed_due, delayed_rows
 from tidings.store.delayed import LOOK_EVERY_S
-from tidings.store.delayed_tables import delayed_job, paused_kind
-from tidings.store.engine import database_now, transaction
+from tidings.store.delayed_rows import JobRow, KindRef
+from tidings.store.engine import transaction
 
 BATCHES_PER_KIND = 4
 SHORTEST_PAUSE_S = 0.02
@@ -87,7 +87,6 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
         self._offers: dict[tuple[str, int], float] = {}
         self._busy: set[tuple[str, int]] = set()
         self._slots_lock = threading.Lock()
-        self._query: Select[Any] | None = None
         self.looks = 0
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
@@ -113,17 +112,13 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
     def lookup_job(self, job_id: str) -> Job | None:
         kind, _, ref = job_id.partition(":")
         with self._engine.connect() as conn:
-            row = conn.execute(
-                _select_rows().where(delayed_job.c.kind == kind, delayed_job.c.ref == ref)
-            ).first()
+            row = delayed_rows.find(conn, KindRef(kind, ref))
         return self._to_job(row) if row else None
 
     def get_all_jobs(self) -> list[Job]:
         """The next LIST_LIMIT jobs, soonest first, paused ones last."""
         with self._engine.connect() as conn:
-            rows = conn.execute(
-                _select_rows().order_by(delayed_job.c.run_at).limit(LIST_LIMIT)
-            ).all()
+            rows = delayed_rows.find_soonest(conn, limit=LIST_LIMIT)
         jobs = [self._to_job(row) for row in rows]
         self._fix_paused_jobs_sorting(jobs)
         return sorted(jobs, key=lambda job: job.next_run_time is None)
@@ -156,12 +151,14 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
         if job.id.startswith(BATCH_PREFIX):
             return
         kind, _, ref = job.id.partition(":")
-        values: dict[str, Any] = {"state": "paused"}
-        if job.next_run_time is not None:
-            values = {"state": "waiting", "run_at": job.next_run_time}
+        name, run_at = KindRef(kind, ref), job.next_run_time
         with transaction(self._engine) as conn:
-            mine = and_(delayed_job.c.kind == kind, delayed_job.c.ref == ref)
-            if conn.execute(update(delayed_job).where(mine).values(values)).rowcount == 0:
+            is_there = (
+                delayed_rows.pause(conn, name)
+                if run_at is None
+                else delayed_rows.move_to(conn, name, run_at)
+            )
+            if not is_there:
                 raise JobLookupError(job.id)
 
     def remove_job(self, job_id: str) -> None:
@@ -176,32 +173,28 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
 
     def remove_all_jobs(self) -> None:
         with transaction(self._engine) as conn:
-            conn.execute(delete(delayed_job))
+            delayed_rows.remove_all(conn)
 
     def _look(self) -> dict[str, int]:
         """Due rows by kind, the longest waiting kind first; plans the next look."""
         asked_at_s = self._batches.guard.read_steady_s()
         kinds = tuple(self._batches.handlers)
         with self._engine.connect() as conn:
-            if self._query is None:
-                self._query = _first_moments(kinds, database_now(conn))
-            now, *moments = conn.execute(self._query).one()
+            now, firsts = delayed_due.read_first_moments(conn, kinds)
             if not self._batches.guard.accepts(now, asked_at_s):
                 return {}
-            waits_s = {
-                kind: (first - now).total_seconds()
-                for kind, first in zip(kinds, moments, strict=True)
-                if first
-            }
+            waits_s = {kind: (first - now).total_seconds() for kind, first in firsts.items()}
             if any(wait_s <= 0 for wait_s in waits_s.values()):
                 # What is held back by hand is overdue all the time; that is no reason to hurry, nor
                 # for an alarm.
-                for kind in conn.scalars(select(paused_kind.c.kind)):
+                for kind in delayed_rows.find_paused_kinds(conn):
                     waits_s.pop(kind, None)
             overdue = sorted(
                 (kind for kind, wait_s in waits_s.items() if wait_s <= 0), key=waits_s.__getitem__
             )
-            due = {kind: int(conn.scalar(_count_due(kind, now)) or 0) for kind in overdue}
+            # Counted no further than batches can be offered for.
+            most = BATCH_ROWS * BATCHES_PER_KIND
+            due = {kind: delayed_due.count_due(conn, kind, now, most=most) for kind in overdue}
         for kind in kinds:
             _OLDEST.labels(kind).set(max(0.0, -waits_s.get(kind, 0.0)))
             _DUE.labels(kind).set(due.get(kind, 0))
@@ -257,7 +250,7 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
             with self._slots_lock:
                 self._busy.discard(slot)
 
-    def _to_job(self, row: Row[Any]) -> Job:
+    def _to_job(self, row: JobRow) -> Job:
         job = Job(
             self._scheduler,
             id=f"{row.kind}:{row.ref}",
@@ -274,33 +267,3 @@ class TableJobStore(BaseJobStore):  # type: ignore[misc]  # APScheduler ships no
         )
         job._jobstore_alias = self._alias
         return job
-
-
-def _select_rows() -> Select[Any]:
-    return select(
-        delayed_job.c.kind,
-        delayed_job.c.ref,
-        delayed_job.c.state,
-        delayed_job.c.run_at,
-        delayed_job.c.payload,
-    )
-
-
-def _first_moments(kinds: Sequence[str], now: Any) -> Select[Any]:
-    """The clock, and the first moment at which something of each kind waits: one step into the
-    index for each."""
-    firsts = [
-        select(func.min(delayed_job.c.run_at))
-        .where(delayed_job.c.state == "waiting", delayed_job.c.kind == kind)
-        .scalar_subquery()
-        .label(f"first_{n}")
-        for n, kind in enumerate(kinds)
-    ]
-    return select(now.label("now"), *firsts)
-
-
-def _count_due(kind: str, now: datetime) -> Select[Any]:
-    """How many rows of this kind are due, counted no further than batches can be offered for."""
-    jobs = delayed_job.c
-    due = select(jobs.id).where(jobs.state == "waiting", jobs.kind == kind, jobs.run_at <= now)
-    return select(func.count()).select_from(due.limit(BATCH_ROWS * BATCHES_PER_KIND).subquery())

@@ -1,13 +1,11 @@
-"""Static jobs that reach outside: feeds of other sites, and a training program in a process of its
-own."""
+"""The static job that brings in feeds of other sites.
+
+One feed that fails keeps no other from being imported; the run then fails by its name.
+
+    STATIC_JOBS = (StaticJob("feeds", "7 * * * *", import_feeds, executor="long"),)
+"""
 
 from __future__ import annotations
-
-import shlex
-import signal
-import subprocess
-import tempfile
-import time
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,9 +16,6 @@ from tidings.news.articles import Articles
 from tidings.process.clock import now_ms
 
 IMPORT_FOLDER = "import"
-TRAINING_TIMEOUT_S = 6 * 3600
-STOP_S = 5
-SHOWN_BYTES = 2000
 
 log = structlog.get_logger(__name__)
 
@@ -49,36 +44,3 @@ def import_feeds(run: Run) -> str:
             f"{'; '.join(failures)}"
         )
     return f"{created} new articles from {len(context.settings.jobs.feed_urls)} feeds"
-
-
-def train(run: Run) -> str:
-    """Run TRAINING_COMMAND as a process of its own: its memory and its crashes stay there."""
-    command = shlex.split(run.context.settings.jobs.training_command)
-    if not command:
-        return "no TRAINING_COMMAND is set"
-    give_up_at = time.monotonic() + TRAINING_TIMEOUT_S
-    with tempfile.TemporaryFile() as output:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - an operator's setting, split as a shell would, run without one
-                command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        except OSError as ex:
-            raise JobFailedError(f"{command[0]}: {ex.strerror}") from ex
-        while process.poll() is None:
-            if run.context.stopping.wait(0.2) or time.monotonic() > give_up_at:
-                _end(process)
-                raise JobFailedError("training was stopped before its end")
-        output.seek(max(output.tell() - SHOWN_BYTES, 0))
-        last = output.read().decode(errors="replace").strip()
-    if process.returncode != 0:
-        raise JobFailedError(f"{command[0]} exited with {process.returncode}: {last}")
-    return last.rpartition("\n")[2] or "trained"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

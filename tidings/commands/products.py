@@ -2,19 +2,19 @@
 
 A team has few products and changes them rarely, so they are kept from the shell and need no page of
 their own.
+
+    tidings products receive 1 40 --delivery 2026001
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-import msgspec
 from sqlalchemy import Connection
 
-from tidings.commands.printing import print_table
+from tidings.commands.printing import json_option, print_json, print_table
 from tidings.process.errors import CannotStartError
 from tidings.process.settings import load_settings
 from tidings.shop import stock
@@ -28,13 +28,13 @@ def products() -> None:
 
 
 @products.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@json_option
 def list_products(*, as_json: bool) -> None:
     """Print what is on sale, with what is free to be ordered."""
     with _transaction() as conn:
         rows = list(_all(conn))
     if as_json:
-        click.echo(json.dumps([msgspec.to_builtins(row) for row in rows]))
+        print_json(rows)
         return
     cells = [
         (

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -109,6 +110,13 @@ class Order(msgspec.Struct, frozen=True):
     created_at: datetime
     expires_at: datetime
     lines: list[Line]
+
+
+class Overdue(msgspec.Struct, frozen=True):
+    """An unpaid order past its time, and whether a delayed job will still expire it."""
+
+    order_id: int
+    is_promised: bool
 
 
 def place(
@@ -220,6 +228,25 @@ def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
         update_by_key(conn, orders, dict.fromkeys(due, 0), changes, **ended)
         stock.give_back(conn, due)
     return {id_: not_before for id_, not_before in unpaid.items() if not_before is not None}
+
+
+def find_overdue(conn: Connection, before: datetime, *, limit: int) -> list[Overdue]:
+    """Orders that are unpaid although they should have expired before that moment, by id."""
+    is_promised = delayed.is_promised(ORDER_TIMEOUT, orders.c.id).label("is_promised")
+    query = (
+        select(orders.c.id.label("order_id"), is_promised)
+        .where(orders.c.status == Status.UNPAID, orders.c.expires_at < before)
+        .order_by(orders.c.id)
+        .limit(limit)
+    )
+    return [Overdue(**row._mapping) for row in conn.execute(query)]
+
+
+def promise_expiry(engine: Engine, order_id: int, run_at: datetime) -> None:
+    """Have an order looked at, and expired if it is still unpaid; a promise that stands is
+    kept."""
+    with suppress(delayed.AlreadyScheduledError), transaction(engine) as conn:
+        delayed.schedule_at(conn, ORDER_TIMEOUT, ref=order_id, run_at=run_at)
 
 
 def _update_by_key() -> Update:

@@ -20,7 +20,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Insert,
+    String,
+    cast,
     delete,
+    exists,
     func,
     insert,
     literal_column,
@@ -106,6 +109,12 @@ def cancel(conn: Connection, kind: str, *, ref: object) -> bool:
         delete(delayed_job).where(delayed_job.c.kind == kind, delayed_job.c.ref == str(ref))
     )
     return gone.rowcount == 1
+
+
+def is_promised(kind: str, ref: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether there is a job of this kind about the row whose id `ref` is, for a query of that
+    row's table."""
+    return exists().where(delayed_job.c.kind == kind, delayed_job.c.ref == cast(ref, String(20)))
 
 
 def hint(redis: Redis, *, after_s: float = 0) -> None:

@@ -3,6 +3,7 @@ when it is."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -190,13 +191,18 @@ def test_the_command_line_by_hand(
 
     order = shop.order(timeout_s=60)
     name = f"order_timeout:{order.order_id}"
-    assert '"waiting":1' in jobs("list", "--json")
+    listed = [json.loads(line) for line in jobs("list", "--json").splitlines()]
+    assert [row["waiting"] for row in listed if row["type"] == "delayed"] == [1]
+    assert {row["type"] for row in listed} == {"static", "delayed"}
     assert "popularity" in jobs("list")
     assert name in jobs("next", "--json")
     assert '"state":"waiting"' in jobs("show", name, "--json")
     jobs("pause", "order_timeout")
     assert "paused" in jobs("list", "--json")
     jobs("resume", "order_timeout")
+    for verb in ("pause", "resume"):
+        refused = jobs(verb, "order_timeuot", code=2)
+        assert "there are order_timeout, publish_article" in refused
     jobs("retry", name)
     jobs("requeue", name, code=1)
     with shop.engine.begin() as conn:

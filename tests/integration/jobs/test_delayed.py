@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 from redis import Redis
 from sqlalchemy import Connection, Engine, insert, select, text, update
 
-from jobs.delayed.batches import BATCH_ROWS, MOST_ATTEMPTS, Batches
+from jobs.delayed.batches import BATCH_ROWS, Batches
 from jobs.delayed.clock_guard import ClockGuard
 from jobs.static.runs import read_now
 from tests.faults.backlog import insert_jobs, insert_orders
@@ -25,6 +25,7 @@ from tidings.news.tables import article, channel
 from tidings.shop import stock
 from tidings.store import delayed
 from tidings.store.delayed import DelayedJob
+from tidings.store.delayed_due import MOST_ATTEMPTS
 from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import database_now, transaction
 

@@ -17,9 +17,10 @@ from jobs.static.context import Context, JobFailedError, Run
 from jobs.static.runs import read_now
 from jobs.table import STATIC_JOBS
 from jobs.tables import job_run
-from jobs.work import feeds as outside
-from jobs.work import upkeep
+from jobs.work import feeds, training, upkeep
+from jobs.work import orders as order_jobs
 from tidings.news.tables import article, article_count, channel
+from tidings.reading import recounting
 from tidings.reading.tables import behaviour
 from tidings.shop.tables import orders, sku
 from tidings.store.delayed_tables import delayed_job
@@ -87,18 +88,18 @@ def test_an_overdue_order_is_promised_anew_and_never_cancelled_here(
     with transaction(shop.engine) as conn:
         conn.execute(update(orders).values(expires_at=read_now(conn) - timedelta(minutes=2)))
         conn.execute(delete(delayed_job).where(delayed_job.c.ref == str(forgotten.order_id)))
-    assert upkeep.find_overdue_orders(make_run()) == "2 orders overdue, 1 promised anew"
+    assert order_jobs.find_overdue_orders(make_run()) == "2 orders overdue, 1 promised anew"
     assert {job.ref for job in shop.jobs()} == {str(forgotten.order_id), str(waiting.order_id)}
     assert shop.read(forgotten.order_id).status == "unpaid"
 
 
 def test_books_that_do_not_balance_fail_the_job_by_name(shop: Any, make_run: MakeRun) -> None:
     shop.order((2, 1))
-    assert upkeep.balance_books(make_run()) == "every product balances"
+    assert order_jobs.balance_books(make_run()) == "every product balances"
     with transaction(shop.engine) as conn:
         conn.execute(update(sku).where(sku.c.id == 3).values(quantity=1))
     with pytest.raises(JobFailedError, match="1 products do not balance: 3"):
-        upkeep.balance_books(make_run())
+        order_jobs.balance_books(make_run())
 
 
 def test_wrong_missing_and_right_counters(paper: Engine, make_run: MakeRun) -> None:
@@ -146,7 +147,7 @@ def test_no_increment_falls_between_counting_and_setting(paper: Engine, make_run
     reader = threading.Thread(target=click)
     reader.start()
     while not over.is_set():
-        upkeep._recount_locked(paper, [1])
+        recounting.recount_locked(paper, [1])
     reader.join()
     assert counts(paper, 1) == (150, 0)
 
@@ -174,14 +175,14 @@ def test_old_rows_go_and_the_last_run_of_each_job_stays(paper: Engine, make_run:
 
 
 def test_training_runs_apart_and_says_how_it_went(make_run: MakeRun, tmp_path: Path) -> None:
-    assert outside.train(make_run()) == "no TRAINING_COMMAND is set"
+    assert training.train(make_run()) == "no TRAINING_COMMAND is set"
     script = tmp_path / "train.py"
     script.write_text("import sys; print('epoch 1'); print('auc 0.7'); sys.exit(int(sys.argv[1]))")
-    assert outside.train(make_run(training_command=f"{sys.executable} {script} 0")) == "auc 0.7"
+    assert training.train(make_run(training_command=f"{sys.executable} {script} 0")) == "auc 0.7"
     with pytest.raises(JobFailedError, match="exited with 3"):
-        outside.train(make_run(training_command=f"{sys.executable} {script} 3"))
+        training.train(make_run(training_command=f"{sys.executable} {script} 3"))
     with pytest.raises(JobFailedError, match="no-such-program"):
-        outside.train(make_run(training_command="/no-such-program"))
+        training.train(make_run(training_command="/no-such-program"))
 
 
 def test_training_ends_when_the_daemon_does(make_run: MakeRun) -> None:
@@ -189,7 +190,7 @@ def test_training_ends_when_the_daemon_does(make_run: MakeRun) -> None:
     threading.Timer(0.5, run.context.stopping.set).start()
     started = time.monotonic()
     with pytest.raises(JobFailedError, match="stopped"):
-        outside.train(run)
+        training.train(run)
     assert time.monotonic() - started < 10
 
 
@@ -205,7 +206,7 @@ def test_feeds_are_imported_and_one_that_fails_does_not_keep_the_others(
     context = Context(paper, redis_client, settings, "me")
     now = datetime.now(UTC)
     with pytest.raises(JobFailedError, match="1 of 2 feeds failed"):
-        outside.import_feeds(Run(context, now, now))
+        feeds.import_feeds(Run(context, now, now))
     with paper.connect() as conn:
         assert conn.scalars(select(article.c.title)).all() == ["News"]
 

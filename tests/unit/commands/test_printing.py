@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import struct
 import subprocess
 import sys
 import termios
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tidings.commands.printing import print_table
+from tidings.commands.printing import print_rows, print_table
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = ("job", "next", "about")
@@ -72,3 +74,25 @@ def test_what_is_shown_cannot_move_the_cursor_or_break_a_row(
     print_table(("id", "error"), [("1", "two\nlines\tand \x1b[2Jan escape"), ("二", "wide")])
 
     assert capsys.readouterr().out == "id  error\n1   two lines and [2Jan escape\n二  wide\n"
+
+
+def test_rows_are_a_table_for_people_and_a_line_each_for_programs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"id": 1, "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "by": None},
+        {"id": 2},
+    ]
+
+    print_rows(rows[:1], as_json=False)
+    assert capsys.readouterr().out.split() == ["id", "at", "by", "1", "2026-01-02", "03:04:05Z"]
+    print_rows(rows, as_json=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [{"id": 1, "at": "2026-01-02T03:04:05Z", "by": None}, {"id": 2}]
+
+
+def test_nothing_is_said_to_people_and_not_to_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([], as_json=False)
+    assert capsys.readouterr().out == "nothing to show\n"
+    print_rows([], as_json=True)
+    assert capsys.readouterr().out == ""
