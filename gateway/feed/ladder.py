@@ -27,7 +27,7 @@ from tidings.process.clock import Clock
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.acts import Action
-from tidings.reading.tracking import Shown, Source, Tracker
+from tidings.reading.tracking import LadderSource, Shown, Tracker
 from tidings.reading.unread import UnreadBatches
 from tidings.rpc.errors import CallerFaultError, RpcError, TransportFaultError
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
@@ -207,14 +207,16 @@ class Recommending:
         wanted = ask.article_num + SPARE_ARTICLES
         ranking = self._with_redis(lambda: popularity.top(self._redis, ask.channel_id, wanted))
         return self._unrecorded(
-            ask, [id_ for id_, _ in ranking], ServedFrom.POPULAR, Source.POPULAR
+            ask, [id_ for id_, _ in ranking], ServedFrom.POPULAR, LadderSource.POPULAR
         )
 
     def _latest(self, ask: Ask) -> Feed:
         ids = self._articles.latest(ask.channel_id, ask.article_num)
-        return self._unrecorded(ask, ids, ServedFrom.LATEST, Source.NEWEST)
+        return self._unrecorded(ask, ids, ServedFrom.LATEST, LadderSource.NEWEST)
 
-    def _unrecorded(self, ask: Ask, ids: Sequence[int], step: ServedFrom, source: Source) -> Feed:
+    def _unrecorded(
+        self, ask: Ask, ids: Sequence[int], step: ServedFrom, source: LadderSource
+    ) -> Feed:
         """A page that is in nobody's history: without exposure, and paging back leads to where it
         led before."""
         track_of = self._track_of(ask, ask.now_ms, ids, source=source)

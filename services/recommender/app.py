@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from services.recommender.catalogue import Catalogue
 from services.recommender.handler import ERRORS, RecommendHandler
 from services.recommender.pipeline import Pipeline
-from services.recommender.sources.latest import Hot, Latest
+from services.recommender.sources.table import make_sources
 from tidings.process.clock import Clock, now_ms
 from tidings.process.errors import PREFIX, naming
 from tidings.process.listening import bind_for_each, listen
@@ -45,7 +45,7 @@ def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock:
         seen_kept=settings.reading.seen_articles,
         ttl_s=settings.reading.reader_ttl_days * DAY_S,
     )
-    return Pipeline(catalogue, history, [Latest(catalogue), Hot(redis, catalogue)], clock)
+    return Pipeline(catalogue, history, make_sources(catalogue, redis), clock)
 
 
 def make_master(settings: Settings) -> Master:

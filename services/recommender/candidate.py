@@ -1,13 +1,40 @@
 """What travels through the pipeline: the question of one request, and the articles that may answer
-it."""
+it, with what each source of candidates thinks of them.
+
+A source says itself which number and weight it has, in its own file, and has none without saying
+so. Rejected: a table of weights apart from the sources; a source that was forgotten there weighed
+nothing, and nobody was told.
+
+    LATEST = Source(number=1, name="latest", weight=0.4)
+    Candidate(entry, {LATEST: 1.0}).source.name  # "latest"
+"""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from services.recommender.catalogue import Entry
-from tidings.reading.tracking import Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A source of candidates.
+
+    Attributes:
+        number: what tokens say of an article that it brought; no other source ever takes it.
+        name: what metrics call it.
+        weight: its share in the ranking, from 0 to 1.
+    """
+
+    number: int
+    name: str
+    weight: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.number <= 255 and 0 <= self.weight <= 1):
+            raise ValueError(f"{self} has a number or a weight that cannot be")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +60,12 @@ class Candidate:
     def source(self) -> Source:
         """The source that thinks most of it."""
         return max(self.scores, key=lambda source: self.scores[source])
+
+
+class Recall(Protocol):
+    """What a source is to the pipeline: it proposes some hundred articles at most, and decides
+    nothing."""
+
+    source: Source
+
+    def __call__(self, question: Question) -> Iterable[Candidate]: ...

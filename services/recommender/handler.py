@@ -90,7 +90,7 @@ class RecommendHandler:
                 feed.stamp_ms,
                 placed.article_id,
                 placed.position,
-                placed.source or 0,
+                placed.source,
             )
             values += [
                 self._tracker.issue_encoded(Shown(action, *place), now_ms) for action in TRACKED

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from services.recommender.candidate import Candidate
-from tidings.reading.tracking import Source
+from services.recommender.sources.latest import LATEST
 
 EXPLORE_EVERY = 5
 
@@ -25,7 +25,7 @@ def mix(ranked: Sequence[Candidate], wanted: int) -> list[Candidate]:
     chosen = {candidate.entry.article_id for candidate in page}
     left_out = [candidate for candidate in ranked if candidate.entry.article_id not in chosen]
     newest = sorted(
-        left_out, key=lambda c: (Source.LATEST in c.scores, c.entry.published_ms), reverse=True
+        left_out, key=lambda c: (LATEST in c.scores, c.entry.published_ms), reverse=True
     )
     for number, candidate in enumerate(_take(newest, wanted - len(page), by_author, share)):
         page.insert(min((number + 1) * EXPLORE_EVERY - 1, len(page)), candidate)

@@ -14,17 +14,16 @@ from itertools import chain
 
 from prometheus_client import Counter, Histogram
 
-from services.recommender.candidate import Candidate, Question
+from services.recommender.candidate import Candidate, Question, Recall
 from services.recommender.catalogue import Catalogue
 from services.recommender.filter import filter_candidates
 from services.recommender.mix import mix
 from services.recommender.rank import rank
-from services.recommender.sources.latest import Recall, recall_again
+from services.recommender.sources.again import recall_again
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.process.deadline import current_deadline
 from tidings.reading.history import History, ReaderState
-from tidings.reading.tracking import Source
 
 RECORD_ATTEMPTS = 50
 CLOCK_SLACK_MS = 60_000
@@ -49,7 +48,8 @@ class ReaderBusyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An article in its place of the batch, 0 being the top; history does not know sources.
+    """An article in its place of the batch, 0 being the top; `source` is its source's number, 0 in
+    history, which does not know.
 
     The place is the one recorded: an article that has gone from the page must not move those below
     it, or the tokens of the same click would name two events.
@@ -57,7 +57,7 @@ class Placed:
 
     position: int
     article_id: int
-    source: Source | None
+    source: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Pipeline:
         FEEDS.labels("history").inc()
         if state.page is None:
             return Feed(0, 0, (), fresh=False)
-        placed = (Placed(place, id_, None) for place, id_ in enumerate(state.page.article_ids))
+        placed = (Placed(place, id_, source=0) for place, id_ in enumerate(state.page.article_ids))
         visible = [
             article for article in placed if self._catalogue.get(article.article_id) is not None
         ]
@@ -167,8 +167,8 @@ def asks_for_fresh(at_ms: int, now_ms: int, state: ReaderState) -> bool:
 def _fresh_feed(stamp_ms: int, before_ms: int, chosen: Sequence[Candidate]) -> Feed:
     FEEDS.labels("fresh").inc()
     for candidate in chosen:
-        SHOWN.labels(candidate.source.name.lower()).inc()
-    placed = [Placed(place, c.entry.article_id, c.source) for place, c in enumerate(chosen)]
+        SHOWN.labels(candidate.source.name).inc()
+    placed = [Placed(place, c.entry.article_id, c.source.number) for place, c in enumerate(chosen)]
     return Feed(stamp_ms, before_ms, placed, fresh=True)
 
 

@@ -25,13 +25,10 @@ TOKEN_BYTES = 68
 _BODY = struct.Struct(">BqiqqBBI")
 
 
-class Source(IntEnum):
-    """Which step of the ladder, or which source of candidates, brought the article into the
-    batch."""
+class LadderSource(IntEnum):
+    """What brought an article into a page that the recommender did not choose. The recommender's
+    sources of candidates have numbers of their own, and none of these."""
 
-    LATEST = 1
-    HOT = 2
-    AGAIN = 3
     POPULAR = 10
     NEWEST = 11
 

@@ -1,1 +1,1 @@
-"""recall: where candidates come from, one source a module."""
+"""Where candidates come from: one file a source, each of which says what it proposes."""

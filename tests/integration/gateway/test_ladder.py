@@ -15,7 +15,7 @@ from tidings.process.clock import moment
 from tidings.process.deadline import DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.acts import Action
-from tidings.reading.tracking import Source, Tracker
+from tidings.reading.tracking import LadderSource, Tracker
 from tidings.rpc.errors import (
     CallerFaultError,
     ExpectedError,
@@ -239,7 +239,7 @@ def test_the_ranking_is_served_in_its_order_without_what_was_taken_down(
         READER_ID,
         1,
     )
-    assert (shown.source, shown.stamp_ms) == (Source.POPULAR, door.clock())
+    assert (shown.source, shown.stamp_ms) == (LadderSource.POPULAR, door.clock())
 
 
 def test_the_newest_are_served_with_tokens_that_count(door: Door) -> None:

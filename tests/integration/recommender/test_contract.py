@@ -14,12 +14,13 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol, TBinaryProtocolAcce
 from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TFramedTransport
 
+from services.recommender.sources.latest import LATEST
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import READER, Recommender, ids_of, serve
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.lab.servers import start_redis
 from tidings.reading.acts import Action
-from tidings.reading.tracking import Shown, Source
+from tidings.reading.tracking import Shown
 from tidings.rpc.errors import CallerFaultError, ExpectedError, ServerFaultError
 from tidings.store.redis import make_redis
 from tidings_idl.base.ttypes import Error, HealthProbe
@@ -267,7 +268,7 @@ def test_tokens_name_the_batch_the_article_its_place_and_the_action(
         track = article.track
         tokens = (track.click, track.collect, track.reading, track.liking)
         expected = [
-            Shown(action, READER, 1, stamp_ms, article.article_id, position, Source.LATEST)
+            Shown(action, READER, 1, stamp_ms, article.article_id, position, LATEST.number)
             for action in (Action.CLICK, Action.COLLECT, Action.READING, Action.LIKING)
         ]
         assert expected == [recommender.read(token) for token in tokens]

@@ -12,7 +12,7 @@ from redis import Redis
 
 from services.recommender.catalogue import Catalogue
 from services.recommender.pipeline import Feed, Pipeline
-from services.recommender.sources.latest import Hot, Latest, Recall
+from services.recommender.sources.table import make_sources
 from tests.lab.newsroom import NOW_MS, Clock, Newsroom
 from tidings.news.visibility import PUBLISHED, TAKEN_DOWN
 from tidings.reading.history import History
@@ -40,10 +40,7 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         self.catalogue = Catalogue(self.newsroom.engine, self.clock, self.newsroom.read_now)
         self.catalogue.refresh()
         history = History(self.redis, batches_kept=1000, seen_kept=SEEN_KEPT, ttl_s=3600)
-        sources: list[Recall] = [
-            Latest(self.catalogue),
-            Hot(self.redis, self.catalogue),
-        ]
+        sources = make_sources(self.catalogue, self.redis)
         self.pipeline = Pipeline(self.catalogue, history, sources, self.clock)
         self.batches: dict[int, list[tuple[int, list[int]]]] = {0: [], 1: [], 2: []}
         self.shown: list[int] = []

@@ -24,7 +24,7 @@ from tidings.process.deadline import Deadline
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
-from tidings.reading.tracking import Shown, Source, Tracker
+from tidings.reading.tracking import Shown, Tracker
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 
 KEYS = (SECRET_KEY.encode(),)
@@ -44,7 +44,7 @@ def make_response(
     """A fresh batch as the recommender would give it, with tokens that are valid."""
 
     def token(action: Action, article_id: int = 0, position: int = 0) -> str:
-        source = Source.HOT if article_id else 0
+        source = 2 if article_id else 0
         place = Shown(
             action, request.user_id, request.channel_id, stamp_ms, article_id, position, source
         )

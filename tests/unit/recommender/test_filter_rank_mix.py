@@ -16,9 +16,13 @@ from services.recommender.candidate import Candidate, Question
 from services.recommender.catalogue import Catalogue, Entry
 from services.recommender.filter import filter_candidates
 from services.recommender.mix import EXPLORE_EVERY, mix
-from services.recommender.rank import WEIGHTS, rank
+from services.recommender.rank import rank
+from services.recommender.sources.again import AGAIN
+from services.recommender.sources.hot import HOT
+from services.recommender.sources.latest import LATEST
 from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
-from tidings.reading.tracking import Source
+
+SOURCES = {source.name: source for source in (LATEST, HOT, AGAIN)}
 
 
 def candidate(
@@ -26,7 +30,7 @@ def candidate(
 ) -> Candidate:
     """A candidate with its scores by source: `latest=…`, `hot=…`."""
     entry = Entry(article_id, 1, author_id, NOW_MS - age_ms)
-    return Candidate(entry, {Source[name.upper()]: score for name, score in scores.items()})
+    return Candidate(entry, {SOURCES[name]: score for name, score in scores.items()})
 
 
 def ids(candidates: Sequence[Candidate]) -> list[int]:
@@ -115,10 +119,8 @@ class TestFilter:
         id_ = newsroom.article()
         kept = propose(candidate(id_, latest=0.5), candidate(id_, hot=0.7))
 
-        assert {id_: {Source.LATEST: 0.5, Source.HOT: 0.7}} == {
-            key: one.scores for key, one in kept.items()
-        }
-        assert kept[id_].source == Source.HOT
+        assert {id_: {LATEST: 0.5, HOT: 0.7}} == {key: one.scores for key, one in kept.items()}
+        assert kept[id_].source == HOT
 
 
 class TestRank:
@@ -136,7 +138,7 @@ class TestRank:
         ranked = rank(made)
 
         assert ids(ranked) == [2, 1, 3, 4]
-        expected = [0.7, WEIGHTS[Source.HOT], WEIGHTS[Source.LATEST], 0.0]
+        expected = [0.7, HOT.weight, LATEST.weight, 0.0]
         assert expected == pytest.approx([one.score for one in ranked])
 
     def test_ties_go_to_the_newer_and_then_to_the_higher_id(self) -> None:

@@ -10,17 +10,11 @@ from sqlalchemy import Engine
 
 from services.recommender.candidate import Question
 from services.recommender.catalogue import Catalogue
-from services.recommender.sources.latest import (
-    HALF_LIFE_MS,
-    HOT_TTL_S,
-    LATEST_LEAST,
-    Hot,
-    Latest,
-    recall_again,
-)
+from services.recommender.sources.again import recall_again
+from services.recommender.sources.hot import HOT, HOT_TTL_S, Hot
+from services.recommender.sources.latest import HALF_LIFE_MS, LATEST, LATEST_LEAST, Latest
 from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
 from tidings.reading import popularity
-from tidings.reading.tracking import Source
 
 
 @pytest.fixture
@@ -49,8 +43,8 @@ def test_the_latest_are_the_newest_unseen_scored_by_age(
     proposed = list(Latest(catalogue)(question(seen=[seen])))
 
     assert [(one.entry.article_id, one.scores) for one in proposed] == [
-        (now, {Source.LATEST: 1.0}),
-        (half, {Source.LATEST: 0.5}),
+        (now, {LATEST: 1.0}),
+        (half, {LATEST: 0.5}),
     ]
 
 
@@ -117,7 +111,7 @@ def test_the_hot_are_scored_by_their_share_of_the_first(
     catalogue.refresh()
     rankings.ranking = [(gone, 90.0), (first, 80.0), (second, 20.0), (10**12, 5.0), (filler, 0.0)]
 
-    assert [(one.entry.article_id, one.scores[Source.HOT]) for one in hot(question())] == [
+    assert [(one.entry.article_id, one.scores[HOT]) for one in hot(question())] == [
         (first, 80 / 90),
         (second, 20 / 90),
     ]
