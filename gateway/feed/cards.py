@@ -10,7 +10,6 @@ not name.
 
 from __future__ import annotations
 
-import dataclasses
 from enum import Enum
 from typing import Any
 
@@ -78,6 +77,4 @@ def read_track(track: Any) -> Track:
 
 def issue_track(tracker: Tracker, shown: Shown, now_ms: int) -> Track:
     """The tokens of one place in one batch; the action of `shown` does not matter."""
-    return Track(
-        *[tracker.issue(dataclasses.replace(shown, action=action), now_ms) for action in _ACTIONS]
-    )
+    return Track(*[token.decode() for token in tracker.issue_each(shown, _ACTIONS, now_ms)])

@@ -62,7 +62,7 @@ class RecommendHandler:
         exposure = ""
         if feed.fresh and feed.articles:
             exposure = self._tracker.issue(
-                Shown(Action.EXPOSURE, user_id, channel_id, feed.stamp_ms), now_ms
+                Shown(Action.EXPOSURE, user_id, channel_id, stamp_ms=feed.stamp_ms), now_ms
             )
         return _PAGES.encode(
             ArticleResponse(exposure, feed.before_ms),
@@ -83,18 +83,16 @@ class RecommendHandler:
         """The number of each article, and its tokens, in the order of `Track`'s fields."""
         values: list[int | bytes] = []
         for placed in feed.articles:
-            values.append(placed.article_id)
-            place = (
+            shown = Shown(
+                Action.CLICK,
                 user_id,
                 channel_id,
-                feed.stamp_ms,
-                placed.article_id,
-                placed.position,
-                placed.source,
+                stamp_ms=feed.stamp_ms,
+                article_id=placed.article_id,
+                position=placed.position,
+                source=placed.source,
             )
-            values += [
-                self._tracker.issue_encoded(Shown(action, *place), now_ms) for action in TRACKED
-            ]
+            values += (placed.article_id, *self._tracker.issue_each(shown, TRACKED, now_ms))
         return values
 
 

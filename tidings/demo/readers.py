@@ -89,7 +89,14 @@ def _visit(
     for position, item in enumerate(page):
 
         def act(action: Action, after_ms: int, read_ms: int | None = None) -> Act:
-            shown = Shown(action, reader_id, 0, at_ms, item.article_id, position)  # noqa: B023 - called in this round only
+            shown = Shown(
+                action,
+                reader_id,
+                0,
+                stamp_ms=at_ms,
+                article_id=item.article_id,  # noqa: B023 - called in this round only
+                position=position,  # noqa: B023 - as above
+            )
             return Act(shown, at_ms + after_ms, read_ms)
 
         yield act(Action.EXPOSURE, 0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any
@@ -77,8 +78,9 @@ _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
-class _Event(msgspec.Struct, array_like=True, frozen=True):
-    """An entry of the stream: what happened, where, and when."""
+class _Event(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """An entry of the stream: what happened, where, and when. An array there, so the order of the
+    fields is a promise; here each is named."""
 
     action: Action
     reader_id: _Int64
@@ -94,9 +96,9 @@ class _Event(msgspec.Struct, array_like=True, frozen=True):
             self.action,
             self.reader_id,
             self.channel_id,
-            self.stamp_ms,
-            self.article_id,
-            self.position,
+            stamp_ms=self.stamp_ms,
+            article_id=self.article_id,
+            position=self.position,
         )
 
 
@@ -158,14 +160,14 @@ def _event(shown: Shown, report: Report, now_ms: int) -> _Event:
     at_ms = report.at if shown.stamp_ms <= report.at <= now_ms else now_ms
     read_ms = None if report.read_ms is None else min(max(report.read_ms, 0), MAX_READ_MS)
     return _Event(
-        shown.action,
-        shown.reader_id,
-        shown.channel_id,
-        shown.stamp_ms,
-        shown.article_id,
-        shown.position,
-        at_ms,
-        read_ms,
+        action=shown.action,
+        reader_id=shown.reader_id,
+        channel_id=shown.channel_id,
+        stamp_ms=shown.stamp_ms,
+        article_id=shown.article_id,
+        position=shown.position,
+        at_ms=at_ms,
+        read_ms=read_ms,
     )
 
 
@@ -272,14 +274,7 @@ def _to_rows(events: Sequence[_Event], redis: Redis) -> list[dict[str, Any]]:
             FOLDED.labels("batch_gone").inc()
             continue
         for position, article_id in enumerate(batch.article_ids):
-            shown = Shown(
-                Action.EXPOSURE,
-                event.reader_id,
-                event.channel_id,
-                event.stamp_ms,
-                article_id,
-                position,
-            )
+            shown = replace(event.shown(), article_id=article_id, position=position)
             rows.append(to_row(shown, event.at_ms, event.read_ms))
     return list({row["event_id"]: row for row in rows}.values())
 
