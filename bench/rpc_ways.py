@@ -28,6 +28,7 @@ STAMP_MS = 1_795_387_012_006
 ROWS: list[tuple[Any, ...]] = [
     (1000 + n, *(f"{TOKEN}{n}{action}" for action in "ABCD")) for n in range(10)
 ]
+FIELDS = ("article_id", "click", "collect", "reading", "liking")
 ENCODED_ROWS = [(row[0], *(token.encode() for token in row[1:])) for row in ROWS]
 
 Call = Callable[[], Any]
@@ -44,9 +45,8 @@ def make_thrift_page(ttypes: Any) -> Any:
 
 
 def make_json_page() -> dict[str, Any]:
-    names = ("click", "collect", "reading", "liking")
     articles = [
-        {"article_id": row[0], "track": dict(zip(names, row[1:], strict=True))} for row in ROWS
+        {"article_id": row[0], "track": dict(zip(FIELDS[1:], row[1:], strict=True))} for row in ROWS
     ]
     return {"exposure": TOKEN, "time_stamp": STAMP_MS, "recommends": articles}
 
@@ -74,13 +74,11 @@ class PageHandler(StructHandler):
         from tidings.rpc.wire.encoded import Pages
 
         super().__init__(ttypes)
-        self._pages = Pages(ttypes.ArticleResponse, len(ROWS[0][1]))
+        self._pages = Pages(ttypes.ArticleResponse, FIELDS, string_bytes=len(ROWS[0][1]))
 
     def user_recommend(self, request: Any) -> Any:
-        values: list[Any] = []
-        for row in ENCODED_ROWS:
-            values += row
-        return self._pages.encode(self._ttypes.ArticleResponse(TOKEN, STAMP_MS), values)
+        rows = [dict(zip(FIELDS, row, strict=True)) for row in ENCODED_ROWS]
+        return self._pages.encode(self._ttypes.ArticleResponse(TOKEN, STAMP_MS), rows)
 
 
 # The ways. Each has `serve(listener)` and `make_call(port)`.

@@ -7,9 +7,11 @@ once.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from redis import RedisError
 
-from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
+from services.recommender.pipeline import Feed, Pipeline, Placed, ReaderBusyError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.reading.acts import TRACKED, Action
@@ -18,7 +20,7 @@ from tidings.reading.behaviour import Verdict as ReportVerdict
 from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 from tidings.reading.tracking import TOKEN_BYTES, Shown, Tracker
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
-from tidings.rpc.wire.encoded import Encoded, Pages
+from tidings.rpc.wire.encoded import Encoded, Pages, Row
 from tidings_idl.recommend.ttypes import (
     ArticleResponse,
     ReportRequest,
@@ -27,7 +29,9 @@ from tidings_idl.recommend.ttypes import (
     Verdict,
 )
 
-_PAGES = Pages(ArticleResponse, TOKEN_BYTES)
+# What the IDL calls the tokens of an article.
+_TRACK = [action.label for action in TRACKED]
+_PAGES = Pages(ArticleResponse, ["article_id", *_TRACK], string_bytes=TOKEN_BYTES)
 VERDICTS = {
     ReportVerdict.ACCEPTED: Verdict.ACCEPTED,
     ReportVerdict.REFUSED: Verdict.REFUSED,
@@ -56,18 +60,22 @@ class RecommendHandler:
 
     def user_recommend(self, request: UserRequest) -> Encoded:
         """One page of a reader's feed: an `ArticleResponse`."""
-        user_id, channel_id, article_num, time_stamp = _check_request(request)
-        feed = self._pipeline.recommend(user_id, channel_id, article_num, time_stamp)
+        asked = _check_request(request)
+        user_id, channel_id = asked.user_id, asked.channel_id
+        feed = self._pipeline.recommend(
+            user_id, channel_id, asked.article_num, at_ms=asked.time_stamp
+        )
         now_ms = self._clock()
         exposure = ""
         if feed.fresh and feed.articles:
             exposure = self._tracker.issue(
                 Shown(Action.EXPOSURE, user_id, channel_id, stamp_ms=feed.stamp_ms), now_ms
             )
-        return _PAGES.encode(
-            ArticleResponse(exposure, feed.before_ms),
-            self._articles(feed, user_id, channel_id, now_ms),
-        )
+        rows = [
+            self._row(feed, placed, user_id=user_id, channel_id=channel_id, now_ms=now_ms)
+            for placed in feed.articles
+        ]
+        return _PAGES.encode(ArticleResponse(exposure, feed.before_ms), rows)
 
     def report(self, request: ReportRequest) -> ReportResponse:
         """What readers did, in bulk."""
@@ -77,27 +85,34 @@ class RecommendHandler:
         reports = [Report(event.token or "", event.at or 0, event.read_ms) for event in events]
         return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
 
-    def _articles(
-        self, feed: Feed, user_id: int, channel_id: int, now_ms: int
-    ) -> list[int | bytes]:
-        """The number of each article, and its tokens, in the order of `Track`'s fields."""
-        values: list[int | bytes] = []
-        for placed in feed.articles:
-            shown = Shown(
-                Action.CLICK,
-                user_id,
-                channel_id,
-                stamp_ms=feed.stamp_ms,
-                article_id=placed.article_id,
-                position=placed.position,
-                source=placed.source,
-            )
-            values += (placed.article_id, *self._tracker.issue_each(shown, TRACKED, now_ms))
-        return values
+    def _row(
+        self, feed: Feed, placed: Placed, *, user_id: int, channel_id: int, now_ms: int
+    ) -> Row:
+        """The number of an article and its tokens, by the names of the IDL."""
+        shown = Shown(
+            Action.CLICK,
+            user_id,
+            channel_id,
+            stamp_ms=feed.stamp_ms,
+            article_id=placed.article_id,
+            position=placed.position,
+            source=placed.source,
+        )
+        tokens = self._tracker.issue_each(shown, TRACKED, now_ms)
+        return {"article_id": placed.article_id, **dict(zip(_TRACK, tokens, strict=True))}
 
 
-def _check_request(request: UserRequest | None) -> tuple[int, int, int, int]:
-    """The four fields, absent ones as their defaults.
+class _Asked(NamedTuple):
+    """A `UserRequest` as the IDL means it."""
+
+    user_id: int
+    channel_id: int
+    article_num: int
+    time_stamp: int
+
+
+def _check_request(request: UserRequest | None) -> _Asked:
+    """The request with its absent fields as their defaults.
 
     Raises:
         Error: 422, with a reason for each field that is out of range.
@@ -121,4 +136,4 @@ def _check_request(request: UserRequest | None) -> tuple[int, int, int, int]:
         reasons["time_stamp"] = f"expected milliseconds since 1970, or 0 for now, got {time_stamp}"
     if reasons:
         raise invalid(reasons)
-    return user_id, channel_id, article_num, time_stamp
+    return _Asked(user_id, channel_id, article_num, time_stamp=time_stamp)

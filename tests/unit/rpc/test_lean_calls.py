@@ -39,7 +39,8 @@ from tidings_idl.recommend.UserRecommend import report_args, user_recommend_args
 
 LIMITS = Limits()
 TOKEN_BYTES = 8
-PAGES = Pages(ArticleResponse, TOKEN_BYTES)
+FIELDS = ("article_id", "click", "collect", "reading", "liking")
+PAGES = Pages(ArticleResponse, FIELDS, string_bytes=TOKEN_BYTES)
 DIALECTS = ("header", "header compact", "framed", "framed compact", "unframed", "unframed compact")
 
 
@@ -57,7 +58,15 @@ class Handler:
         if reader == 4:
             return PAGES.encode(
                 ArticleResponse("packed", 7),
-                [9, b"clicked!", b"collect!", b"reading!", b"likings!"],
+                [
+                    {
+                        "article_id": 9,
+                        "click": b"clicked!",
+                        "collect": b"collect!",
+                        "reading": b"reading!",
+                        "liking": b"likings!",
+                    }
+                ],
             )
         articles = [
             Article(n, Track("click", "collect", "ré\u4e2d", str(reader))) for n in range(3)

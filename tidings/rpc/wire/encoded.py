@@ -2,21 +2,32 @@
 taken apart again.
 
 A page of a feed is ten articles with forty fresh tokens: making their structs and encoding them was
-more than half of what the server did for a call. Rejected: keeping encoded articles from the last
-call, since tokens belong to one reader and one batch; and a codec of our own, for what is not made
-of numbers and strings of one length goes the usual way.
+more than half of what the server did for a call. A row names its values, and the names are held
+against the IDL once, when a program starts: a field that the IDL has and the rows do not is absent
+on the wire, as Thrift leaves it to any caller, and a name that the IDL does not have is an error of
+that start. Rejected: values by their place, where one more field in the IDL failed every call;
+keeping encoded articles from the last call, since tokens belong to one reader and one batch; and a
+codec of our own, for what is not made of numbers and strings of one length goes the usual way.
+
+    pages = Pages(ArticleResponse, ["article_id", "click"], string_bytes=68)
+    pages.encode(ArticleResponse(exposure), [{"article_id": 7, "click": token}])
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.Thrift import TType
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tidings.rpc.wire.codec import encode_binary
+
+Row: TypeAlias = Mapping[str, int | float | bytes]
 
 _FIELD = struct.Struct("!bh")
 _SIZE = struct.Struct("!i")
@@ -64,14 +75,16 @@ class Pages:
 
     Args:
         kind: the outer struct's class.
+        fields: the names of the values in a row, in any order; each is a field of the list's
+            structs, or of a struct within.
         string_bytes: the length of each string within the list.
 
     Raises:
-        TypeError: the kind's last field is no such list, or its structs hold something else than
-            numbers, strings and structs of those.
+        TypeError: the kind's last field is no such list; or a field has another name in the IDL,
+            or is neither a number nor a string.
     """
 
-    def __init__(self, kind: Any, string_bytes: int) -> None:
+    def __init__(self, kind: Any, fields: Iterable[str], string_bytes: int) -> None:
         self._kind = kind
         self._spec = [kind, kind.thrift_spec]
         number, field_type, name, argument, _ = kind.thrift_spec[-1]
@@ -79,32 +92,37 @@ class Pages:
             raise TypeError(f"{kind.__name__}.{name} is no list of structs")
         self._list = _FIELD.pack(TType.LIST, number) + bytes((TType.STRUCT,))
         self._string_bytes = string_bytes
-        # Of one item: the bytes before each value, and the format of the value; then the bytes
-        # after the last one.
+        # Of one item: the names of the values, the bytes before each value, and the format of the
+        # value; then the bytes after the last one.
+        self._names: list[str] = []
         self._fixed: list[bytes] = []
         self._formats: list[str] = []
-        self._after = self._describe(argument[1][0], b"")
+        wanted = set(fields)
+        self._after = self._describe(argument[1][0], wanted, b"")
+        unknown = sorted(wanted.difference(self._names))
+        if unknown:
+            raise TypeError(f"{kind.__name__}.{name} has no field called {', '.join(unknown)}")
+        if len(self._names) != len(wanted):
+            raise TypeError(f"{kind.__name__}.{name} has two fields of one name")
+        self._pick = _picker(self._names)
         numbers = [at for at, letter in enumerate(self._formats) if not letter.endswith("s")]
-        self._numbers = numbers[
-            ::-1
-        ]  # from the last to the first, so that deleting one moves no other
+        # From the last to the first, so that deleting one moves no other.
+        self._numbers = numbers[::-1]
         self._layouts: dict[int, tuple[struct.Struct, list[Any]]] = {}
 
-    def encode(self, head: Any, values: list[Any]) -> Encoded:
+    def encode(self, head: Any, rows: Sequence[Row]) -> Encoded:
         """`head`, with its list left out, and the list.
 
         Args:
-            values: of the innermost fields of each item in turn, in the specification's order;
-                strings as bytes.
+            rows: one for each item; strings as bytes.
 
         Raises:
-            ValueError: a string has another length, or there are too few or too many values.
+            KeyError: a row lacks a value.
+            ValueError: a string has another length.
             struct.error: a value is of a wrong type, or out of range.
         """
-        count, rest = divmod(len(values), len(self._formats))
-        if rest:
-            raise ValueError(f"{len(values)} values do not make whole items")
-        items = self._pack(count, values) if count else b""
+        count = len(rows)
+        items = self._pack(count, [*chain.from_iterable(map(self._pick, rows))]) if count else b""
         encoded = encode_binary(head, self._spec)
         return Encoded(
             self._kind, b"".join((encoded[:-1], self._list, _SIZE.pack(count), items, _STOP))
@@ -139,19 +157,30 @@ class Pages:
             self._layouts[count] = layout, fields
         return layout, fields
 
-    def _describe(self, kind: Any, before: bytes) -> bytes:
-        """Add the fields of `kind` to what is known of an item; returns the bytes after its last
-        value."""
+    def _describe(self, kind: Any, wanted: Container[str], before: bytes) -> bytes:
+        """Add the wanted fields of `kind` to what is known of an item; returns the bytes after its
+        last value."""
         for number, field_type, name, argument, _ in filter(None, kind.thrift_spec):
-            before += _FIELD.pack(field_type, number)
             if field_type == TType.STRUCT:
-                before = self._describe(argument[0], before)
+                before += _FIELD.pack(field_type, number)
+                before = self._describe(argument[0], wanted, before)
                 continue
+            if name not in wanted:
+                continue
+            before += _FIELD.pack(field_type, number)
             if field_type == TType.STRING:
                 before += _SIZE.pack(self._string_bytes)
             elif field_type not in _NUMBERS:
                 raise TypeError(f"{kind.__name__}.{name} is neither a number nor a string")
+            self._names.append(name)
             self._fixed.append(before)
             self._formats.append(_NUMBERS.get(field_type, f"{self._string_bytes}s"))
             before = b""
         return before + _STOP
+
+
+def _picker(names: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
+    if len(names) == 1:
+        (name,) = names
+        return lambda row: (row[name],)
+    return itemgetter(*names)
