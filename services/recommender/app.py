@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 
 from redis import Redis
-from sqlalchemy import Engine
 
 from services.recommender.catalogue import Catalogue
 from services.recommender.handler import ERRORS, RecommendHandler
@@ -79,7 +78,10 @@ def working(
     tracker = Tracker(read_secret_keys(settings.site))
     engine = open_database(settings)
     redis = make_redis(settings.redis)
-    server, catalogue = make_server(settings, engine, redis, tracker, now_ms, listener, tls)
+    catalogue = Catalogue(engine, now_ms)
+    server = make_server(
+        settings, catalogue, redis, tracker=tracker, clock=now_ms, listener=listener, tls=tls
+    )
     stopping = threading.Event()
     threading.Thread(
         target=catalogue.keep_fresh, args=(stopping,), name="catalogue", daemon=True
@@ -94,24 +96,24 @@ def working(
 
 def make_server(
     settings: Settings,
-    engine: Engine,
+    catalogue: Catalogue,
     redis: Redis,
+    *,
     tracker: Tracker,
     clock: Clock,
     listener: socket.socket | None = None,
     tls: ssl.SSLContext | None = None,
-) -> tuple[Server, Catalogue]:
-    """The server, listening but not yet serving, and the catalogue that is to be kept fresh beside
-    it.
+) -> Server:
+    """The server, listening but not yet serving.
 
     Args:
-        listener: has an address; None opens `recommender_bind`.
+        catalogue: is read here for the first time, and is to be kept fresh beside the server.
+        listener: has an address; None opens the recommender's own.
 
     Raises:
         SQLAlchemyError: the catalogue could not be read.
         CannotStartError: the address cannot be had, or Thrift's C codec is missing.
     """
-    catalogue = Catalogue(engine, clock)
     catalogue.refresh()
     pipeline = make_pipeline(settings, catalogue, redis, clock)
     behaviours = Behaviours(
@@ -121,10 +123,9 @@ def make_server(
     if listener is None:
         with naming("RECOMMENDER_BIND"):
             listener = listen(settings.recommender.bind)
-    server = make_rpc_server(
+    return make_rpc_server(
         UserRecommend, handler, listener, options=make_options(settings), errors=ERRORS, tls=tls
     )
-    return server, catalogue
 
 
 def make_tls_options(settings: Settings) -> TlsOptions:

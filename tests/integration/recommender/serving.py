@@ -79,10 +79,12 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
     """A recommender that serves inside the block. Its catalogue is as fresh as the last
     `catalogue.refresh()`."""
     tracker = Tracker([b"k" * 32])
+    newsroom = Newsroom(engine, clock)
+    catalogue = Catalogue(engine, clock, newsroom.read_now)
     # No balancer has to notice that this server leaves.
     options = ServerOptions(drain_window_s=0, drain_timeout_s=2)
     with mock.patch.object(app, "ServerOptions", return_value=options):
-        server, catalogue = app.make_server(settings, engine, redis, tracker, clock)
+        server = app.make_server(settings, catalogue, redis, tracker=tracker, clock=clock)
     thread = threading.Thread(target=server.serve)
     thread.start()
     policy = Policy(timeout_ms=10_000, pool_size=32)
@@ -90,7 +92,7 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
         with make_client(
             UserRecommend, (f"127.0.0.1:{server.port}",), policy=policy, caller="tests"
         ) as client:
-            yield Recommender(client, server, catalogue, Newsroom(engine, clock), clock, tracker)
+            yield Recommender(client, server, catalogue, newsroom, clock, tracker)
     finally:
         server.drain()
         thread.join(10)
