@@ -109,7 +109,7 @@ def explain_unknown(words: list[str]) -> str | None:
             for param in command.get_params(context)
             for name in (*param.opts, *param.secondary_opts)
         }
-        if word.startswith("-"):
+        if word.startswith("-") and word != "-":
             if word.partition("=")[0] not in options | {"--help"}:
                 return f"{command.name} has no option {word}"
         elif isinstance(command, click.Group) and not word.isupper() and word != "…":
