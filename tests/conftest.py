@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,8 +29,9 @@ from tests.lab.servers import (
     start_mariadb,
     start_redis,
 )
+from tidings.process import site_folder
 from tidings.process.errors import PREFIX
-from tidings.process.settings import Settings, describe, flat_names, loading, read_settings
+from tidings.process.settings import Settings, describe, flat_names, read_settings
 from tidings.store.engine import make_engine
 from tidings.store.migrate import migrate
 
@@ -44,12 +46,20 @@ hypothesis.settings.load_profile("suite")
 
 MakeSettings = Callable[..., Settings]
 
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
 
 @pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _isolated(monkeypatch: pytest.MonkeyPatch, _state_home: Path) -> Iterator[None]:
     """No setting comes in from outside, and no environment, log set-up or log context gets out to
     the next test."""
-    monkeypatch.setattr(loading, "ENV_FILE", None)
+    monkeypatch.setattr(site_folder, "ENV_FILE", "no.env")
+    monkeypatch.setattr(site_folder, "PROGRAM", Path(os.devnull))
     configure = structlog.configure
     # The default traceback draws every frame's variables, which takes longer than most tests.
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -63,6 +73,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with mock.patch.dict(os.environ):
         for key in [key for key in os.environ if key.startswith(PREFIX)]:
             del os.environ[key]
+        # Where the site that was started last is remembered: in a folder that is not there yet.
+        os.environ["XDG_STATE_HOME"] = str(_state_home / str(next(_numbers)))
         yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

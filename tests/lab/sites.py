@@ -194,11 +194,17 @@ def start_site(
     folder: Path, *options: str, command: list[str] | None = None, **settings: object
 ) -> Iterator[Site]:
     """`tidings up OPTIONS` in `folder`, with `settings` by their names in `Settings`. It is not
-    ready yet at first."""
+    ready yet at first.
+
+    Args:
+        command: runs instead of that, and finds its site by itself.
+    """
     binds = {name: f"127.0.0.1:{free_port()}" for name in flat_names() if name.endswith("_bind")}
     values = {**binds, "recommender_endpoints": binds["recommender_bind"], **settings}
     environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     environment |= {PREFIX + name.upper(): str(value) for name, value in values.items()}
+    if command is None:
+        environment.setdefault(f"{PREFIX}VAR_DIR", str(folder / "var"))
     output = folder / "output"
     with output.open("wb") as file:
         process = spawn(

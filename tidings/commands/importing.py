@@ -63,8 +63,8 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
             "a channel's name needs a letter or a digit", param_hint="--channel"
         )
     settings = load_settings()
-    prepare_var_dir(settings)
     engine = open_database(settings)
+    prepare_var_dir(settings)
     configure_logging(settings, "import")
     stale: list[int] = []
     stored = Articles(

@@ -1,10 +1,12 @@
 """`tidings up`: the whole site on one machine, from one terminal, stopped by one Ctrl-C.
 
-It prepares what is missing (keys, Redis, schema, demo), starts the processes by their command
-lines, starts a dead one again with back-off, and stops them in the order in which they need each
-other. Each runs in a process group of its own, so that Ctrl-C reaches only this program, and dies
-with it even on kill -9. Rejected: honcho, which stops everything when one process dies. On servers
-the platform's own supervisor does all this.
+It prepares what is missing (keys, Redis, schema, demo) and says so line by line, starts the
+processes by their command lines, starts a dead one again with back-off, and stops them in the order
+in which they need each other. Each runs in a process group of its own, so that Ctrl-C reaches only
+this program, and dies with it even on kill -9. Rejected: honcho, which stops everything when one
+process dies. On servers the platform's own supervisor does all this.
+
+    tidings --site /srv/news up --no-demo
 """
 
 from __future__ import annotations
@@ -17,18 +19,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 from redis import Redis, RedisError
 
+from tidings.commands.embedded_redis import find_program, hold_data, redis_command
 from tidings.process.asking import answers_ready
 from tidings.process.backoff import failures_in_a_row, pause_s
 from tidings.process.boot import prepare_var_dir
-from tidings.process.errors import CannotStartError, naming
+from tidings.process.errors import PREFIX, CannotStartError, naming
 from tidings.process.listening import check_bind
-from tidings.process.settings import Settings, describe, make_secret_keys
+from tidings.process.settings import Settings, describe, load_settings, make_secret_keys
+from tidings.process.site_folder import SiteFolder, find_site, is_site, record_site
 from tidings.store.opening import migrate_database
 from tidings.store.redis import make_redis
 
@@ -39,11 +44,20 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True)
 class Child:
-    """One process of the site, kept running."""
+    """One process of the site, kept running.
+
+    Attributes:
+        folder: where it runs; None is the current folder.
+        umask: for the files that it makes; -1 leaves it as it is.
+        keep_open: descriptors that it inherits, each time it is started.
+    """
 
     name: str
     command: Sequence[str]
     environment: dict[str, str]
+    folder: Path | None = None
+    umask: int = -1
+    keep_open: Sequence[int] = ()
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     failures: int = 0
@@ -53,6 +67,9 @@ class Child:
         self.process = subprocess.Popen(  # noqa: S603 - our own command lines
             self.command,
             env=self.environment,
+            cwd=self.folder,
+            umask=self.umask,
+            pass_fds=self.keep_open,
             stdin=subprocess.DEVNULL,
             process_group=0,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - this program has one thread
@@ -132,8 +149,22 @@ class Site:
             child.stop()
 
 
-def run_site(settings: Settings, load_demo: Callable[[], str] | None) -> None:
-    """Run every process until SIGINT or SIGTERM.
+@click.command()
+@click.option(
+    "--demo/--no-demo",
+    "with_demo",
+    default=True,
+    help="Fill an empty site with example articles and readers.",
+)
+def up(*, with_demo: bool) -> None:
+    """Run the whole site on this machine until Ctrl-C."""
+    from tidings.commands.demo import load_demo_once
+
+    run_site(load_settings(), load_demo_once if with_demo else None)
+
+
+def run_site(settings: Settings, load_demo: Callable[[Settings], str] | None) -> None:
+    """Run every process until SIGINT or SIGTERM, and say what is done meanwhile.
 
     Args:
         load_demo: fills an empty site and returns a line about it; None leaves the site as it is.
@@ -144,19 +175,29 @@ def run_site(settings: Settings, load_demo: Callable[[], str] | None) -> None:
     site = Site()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: site.stopping.set())
+    place = SiteFolder(find_site().home.absolute(), settings.site.var_dir.absolute())
+    is_new = not is_site(place.var_dir)
+    redis_program = find_program(settings) if settings.redis_is_embedded else None
     prepare_var_dir(settings)
     _check_binds(settings)
-    make_secret_keys(settings.site)
-    try:
-        _start_stores(site, settings)
+    click.echo(f"site {place.var_dir}{', a new one' if is_new else ''}")
+    with ExitStack() as stack:
+        if redis_program is not None:
+            lock = stack.enter_context(hold_data(settings))
+        make_secret_keys(settings.site)
+        stack.callback(site.stop)
+        if redis_program is not None:
+            click.echo(f"starting Redis, {redis_program}")
+            site.start(_redis(redis_program, settings, lock))
+        _wait_for_redis(site, settings)
+        click.echo(f"the database is at revision {migrate_database(settings)}")
         if load_demo is not None:
-            click.echo(load_demo())
-        _start_processes(site, settings)
+            click.echo(load_demo(settings))
+        _start_processes(site, settings, place)
+        record_site(place)
         _print_addresses(settings)
         site.look_after()
         click.echo("stopping")
-    finally:
-        site.stop()
 
 
 def _check_binds(settings: Settings) -> None:
@@ -164,33 +205,39 @@ def _check_binds(settings: Settings) -> None:
         if setting.name.endswith("_bind"):
             with naming(setting.name.upper()):
                 check_bind(setting.value)
-    if settings.redis_is_embedded:
-        with naming("REDIS_URL"):
-            check_bind(settings.redis.url.removeprefix("redis://").partition("/")[0])
 
 
-def _start_stores(site: Site, settings: Settings) -> None:
-    if settings.redis_is_embedded:
-        from tidings.commands.embedded_redis import redis_command
+def _redis(program: str, settings: Settings, lock: int) -> Child:
+    return Child(
+        "redis",
+        redis_command(program, settings),
+        dict(os.environ),
+        umask=0o077,
+        keep_open=(lock,),
+    )
 
-        site.start(Child("redis", redis_command(settings), dict(os.environ)))
+
+def _wait_for_redis(site: Site, settings: Settings) -> None:
     redis = make_redis(settings.redis)
     site.wait_until(lambda: _answers(redis), f"Redis at {settings.redis.url}")
     redis.close()
-    migrate_database(settings)
 
 
-def _start_processes(site: Site, settings: Settings) -> None:
-    # Only the setting is handed on, so that a process started by hand beside these finds the same
-    # Redis.
-    environment = dict(os.environ)
+def _start_processes(site: Site, settings: Settings, place: SiteFolder) -> None:
+    # Only where the site is is handed on, so that a process started by hand beside these, which
+    # finds the site by itself, uses the same Redis.
+    environment = os.environ | {f"{PREFIX}VAR_DIR": str(place.var_dir)}
+    if f"{PREFIX}DATABASE_URL" in os.environ:
+        environment[f"{PREFIX}DATABASE_URL"] = settings.database.below(Path.cwd()).url
     doors = {
         "recommender": ("services.recommender", settings.recommender.metrics_bind),
         "gateway": ("gateway", settings.gateway.metrics_bind),
         "jobs": ("jobs", settings.jobs.metrics_bind),
     }
+    click.echo(f"starting {', '.join(doors)}")
     for name, (module, _) in doors.items():
-        site.start(Child(name, [sys.executable, "-m", module], environment))
+        command = [sys.executable, "-m", module]
+        site.start(Child(name, command, environment, folder=place.home))
     for name, (_, bind) in doors.items():
         site.wait_until(lambda bind=bind: answers_ready(bind), name)  # type: ignore[misc]
 
@@ -206,7 +253,7 @@ Tidings is running; Ctrl-C stops all of it.
   metrics     http://{settings.gateway.metrics_bind}/metrics (gateway)
               http://{settings.recommender.metrics_bind}/metrics (recommender)
               http://{settings.jobs.metrics_bind}/metrics (jobs)
-  data        {Path(settings.site.var_dir).absolute()}
+  data        {settings.site.var_dir.absolute()}
 """
     )
 

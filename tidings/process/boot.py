@@ -7,19 +7,37 @@ and `start` prints it.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
 
 from tidings.process.errors import EXIT_CANNOT_START, PREFIX, CannotStartError
 from tidings.process.logs import configure_logging
 from tidings.process.settings import Settings, load_settings
+from tidings.process.site_folder import is_site
+
+# Of VAR_DIR: a web server passes through to the pages, and lists nothing.
+PASSABLE = 0o711
+PUBLIC = "site"
+PRIVATE = (
+    "secret_keys",
+    "tidings.db*",
+    "redis",
+    "import",
+    "metrics",
+)
 
 
 def start(process: str, run: Callable[[Settings], int]) -> int:
     """Read the settings, set up logging, and `run`; returns the exit code of the process."""
     try:
         settings = load_settings()
+        _refuse_no_site(settings)
         prepare_var_dir(settings)
         configure_logging(settings, process)
         return run(settings)
@@ -29,17 +47,52 @@ def start(process: str, run: Callable[[Settings], int]) -> int:
 
 
 def prepare_var_dir(settings: Settings) -> None:
-    """Make the folder for run-time files.
+    """Make the folder for run-time files, and see that other users read nothing of it but the
+    static pages.
 
     Raises:
         CannotStartError: nothing can be written there.
     """
+    var_dir = settings.site.var_dir
     try:
-        settings.site.var_dir.mkdir(parents=True, exist_ok=True)
-        probe = settings.site.var_dir / f".writable-{os.getpid()}"
-        probe.touch()
+        if not var_dir.exists():
+            var_dir.mkdir(parents=True)
+            var_dir.chmod(PASSABLE)
+        probe = var_dir / f".writable-{os.getpid()}"
+        probe.touch(mode=0o600)
         probe.unlink()
     except OSError as ex:
-        raise CannotStartError(
-            f"{PREFIX}VAR_DIR: cannot write in {settings.site.var_dir.absolute()}: {ex.strerror}"
-        ) from None
+        # On a full disk nothing can be written, and all can be read.
+        if ex.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise CannotStartError(
+                f"{PREFIX}VAR_DIR: cannot write in {var_dir.absolute()}: {ex.strerror}"
+            ) from None
+    _make_private(var_dir)
+
+
+def _refuse_no_site(settings: Settings) -> None:
+    if {"var_dir", "database_url"} & settings.given or settings.site.var_dir.is_dir():
+        return
+    raise CannotStartError(
+        f"there is no site in {settings.site.var_dir.absolute()}: name one by {PREFIX}VAR_DIR, or "
+        "make this one: run `tidings up`"
+    )
+
+
+def _make_private(var_dir: Path) -> None:
+    """Also where an earlier version made the files. What belongs to another user is left alone, and
+    so is a folder that is more than a site's, such as /tmp."""
+    if is_site(var_dir) and not var_dir.stat().st_mode & stat.S_ISVTX:
+        _change_mode(var_dir, PASSABLE)
+    _change_mode(var_dir / PUBLIC, 0o755)
+    for found in chain.from_iterable(map(var_dir.glob, PRIVATE)):
+        for path in (found, *found.rglob("*")):
+            _change_mode(path, 0o700 if path.is_dir() else 0o600)
+
+
+def _change_mode(path: Path, mode: int) -> None:
+    with suppress(OSError):
+        found = path.lstat()
+        is_plain = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
+        if is_plain and stat.S_IMODE(found.st_mode) != mode:
+            path.chmod(mode)

@@ -10,8 +10,10 @@ try, and a schema changes when an operator says so.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from sqlalchemy import Engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,8 +28,9 @@ def open_database(settings: Settings) -> Engine:
     """An engine on a database that answers and has this program's schema.
 
     Raises:
-        CannotStartError: it does not answer, or its schema is another one.
+        CannotStartError: it is not there, does not answer, or has another schema.
     """
+    _refuse_missing_file(settings)
     with _database_can_be_used(settings):
         engine = make_engine(settings.database)
         check_schema(engine)
@@ -42,11 +45,41 @@ def migrate_database(settings: Settings) -> str:
         CannotStartError: it does not answer, or is newer than this program.
     """
     with _database_can_be_used(settings):
+        _make_private_file(settings)
         engine = make_engine(settings.database)
         try:
             return migrate(engine)
         finally:
             engine.dispose()
+
+
+def _refuse_missing_file(settings: Settings) -> None:
+    # SQLite would make an empty one, and the next command would take that for a site.
+    path = _sqlite_file(settings)
+    if path is None or path.exists():
+        return
+    if "database_url" in settings.given:
+        raise CannotStartError(
+            f"{PREFIX}DATABASE_URL: cannot use {settings.database.url}: there is no such file; "
+            "run `tidings migrate` to make it"
+        )
+    raise CannotStartError(
+        f"there is no site in {settings.site.var_dir.absolute()}: name one by --site DIR or "
+        f"{PREFIX}VAR_DIR, or make this one: run `tidings migrate` or `tidings up`"
+    )
+
+
+def _make_private_file(settings: Settings) -> None:
+    """SQLite gives the files beside a database the mode of the database."""
+    path = _sqlite_file(settings)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _sqlite_file(settings: Settings) -> Path | None:
+    url = make_url(settings.database.url)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 @contextmanager

@@ -30,6 +30,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(
     )
     (line,) = done.stderr.splitlines()
 
-    assert (done.returncode, done.stdout) == (2, "")
+    assert done.returncode == 2
+    assert done.stdout == f"site {tmp_path / 'var'}, a new one\n"
     assert "tidings: TIDINGS_DATABASE_URL: cannot use mysql+pymysql://me:***@127.0.0.1" in line
     assert "secret" not in line

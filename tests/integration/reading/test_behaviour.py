@@ -20,10 +20,11 @@ from sqlalchemy.exc import OperationalError
 
 from tests.conftest import MakeSettings
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, Clock, Newsroom
-from tests.lab.servers import free_port, spawn, start_redis, wait_until
-from tidings.commands.embedded_redis import redis_command
+from tests.lab.servers import spawn, start_redis, wait_until
+from tidings.commands.embedded_redis import find_program, redis_command
 from tidings.news.tables import article_count
 from tidings.process.clock import moment
+from tidings.process.site_folder import redis_socket
 from tidings.reading import behaviour as behaviour_module
 from tidings.reading import history
 from tidings.reading.acts import Action
@@ -593,8 +594,10 @@ def test_the_embedded_redis_does_all_of_it_too(
     well."""
     forget_the_wait(monkeypatch)
     shown = newsroom.articles(2)
-    settings = make_settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
-    process = spawn(redis_command(settings))
+    settings = make_settings()
+    settings = make_settings(redis_url=f"unix://{redis_socket(settings.site.var_dir)}")
+    (settings.site.var_dir / "redis").mkdir(parents=True)
+    process = spawn(redis_command(find_program(settings), settings))
     client = make_redis(settings.redis)
 
     def answers() -> bool:

@@ -10,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from tests.conftest import MakeSettings
+from tidings.process import site_folder
 from tidings.process.errors import PREFIX, SettingsError
 from tidings.process.listening import split_bind
 from tidings.process.settings import (
     load_settings,
-    loading,
     make_secret_keys,
     read_secret_keys,
 )
@@ -113,7 +113,7 @@ def test_the_environment_wins_over_the_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A `.env` file is for one's own machine; a variable is set for this one start."""
-    monkeypatch.setattr(loading, "ENV_FILE", ".env")
+    monkeypatch.setattr(site_folder, "ENV_FILE", ".env")
     monkeypatch.chdir(tmp_path)
     Path(".env").write_text("TIDINGS_GATEWAY_THREADS=3\nTIDINGS_GATEWAY_WORKERS=4\n")
     monkeypatch.setenv("TIDINGS_GATEWAY_THREADS", "5")

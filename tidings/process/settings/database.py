@@ -5,6 +5,7 @@ engine = make_engine(settings.database)
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field
@@ -52,3 +53,11 @@ class DatabaseSettings(Group):
         if "url" in self.model_fields_set:
             return self
         return self.model_copy(update={"url": f"sqlite:///{var_dir}/tidings.db"})
+
+    def below(self, folder: Path) -> Self:
+        """With a relative SQLite file taken as one in `folder`."""
+        url = make_url(self.url)
+        if url.get_backend_name() != "sqlite":
+            return self
+        below = url.set(database=str(folder / str(url.database)))
+        return self.model_copy(update={"url": below.render_as_string(hide_password=False)})

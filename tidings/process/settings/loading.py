@@ -13,6 +13,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
@@ -28,8 +29,8 @@ from tidings.process.settings.recommender import RecommenderSettings
 from tidings.process.settings.redis import RedisSettings
 from tidings.process.settings.shop import ShopSettings
 from tidings.process.settings.site import SiteSettings
+from tidings.process.site_folder import VAR_DIR, SiteFolder, find_site
 
-ENV_FILE = ".env"
 GROUPS: Mapping[str, type[Group]] = {
     "site": SiteSettings,
     "database": DatabaseSettings,
@@ -83,7 +84,7 @@ class Setting:
 
 
 def load_settings(**flat: Any) -> Settings:
-    """The settings of this process, by its environment and the file `.env` in its folder.
+    """The settings of this process, by its environment and the file `.env` of its site.
 
     Args:
         flat: flat name → value, such as `gateway_bind="127.0.0.1:80"`; wins over both.
@@ -91,11 +92,16 @@ def load_settings(**flat: Any) -> Settings:
     Raises:
         SettingsError: naming each key that is wrong, and what would be right.
     """
-    return read_settings(ENV_FILE, **flat)
+    site = find_site()
+    return _read(str(site.env_file), site, flat)
 
 
 def read_settings(env_file: str | None, /, **flat: Any) -> Settings:
-    """As `load_settings`, with another file, or none."""
+    """As `load_settings`, with another file, or none, and the site in the current folder."""
+    return _read(env_file, SiteFolder(Path(), Path(VAR_DIR)), flat)
+
+
+def _read(env_file: str | None, site: SiteFolder, flat: Mapping[str, Any]) -> Settings:
     _refuse_unknown_keys(env_file)
     groups: dict[str, Any] = {}
     given: set[str] = set()
@@ -118,9 +124,28 @@ def read_settings(env_file: str | None, /, **flat: Any) -> Settings:
         groups[name] = group
     if wrong:
         raise SettingsError("; ".join(wrong))
+    _place(groups, site, given, flat)
     var_dir = str(groups["site"].var_dir)
     completed = {name: group.completed(var_dir) for name, group in groups.items()}
     return Settings(**completed, given=frozenset(given))
+
+
+def _place(
+    groups: dict[str, Any], site: SiteFolder, given: set[str], flat: Mapping[str, Any]
+) -> None:
+    """Relative paths of the `.env` are relative to its folder, and those of the environment to the
+    current one."""
+
+    def is_from_file(name: str) -> bool:
+        return name in given and name not in flat and PREFIX + name.upper() not in os.environ
+
+    var_dir = groups["site"].var_dir
+    if "var_dir" not in given:
+        groups["site"] = groups["site"].model_copy(update={"var_dir": site.var_dir})
+    elif is_from_file("var_dir"):
+        groups["site"] = groups["site"].model_copy(update={"var_dir": site.home / var_dir})
+    if is_from_file("database_url"):
+        groups["database"] = groups["database"].below(site.home)
 
 
 def flat_names() -> tuple[str, ...]:
