@@ -47,7 +47,7 @@ def test_two_sites_run_side_by_side_and_each_keeps_to_its_own(tmp_path: Path) ->
         other.wait_until_ready()
         counts = feed_of(one), feed_of(other)
         second = subprocess.run(
-            [TIDINGS, "up"], env=one.environment | changed_ports(), cwd=short,
+            [TIDINGS, "up"], env={**one.environment, **changed_ports()}, cwd=short,
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         sockets = {str(site.settings.redis.url) for site in (one, other)}

@@ -61,7 +61,7 @@ def _refuse_missing_file(settings: Settings) -> None:
     if "database_url" in settings.given:
         raise CannotStartError(
             f"{PREFIX}DATABASE_URL: cannot use {settings.database.url}: there is no such file; "
-            "run `tidings migrate` to make it"
+            "to make it, run `tidings migrate`"
         )
     raise CannotStartError(
         f"there is no site in {settings.site.var_dir.absolute()}: name one by --site DIR or "
