@@ -4,6 +4,10 @@ again.
 The Thrift client asks its last endpoint come what may, which is right for a client and wrong for a
 ladder: with a frozen recommender every reader would wait out the time-out before seeing a page that
 was ready all along.
+
+    if breaker.allows():
+        call()
+        breaker.succeeded()  # or breaker.failed()
 """
 
 from __future__ import annotations

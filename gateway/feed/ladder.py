@@ -5,6 +5,9 @@
 error because a model is down, only a plainer page, and the answer says which. Each step is tried
 once: whatever it raises is counted, logged once a second, and answered by the next step. Rejected:
 retries and longer waits, which make every reader pay for a page that the next step has at hand.
+
+    feed = recommending.feed(reader_id, channel_id=10, article_num=10, time_stamp=0)
+    feed.served_from  # ServedFrom.PERSONAL, as long as all is well
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 import structlog
 from prometheus_client import Counter
 from redis import Redis, RedisError
@@ -129,7 +133,7 @@ class Recommending:
             CallerFaultError: the recommender refused the request as such.
             NothingToServeError: every step failed.
         """
-        ask = Ask(reader_id, channel_id, article_num, time_stamp, self._clock())
+        ask = Ask(reader_id, channel_id, article_num, time_stamp=time_stamp, now_ms=self._clock())
         empty: Feed | None = None
         for step, make in self._steps:
             try:
@@ -172,7 +176,12 @@ class Recommending:
     def _ask_recommender(self, ask: Ask) -> ArticleResponse:
         if not self._recommender_breaker.allows():
             raise RestingError("the recommender failed a moment ago")
-        request = _make_request(ask.reader_id, ask.channel_id, ask.article_num, ask.time_stamp)
+        request = _make_request(
+            user_id=ask.reader_id,
+            channel_id=ask.channel_id,
+            article_num=ask.article_num,
+            time_stamp=ask.time_stamp,
+        )
         try:
             answer: ArticleResponse = self._recommender.call(
                 "user_recommend", request, deadline=Deadline.after_ms(self._recommend_ms)
@@ -217,8 +226,8 @@ class Recommending:
     def _unrecorded(
         self, ask: Ask, ids: Sequence[int], step: ServedFrom, source: LadderSource
     ) -> Feed:
-        """A page that is in nobody's history: without exposure, and paging back leads to where it
-        led before."""
+        """A page that is in no reader's history: without exposure, and paging back leads to where
+        it led before."""
         track_of = self._track_of(ask, ask.now_ms, ids, source=source)
         feed = self._hydrate(ids, track_of, step, limit=ask.article_num)
         return _with(
@@ -265,7 +274,12 @@ class Recommending:
         """Those of `ids` that may still be shown, in their order."""
         cards = self._articles.cards(ids)
         shown = [id_ for id_ in ids if id_ in cards][:limit]
-        return Feed([make_feed_card(cards[id_], track_of(id_)) for id_ in shown], 0, "", step)
+        return Feed(
+            [make_feed_card(cards[id_], track_of(id_)) for id_ in shown],
+            pre_timestamp=0,
+            exposure="",
+            served_from=step,
+        )
 
     def _with_redis(self, work: Callable[[], Found]) -> Found:
         if not self._redis_breaker.allows():
@@ -292,4 +306,4 @@ class Recommending:
 
 
 def _with(feed: Feed, *, pre_timestamp: int, exposure: str) -> Feed:
-    return Feed(feed.results, pre_timestamp, exposure, feed.served_from)
+    return msgspec.structs.replace(feed, pre_timestamp=pre_timestamp, exposure=exposure)

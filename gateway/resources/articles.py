@@ -1,4 +1,11 @@
-"""`/articles`: a reader's feed, and one whole article."""
+"""`/articles`: a reader's feed, and one whole article.
+
+What a feed is made of is the ladder's business; what is here is how it is asked for and answered
+over HTTP.
+
+    curl 'http://127.0.0.1:8000/articles?channel_id=0&article_num=10'
+    curl http://127.0.0.1:8000/articles/12
+"""
 
 from __future__ import annotations
 
@@ -21,15 +28,21 @@ MAX_ID = 2**63 - 1
 MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JavaScript's numbers have gaps
 
 FEED_PARAMETERS = (
-    IntParameter("channel_id", 0, 2**31 - 1, 0, "a channel of GET /channels; 0 is for you"),
+    IntParameter(
+        "channel_id",
+        0,
+        2**31 - 1,
+        default=0,
+        meaning="a channel of GET /channels; 0 is for you",
+    ),
     IntParameter(
         "time_stamp",
         0,
         MAX_SAFE_INTEGER,
-        0,
-        "ms since 1970; 0 or the future is now, a pre_timestamp pages back",
+        default=0,
+        meaning="ms since 1970; 0 or the future is now, a pre_timestamp pages back",
     ),
-    IntParameter("article_num", 1, LONGEST_PAGE, PAGE_SIZE, "how many articles"),
+    IntParameter("article_num", 1, LONGEST_PAGE, default=PAGE_SIZE, meaning="how many articles"),
 )
 
 
@@ -58,7 +71,10 @@ class FeedResource:
         wanted = read_parameters(req, FEED_PARAMETERS)
         channel = self._channels.channel(wanted["channel_id"])
         feed = self._recommending.feed(
-            req.context.reader_id, channel.channel_id, wanted["article_num"], wanted["time_stamp"]
+            req.context.reader_id,
+            channel.channel_id,
+            wanted["article_num"],
+            time_stamp=wanted["time_stamp"],
         )
         req.context.served_from = feed.served_from.value
         resp.cache_control = ["no-store"]
@@ -83,7 +99,7 @@ class ArticleResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, article_id: str) -> None:
         read_parameters(req)
         whole = self._articles.whole(_read_id(article_id))
-        # Taken down has to mean gone: nobody may show an article without asking again.
+        # Taken down has to mean gone: no cache may show an article without asking again.
         resp.cache_control = ["no-cache"]
         answer_json(resp, whole)
 
@@ -91,7 +107,7 @@ class ArticleResource:
 
 
 def _read_id(text: str) -> int:
-    parameter = IntParameter("article_id", 1, MAX_ID, 1, "an article's id")
+    parameter = IntParameter("article_id", 1, MAX_ID, default=1, meaning="an article's id")
     article_id = parameter.read(text)
     if article_id is None:
         if text.isascii() and text.isdigit() and len(text) <= 40:

@@ -1,4 +1,10 @@
-"""`/behaviors`: what readers did, named by the tokens they were given."""
+"""`/behaviors`: what readers did, named by the tokens they were given.
+
+A report needs no reader's id, since a token names all it is about. Rejected: an answer before the
+events are durable, which loses what a phone has forgotten by then.
+
+    POST /behaviors {"events": [{"track": "AQAQ…", "at": 1795435260000}]}
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`/channels`: the parts of the site."""
+"""`/channels`: the parts of the site, "for you" first.
+
+curl http://127.0.0.1:8000/channels
+"""
 
 from __future__ import annotations
 

@@ -13,13 +13,11 @@ during an upgrade. Rejected: a shape in each module that uses it; they stood in 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 DAY_S = 24 * 3600
 _PLACE = re.compile(r"<(\w+)>")
-_UNITS_S = {"DAYS": DAY_S, "S": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +52,6 @@ class Key:
     def of(self, *numbers: int) -> str:
         """The key itself, with these numbers in its places."""
         return self._format % numbers
-
-    def matches(self, key: str) -> bool:
-        """True if `key` is one of this kind."""
-        return bool(re.fullmatch(re.escape(self._format).replace("%d", r"\d+"), key))
-
-    def longest_ttl_s(self, setting: Callable[[str], int]) -> float:
-        """The most seconds that one may have left to live; 0 is for ever.
-
-        Args:
-            setting: the value of a setting, by its name in capitals.
-        """
-        ttl_s = self.ttl_s
-        if self.ttl_setting:
-            ttl_s = setting(self.ttl_setting) * _UNITS_S[self.ttl_setting.rpartition("_")[2]]
-        return ttl_s * (1 + self.ttl_spread)
-
-    def largest(self, setting: Callable[[str], int]) -> int:
-        """The most bytes, members or entries; the argument is that of `longest_ttl_s`."""
-        return self.most * (setting(self.most_setting) if self.most_setting else 1)
 
 
 VERSION = Key(

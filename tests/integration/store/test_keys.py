@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import serve
+from tests.lab.redis_keys import largest, longest_ttl_s, matches
 from tests.unit.gateway.doors import Door, make_door
 from tidings.process.clock import moment
 from tidings.process.settings import Settings, describe
@@ -62,19 +63,19 @@ def strays(redis: Redis, settings: Settings) -> dict[str, str]:
         kind: Any = redis.type(name)
         if kind.decode() != row.kind:
             return f"is no {row.kind}"
-        longest_s = row.longest_ttl_s(setting)
+        longest_s = longest_ttl_s(row, setting)
         left_s: Any = redis.ttl(name)
         if longest_s and not 0 <= left_s <= longest_s:
             return f"lives {left_s} s, not at most {longest_s} s"
         size: int = getattr(redis, SIZES[row.kind])(name)
-        if size > row.largest(setting):
-            return f"has a size of {size}, not at most {row.largest(setting)}"
+        if size > largest(row, setting):
+            return f"has a size of {size}, not at most {largest(row, setting)}"
         return None
 
     faults = {}
     for raw in redis.scan_iter():
         name = raw.decode()
-        rows = [row for row in KEYS if row.matches(name)]
+        rows = [row for row in KEYS if matches(row, name)]
         faults[name] = fault(name, rows[0] if rows else None)
     return {name: reason for name, reason in faults.items() if reason}
 
@@ -105,7 +106,7 @@ def test_every_key_of_a_site_at_work_is_in_the_table_with_its_end(
 
     assert strays(redis_client, settings) == {}
     found = {raw.decode() for raw in redis_client.scan_iter()}
-    unused = [row.shape for row in KEYS if not any(map(row.matches, found))]
+    unused = [row.shape for row in KEYS if not any(matches(row, name) for name in found)]
     assert unused == ["t1:jobs:due"], "a channel keeps nothing"
 
 

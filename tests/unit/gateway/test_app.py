@@ -71,11 +71,11 @@ def test_a_request_has_its_deadline_and_leaves_none_behind(
     seen = []
     feed = door.recommending.feed
 
-    def watch(*args: int) -> object:
+    def watch(*args: int, **named: int) -> object:
         deadline = current_deadline()
         assert deadline is not None
         seen.append(deadline.remaining_ms())
-        return feed(*args)
+        return feed(*args, **named)
 
     monkeypatch.setattr(door.recommending, "feed", watch)
     door.get("/articles")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.redis_keys import largest, longest_ttl_s, matches
 from tidings.store.keys import HISTORY, KEYS, SEEN, Key
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -54,19 +55,19 @@ def test_a_readers_keys_share_a_hash_tag_and_others_stand_alone(key: Key) -> Non
 def test_a_key_is_one_of_its_own_kind_only(key: Key) -> None:
     one = key.of(*range(1, key.shape.count("<") + 1))
 
-    assert [other for other in KEYS if other.matches(one)] == [key]
+    assert [other for other in KEYS if matches(other, one)] == [key]
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key.kind != "channel"], ids=ids)
 def test_what_has_no_end_in_time_has_one_in_size(key: Key) -> None:
     values = {"READER_TTL_DAYS": 30, "CARD_TTL_S": 300}
 
-    assert key.longest_ttl_s(lambda name: values[name]) or key.kind == "stream"
-    assert key.largest(lambda _name: 1) > 0
+    assert longest_ttl_s(key, lambda name: values[name]) or key.kind == "stream"
+    assert largest(key, lambda _name: 1) > 0
 
 
 def test_the_unit_of_a_setting_is_its_last_word() -> None:
-    assert SEEN.longest_ttl_s(lambda name: {"READER_TTL_DAYS": 30}[name]) == 30 * 24 * 3600
+    assert longest_ttl_s(SEEN, lambda name: {"READER_TTL_DAYS": 30}[name]) == 30 * 24 * 3600
 
 
 @pytest.mark.parametrize("key", KEYS, ids=ids)
