@@ -19,8 +19,9 @@ from prometheus_client import Counter
 from redis import Redis, RedisError
 from sqlalchemy import Connection, Engine, Row, Select, select, type_coerce
 
-from tidings.news.counts import Counts, make_counts
-from tidings.news.tables import COUNTED, article, article_count, author
+from tidings.news.counted import COUNTED, Counts
+from tidings.news.counts import make_counts
+from tidings.news.tables import article, article_count, author
 from tidings.news.visibility import is_visible, newest_ids
 from tidings.process.clock import Clock, milliseconds, moment
 from tidings.store.cache import CacheAside

@@ -14,33 +14,17 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, Row, exists, insert, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import IntegrityError
 
-from tidings.news.tables import COUNTED, article, article_count
-
-
-class Counts(msgspec.Struct, frozen=True):
-    """The counters as a card shows them; `read` is the column `reading`."""
-
-    exposure: int = 0
-    click: int = 0
-    read: int = 0
-    collect: int = 0
-    liking: int = 0
+from tidings.news.counted import COUNTED, Counts
+from tidings.news.tables import article, article_count
 
 
 def make_counts(row: Row[*tuple[Any, ...]]) -> Counts:
     """The counters of a row that has their columns; 0 where the article has none yet."""
-    return Counts(
-        exposure=row.exposure or 0,
-        click=row.click or 0,
-        read=row.reading or 0,
-        collect=row.collect or 0,
-        liking=row.liking or 0,
-    )
+    return Counts(*[getattr(row, name) or 0 for name in COUNTED])
 
 
 def create_counts(conn: Connection, article_ids: Collection[int]) -> None:

@@ -18,8 +18,9 @@ import structlog
 from sqlalchemy import Connection, func, select, type_coerce
 
 from tidings.news.articles import ArticleNotFoundError
-from tidings.news.counts import Counts, make_counts
-from tidings.news.tables import COUNTED, article, article_count, author, channel
+from tidings.news.counted import COUNTED, Counts
+from tidings.news.counts import make_counts
+from tidings.news.tables import article, article_count, author, channel
 from tidings.news.visibility import is_published, is_visible
 from tidings.store.metadata import Moment, ReadableMoment
 

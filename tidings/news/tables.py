@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table
 
+from tidings.news.counted import COUNTED
 from tidings.store.metadata import MYSQL, Id, LongText, Moment, key_text, metadata
 
 channel = Table(
@@ -46,8 +47,6 @@ article = Table(
     Index(None, "updated_at", "id"),
     **MYSQL,
 )
-
-COUNTED = ("exposure", "click", "reading", "collect", "liking")
 
 # Apart from `article`, so that counting never locks or rewrites the row that every reader reads.
 article_count = Table(

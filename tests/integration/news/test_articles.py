@@ -24,7 +24,7 @@ from tidings.news.channels import (
     ChannelNotFoundError,
     Channels,
 )
-from tidings.news.counts import Counts
+from tidings.news.counted import Counts
 from tidings.news.publishing import take_down
 from tidings.news.tables import article, article_count, channel
 from tidings.store.engine import database_now, make_engine, transaction
@@ -75,7 +75,7 @@ def test_a_card_has_what_a_feed_shows(newsroom: Newsroom, articles: Articles) ->
                 article_id=id_, exposure=9, click=4, reading=3, collect=2, liking=1
             )
         )
-    counts = Counts(exposure=9, click=4, read=3, collect=2, liking=1)
+    counts = Counts(exposure=9, click=4, reading=3, collect=2, liking=1)
     expected = Card(
         id_, "T", "S", "Author 5", 2, "https://example.org/a.png", NOW_MS - HOUR_MS, counts
     )
