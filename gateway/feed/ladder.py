@@ -3,7 +3,7 @@
 `personal` asks the recommender; `cached` shows the reader's newest batch again if it was not read;
 `popular` takes the channel's ranking from Redis; `latest` asks the database. A reader never sees an
 error because a model is down, only a plainer page, and the answer says which. Each step is tried
-once: whatever it raises is counted, logged once a second, and answered by the next step. Rejected:
+once: what it raises is counted, logged once a second, and answered by the next step. Rejected:
 retries and longer waits, which make every reader pay for a page that the next step has at hand.
 
     feed = recommending.feed(reader_id, channel_id=10, article_num=10, time_stamp=0)

@@ -1,9 +1,9 @@
 """What travels through the pipeline: the question of one request, and the articles that may answer
 it, with what each source of candidates thinks of them.
 
-A source says itself which number and weight it has, in its own file, and has none without saying
-so. Rejected: a table of weights apart from the sources; a source that was forgotten there weighed
-nothing, and nobody was told.
+A source says itself which number and weight it has, in its own file, and cannot be made without.
+Rejected: a table of weights apart from the sources; one that was forgotten there weighed nothing,
+and no line said so.
 
     LATEST = Source(number=1, name="latest", weight=0.4)
     Candidate(entry, {LATEST: 1.0}).source.name  # "latest"

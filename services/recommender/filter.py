@@ -1,5 +1,11 @@
-"""filter: which candidates may be shown to this reader in this channel, each once whoever proposed
-it."""
+"""filter: which candidates may be shown to this reader in this channel, each once even if several
+sources proposed it.
+
+Sources are not asked to look: each would have to, and one would forget. Rejected: filtering after
+the ranking, which ranks what cannot be shown.
+
+    filter_candidates(candidates, question, catalogue).values()
+"""
 
 from __future__ import annotations
 

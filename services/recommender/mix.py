@@ -1,9 +1,11 @@
 """mix: from the best articles to a good page.
 
-The ranking alone would give a whole page to one prolific author, and never show what nobody has
+The ranking alone would give a whole page to one prolific author, and never show what no reader has
 clicked yet. So an author gets three places in ten while others are waiting, and one place in five
-goes to the newest article that the ranking left out, within the same shares: or whoever publishes
-the most would have all of those. Mixing reorders; it never makes a page shorter.
+goes to the newest article that the ranking left out, within the same shares, or the author who
+publishes the most would have all of those. Mixing reorders; it never makes a page shorter.
+
+    mix(ranked, wanted=10)
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ def mix(ranked: Sequence[Candidate], wanted: int) -> list[Candidate]:
 def _take(
     candidates: Sequence[Candidate], number: int, by_author: Counter[int], share: int
 ) -> list[Candidate]:
-    """The first `number` that are within their authors' shares; beyond those only when nobody else
-    is left."""
+    """The first `number` that are within their authors' shares; beyond those only when no others
+    are left."""
     within: list[Candidate] = []
     beyond: list[Candidate] = []
     for candidate in candidates:

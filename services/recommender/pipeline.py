@@ -2,6 +2,8 @@
 
 Nothing here knows Thrift or the wire, so a feed can be made in a test, a benchmark or a command
 line.
+
+    pipeline.recommend(reader_id, channel_id=10, wanted=10, at_ms=0).articles
 """
 
 from __future__ import annotations

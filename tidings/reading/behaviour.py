@@ -5,6 +5,9 @@ SQL, where counting and training read them. An event's id is derived from its to
 anywhere between the two, or a reader who reports twice, stores it once. Rejected: inserting at the
 door, which ties the readers' speed to the database's; and trimming a full stream, which forgets
 events that were acknowledged.
+
+    behaviours.report([Report(token, at=now_ms())])  # [Verdict.ACCEPTED]
+    fold(engine, redis, consumer="daemon-1")  # 1
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ channel. A batch is recorded only if the version is still the one that was read 
 two calls at once one records and the other chooses again, so their batches cannot overlap.
 Rejected: a lock per reader, which a crash leaves held; and a script that does the choosing, which
 would move the recommender into Redis.
+
+    state = history.read(reader_id, channel_id, at_ms=now_ms())
+    history.record(reader_id, channel_id, [12, 7], version=state.version, now_ms=now_ms())
 """
 
 from __future__ import annotations

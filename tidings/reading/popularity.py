@@ -4,6 +4,9 @@ nothing better can be.
 Three windows, the shortest weighted most, so that a story rises within a minute and sinks within a
 day. A channel with few readers is filled up with its newest articles, so that a ranking is never
 shorter than it must be.
+
+    rebuild(engine, redis, now)
+    top(redis, channel_id=10, limit=30)  # [(12, 81.0), (7, 40.5), ...]
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where candidates come from: one file a source, each of which says what it proposes."""
+"""Where candidates come from: one file a source, and each says what it proposes."""
