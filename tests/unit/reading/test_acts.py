@@ -28,7 +28,7 @@ class Row:
 
 
 TABLE = [Row(action.value, action.label, action.json_name) for action in Action]
-PLANTED = Row(number=6, label="dislike", json_name="dislike")
+PLANTED = Row(number=99, label="planted", json_name="planted")
 
 
 def behind(table: Sequence[Row]) -> dict[str, set[str]]:
