@@ -1,7 +1,10 @@
 """The gateway's composition root: routes, middleware and the one error table become a Falcon app.
 
 Falcon rather than a larger framework: what a request costs here is what its resource does.
-Collaborators come in as arguments, so a test builds the same app that production runs.
+Collaborators come in as arguments, so a test builds the same app that production runs. Every route
+stands here: a path that is not in this table is not served.
+
+    app = create_app(articles=articles, provider=make_provider("none", site), ...)
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from importlib.metadata import version
 from typing import TypeAlias
 
 import falcon
+from sqlalchemy import Engine
 
 from gateway.feed.ladder import Recommending
 from gateway.http.openapi import describe
@@ -22,15 +26,17 @@ from gateway.resources.behaviors import BehaviorsResource
 from gateway.resources.channels import ChannelsResource
 from gateway.resources.docs import OpenApiResource, render_docs
 from gateway.resources.health import HealthResource
+from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
 from gateway.resources.pages import FrontPageResource, PageResource, read_pages
+from gateway.resources.payments import CallbackResource, PaymentResource
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.clock import Clock
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.tracking import Tracker
+from tidings.shop.providers import Provider
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
-NO_ROUTES: Mapping[str, object] = {}
 
 
 def create_app(
@@ -41,21 +47,25 @@ def create_app(
     behaviours: Behaviours,
     tracker: Tracker,
     signer: ReaderSigner,
+    engine: Engine,
+    provider: Provider,
     clock: Clock,
     deadline_ms: int,
+    order_timeout_s: float,
     max_body_bytes: int,
     is_ready: Callable[[], bool] = lambda: True,
-    more_routes: Mapping[str, object] = NO_ROUTES,
 ) -> App:
     """The WSGI app.
 
     Args:
         tracker: reads the tokens of reported events, to know which batches were seen.
         signer: signs and reads readers' ids.
+        engine: where orders and stock are.
+        provider: takes the money for orders.
         clock: now, in ms since the epoch.
         deadline_ms: the budget of one request.
+        order_timeout_s: how long an order may stay unpaid.
         is_ready: whether requests may be sent here.
-        more_routes: path → resource, of nouns that are put together elsewhere.
     """
     routes: dict[str, object] = {
         "/articles": FeedResource(recommending, channels),
@@ -64,9 +74,15 @@ def create_app(
         "/behaviors": BehaviorsResource(
             behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock
         ),
+        "/products": ProductsResource(engine),
+        "/orders": OrdersResource(engine, timeout_s=order_timeout_s, max_body_bytes=max_body_bytes),
+        "/orders/{order_id}": OrderResource(engine),
+        "/orders/{order_id}/payment": PaymentResource(engine, provider),
+        "/payments/callback": CallbackResource(
+            engine, provider, max_body_bytes=max_body_bytes, clock=clock
+        ),
         "/health/live": HealthResource("Is this process alive?", lambda: True),
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
-        **more_routes,
     }
     app: App = falcon.App()
     app.add_middleware(RequestScope(deadline_ms))

@@ -32,10 +32,10 @@ from tidings.shop.orders import (
     OrderNotPayableError,
     OrderRefusedError,
 )
-from tidings.shop.payments import (
+from tidings.shop.payments import PaymentMismatchError, PaymentNotFoundError
+from tidings.shop.providers import (
     CallbackRefusedError,
-    PaymentMismatchError,
-    PaymentNotFoundError,
+    CallbackUnreadableError,
     ProviderUnavailableError,
 )
 from tidings.shop.stock import OutOfStockError, ProductNotFoundError
@@ -177,6 +177,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     CallbackRefusedError: Kind(
         HTTPStatus.FORBIDDEN, "callback-refused", "The callback is not the provider's"
     ),
+    CallbackUnreadableError: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", _INVALID),
     PaymentNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-payment", "There is no such payment"),
     PaymentMismatchError: Kind(
         HTTPStatus.UNPROCESSABLE_ENTITY,

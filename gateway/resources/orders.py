@@ -1,4 +1,7 @@
-"""`/products` and `/orders`: paid editions, ordered by the reader, who sees nobody else's."""
+"""`/products` and `/orders`: paid editions, ordered by a reader, who sees only their own orders.
+
+app.add_route("/orders/{order_id}", OrderResource(engine))
+"""
 
 from __future__ import annotations
 
@@ -175,20 +178,22 @@ class OrderResource:
 def show_order(order: Order) -> OrderShown:
     """An order as it is sent."""
     return OrderShown(
-        order.order_id,
-        order.status,
-        order.cancelled_for,
-        order.total_cents,
-        order.currency,
-        milliseconds(order.created_at),
-        milliseconds(order.expires_at),
-        order.lines,
+        order_id=order.order_id,
+        status=order.status,
+        cancelled_for=order.cancelled_for,
+        total_cents=order.total_cents,
+        currency=order.currency,
+        created_at=milliseconds(order.created_at),
+        expires_at=milliseconds(order.expires_at),
+        lines=order.lines,
     )
 
 
 def read_order_id(text: str) -> int:
-    """Raises:
-    OrderNotFoundError: this cannot be the id of an order.
+    """The id of an order from a path.
+
+    Raises:
+        OrderNotFoundError: this cannot be the id of an order.
     """
     number = IntParameter("order_id", 1, MAX_ID, 1, "an order's id").read(text)
     if number is None:

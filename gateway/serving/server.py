@@ -22,7 +22,6 @@ from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.reader_id import ReaderSigner
 from gateway.serving.bounded_worker import BoundedWorker
-from gateway.shop import make_shop_routes
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.asking import answers_ready, endpoint_of
@@ -39,6 +38,7 @@ from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.tls import ClientTls, TlsOptions, make_client_tls
 from tidings.rpc.wire.codec import require_codec
+from tidings.shop.providers import make_provider, make_site
 from tidings.store.engine import make_engine
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
@@ -144,10 +144,12 @@ def make_worker_app(settings: Settings) -> App:
         ),
         tracker=tracker,
         signer=ReaderSigner(keys),
+        engine=engine,
+        provider=make_provider(settings.shop.payment_provider, make_site(settings)),
         clock=now_ms,
         deadline_ms=settings.gateway.deadline_ms,
+        order_timeout_s=settings.shop.order_timeout_s,
         max_body_bytes=settings.gateway.max_body_bytes,
-        more_routes=make_shop_routes(settings, engine, keys),
     )
 
 
@@ -177,6 +179,7 @@ def serve(settings: Settings) -> None:
     read_secret_keys(settings.site)
     require_codec()
     make_tls(settings)
+    make_provider(settings.shop.payment_provider, make_site(settings))
     # A connection opened before the fork must not be there after it.
     open_database(settings).dispose()
     with naming("GATEWAY_BIND"):

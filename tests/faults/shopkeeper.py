@@ -24,7 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidings.process.settings import load_settings
 from tidings.shop import orders, payments, stock
 from tidings.shop.orders import Line, Order
-from tidings.shop.payments import Callback, Settlement
+from tidings.shop.payments import Settlement
+from tidings.shop.providers import Callback
 from tidings.shop.tables import payment
 from tidings.store import delayed
 from tidings.store.engine import database_now, make_engine, transaction
@@ -117,7 +118,14 @@ class Shopkeeper:
             )
             assert inserted.inserted_primary_key is not None
             payment_id = inserted.inserted_primary_key[0]
-        callback = Callback("e", "payment.succeeded", payment_id, "r", order.total_cents, "EUR")
+        callback = Callback(
+            event_id="e",
+            type="payment.succeeded",
+            payment_id=payment_id,
+            provider_ref="r",
+            amount_cents=order.total_cents,
+            currency="EUR",
+        )
         for _ in range(self._random.choice((1, 1, 2))):
             settlement = payments.settle(self._engine, callback)
             what = "paid" if settlement is Settlement.PAID else "refunded"

@@ -5,7 +5,9 @@ A status changes by one conditional UPDATE, and the row count says who was first
 clock. Every change of a quantity is a row of the ledger in the same transaction. Locks go one way,
 job → order → stock, and stock comes last and in the order of ids, so that a popular product is
 locked for the length of one commit. Rejected: reading a status and then acting on it; between the
-two it is anybody's.
+two another transaction may change it.
+
+    order = place(engine, reader_id, [Line(product_id=1, quantity=2)], key="k", timeout_s=1800)
 """
 
 from __future__ import annotations
@@ -155,8 +157,7 @@ def read_order(conn: Connection, reader_id: int, order_id: int) -> Order:
     """One order of this reader.
 
     Raises:
-        OrderNotFoundError: it does not exist, or is another's; which of the two is nobody's
-            business.
+        OrderNotFoundError: it does not exist, or is another reader's; which of the two is not told.
     """
     row = conn.execute(
         select(orders).where(orders.c.id == order_id, orders.c.reader_id == reader_id)
@@ -250,8 +251,9 @@ def promise_expiry(engine: Engine, order_id: int, run_at: datetime) -> None:
 
 
 def _update_by_key() -> Update:
-    # By the index of states, MySQL would lock an order's entry there before the order itself;
-    # whoever comes by the order locks them the other way round, and one of the two is rolled back.
+    # By the index of states, MySQL would lock an order's entry there before the order itself; a
+    # transaction that comes by the order locks them the other way round, and one of the two is
+    # rolled back.
     return (
         update(orders).with_hint(HINT, dialect_name="mysql").with_hint(HINT, dialect_name="mariadb")
     )
@@ -327,12 +329,12 @@ def _to_order(conn: Connection, row: Row[Any]) -> Order:
         .order_by(order_line.c.sku_id)
     )
     return Order(
-        row.id,
-        row.status,
-        row.cancelled_for,
-        row.total_cents,
-        row.currency,
-        row.created_at,
-        row.expires_at,
-        [Line(*line) for line in lines],
+        order_id=row.id,
+        status=row.status,
+        cancelled_for=row.cancelled_for,
+        total_cents=row.total_cents,
+        currency=row.currency,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        lines=[Line(line.sku_id, line.n) for line in lines],
     )

@@ -3,17 +3,19 @@ all.
 
 A payment is written down before the provider hears of it, and settled by conditional UPDATEs, so
 each callback may come any number of times. Money that arrives for an order that is not to be paid
-any more becomes a refund record, in the transaction that found out. Callbacks are signed over their
-bytes and a timestamp, since what a stranger can send, or send again tomorrow, must not ship an
-order. Rejected: asking the provider while a transaction is open; its slowness would become ours.
+any more becomes a refund record, in the transaction that found out; `refunds` sends it back. Each
+provider verifies its own callbacks, since what a stranger can send, or send again tomorrow, must
+not ship an order. Rejected: asking the provider while a transaction is open; its slowness would
+become ours.
+
+    started = start(engine, provider, reader_id, order_id)
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -22,25 +24,15 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 
 from tidings.shop import orders
 from tidings.shop.orders import Event, OrderNotFoundError, OrderNotPayableError, Status
+from tidings.shop.providers import Callback, CallbackRefusedError, Charge, Provider
 from tidings.shop.tables import orders as order_table
 from tidings.shop.tables import payment, refund
 from tidings.store.engine import database_now, transaction
-
-SIGNATURE_HEADER = "Tidings-Signature"
-REPLAY_WINDOW_S = 300
 
 log = structlog.get_logger(__name__)
 _CALLBACKS = Counter(
     "tidings_payment_callbacks", "Payment callbacks by what became of them", ["outcome"]
 )
-
-
-class ProviderUnavailableError(Exception):
-    """The provider does not take the payment just now; starting it again is safe."""
-
-
-class CallbackRefusedError(Exception):
-    """The callback is not the provider's, or is an old one sent again."""
 
 
 class PaymentNotFoundError(Exception):
@@ -49,36 +41,6 @@ class PaymentNotFoundError(Exception):
 
 class PaymentMismatchError(Exception):
     """The provider speaks of another amount than was asked for. Nothing was changed."""
-
-
-class Charge(msgspec.Struct, frozen=True):
-    """What a provider is asked to take. The payment's id makes the request repeatable."""
-
-    payment_id: int
-    order_id: int
-    amount_cents: int
-    currency: str
-
-
-class Started(msgspec.Struct, frozen=True):
-    """What a provider answers: its own name for the payment, and where the reader pays."""
-
-    provider_ref: str
-    pay_url: str
-
-
-class Provider(Protocol):
-    """Somebody who takes money."""
-
-    name: str
-
-    def start(self, charge: Charge) -> Started:
-        """Begin a payment; the same charge again gives the same answer.
-
-        Raises:
-            ProviderUnavailableError: it may or may not have begun; try again.
-        """
-        ...
 
 
 class PaymentStarted(msgspec.Struct, frozen=True):
@@ -90,17 +52,6 @@ class PaymentStarted(msgspec.Struct, frozen=True):
     pay_url: str
 
 
-class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """What a provider calls back with."""
-
-    event_id: str
-    type: Literal["payment.pending", "payment.succeeded", "payment.failed"]
-    payment_id: int
-    provider_ref: str
-    amount_cents: int
-    currency: str
-
-
 class Settlement(StrEnum):
     """What a callback came to. A repeated one comes to what the first did."""
 
@@ -108,35 +59,6 @@ class Settlement(StrEnum):
     REFUNDED = "refunded"
     FAILED = "failed"
     NOTED = "noted"
-
-
-def derive_keys(secrets: Sequence[bytes]) -> list[bytes]:
-    """Keys for callbacks from the site's secret keys, for a provider who has no secret of his
-    own."""
-    return [hmac.digest(secret, b"tidings.payments.1", "sha256") for secret in secrets]
-
-
-def sign(key: bytes, body: bytes, at_s: int) -> str:
-    """The signature header for a callback sent at `at_s` seconds since the epoch."""
-    return f"t={at_s},v1={_digest(key, body, at_s)}"
-
-
-def verify(keys: Sequence[bytes], body: bytes, header: str, now_s: float) -> None:
-    """Raises:
-    CallbackRefusedError: none of the keys signed this, or not within REPLAY_WINDOW_S of now.
-    """
-    parts = dict(part.partition("=")[::2] for part in header[:512].split(","))
-    stamp, signature = parts.get("t", ""), parts.get("v1", "")
-    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12 and signature.isascii()):
-        _CALLBACKS.labels("unsigned").inc()
-        raise CallbackRefusedError(f"{SIGNATURE_HEADER} should be t=SECONDS,v1=HMAC")
-    fits = [hmac.compare_digest(_digest(key, body, int(stamp)), signature) for key in keys]
-    if not any(fits):
-        _CALLBACKS.labels("forged").inc()
-        raise CallbackRefusedError("the signature does not fit the body")
-    if abs(now_s - int(stamp)) > REPLAY_WINDOW_S:
-        _CALLBACKS.labels("replayed").inc()
-        raise CallbackRefusedError(f"the signature is older, or newer, than {REPLAY_WINDOW_S} s")
 
 
 def start(engine: Engine, provider: Provider, reader_id: int, order_id: int) -> PaymentStarted:
@@ -156,7 +78,32 @@ def start(engine: Engine, provider: Provider, reader_id: int, order_id: int) -> 
             .where(payment.c.id == charge.payment_id)
             .values(provider_ref=started.provider_ref)
         )
-    return PaymentStarted(charge.payment_id, order_id, "started", started.pay_url)
+    return PaymentStarted(
+        payment_id=charge.payment_id,
+        order_id=order_id,
+        state="started",
+        pay_url=started.pay_url,
+    )
+
+
+def take_callback(
+    engine: Engine, provider: Provider, headers: Mapping[str, str], *, body: bytes, now_s: float
+) -> Settlement:
+    """Do what a request to the provider's door says, once.
+
+    Args:
+        headers: by their names in lower case.
+
+    Raises:
+        CallbackRefusedError, CallbackUnreadableError: it is not the provider's, or says nothing.
+        PaymentNotFoundError, PaymentMismatchError: nothing was changed.
+    """
+    try:
+        callback = provider.read_callback(headers, body, now_s)
+    except CallbackRefusedError as ex:
+        _CALLBACKS.labels(ex.outcome).inc()
+        raise
+    return settle(engine, callback)
 
 
 def settle(engine: Engine, callback: Callback) -> Settlement:
@@ -213,7 +160,12 @@ def _open_payment(conn: Connection, provider: Provider, reader_id: int, order_id
         ).inserted_primary_key
         assert inserted is not None
         payment_id = inserted[0]
-    return Charge(int(payment_id), order_id, order.total_cents, order.currency)
+    return Charge(
+        payment_id=int(payment_id),
+        order_id=order_id,
+        amount_cents=order.total_cents,
+        currency=order.currency,
+    )
 
 
 def _note(_conn: Connection, _row: Row[Any]) -> Settlement:
@@ -270,7 +222,3 @@ def _was_settled(conn: Connection, row: Row[Any]) -> Settlement:
         conn.scalar(select(refund.c.payment_id).where(refund.c.payment_id == row.id)) is not None
     )
     return Settlement.REFUNDED if is_refunded else Settlement.PAID
-
-
-def _digest(key: bytes, body: bytes, at_s: int) -> str:
-    return hmac.digest(key, b"%d.%b" % (at_s, body), "sha256").hex()

@@ -3,7 +3,10 @@
 
 Nothing here decides whether stock should move; `orders` does. Quantities change last in a
 transaction and in the order of ids, by every caller, so that two transactions never wait for each
-other.
+other. Rejected: a quantity computed from the ledger on each order; a popular edition has a hundred
+thousand rows.
+
+    take(conn, order_id, {product_id: 2})
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, func, insert, literal, select, update
 
 from tidings.shop.tables import order_line, orders, sku, stock_move
 from tidings.store.by_key import select_by_key, update_by_key
@@ -63,7 +66,7 @@ class Imbalance(msgspec.Struct, frozen=True):
 def find_products(conn: Connection, *, after_id: int = 0, limit: int = 50) -> list[Product]:
     """What is on sale, by id, from the one after `after_id`."""
     query = _on_sale().where(sku.c.id > after_id).order_by(sku.c.id).limit(limit)
-    return [Product(*row) for row in conn.execute(query)]
+    return [_to_product(row) for row in conn.execute(query)]
 
 
 def add_product(conn: Connection, title: str, price_cents: int, currency: str) -> int:
@@ -151,12 +154,16 @@ def find_imbalances(conn: Connection) -> list[Imbalance]:
         )
         for status in ("unpaid", "paid")
     )
-    columns = [func.coalesce(part.c.n, 0) for part in (moved, received, held, sold)]
-    query = select(sku.c.id, sku.c.quantity, *columns)
-    for part in (moved, received, held, sold):
+    parts = {"ledger": moved, "received": received, "held": held, "sold": sold}
+    columns = [func.coalesce(part.c.n, 0).label(name) for name, part in parts.items()]
+    query = select(sku.c.id.label("sku_id"), sku.c.quantity, *columns)
+    for part in parts.values():
         query = query.outerjoin(part, part.c.sku_id == sku.c.id)
     # One statement, so that all sums are of one instant.
-    rows = [Imbalance(*(int(value) for value in row)) for row in conn.execute(query)]
+    rows = [
+        Imbalance(**{name: int(value) for name, value in row._mapping.items()})
+        for row in conn.execute(query)
+    ]
     return [
         row
         for row in rows
@@ -176,7 +183,7 @@ def find_wanted(conn: Connection, wanted: Mapping[int, int]) -> tuple[dict[int, 
     """
     query = _on_sale().add_columns(database_now(conn).label("now")).where(sku.c.id.in_(wanted))
     rows = conn.execute(query).all()
-    products = {row.id: Product(*row[:-1]) for row in rows}
+    products = {row.id: _to_product(row) for row in rows}
     for id_, n in sorted(wanted.items()):
         if id_ not in products:
             raise ProductNotFoundError(id_)
@@ -237,4 +244,14 @@ def give_back(conn: Connection, order_ids: Sequence[int]) -> None:
 def _on_sale() -> Any:
     return select(sku.c.id, sku.c.title, sku.c.price_cents, sku.c.currency, sku.c.quantity).where(
         sku.c.state == "on_sale"
+    )
+
+
+def _to_product(row: Row[Any]) -> Product:
+    return Product(
+        product_id=row.id,
+        title=row.title,
+        price_cents=row.price_cents,
+        currency=row.currency,
+        quantity=row.quantity,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,25 +16,43 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from gateway.http import problems as errors
-from gateway.resources.payments import order_routes
+from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
+from gateway.resources.payments import CallbackResource, PaymentResource
 from tests.lab.servers import wait_until
+from tidings.process.clock import now_ms
 from tidings.shop import orders, payments, stock
-from tidings.shop.payments import Callback, Charge, ProviderUnavailableError, Settlement, Started
-from tidings.shop.providers.sandbox import Manners, SandboxProvider
+from tidings.shop.payments import Settlement
+from tidings.shop.providers import (
+    Callback,
+    CallbackRefusedError,
+    Charge,
+    ProviderUnavailableError,
+    Repayment,
+    Started,
+)
+from tidings.shop.providers.sandbox import (
+    Manners,
+    SandboxProvider,
+    derive_keys,
+    sign,
+    verify,
+)
 from tidings.shop.tables import orders as order_table
 from tidings.shop.tables import payment, refund
 from tidings.store.engine import transaction
 
-KEYS = payments.derive_keys([b"k" * 32, b"o" * 32])
+KEYS = derive_keys([b"k" * 32, b"o" * 32])
 
 
 class Till:
-    """A provider that only takes notes."""
+    """A provider that only takes notes, and calls back as the sandbox does."""
 
     name = "till"
 
     def __init__(self) -> None:
         self.charges: list[Charge] = []
+        self.repayments: list[Repayment] = []
+        self._sandbox = SandboxProvider(lambda _: True, keys=KEYS)
         self.is_down = False
 
     def start(self, charge: Charge) -> Started:
@@ -42,6 +60,14 @@ class Till:
         if self.is_down:
             raise ProviderUnavailableError("down")
         return Started(f"ref-{charge.payment_id}", "https://pay.example/1")
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Callback:
+        return self._sandbox.read_callback(headers, body, now_s)
+
+    def refund(self, repayment: Repayment) -> None:
+        if self.is_down:
+            raise ProviderUnavailableError("down")
+        self.repayments.append(repayment)
 
 
 def say(charge: Charge, type_: Any = "payment.succeeded", **changes: Any) -> Callback:
@@ -156,8 +182,8 @@ def test_another_amount_changes_nothing(shop: Any, begin: Any) -> None:
 def test_a_signature_is_of_these_bytes_at_this_time() -> None:
     body, now_s = b'{"a":1}', 1_800_000_000
     for key in KEYS:
-        payments.verify(KEYS, body, payments.sign(key, body, now_s), now_s + 299)
-    good = payments.sign(KEYS[0], body, now_s)
+        verify(KEYS, body, sign(key, body, now_s), now_s + 299)
+    good = sign(KEYS[0], body, now_s)
     later = good.replace("t=1800000000", "t=1800000400")
     bad = [
         (body + b" ", good, 0),
@@ -170,10 +196,10 @@ def test_a_signature_is_of_these_bytes_at_this_time() -> None:
         (body, text, 0)
         for text in ("t=,v1=", "t=1e9,v1=00", "v1=00", "t=1800000000", "t=²,v1=ä", "x" * 9999)
     ]
-    bad.append((body, payments.sign(b"another key", body, now_s), 0))
+    bad.append((body, sign(b"another key", body, now_s), 0))
     for content, header, late_s in bad:
-        with pytest.raises(payments.CallbackRefusedError):
-            payments.verify(KEYS, content, header, now_s + late_s)
+        with pytest.raises(CallbackRefusedError):
+            verify(KEYS, content, header, now_s + late_s)
 
 
 def test_the_sandbox_is_late_twice_and_out_of_order_and_all_comes_right(shop: Any) -> None:
@@ -253,8 +279,8 @@ PROBLEMS = {
     stock.OutOfStockError: (HTTPStatus.CONFLICT, "out-of-stock"),
     payments.PaymentNotFoundError: (HTTPStatus.NOT_FOUND, "unknown-payment"),
     payments.PaymentMismatchError: (HTTPStatus.UNPROCESSABLE_ENTITY, "payment-mismatch"),
-    payments.CallbackRefusedError: (HTTPStatus.FORBIDDEN, "callback-refused"),
-    payments.ProviderUnavailableError: (HTTPStatus.BAD_GATEWAY, "provider-unavailable"),
+    CallbackRefusedError: (HTTPStatus.FORBIDDEN, "callback-refused"),
+    ProviderUnavailableError: (HTTPStatus.BAD_GATEWAY, "provider-unavailable"),
 }
 
 
@@ -275,10 +301,13 @@ def http(shop: Any, till: Till, monkeypatch: pytest.MonkeyPatch) -> falcon.testi
     app: Any = falcon.App()
     app.add_middleware(SetReader())
     app.add_error_handler(Exception, errors.answer_problem)
-    for path, resource in order_routes(
-        shop.engine, till, KEYS, timeout_s=1800, max_body_bytes=10_000
-    ).items():
-        app.add_route(path, resource)
+    orders_at = OrdersResource(shop.engine, timeout_s=1800, max_body_bytes=10_000)
+    callbacks_at = CallbackResource(shop.engine, till, max_body_bytes=10_000, clock=now_ms)
+    app.add_route("/products", ProductsResource(shop.engine))
+    app.add_route("/orders", orders_at)
+    app.add_route("/orders/{order_id}", OrderResource(shop.engine))
+    app.add_route("/orders/{order_id}/payment", PaymentResource(shop.engine, till))
+    app.add_route("/payments/callback", callbacks_at)
     return falcon.testing.TestClient(app)
 
 
@@ -291,7 +320,7 @@ def call_back(
     http: Any, callback: Callback, *, key: bytes = KEYS[0], at_s: float | None = None
 ) -> Any:
     body = msgspec.json.encode(callback)
-    signature = payments.sign(key, body, int(time.time() if at_s is None else at_s))
+    signature = sign(key, body, int(time.time() if at_s is None else at_s))
     headers = {"Content-Type": "application/json", "Tidings-Signature": signature}
     return http.simulate_post("/payments/callback", body=body, headers=headers)
 
@@ -371,7 +400,7 @@ def test_only_the_provider_may_call_back(http: Any, till: Till, shop: Any) -> No
     assert call_back(http, say(till.charges[-1], amount_cents=1)).status_code == 422
     assert call_back(http, say(till.charges[-1], payment_id=999)).status_code == 404
     huge = b" " * 20_000
-    headers = {"Tidings-Signature": payments.sign(KEYS[0], huge, int(time.time()))}
+    headers = {"Tidings-Signature": sign(KEYS[0], huge, int(time.time()))}
     assert http.simulate_post("/payments/callback", body=huge, headers=headers).status_code == 413
 
 

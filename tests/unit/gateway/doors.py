@@ -25,6 +25,7 @@ from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.tracking import Shown, Tracker
+from tidings.shop.providers.none import NoProvider
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 
 KEYS = (SECRET_KEY.encode(),)
@@ -161,8 +162,11 @@ def make_door(
         behaviours=Behaviours(redis, tracker, backlog_limit=1000, clock=clock),
         tracker=tracker,
         signer=signer,
+        engine=engine,
+        provider=NoProvider(),
         clock=clock,
         deadline_ms=deadline_ms,
+        order_timeout_s=1800,
         max_body_bytes=MAX_BODY_BYTES,
         **options,
     )

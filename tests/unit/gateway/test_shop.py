@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import pytest
-from redis import Redis
-from sqlalchemy import Engine
+from tests.unit.gateway.doors import Door
 
-from gateway.shop import NoProvider, make_shop_routes
-from tests.conftest import MakeSettings
-from tests.unit.gateway.doors import KEYS, make_door
-from tidings.shop.payments import Charge, ProviderUnavailableError
+SHOP = {
+    "/products",
+    "/orders",
+    "/orders/{order_id}",
+    "/orders/{order_id}/payment",
+    "/payments/callback",
+}
 
 
-def test_every_route_is_described(
-    engine: Engine, dead_redis: Redis, make_settings: MakeSettings
-) -> None:
-    routes = make_shop_routes(make_settings(), engine, KEYS)
-    door = make_door(engine, dead_redis, more_routes=routes)
-
-    assert set(routes) <= set(door.client.simulate_get("/openapi.json").json["paths"])
+def test_every_route_is_described(door: Door) -> None:
+    assert set(door.client.simulate_get("/openapi.json").json["paths"]) >= SHOP
     assert door.client.simulate_get("/products").json == {"results": [], "next": None}
 
 
-def test_an_order_that_is_not_there_is_a_problem(
-    engine: Engine, dead_redis: Redis, make_settings: MakeSettings
-) -> None:
-    door = make_door(
-        engine, dead_redis, more_routes=make_shop_routes(make_settings(), engine, KEYS)
-    )
-
+def test_an_order_that_is_not_there_is_a_problem(door: Door) -> None:
     answer = door.get("/orders/5")
 
     assert (answer.status_code, answer.json["type"]) == (404, "/docs#unknown-order")
 
 
-def test_a_site_without_a_provider_says_so() -> None:
-    with pytest.raises(ProviderUnavailableError, match="no payment provider"):
-        NoProvider().start(Charge(1, 1, 100, "EUR"))
+def test_a_callback_to_a_site_without_a_provider_is_refused(door: Door) -> None:
+    answer = door.client.simulate_post("/payments/callback", body=b"{}")
+
+    assert (answer.status_code, answer.json["type"]) == (403, "/docs#callback-refused")

@@ -5,8 +5,6 @@ orders.place(engine, reader_id, lines, key=key, timeout_s=settings.shop.order_ti
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from tidings.process.settings.group import Group, Secrets, group_config
@@ -20,8 +18,10 @@ class ShopSettings(Group):
     order_timeout_s: float = Field(
         1800, gt=0, description="an unpaid order is cancelled after this time"
     )
-    payment_provider: Literal["none", "sandbox"] = Field(
-        "none", description="who takes the money; the sandbox calls SITE_URL back and takes none"
+    payment_provider: str = Field(
+        "none",
+        description="who takes the money, by the name of a file in tidings/shop/providers; "
+        "the sandbox calls SITE_URL back and takes none",
     )
     payment_secrets: Secrets = Field(
         (),

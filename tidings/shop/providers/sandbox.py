@@ -3,38 +3,47 @@
 It takes every payment, and tells about it late, twice, out of order, or after a failure first; now
 and then it cannot be reached. Which of these happens is drawn from a seeded generator, so that a
 run can be repeated. A callback that is not taken in is sent again, a little later each time, and
-given up after the last.
+given up after the last. Callbacks are signed over their bytes and a timestamp, and a key that
+was replaced still verifies. It gives back as readily as it takes.
+
+    provider = make_provider("sandbox", site)
 """
 
 from __future__ import annotations
 
 import heapq
+import hmac
 import itertools
 import random
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
-from tidings.shop.payments import (
-    SIGNATURE_HEADER,
+from tidings.shop.providers import (
     Callback,
+    CallbackRefusedError,
+    CallbackUnreadableError,
     Charge,
     ProviderUnavailableError,
+    Repayment,
+    Site,
     Started,
-    sign,
 )
 
+SIGNATURE_HEADER = "Tidings-Signature"
+REPLAY_WINDOW_S = 300
 RETRY_AFTER_S = (0.5, 1, 2, 5, 15)
 DELIVERY_TIMEOUT_S = 5
 MOST_WAITING = 10_000
 
 log = structlog.get_logger(__name__)
+_decoder = msgspec.json.Decoder(Callback)
 # body → whether it was taken in
 Deliver = Callable[[bytes], bool]
 
@@ -53,19 +62,26 @@ class Manners:
 
 
 class SandboxProvider:
-    """Implements `payments.Provider`.
+    """Implements `Provider`.
 
     Args:
         deliver: sends a callback's body; whether it was taken in.
+        keys: verify callbacks, each of them.
         seed: of what will happen.
     """
 
     name = "sandbox"
 
     def __init__(
-        self, deliver: Deliver, *, seed: int | None = None, manners: Manners | None = None
+        self,
+        deliver: Deliver,
+        *,
+        keys: Sequence[bytes] = (),
+        seed: int | None = None,
+        manners: Manners | None = None,
     ) -> None:
         self._deliver = deliver
+        self._keys = keys
         self._manners = manners or Manners()
         self._random = random.Random(seed)  # noqa: S311 - simulates people, guards nothing
         self._queue: list[tuple[float, int, bytes, int]] = []
@@ -75,10 +91,8 @@ class SandboxProvider:
         self._closed = False
 
     def start(self, charge: Charge) -> Started:
-        manners = self._manners
         with self._news:
-            if self._random.random() < manners.unreachable or len(self._queue) >= MOST_WAITING:
-                raise ProviderUnavailableError("the payment provider cannot be reached")
+            self._be_reached()
             for after_s, type_ in self._plan():
                 self._push(after_s, _body(charge, type_), 0)
             if self._thread is None:
@@ -89,6 +103,17 @@ class SandboxProvider:
             self._news.notify()
         return Started(_reference(charge), f"/docs#sandbox-payment-{charge.payment_id}")
 
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Callback:
+        verify(self._keys, body, headers.get(SIGNATURE_HEADER.lower(), ""), now_s)
+        try:
+            return _decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as ex:
+            raise CallbackUnreadableError(f"the callback cannot be read: {ex}") from None
+
+    def refund(self, repayment: Repayment) -> None:
+        with self._news:
+            self._be_reached()
+
     def close(self) -> None:
         """Forget what was not delivered yet."""
         with self._news:
@@ -96,6 +121,11 @@ class SandboxProvider:
             self._news.notify()
         if self._thread is not None:
             self._thread.join()
+
+    def _be_reached(self) -> None:
+        is_away = self._random.random() < self._manners.unreachable
+        if is_away or len(self._queue) >= MOST_WAITING:
+            raise ProviderUnavailableError("the payment provider cannot be reached")
 
     def _plan(self) -> list[tuple[float, str]]:
         manners, draw = self._manners, self._random.random
@@ -131,6 +161,41 @@ class SandboxProvider:
                         log.error("callback_given_up", tries=tries + 1, body=body.decode())
 
 
+def make_provider(site: Site) -> SandboxProvider:
+    """Found by its name; without a secret of its own it signs with keys derived from the site's."""
+    keys = site.secrets or derive_keys(site.site_keys)
+    return SandboxProvider(deliver_by_http(site.callback_url, keys[0]), keys=keys)
+
+
+def derive_keys(site_keys: Sequence[bytes]) -> list[bytes]:
+    """Keys for callbacks from the site's secret keys."""
+    return [hmac.digest(key, b"tidings.payments.1", "sha256") for key in site_keys]
+
+
+def sign(key: bytes, body: bytes, at_s: int) -> str:
+    """The signature header for a callback sent at `at_s` seconds since the epoch."""
+    return f"t={at_s},v1={_digest(key, body, at_s)}"
+
+
+def verify(keys: Sequence[bytes], body: bytes, header: str, now_s: float) -> None:
+    """Let a callback pass that one of the keys signed.
+
+    Raises:
+        CallbackRefusedError: none of the keys signed this, or not within REPLAY_WINDOW_S of now.
+    """
+    parts = dict(part.partition("=")[::2] for part in header[:512].split(","))
+    stamp, signature = parts.get("t", ""), parts.get("v1", "")
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12 and signature.isascii()):
+        raise CallbackRefusedError(f"{SIGNATURE_HEADER} should be t=SECONDS,v1=HMAC", "unsigned")
+    fits = [hmac.compare_digest(_digest(key, body, int(stamp)), signature) for key in keys]
+    if not any(fits):
+        raise CallbackRefusedError("the signature does not fit the body", "forged")
+    if abs(now_s - int(stamp)) > REPLAY_WINDOW_S:
+        raise CallbackRefusedError(
+            f"the signature is older, or newer, than {REPLAY_WINDOW_S} s", "replayed"
+        )
+
+
 def deliver_by_http(url: str, key: bytes) -> Deliver:
     """Sends callbacks to `url`, signed."""
 
@@ -150,18 +215,21 @@ def deliver_by_http(url: str, key: bytes) -> Deliver:
     return deliver
 
 
+def _digest(key: bytes, body: bytes, at_s: int) -> str:
+    return hmac.digest(key, b"%d.%b" % (at_s, body), "sha256").hex()
+
+
 def _reference(charge: Charge) -> str:
     return f"sandbox-{charge.payment_id}"
 
 
 def _body(charge: Charge, type_: str) -> bytes:
-    event_id = f"{_reference(charge)}-{type_}"
     callback = Callback(
-        event_id,
-        type_,  # type: ignore[arg-type]
-        charge.payment_id,
-        _reference(charge),
-        charge.amount_cents,
-        charge.currency,
+        event_id=f"{_reference(charge)}-{type_}",
+        type=type_,  # type: ignore[arg-type]
+        payment_id=charge.payment_id,
+        provider_ref=_reference(charge),
+        amount_cents=charge.amount_cents,
+        currency=charge.currency,
     )
     return msgspec.json.encode(callback)

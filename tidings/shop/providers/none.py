@@ -1,0 +1,37 @@
+"""The provider of a site that has none: orders can be placed, and expire.
+
+make_provider("none", site).start(charge)  # raises ProviderUnavailableError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+from tidings.shop.providers import (
+    CallbackRefusedError,
+    Charge,
+    ProviderUnavailableError,
+    Repayment,
+    Site,
+)
+
+
+class NoProvider:
+    """Implements `Provider`, and takes nothing."""
+
+    name = "none"
+
+    def start(self, charge: Charge) -> NoReturn:
+        raise ProviderUnavailableError("this site has no payment provider; nothing was charged")
+
+    def read_callback(self, headers: Mapping[str, str], body: bytes, now_s: float) -> NoReturn:
+        raise CallbackRefusedError("this site has no payment provider that could call back")
+
+    def refund(self, repayment: Repayment) -> NoReturn:
+        raise ProviderUnavailableError("this site has no payment provider; nothing was given back")
+
+
+def make_provider(_site: Site) -> NoProvider:
+    """Found by its name."""
+    return NoProvider()
