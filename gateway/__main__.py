@@ -1,10 +1,14 @@
-"""`python -m gateway`: serves until SIGTERM or Ctrl-C."""
+"""The HTTP gateway: it answers readers, with articles that a recommender chose and with paid
+editions, until SIGTERM or Ctrl-C.
+
+    python -m gateway
+"""
 
 from __future__ import annotations
 
 import sys
 
-from tidings.process.boot import start
+from tidings.process.boot import start, take_no_arguments
 from tidings.process.settings import Settings
 from tidings.process.shared_metrics import share_metrics
 
@@ -24,4 +28,5 @@ def run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
+    take_no_arguments("gateway", __doc__)
     sys.exit(start("gateway", run))

@@ -1,4 +1,8 @@
-"""`python -m jobs`: reads the settings, makes a daemon and runs it until SIGTERM or SIGINT."""
+"""The jobs daemon: it does what is scheduled and what was promised for later, until SIGTERM or
+SIGINT. Several may run at once.
+
+    python -m jobs
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from jobs.handlers import make_handlers
 from jobs.static.context import make_owner_name
 from jobs.table import LOOPS, STATIC_JOBS
 from tidings.news.articles import Articles
-from tidings.process.boot import start
+from tidings.process.boot import start, take_no_arguments
 from tidings.process.clock import now_ms
 from tidings.process.errors import naming
 from tidings.process.metrics import serve_metrics
@@ -50,6 +54,7 @@ def run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
+    take_no_arguments("jobs", __doc__)
     code = start("jobs", run)
     logging.shutdown()
     # A batch that could not be finished in time holds a thread that a plain exit would wait for.

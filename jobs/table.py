@@ -2,7 +2,9 @@
 ones.
 
 One table in code, read like a crontab, because a schedule is reviewed and released like the code it
-starts. Rejected: schedules in the database; nobody would see in a review what runs at night.
+starts. Rejected: schedules in the database; no review would show what runs at night.
+
+    job = {job.name: job for job in STATIC_JOBS}["popularity"]
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from jobs.pages.build import build_pages
-from jobs.static.context import Context, Run
+from jobs.static.context import Context, Routine, Run
 from jobs.static.runs import StaticJob
 from jobs.work import feeds, orders, training, upkeep
 from tidings.reading import behaviour, popularity
@@ -21,7 +23,7 @@ FOLD_ENTRIES = 1000
 def rebuild_popularity(run: Run) -> str:
     """Rank each channel anew for the ladder's third rung."""
     popularity.rebuild(run.context.engine, run.context.redis, run.now)
-    return "rankings rebuilt"
+    return Routine("rankings rebuilt")
 
 
 def fold_behaviours(run: Run) -> str:
@@ -37,7 +39,8 @@ def fold_behaviours(run: Run) -> str:
         folded += number
         if number == 0:
             break
-    return f"{folded} events folded"
+    summary = f"{folded} events folded"
+    return summary if folded else Routine(summary)
 
 
 def fold_loop(context: Context) -> None:

@@ -26,7 +26,7 @@ from jobs.pages.content import Entry, Story, article_path, read_entries, read_st
 from jobs.pages.files import FolderInUseError, SiteFolder, open_folder
 from jobs.pages.plan import Document, plan
 from jobs.pages.render import Renderer
-from jobs.static.context import JobFailedError, Run
+from jobs.static.context import JobFailedError, Routine, Run
 
 MANIFEST = ".manifest.json"
 FOLDER = "site"
@@ -81,7 +81,8 @@ def build_pages(run: Run) -> str:
     built = build_site(context.engine, folder, renderer, now=run.now, stopping=context.stopping)
     if built.failed:
         raise JobFailedError(f"{built.failed} articles could not be rendered; {built}")
-    return str(built)
+    is_same = not built.files_written and not built.files_deleted
+    return Routine(built) if is_same else str(built)
 
 
 def build_site(

@@ -1,5 +1,11 @@
-"""What a static job is given to work with. Collaborators arrive as arguments, so every job runs in
-a test."""
+"""What a static job is given to work with, and what it answers.
+
+Collaborators arrive as arguments, so every job runs in a test.
+
+    def rebuild(run: Run) -> str:
+        run.context.engine ...
+        return Routine("rankings rebuilt")
+"""
 
 from __future__ import annotations
 
@@ -29,6 +35,13 @@ class Context:
 
 class JobFailedError(Exception):
     """A job's own way to say that it did not succeed, with a message fit for the history."""
+
+
+class Routine(str):
+    """The summary of a run that has nothing to tell: it stands in the history, and in the log at
+    debug level, so that a job of every minute does not push everything else away."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import Connection, Engine, Row, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from jobs.static.context import Context, JobFailedError, Run
+from jobs.static.context import Context, JobFailedError, Routine, Run
 from jobs.static.locks import exclusive
 from jobs.static.slots import Missed, due_slots, make_trigger
 from jobs.tables import daemon, job_run
@@ -63,7 +63,8 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True)
 class StaticJob:
-    """A line of the table of static jobs. `work` returns one line for the history."""
+    """A line of the table of static jobs. `work` returns one line for the history, a `Routine`
+    where nothing had to be done."""
 
     name: str
     cron: str
@@ -131,7 +132,8 @@ def run_slot(job: StaticJob, slot: datetime, context: Context) -> Ran:
         _SECONDS.labels(job.name).observe(time.monotonic() - started_s)
         if outcome is Outcome.DONE:
             _LAST_DONE.labels(job.name).set_to_current_time()
-            log.info("job_done", job=job.name, slot=slot.isoformat(), summary=detail)
+            tell = log.debug if isinstance(detail, Routine) else log.info
+            tell("job_done", job=job.name, slot=slot.isoformat(), summary=detail)
         return Ran(slot, outcome, detail)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 from prometheus_client import Counter, Gauge
 
-from jobs.static.context import JobFailedError, Run
+from jobs.static.context import JobFailedError, Routine, Run
 from tidings.shop import orders, stock
 from tidings.store import delayed_rows
 
@@ -45,7 +45,7 @@ def find_overdue_orders(run: Run) -> str:
     for order_id in renewed:
         orders.promise_expiry(engine, order_id, run.now)
     if not found:
-        return "no order is overdue"
+        return Routine("no order is overdue")
     _OVERDUE.inc(len(found))
     log.critical(
         "orders_overdue",

@@ -1,16 +1,18 @@
-"""`python -m services.recommender`: serves until SIGTERM or SIGINT, then drains; SIGHUP replaces
-the workers.
+"""The recommender: a Thrift service that chooses articles for readers, until SIGTERM or SIGINT; it
+then drains. SIGHUP replaces the workers.
 
-The master opens the sockets and connects to nothing; whatever holds a connection or a thread is
-made in a worker. There is a master for one worker too: it starts a dead one again at once, and
-keeps its queue meanwhile.
+The master opens the sockets and connects to nothing; what holds a connection or a thread is made in
+a worker. There is a master for one worker too: it starts a dead one again at once, and keeps its
+queue meanwhile.
+
+    python -m services.recommender
 """
 
 from __future__ import annotations
 
 import sys
 
-from tidings.process.boot import start
+from tidings.process.boot import start, take_no_arguments
 from tidings.process.errors import naming
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.shared_metrics import share_metrics
@@ -39,4 +41,5 @@ def run(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
+    take_no_arguments("services.recommender", __doc__)
     sys.exit(start("recommender", run))

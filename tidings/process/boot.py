@@ -3,10 +3,14 @@
 A process that cannot do its work must say so at start, in words an operator can act on, and not
 with a traceback or with its first reader. So whatever prevents a start raises `CannotStartError`,
 and `start` prints it.
+
+    take_no_arguments("gateway", __doc__)
+    sys.exit(start("gateway", run))
 """
 
 from __future__ import annotations
 
+import argparse
 import errno
 import os
 import stat
@@ -44,6 +48,25 @@ def start(process: str, run: Callable[[Settings], int]) -> int:
     except CannotStartError as ex:
         print(f"{process}: {ex}", file=sys.stderr)
         return EXIT_CANNOT_START
+
+
+def take_no_arguments(module: str, about: str | None) -> None:
+    """Answer `--help` with what the program is, and refuse every other argument.
+
+    A program takes its settings from the environment alone; an argument that is silently dropped is
+    a setting that an operator believes in.
+
+    Args:
+        module: the program is `python -m` this.
+        about: what it is and does.
+    """
+    argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=about,
+        epilog=f"It takes no arguments. Its settings are the environment variables {PREFIX}*, also "
+        "read from a file .env; `tidings settings` prints them all with what they mean.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
 
 
 def prepare_var_dir(settings: Settings) -> None:

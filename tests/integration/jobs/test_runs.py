@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import Engine, insert, select, update
 
-from jobs.static.context import Context, Run
+from jobs.static.context import Context, Routine, Run
 from jobs.static.locks import exclusive
 from jobs.static.runs import Outcome, StaticJob, find_due, read_now, run_due, run_slot
 from jobs.tables import daemon, job_run
@@ -187,3 +188,24 @@ def test_a_job_that_runs_elsewhere_is_busy(engine: Engine, make_context: MakeCon
         go_on.set()
         assert first.result().outcome is Outcome.DONE
     assert run_slot(job, slot, make_context("two")).outcome is Outcome.ALREADY
+
+
+def test_a_run_with_nothing_to_tell_is_kept_in_the_history_and_out_of_the_log(
+    engine: Engine, make_context: MakeContext
+) -> None:
+    """A job of every minute would push everything else off an operator's screen."""
+    context = make_context("me")
+    with engine.connect() as conn:
+        now = read_now(conn)
+
+    with structlog.testing.capture_logs() as told:
+        for name, work in (("quiet", lambda _: Routine("0 done")), ("loud", lambda _: "3 done")):
+            assert (
+                run_slot(StaticJob(name, "* * * * *", work), now, context).outcome is Outcome.DONE
+            )
+
+    assert [(line["job"], line["log_level"]) for line in told if line["event"] == "job_done"] == [
+        ("quiet", "debug"),
+        ("loud", "info"),
+    ]
+    assert {run.summary for run in runs(engine)} == {"0 done", "3 done"}

@@ -223,3 +223,21 @@ def test_the_folder_for_files_is_left_as_it_was_found(make_settings: MakeSetting
     prepare_var_dir(settings)
 
     assert list(settings.site.var_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["gateway", "jobs", "services.recommender"])
+def test_a_program_says_what_it_is_and_where_its_settings_are(module: str) -> None:
+    """Trap: the first thing that is typed at an unknown program is `--help`."""
+    asked = subprocess.run(
+        [sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=False
+    )
+    refused = subprocess.run(
+        [sys.executable, "-m", module, "--port=80"], capture_output=True, text=True, check=False
+    )
+
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.startswith(f"usage: python -m {module}")
+    assert "TIDINGS_*" in asked.stdout
+    assert "until SIGTERM" in asked.stdout
+    assert refused.returncode == 2
+    assert "unrecognized arguments: --port=80" in refused.stderr
