@@ -44,7 +44,7 @@ def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock:
         seen_kept=settings.reading.seen_articles,
         ttl_s=settings.reading.reader_ttl_days * DAY_S,
     )
-    return Pipeline(catalogue, history, make_sources(catalogue, redis), clock)
+    return Pipeline(catalogue, history, make_sources(catalogue, redis), clock=clock)
 
 
 def make_master(settings: Settings) -> Master:

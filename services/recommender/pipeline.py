@@ -113,7 +113,7 @@ class Pipeline:
                 state = self._history.read(reader_id, channel_id, at_ms or now_ms)
             if not asks_for_fresh(at_ms, now_ms, state):
                 return self._page_of_history(state)
-            question = Question(channel_id, wanted, now_ms, frozenset(state.seen))
+            question = Question(channel_id, wanted, now_ms, seen=frozenset(state.seen))
             chosen = self._choose(question, state.seen)
             if not chosen:
                 return Feed(0, state.newest_ms, (), fresh=True)

@@ -93,8 +93,10 @@ class Articles:
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._cards = CacheAside(redis, CARD, Card, self._load_cards, card_ttl_s)
-        self._wholes = CacheAside(redis, WHOLE_ARTICLE, WholeArticle, self._load_wholes, card_ttl_s)
+        self._cards = CacheAside(redis, CARD, Card, load=self._load_cards, ttl_s=card_ttl_s)
+        self._wholes = CacheAside(
+            redis, WHOLE_ARTICLE, WholeArticle, load=self._load_wholes, ttl_s=card_ttl_s
+        )
         self._on_stale = on_stale
 
     def cards(self, ids: Sequence[int]) -> dict[int, Card]:

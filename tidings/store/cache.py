@@ -6,7 +6,7 @@ was filled together does not vanish together. What does not exist is remembered 
 time. A Redis that fails costs one time-out, then is left alone for a second: a cache that is down
 must not take the site with it.
 
-    cards = CacheAside(redis, CARD, Card, load_cards, ttl_s=300)
+    cards = CacheAside(redis, CARD, Card, load=load_cards, ttl_s=300)
     cards.get_many([1, 2, 3])  # those of the three that exist, by id
 """
 
@@ -55,6 +55,7 @@ class CacheAside(Generic[Value]):
         redis: Redis,
         key: Key,
         value_type: type[Value],
+        *,
         load: Callable[[Sequence[int]], Mapping[int, Value]],
         ttl_s: int,
     ) -> None:

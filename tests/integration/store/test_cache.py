@@ -82,7 +82,7 @@ def cache(redis_client: redis.Redis, shelf: Shelf) -> CacheAside[Word]:
 
 
 def make_cache(client: redis.Redis, shelf: Shelf) -> CacheAside[Word]:
-    return CacheAside(client, WORD, Word, shelf.load, TTL_S)
+    return CacheAside(client, WORD, Word, load=shelf.load, ttl_s=TTL_S)
 
 
 def in_threads(number: int, call: Callable[[int], Any]) -> list[Any]:
