@@ -11,7 +11,9 @@ unexport MAKEFLAGS
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --quiet --no-input --disable-pip-version-check
+PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
+# A line now and then instead of a long silence or of one line a package.
+BRIEFLY := awk '/^Collecting/ && ++n % 15 == 0 { print "  " n " packages fetched" } /^Installing/ { print "  unpacking " n " packages" } { fflush() }'
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
 BENCHES := jobs pages rpc rpc-connections
 FAULTS := jobs rpc
@@ -96,18 +98,20 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.run: requirements/run.txt setup.cfg pyproject.toml | $(VENV)/.python
-	@echo "Installing into $(VENV)"
-	@$(PIP) install --requirement=requirements/run.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable=.
+	@echo "Installing the dependencies into $(VENV)"
+	@$(PIP) install --requirement=requirements/run.txt | $(BRIEFLY)
+	@$(PIP) --quiet --quiet install --no-deps --no-build-isolation --editable=.
 	@rm -rf *.egg-info
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
-	@$(PIP) install --requirement=requirements/dev.txt
+	@echo "Installing what tests need into $(VENV)"
+	@$(PIP) install --requirement=requirements/dev.txt | $(BRIEFLY)
 	@touch $@
 
 $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
-	@$(PIP) install --requirement=requirements/bench.txt
+	@echo "Installing what benchmarks need into $(VENV)"
+	@$(PIP) install --requirement=requirements/bench.txt | $(BRIEFLY)
 	@touch $@
 
 .PHONY: run test test-long coverage test-unit lint types docs-check bench gen gen-check idl-audit install system lock clean help
