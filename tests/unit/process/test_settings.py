@@ -98,6 +98,14 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
     assert hint in str(caught.value)
 
 
+def test_a_retired_setting_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade that stops at a variable of yesterday's release would be an outage."""
+    for key in loading.RETIRED:
+        monkeypatch.setenv(key, "true")
+
+    load_settings()
+
+
 def test_shares_that_contradict_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The recommender's share of a request's budget must leave something for the rest."""
     monkeypatch.setenv("TIDINGS_GATEWAY_DEADLINE_MS", "300")

@@ -31,6 +31,8 @@ from tidings.process.settings.shop import ShopSettings
 from tidings.process.settings.site import SiteSettings
 from tidings.process.site_folder import VAR_DIR, SiteFolder, find_site
 
+# Settings of earlier releases: an upgrade must not stop at an environment that still has one.
+RETIRED = frozenset({f"{PREFIX}RPC_LEAN"})
 GROUPS: Mapping[str, type[Group]] = {
     "site": SiteSettings,
     "database": DatabaseSettings,
@@ -184,7 +186,7 @@ def _explain(ex: ValidationError, variables: Mapping[str, str]) -> Iterator[str]
 
 
 def _refuse_unknown_keys(env_file: str | None) -> None:
-    known = {PREFIX + name.upper() for name in flat_names()}
+    known = {PREFIX + name.upper() for name in flat_names()} | RETIRED
     in_file = dotenv_values(env_file) if env_file else {}
     for key in sorted({*os.environ, *in_file}):
         if key.startswith(PREFIX) and key not in known:
