@@ -18,6 +18,7 @@ from tidings.process.settings import (
     make_secret_keys,
     read_secret_keys,
 )
+from tidings.process.settings.loading import RETIRED
 
 
 def test_without_any_setting_the_embedded_defaults_are_used() -> None:
@@ -100,7 +101,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(
 
 def test_a_retired_setting_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upgrade that stops at a variable of yesterday's release would be an outage."""
-    for key in loading.RETIRED:
+    for key in RETIRED:
         monkeypatch.setenv(key, "true")
 
     load_settings()
