@@ -109,13 +109,20 @@ class Ours:
 
     def make_call(self, port: int) -> Call:
         from tidings.rpc.calling.client import make_client
+        from tidings.rpc.calling.metrics import METRICS
         from tidings.rpc.calling.policy import Policy
         from tidings_idl.recommend import UserRecommend
         from tidings_idl.recommend.ttypes import UserRequest
 
         request = UserRequest(7, 0, 10, 0)
         policy = Policy(timeout_ms=10_000, connect_timeout_ms=10_000)
-        client = make_client(UserRecommend, [f"127.0.0.1:{port}"], policy=policy, caller="bench")
+        client = make_client(
+            UserRecommend,
+            [f"127.0.0.1:{port}"],
+            policy=policy,
+            caller="bench",
+            observer=METRICS,
+        )
         return lambda: client.call("user_recommend", request)
 
 

@@ -4,30 +4,41 @@ retries inside.
     with TidingsClient("127.0.0.1:9090") as tidings:
         feed = tidings.feed(user_id=7)
         tidings.report([Event(feed.articles[0].click)])
+        for page in tidings.history(user_id=7, at_ms=feed.before_ms):
+            ...
+
+A call that fails raises by whose fault it was:
+
+    TidingsError
+    ├── MisconfiguredError      an endpoint or a certificate cannot be used; only when it is made
+    ├── CallerFaultError        the request is wrong, and `details` says in which field
+    ├── ExpectedError           an answer that is no failure
+    │   └── NotFoundError       there is no such channel
+    ├── ServerFaultError        the service says that it could not
+    ├── TransportFaultError     what became of the call is unknown, unless its `sent` is False
+    └── DeadlineExceededError   there was no answer in time
 
 What comes back is plain frozen data, so that no caller depends on what the Thrift compiler makes of
-the IDL. Rejected: handing out the generated classes, which carry no annotations and change with the
+the IDL; and a program that imports this loads Thrift and nothing else, no settings of ours and no
+metrics. Rejected: handing out the generated classes, which carry no annotations and change with the
 compiler.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from http import HTTPStatus
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
-from tidings.process.deadline import Deadline, DeadlineExceededError
+from tidings.process import deadline
+from tidings.process.errors import SettingsError
+from tidings.rpc import errors as rpc_errors
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.errors import (
-    CallerFaultError,
-    ExpectedError,
-    RpcError,
-    ServerFaultError,
-    TransportFaultError,
-)
 from tidings.rpc.tls import TlsFiles, client_tls, refuse_plaintext
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend, ttypes
@@ -39,21 +50,97 @@ __all__ = [
     "Event",
     "ExpectedError",
     "Feed",
-    "RpcError",
+    "MisconfiguredError",
+    "NotFoundError",
+    "Policy",
     "ServerFaultError",
     "TidingsClient",
+    "TidingsError",
     "TlsFiles",
     "TransportFaultError",
     "Verdict",
 ]
 
+MOST_EVENTS = 100  # of one report, as `idl/recommend.thrift` says
 # NOTE: generated classes carry no annotations.
 _idl: Any = ttypes
 
 
+class TidingsError(Exception):
+    """A call failed, or a client could not be made.
+
+    Attributes:
+        message: what happened, in one line.
+        code: the service's, after HTTP; 0 if the service said nothing.
+        details: for each field that was refused, why.
+        retryable: nothing was done, so the same call may be sent again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = 0,
+        details: Mapping[str, str] | None = None,
+        retryable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.details = dict(details or {})
+        self.retryable = retryable
+
+
+class MisconfiguredError(TidingsError):
+    """An endpoint is malformed or would be spoken to in plain text, a certificate cannot be used,
+    or Thrift's C codec is missing."""
+
+
+class CallerFaultError(TidingsError):
+    """The request is wrong; sending it again cannot help."""
+
+
+class ExpectedError(TidingsError):
+    """An answer that is no failure: not found, conflict."""
+
+
+class NotFoundError(ExpectedError):
+    """What was asked for is not there."""
+
+
+class ServerFaultError(TidingsError):
+    """The service answered that it cannot."""
+
+
+class TransportFaultError(TidingsError):
+    """Connecting, sending, receiving or decoding failed.
+
+    Attributes:
+        sent: False only if no byte of this request can have reached the server.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message, retryable=not sent)
+        self.sent = sent
+
+
+class DeadlineExceededError(TidingsError, deadline.DeadlineExceededError):
+    """There was no answer in time; what became of the call is unknown."""
+
+
+# The names of the first release, for one more release.
+RpcError = TidingsError
+CallerFault = CallerFaultError
+Expected = ExpectedError
+ServerFault = ServerFaultError
+TransportFault = TransportFaultError
+DeadlineExceeded = DeadlineExceededError
+
+
 @dataclass(frozen=True, slots=True)
 class Article:
-    """One recommended article, and the tokens to report when the reader acts on it."""
+    """One recommended article, and the tokens to report when the reader acts on it: each field of
+    the IDL's `Track`."""
 
     article_id: int
     click: str
@@ -103,42 +190,44 @@ class TidingsClient:
     """Asks one or several recommenders. Safe for threads; connects on first use, which must follow
     any fork.
 
-    Every method raises, by whose fault it was: `CallerFaultError` (do not send it again; `details`
-    says which field), `ExpectedError` (there is no such channel), `ServerFaultError`,
-    `TransportFaultError` (its `sent` is False if nothing can have been done), or
-    `DeadlineExceededError`.
+    Every method that calls raises a `TidingsError`, by whose fault it was.
 
     Args:
         endpoints: each `host:port` or `unix:/path`.
-        timeout_ms: longest that a call may take with everything in it; inside a `deadline_scope`
-            the nearer end counts.
+        timeout_ms: longest that a call may take with everything in it, and what the policy says if
+            it is not given; inside a `deadline_scope` the nearer end counts.
         caller: the name of the calling program, for the service's logs.
-        tls: this program's certificate, its key, and the authority to trust.
+        tls: this program's certificate, its key, and the authority to trust; what the policy says
+            if it is not given.
         allow_plaintext: without TLS, only endpoints on this machine are accepted unless this is
             set.
         policy: everything else that can be chosen.
 
     Raises:
-        SettingsError: an endpoint is malformed or would be spoken to in plain text, a certificate
-            cannot be used, or Thrift's C codec is missing.
+        MisconfiguredError: an endpoint is malformed or would be spoken to in plain text, a
+            certificate cannot be used, or Thrift's C codec is missing.
     """
 
     def __init__(
         self,
         *endpoints: str,
-        timeout_ms: int = 1000,
+        timeout_ms: int | None = None,
         caller: str = "python",
         tls: TlsFiles | None = None,
         allow_plaintext: bool = False,
         policy: Policy | None = None,
     ) -> None:
-        if tls is None and not allow_plaintext:
-            refuse_plaintext(endpoints)
-        self._timeout_ms = timeout_ms
-        chosen = replace(
-            policy or Policy(timeout_ms=timeout_ms), tls=None if tls is None else client_tls(tls)
-        )
-        self._client = make_client(UserRecommend, endpoints, policy=chosen, caller=caller)
+        chosen = policy or Policy()
+        if timeout_ms is not None:
+            chosen = replace(chosen, timeout_ms=timeout_ms)
+        try:
+            if tls is not None:
+                chosen = replace(chosen, tls=client_tls(tls))
+            if chosen.tls is None and not allow_plaintext:
+                refuse_plaintext(endpoints)
+            self._client = make_client(UserRecommend, endpoints, policy=chosen, caller=caller)
+        except SettingsError as ex:
+            raise MisconfiguredError(str(ex)) from ex
 
     def feed(
         self, user_id: int, channel_id: int = 0, article_num: int = 10, at_ms: int = 0
@@ -151,18 +240,45 @@ class TidingsClient:
             article_num: 1 to 100.
             at_ms: 0 makes a fresh page; a page's `before_ms` asks for the one before it.
         """
-        answer = self._call(
-            "user_recommend", _idl.UserRequest(user_id, channel_id, article_num, at_ms)
+        request = _idl.UserRequest(
+            user_id=user_id, channel_id=channel_id, article_num=article_num, time_stamp=at_ms
         )
+        answer = self._call("user_recommend", request)
         articles = tuple(_article(found) for found in answer.recommends or ())
         return Feed(articles, answer.exposure or "", answer.time_stamp or 0)
 
+    def history(
+        self, user_id: int, channel_id: int = 0, article_num: int = 10, at_ms: int = 0
+    ) -> Iterator[Feed]:
+        """The page that `feed` gives for the same arguments, and then each page before it, asked
+        for as they are needed.
+
+        Args:
+            user_id: above 0.
+            channel_id: 0 is every channel.
+            article_num: 1 to 100; for each page.
+            at_ms: 0 begins with a fresh page; a page's `before_ms` with the one before it.
+        """
+        while True:
+            page = self.feed(user_id, channel_id, article_num, at_ms=at_ms)
+            if page.articles:
+                yield page
+            if not page.before_ms:
+                return
+            at_ms = page.before_ms
+
     def report(self, events: Iterable[Event]) -> tuple[Verdict, ...]:
-        """Tell what readers did, 1 to 100 events at a time; one verdict for each. The same token
-        counts once."""
-        sent = [_idl.Event(event.token, event.at_ms, event.read_ms) for event in events]
-        answer = self._call("report", _idl.ReportRequest(sent))
-        return tuple(Verdict(verdict) for verdict in answer.verdicts or ())
+        """Tell what readers did; one verdict for each event.
+
+        More than `MOST_EVENTS` are sent as several reports, each with the whole time-out. If one of
+        them fails, report all of them again: the same token counts once.
+        """
+        verdicts: list[Verdict] = []
+        rest = iter(events)
+        while sent := [_event(event) for event in islice(rest, MOST_EVENTS)]:
+            answer = self._call("report", _idl.ReportRequest(events=sent))
+            verdicts += map(Verdict, answer.verdicts or ())
+        return tuple(verdicts)
 
     def is_ready(self) -> bool:
         """May a recommender be sent work now. It raises only if none can be asked."""
@@ -184,10 +300,35 @@ class TidingsClient:
         self.close()
 
     def _call(self, method: str, argument: Any) -> Any:
-        return self._client.call(method, argument, Deadline.after_ms(self._timeout_ms))
+        try:
+            return self._client.call(method, argument)
+        except rpc_errors.TransportFaultError as ex:
+            raise TransportFaultError(ex.message, sent=ex.sent) from ex
+        except rpc_errors.RpcError as ex:
+            raise _as_ours(ex) from ex
+        except deadline.DeadlineExceededError as ex:
+            raise DeadlineExceededError(str(ex), code=HTTPStatus.GATEWAY_TIMEOUT) from ex
+
+
+_TIERS: Sequence[tuple[type[rpc_errors.RpcError], type[TidingsError]]] = (
+    (rpc_errors.CallerFaultError, CallerFaultError),
+    (rpc_errors.ExpectedError, ExpectedError),
+    (rpc_errors.ServerFaultError, ServerFaultError),
+)
+_TOKENS = [field.name for field in fields(Article) if field.name != "article_id"]
+
+
+def _as_ours(ex: rpc_errors.RpcError) -> TidingsError:
+    tier = next((ours for kind, ours in _TIERS if isinstance(ex, kind)), TidingsError)
+    if ex.code == HTTPStatus.NOT_FOUND:
+        tier = NotFoundError
+    return tier(ex.message, code=ex.code, details=ex.details, retryable=ex.retryable)
 
 
 def _article(found: Any) -> Article:
-    track = found.track
-    tokens: Sequence[str] = (track.click, track.collect, track.reading, track.liking)
-    return Article(found.article_id, *tokens)
+    tokens = {name: getattr(found.track, name) or "" for name in _TOKENS}
+    return Article(article_id=found.article_id, **tokens)
+
+
+def _event(event: Event) -> Any:
+    return _idl.Event(token=event.token, at=event.at_ms, read_ms=event.read_ms)

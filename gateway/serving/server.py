@@ -35,6 +35,7 @@ from tidings.process.worker_numbers import free_number, take_number
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.tracking import Tracker
 from tidings.rpc.calling.client import make_client
+from tidings.rpc.calling.metrics import METRICS
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.tls import ClientTls, TlsOptions, make_client_tls
 from tidings.rpc.wire.codec import require_codec
@@ -127,7 +128,11 @@ def make_worker_app(settings: Settings) -> App:
     )
     recommending = Recommending(
         recommender=make_client(
-            UserRecommend, settings.recommender.endpoints, policy=policy, caller="gateway"
+            UserRecommend,
+            settings.recommender.endpoints,
+            policy=policy,
+            caller="gateway",
+            observer=METRICS,
         ),
         articles=articles,
         redis=redis,

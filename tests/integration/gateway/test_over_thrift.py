@@ -16,6 +16,7 @@ from tests.unit.gateway.doors import Door, make_response
 from tidings.process.deadline import current_deadline
 from tidings.rpc import errors
 from tidings.rpc.calling.client import make_client
+from tidings.rpc.calling.metrics import METRICS
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.serving.server import ServerOptions, make_server
 from tidings_idl.recommend import UserRecommend
@@ -43,7 +44,11 @@ def thrift(door: Door, answer: Answer) -> Iterator[None]:
     thread.start()
     policy = Policy(timeout_ms=500)
     with make_client(
-        UserRecommend, [f"127.0.0.1:{server.port}"], policy=policy, caller="gateway"
+        UserRecommend,
+        [f"127.0.0.1:{server.port}"],
+        policy=policy,
+        caller="gateway",
+        observer=METRICS,
     ) as client:
         door.recommending._recommender = client
         yield

@@ -13,6 +13,7 @@ import structlog
 
 from tests.integration.rpc.peers import PATIENCE_S
 from tidings.rpc.calling.client import Client, make_client
+from tidings.rpc.calling.metrics import METRICS
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import ErrorTable
 from tidings.rpc.serving.server import Server, ServerOptions, make_server
@@ -118,7 +119,11 @@ def connect() -> Iterator[Connect]:
             "connect_timeout_ms": 5000,
         }
         client = make_client(
-            UserRecommend, endpoints, policy=Policy(**{**patient, **policy}), caller=caller
+            UserRecommend,
+            endpoints,
+            policy=Policy(**{**patient, **policy}),
+            caller=caller,
+            observer=METRICS,
         )
         clients.append(client)
         return client

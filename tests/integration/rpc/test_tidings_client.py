@@ -3,31 +3,45 @@ not."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.rpc.conftest import Serve
-from tests.integration.rpc.peers import Peer
+from tests.integration.rpc.peers import PATIENCE_S, Peer
 from tests.lab.authority import Authority
 from tidings import client as module
-from tidings.client import Article, Event, Feed, TidingsClient, Verdict
-from tidings.process.deadline import Deadline, DeadlineExceededError, deadline_scope
-from tidings.process.errors import SettingsError
-from tidings.rpc.errors import (
+from tidings.client import (
+    MOST_EVENTS,
+    Article,
     CallerFaultError,
+    DeadlineExceededError,
+    Event,
     ExpectedError,
+    Feed,
+    MisconfiguredError,
+    NotFoundError,
+    Policy,
     ServerFaultError,
+    TidingsClient,
+    TidingsError,
     TransportFaultError,
-    invalid,
-    not_found,
-    unavailable,
+    Verdict,
 )
-from tidings.rpc.tls import server_context
+from tidings.process import deadline
+from tidings.process.deadline import Deadline, deadline_scope
+from tidings.reading.behaviour import REPORT_LIMIT
+from tidings.rpc.errors import error, invalid, not_found, unavailable
+from tidings.rpc.tls import client_tls, server_context
 from tidings_idl.recommend import ttypes
 
 NOWHERE = "127.0.0.1:1"
+STANDARD = sys.stdlib_module_names
 
 
 def page(request: Any) -> Any:
@@ -95,7 +109,8 @@ def test_readiness_is_a_question(serve: Serve) -> None:
     ("raised", "tier"),
     [
         (invalid({"user_id": "expected a number above 0"}), CallerFaultError),
-        (not_found("there is no such channel"), ExpectedError),
+        (not_found("there is no such channel"), NotFoundError),
+        (error(409, "it is there already"), ExpectedError),
         (unavailable("too busy"), ServerFaultError),
         (ValueError("a bug"), ServerFaultError),
     ],
@@ -108,6 +123,7 @@ def test_a_failure_says_whose_it_is(serve: Serve, raised: Exception, tier: type[
 
     with TidingsClient(serve(fail).endpoint) as tidings, pytest.raises(tier) as ex:
         tidings.feed(7)
+    assert type(ex.value) is tier
     assert "bug" not in str(ex.value)
 
 
@@ -154,7 +170,7 @@ def test_a_call_ends_in_time() -> None:
 
 def test_plain_text_stays_on_this_machine_unless_allowed() -> None:
     with pytest.raises(
-        SettingsError, match=r"^recommender\.internal:9090 would be spoken to in plain text"
+        MisconfiguredError, match=r"^recommender\.internal:9090 would be spoken to in plain text"
     ):
         TidingsClient("recommender.internal:9090")
     TidingsClient("recommender.internal:9090", allow_plaintext=True).close()
@@ -170,3 +186,136 @@ def test_with_certificates_it_speaks_tls(serve: Serve, tmp_path: Path) -> None:
 def test_everything_a_user_needs_is_in_one_module() -> None:
     for name in module.__all__:
         assert getattr(module, name).__doc__, name
+
+
+def test_one_class_catches_every_failure(serve: Serve) -> None:
+    """And what the first release called them still does."""
+    old = {
+        "RpcError": TidingsError,
+        "CallerFault": CallerFaultError,
+        "Expected": ExpectedError,
+        "ServerFault": ServerFaultError,
+        "TransportFault": TransportFaultError,
+        "DeadlineExceeded": DeadlineExceededError,
+    }
+    assert {name: getattr(module, name) for name in old} == old
+    assert all(issubclass(kind, TidingsError) for kind in old.values())
+    assert issubclass(DeadlineExceededError, deadline.DeadlineExceededError)
+
+
+def test_the_tree_of_errors_is_the_one_at_the_top() -> None:
+    """What a reader of the module sees first is what is raised."""
+    shown = {
+        line.split("── ")[-1].split()[0]
+        for line in (module.__doc__ or "").splitlines()
+        if "Error" in line
+    }
+    assert shown == {name for name in module.__all__ if name.endswith("Error")}
+
+
+@pytest.mark.parametrize("given", ["policy", "argument"])
+def test_a_policy_with_tls_speaks_tls(serve: Serve, tmp_path: Path, given: str) -> None:
+    """Trap: a policy's certificate was put aside, and the call made in plain text."""
+    authority = Authority(tmp_path)
+    running = serve(page, tls=server_context(authority.sign("recommender.internal")))
+    files = authority.sign("reports.internal")
+    with (
+        TidingsClient(running.endpoint, policy=Policy(tls=client_tls(files)))
+        if given == "policy"
+        else TidingsClient(running.endpoint, policy=Policy(), tls=files)
+    ) as tidings:
+        assert tidings.feed(7).articles
+
+
+def test_a_policy_with_tls_may_leave_this_machine(tmp_path: Path) -> None:
+    files = Authority(tmp_path).sign("reports.internal")
+
+    TidingsClient("recommender.internal:9090", policy=Policy(tls=client_tls(files))).close()
+
+
+def test_a_policy_says_how_long_a_call_may_take() -> None:
+    """Trap: the default of the argument was taken instead. The argument wins where it is given."""
+    with Peer(lambda conversation: conversation.hold()) as peer:
+        for given in (
+            {"policy": Policy(timeout_ms=50)},
+            {"policy": Policy(timeout_ms=60_000), "timeout_ms": 50},
+        ):
+            with (
+                TidingsClient(peer.endpoint, **given) as tidings,
+                pytest.raises(DeadlineExceededError, match="no answer in"),
+            ):
+                tidings.feed(7)
+
+
+def test_a_caller_waits_for_a_connection_as_long_as_it_has_time(serve: Serve) -> None:
+    """Trap: 24 threads on one client failed 22 of 240 calls against an idle server, since each
+    waited 50 ms for one of sixteen connections."""
+    threads, released = 24, threading.Event()
+    waiting = threading.Semaphore(0)
+
+    def slow(request: Any) -> Any:
+        waiting.release()
+        released.wait(PATIENCE_S)
+        return page(request)
+
+    policy = Policy(timeout_ms=PATIENCE_S * 1000, pool_size=2)
+    with (
+        TidingsClient(serve(slow).endpoint, policy=policy) as tidings,
+        ThreadPoolExecutor(threads) as pool,
+    ):
+        calls = [pool.submit(tidings.feed, user_id) for user_id in range(1, threads + 1)]
+        for _ in range(2):
+            assert waiting.acquire(timeout=PATIENCE_S)
+        # Longer than the 50 ms that a caller waited once.
+        assert not released.wait(0.2)
+        released.set()
+        found = [call.result().articles[0].article_id for call in calls]
+
+    assert found == [user_id * 100 for user_id in range(1, threads + 1)]
+
+
+def test_a_long_report_is_sent_in_parts(serve: Serve) -> None:
+    """As many verdicts as events, in their order; nothing to report asks nothing."""
+    with TidingsClient(serve(page).endpoint) as tidings:
+        assert len(tidings.report(Event(str(n)) for n in range(2 * MOST_EVENTS + 1))) == 201
+    with TidingsClient(NOWHERE) as tidings:
+        assert tidings.report([]) == ()
+
+
+def test_a_report_holds_as_much_as_the_service_takes() -> None:
+    assert MOST_EVENTS == REPORT_LIMIT
+
+
+def test_history_is_every_page_before(serve: Serve) -> None:
+    """To the end, past a page whose articles have all gone; each page is asked for as it is
+    needed."""
+    asked: list[int] = []
+    before = {0: 300, 300: 200, 200: 100, 100: 0}
+
+    def paged(request: Any) -> Any:
+        asked.append(request.time_stamp)
+        gone = request.time_stamp == 200
+        articles = [] if gone else [ttypes.Article(request.time_stamp, ttypes.Track("c"))]
+        return ttypes.ArticleResponse("", before[request.time_stamp], articles)
+
+    with TidingsClient(serve(paged).endpoint) as tidings:
+        pages = tidings.history(7, channel_id=3)
+        assert next(pages).articles == (Article(0, "c", "", "", ""),)
+        assert asked == [0]
+        assert [page.articles[0].article_id for page in pages] == [300, 100]
+        assert [page.before_ms for page in tidings.history(7, at_ms=300)] == [200, 0]
+
+
+def test_importing_the_client_loads_thrift_and_little_else() -> None:
+    """A program with no settings of ours has no use for what reads, stores or counts them."""
+    script = "import sys, tidings.client; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = {name for name in done.stdout.split() if name.split(".")[0] not in STANDARD}
+    third_party = {name for name in loaded if not name.startswith(("tidings", "__"))}
+    refused = ("pydantic", "sqlalchemy", "prometheus_client", "structlog", "redis", "msgspec")
+
+    assert len(third_party) <= 60
+    assert not {name.split(".")[0] for name in third_party} & set(refused)
+    assert not {name for name in loaded if name.startswith("tidings.process.settings")}

@@ -14,25 +14,13 @@ import threading
 import time
 from collections.abc import Sequence
 
-import structlog
-from prometheus_client import Counter
-
 from tidings.process.deadline import Deadline
 from tidings.process.errors import SettingsError
 from tidings.process.listening import Address, parse_address, resolve
-from tidings.process.tally import Tally
+from tidings.rpc.calling.observer import SILENT, Observer
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.calling.pool import Pool
 from tidings.rpc.errors import TransportFaultError
-
-_EJECTIONS = Counter(
-    "tidings_rpc_client_ejections", "Endpoints left alone after failing", ["endpoint"]
-)
-_ATTEMPTS = Counter(
-    "tidings_rpc_client_attempts", "Attempts to answer calls", ["endpoint", "outcome"]
-)
-_attempts = Tally(_ATTEMPTS)
-_log = structlog.get_logger()
 
 
 class Endpoint:
@@ -41,6 +29,7 @@ class Endpoint:
 
     __slots__ = (
         "_answered",
+        "_observer",
         "address",
         "calls",
         "ejected_until_s",
@@ -51,14 +40,15 @@ class Endpoint:
         "probing",
     )
 
-    def __init__(self, address: Address, policy: Policy) -> None:
+    def __init__(self, address: Address, policy: Policy, observer: Observer = SILENT) -> None:
         self.address = address
         self.name = str(address)  # in metrics
-        self.pool = Pool(address, policy)
+        self.pool = Pool(address, policy, observer)
         # One entry for each call. PERF: appending and popping are one step each of the
         # interpreter's, without a lock.
         self.calls: list[None] = []
-        self._answered = _attempts.pending(self.name, "ok")
+        self._observer = observer
+        self._answered = observer.answers_of(self.name)
         self.failures = 0
         self.ejected_until_s = 0.0
         self.ejection_s = policy.ejection_s
@@ -67,11 +57,9 @@ class Endpoint:
     def count(self, outcome: str) -> None:
         """One more attempt has come to this."""
         if outcome == "ok":
-            self._answered.append(
-                0.0
-            )  # PERF: of these there are nearly as many as calls, and with them they are bounded
+            self._answered.append(0.0)
         else:
-            _attempts.add(self.name, outcome, 0.0)
+            self._observer.attempted(self.name, outcome)
 
     @property
     def in_flight(self) -> int:
@@ -93,9 +81,12 @@ class Endpoint:
 class Balancer:
     """The endpoints of one service; host names among them are resolved again in the background."""
 
-    def __init__(self, endpoints: Sequence[str], policy: Policy) -> None:
+    def __init__(
+        self, endpoints: Sequence[str], policy: Policy, observer: Observer = SILENT
+    ) -> None:
         self._names = tuple(endpoints)
         self._policy = policy
+        self._observer = observer
         self._lock = threading.Lock()
         self._resolved = threading.Event()
         self._resolving = False
@@ -104,7 +95,9 @@ class Balancer:
         literal = [parse_address(name) for name in self._names]
         if not literal:
             raise SettingsError("a client needs at least one endpoint")
-        self._endpoints = [Endpoint(address, policy) for address in literal if address is not None]
+        self._endpoints = [
+            Endpoint(address, policy, observer) for address in literal if address is not None
+        ]
         self._has_names = None in literal
 
     def pick(self, deadline: Deadline) -> Endpoint:
@@ -185,7 +178,7 @@ class Balancer:
     def _eject(self, endpoint: Endpoint) -> None:
         jitter = random.uniform(0.9, 1.1)  # noqa: S311 - against probing in step
         endpoint.ejected_until_s = time.monotonic() + endpoint.ejection_s * jitter
-        _EJECTIONS.labels(endpoint.name).inc()
+        self._observer.ejected(endpoint.name)
 
     def _resolve_if_stale(self, deadline: Deadline) -> None:
         """The resolver knows no deadline, so it is asked in a thread; only the very first call
@@ -208,13 +201,14 @@ class Balancer:
                 found.update(dict.fromkeys(resolve(name)))
             except OSError as ex:
                 complete = False
-                _log.warning("rpc_endpoint_not_resolved", endpoint=name, error=str(ex))
+                self._observer.not_resolved(name, ex)
         with self._lock:
             known = {endpoint.address: endpoint for endpoint in self._endpoints}
             # What was known stays if the resolver failed: an old address is better than none.
             wanted = list(found) if complete else list(dict.fromkeys([*known, *found]))
             self._endpoints = [
-                known.get(address) or Endpoint(address, self._policy) for address in wanted
+                known.get(address) or Endpoint(address, self._policy, self._observer)
+                for address in wanted
             ]
             gone = [known[address] for address in known.keys() - set(wanted)]
             self._stale_at_s = time.monotonic() + (

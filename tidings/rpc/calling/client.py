@@ -20,15 +20,13 @@ from collections.abc import Sequence
 from types import ModuleType, TracebackType
 from typing import Any
 
-from prometheus_client import Counter
 from thrift.Thrift import TApplicationException, TMessageType
 from thrift.transport.TTransport import TTransportException
 
 from tidings.process.deadline import Deadline, DeadlineExceededError, get_current_deadline
-from tidings.process.logs import accept_request_id, log_variable
-from tidings.process.tally import Seconds, Tally
 from tidings.rpc.calling.balance import Balancer, Endpoint
 from tidings.rpc.calling.connection import Connection
+from tidings.rpc.calling.observer import SILENT, Observer
 from tidings.rpc.calling.policy import Policy, RetryBudget
 from tidings.rpc.calling.pool import PoolExhaustedError
 from tidings.rpc.errors import (
@@ -43,18 +41,6 @@ from tidings.rpc.wire.codec import require_codec
 from tidings.rpc.wire.headers import LEAVING, SERVER_LEAVES
 from tidings.rpc.wire.service import Method, methods_of
 
-_CALLS = Counter(
-    "tidings_rpc_client_calls", "Calls, by whose fault they failed", ["method", "outcome"]
-)
-_RETRIES = Counter("tidings_rpc_client_retries", "Second attempts", ["method"])
-_SECONDS = Seconds(
-    "tidings_rpc_client_call_seconds",
-    "How long calls took, retries included",
-    ["method"],
-    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2),
-)
-_calls = Tally(_CALLS, _SECONDS)
-_request_id_in_logs = log_variable("request_id")
 _MAX_SEQID = 0x7FFFFFFF
 _ENDPOINT_FAILED = (ServerFaultError, TransportFaultError, DeadlineExceededError)
 
@@ -69,8 +55,16 @@ class Client:
     any fork."""
 
     def __init__(
-        self, service: ModuleType, balancer: Balancer, policy: Policy, caller: str
+        self,
+        service: ModuleType,
+        balancer: Balancer,
+        policy: Policy,
+        *,
+        caller: str,
+        observer: Observer = SILENT,
     ) -> None:
+        self._observer = observer
+        self._called, self._known_request_id = observer.called, observer.request_id
         self._methods = methods_of(service)
         self._balancer = balancer
         self._timeout_s = policy.timeout_ms / 1000
@@ -97,14 +91,15 @@ class Client:
         until = self._soonest(started_s, deadline)
         outcome = "unclassified"
         try:
-            result = self._call_with_retry(self._methods[method], request, until, _request_id())
+            request_id = self._request_id()
+            result = self._call_with_retry(self._methods[method], request, until, request_id)
             outcome = "ok"
             return result
         except (RpcError, DeadlineExceededError) as ex:
             outcome = party(ex)
             raise
         finally:
-            _calls.add(method, outcome, time.monotonic() - started_s)
+            self._called(method, outcome, time.monotonic() - started_s)
 
     def close(self) -> None:
         """Close every connection; calls after this fail."""
@@ -138,6 +133,13 @@ class Client:
             soonest = current
         return soonest
 
+    def _request_id(self) -> bytes:
+        """That of the work at hand, or a new one. Two attempts of one call bear the same."""
+        known = self._known_request_id()
+        if known is not None:
+            return known.encode()
+        return b"%016x" % random.getrandbits(64)  # PERF: it need not be a secret
+
     def _call_with_retry(
         self, method: Method, request: Any, deadline: Deadline, request_id: bytes
     ) -> Any:
@@ -154,7 +156,7 @@ class Client:
             )
             if other is None:
                 raise
-        _RETRIES.labels(method.name).inc()
+        self._observer.retried(method.name)
         return self._attempt(other, method, request, deadline, request_id)
 
     def _other_than(self, failed: Endpoint) -> Endpoint | None:
@@ -238,14 +240,6 @@ class Client:
             ) from ex
 
 
-def _request_id() -> bytes:
-    """That of the work at hand, or a new one. Two attempts of one call bear the same."""
-    known = _request_id_in_logs.get(None)
-    if isinstance(known, str):
-        return accept_request_id(known).encode()
-    return b"%016x" % random.getrandbits(64)  # PERF: it need not be a secret
-
-
 def _begin_reply(method: Method, connection: Connection, seqid: int) -> Any:
     """What the reply is to be read into, once it is sure that it is this call's."""
     name, kind, got_seqid = connection.read_message_begin()
@@ -293,16 +287,23 @@ def _unwrap(method: Method, reply: Any) -> Any:
 
 
 def make_client(
-    service: ModuleType, endpoints: Sequence[str], *, policy: Policy, caller: str
+    service: ModuleType,
+    endpoints: Sequence[str],
+    *,
+    policy: Policy,
+    caller: str,
+    observer: Observer = SILENT,
 ) -> Client:
     """A client of a generated service module.
 
     Args:
         endpoints: each `host:port` or `unix:/path`; a host name stands for all its addresses.
         caller: the name of this process, for the server's logs.
+        observer: is told what becomes of the calls.
 
     Raises:
         SettingsError: an endpoint is malformed, or Thrift's C codec is missing.
     """
     require_codec()
-    return Client(service, Balancer(endpoints, policy), policy, caller)
+    balancer = Balancer(endpoints, policy, observer)
+    return Client(service, balancer, policy, caller=caller, observer=observer)

@@ -15,20 +15,13 @@ import threading
 import time
 from types import TracebackType
 
-from prometheus_client import Counter, Gauge
-
 from tidings.process.deadline import Deadline
 from tidings.process.listening import Address
 from tidings.rpc.calling.connection import Connection, connect
+from tidings.rpc.calling.observer import SILENT, Observer
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import TransportFaultError
 
-_OPEN = Gauge(
-    "tidings_rpc_client_connections", "Open connections to servers", multiprocess_mode="livesum"
-)
-_DESTROYED = Counter(
-    "tidings_rpc_client_connections_destroyed", "Connections not used again, and why", ["reason"]
-)
 _AGE_SPREAD = 0.1
 
 
@@ -43,9 +36,10 @@ class Pool:
     """At most `policy.pool_size` connections to `address`. Safe for threads; opens nothing until
     asked."""
 
-    def __init__(self, address: Address, policy: Policy) -> None:
+    def __init__(self, address: Address, policy: Policy, observer: Observer = SILENT) -> None:
         self._address = address
         self._policy = policy
+        self._observer = observer
         self._changed = threading.Condition(threading.Lock())
         # What may be taken: connections, on top the one returned last, and below them the right to
         # open one more.
@@ -74,7 +68,7 @@ class Pool:
                 reason = "closed_or_dirty"
             else:
                 return kept
-            _destroy(kept.connection, reason)
+            self._destroy(kept.connection, reason)
             self._allow_one_more()
 
     @property
@@ -99,7 +93,7 @@ class Pool:
 
     def discard(self, lease: Lease) -> None:
         """Destroy a connection of which anything at all is in doubt."""
-        _destroy(lease.connection, "doubt")
+        self._destroy(lease.connection, "doubt")
         self._allow_one_more()
 
     def drop_idle(self, reason: str) -> None:
@@ -110,8 +104,12 @@ class Pool:
             except IndexError:
                 return  # the others are in use
             if kept is not None:
-                _destroy(kept.connection, reason)
+                self._destroy(kept.connection, reason)
             self._allow_one_more()
+
+    def _destroy(self, connection: Connection, reason: str) -> None:
+        self._observer.closed(reason)
+        connection.close()
 
     def _allow_one_more(self) -> None:
         self._free.insert(0, None)
@@ -126,7 +124,7 @@ class Pool:
         taken: list[Lease | None] = []
 
         def take() -> bool:
-            # NOTE: whoever has not waited may be faster at any moment.
+            # NOTE: a caller that has not waited may be faster at any moment.
             with contextlib.suppress(IndexError):
                 taken.append(self._free.pop())
             return bool(taken) or self._closed
@@ -171,7 +169,7 @@ class Pool:
             raise TransportFaultError(
                 f"cannot connect to {self._address}: {ex}", sent=False
             ) from ex
-        _OPEN.inc()
+        self._observer.opened()
         spread = random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)  # noqa: S311 - against a thundering herd
         return Lease(self, connection, time.monotonic() + policy.connection_max_age_s * spread)
 
@@ -203,9 +201,3 @@ class Lease:
             self.pool.release(self)
         else:
             self.pool.discard(self)
-
-
-def _destroy(connection: Connection, reason: str) -> None:
-    _OPEN.dec()
-    _DESTROYED.labels(reason).inc()
-    connection.close()
