@@ -21,6 +21,8 @@ from tidings.news.articles import Articles
 from tidings.shop import orders
 from tidings.store.delayed import DelayedJob
 
+KINDS = (orders.ORDER_TIMEOUT, publishing.PUBLISH_ARTICLE)
+
 Handler = Callable[[Connection, Sequence[DelayedJob]], Mapping[int, datetime]]
 
 

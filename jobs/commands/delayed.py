@@ -9,25 +9,21 @@ command is one conditional statement, so it can be used while daemons run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import click
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
-from jobs.handlers import Handler, make_handlers
+from jobs.handlers import KINDS
+from tidings.commands.articles import schedule
 from tidings.commands.printing import json_option, print_rows
-from tidings.news import publishing
-from tidings.news.articles import ArticleNotFoundError, Articles
-from tidings.process.clock import now_ms
-from tidings.process.settings import Settings, load_settings
+from tidings.process.settings import load_settings
 from tidings.store import delayed_rows
 from tidings.store.delayed_rows import JobName
 from tidings.store.engine import transaction
 from tidings.store.opening import open_database
-from tidings.store.redis import make_redis
 
 
 def _read_id(_ctx: click.Context, _param: click.Parameter, value: str) -> JobName:
@@ -96,10 +92,8 @@ def requeue_job(job: JobName) -> None:
 @click.argument("kind")
 def pause_kind(kind: str) -> None:
     """Hold back every delayed job of a kind, those yet to come included."""
-    settings = load_settings()
-    engine = open_database(settings)
-    with transaction(engine) as conn:
-        _expect_kind(conn, kind, make_handlers(_make_articles(settings, engine)))
+    with transaction(open_database(load_settings())) as conn:
+        _expect_kind(conn, kind)
         is_new = delayed_rows.pause_kind(conn, kind)
     click.echo(
         f"{kind} is paused; `tidings jobs resume {kind}` lets it run"
@@ -112,36 +106,20 @@ def pause_kind(kind: str) -> None:
 @click.argument("kind")
 def resume_kind(kind: str) -> None:
     """Let a paused kind run again."""
-    settings = load_settings()
-    engine = open_database(settings)
-    with transaction(engine) as conn:
-        _expect_kind(conn, kind, make_handlers(_make_articles(settings, engine)))
+    with transaction(open_database(load_settings())) as conn:
+        _expect_kind(conn, kind)
         was_held = delayed_rows.resume_kind(conn, kind)
     click.echo(f"{kind} runs again" if was_held else f"{kind} was not paused")
 
 
 @click.command("publish")
-@click.argument("article_id", type=int)
+@click.argument("article_id", metavar="ID", type=int)
 @click.option(
     "--at", "moment", required=True, help="ISO 8601; UTC unless it says otherwise: 2026-11-23T18:00"
 )
 def publish_article(article_id: int, moment: str) -> None:
-    """Hide an article until an hour, and publish it then."""
-    try:
-        run_at = datetime.fromisoformat(moment)
-    except ValueError:
-        raise click.BadParameter(f"{moment!r} is not a moment such as 2026-11-23T18:00") from None
-    run_at = run_at if run_at.tzinfo else run_at.replace(tzinfo=UTC)
-    settings = load_settings()
-    engine = open_database(settings)
-    try:
-        with transaction(engine) as conn:
-            publishing.schedule_publication(
-                conn, article_id, run_at, _make_articles(settings, engine)
-            )
-    except ArticleNotFoundError as ex:
-        raise click.ClickException(str(ex)) from None
-    click.echo(f"article {article_id} appears at {run_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z")
+    """Hide an article until an hour, and publish it then: `tidings articles publish ID --at`."""
+    schedule(article_id, moment)
 
 
 COMMANDS: Sequence[click.Command] = (
@@ -177,14 +155,9 @@ def next_delayed(conn: Connection, limit: int) -> list[dict[str, Any]]:
     return [{"next": job.run_at, "job": f"{job.kind}:{job.ref}"} for job in waiting]
 
 
-def _make_articles(settings: Settings, engine: Engine) -> Articles:
-    redis = make_redis(settings.redis)
-    return Articles(engine, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms)
-
-
-def _expect_kind(conn: Connection, kind: str, handlers: Mapping[str, Handler]) -> None:
+def _expect_kind(conn: Connection, kind: str) -> None:
     """A kind that no handler and no row knows is a slip of the keyboard."""
-    kinds = handlers.keys() | delayed_rows.find_kinds(conn)
+    kinds = {*KINDS} | delayed_rows.find_kinds(conn)
     if kind not in kinds:
         raise click.UsageError(f"there is no kind {kind!r}; there are {', '.join(sorted(kinds))}")
 

@@ -1,30 +1,44 @@
-"""`tidings demo`: example articles, and readers who are simulated.
+"""`tidings demo`: an example to look at, and the way to be rid of it.
 
-tidings demo
+tidings demo load
+tidings demo remove
 """
 
 from __future__ import annotations
 
 import click
 
-from tidings.demo.load import is_empty, load_demo
+from tidings.commands.articles import open_articles
+from tidings.demo.load import load_demo
+from tidings.demo.removal import remove_demo
+from tidings.news.listing import has_articles
 from tidings.process.clock import now_ms
 from tidings.process.settings import Settings, load_settings
-from tidings.store.opening import open_database
 
 
-@click.command()
+@click.group()
 def demo() -> None:
-    """Add the example articles and their simulated readers."""
-    click.echo(load_demo(open_database(load_settings()), now_ms))
+    """Example articles, editions on sale, and simulated readers."""
+
+
+@demo.command()
+def load() -> None:
+    """Add the example. Again, it only gives the example's articles new dates."""
+    with open_articles(load_settings()) as (engine, stored):
+        click.echo(load_demo(engine, stored, now_ms))
+
+
+@demo.command()
+def remove() -> None:
+    """Take the example away, and nothing else."""
+    with open_articles(load_settings()) as (engine, stored):
+        click.echo(remove_demo(engine, stored))
 
 
 def load_demo_once(settings: Settings) -> str:
-    """Fill an empty site; returns a line about it."""
-    engine = open_database(settings)
-    try:
-        if is_empty(engine):
-            return load_demo(engine, now_ms)
-        return "demo: this site has articles, none were added"
-    finally:
-        engine.dispose()
+    """What `tidings up` does: an example for a site without articles; returns a line about it."""
+    with open_articles(settings) as (engine, stored):
+        with engine.connect() as conn:
+            if has_articles(conn):
+                return "demo: this site has articles, none were added"
+        return load_demo(engine, stored, now_ms)

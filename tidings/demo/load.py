@@ -1,4 +1,7 @@
-"""Fills an empty site with the demo, as if it had been running for days."""
+"""Fills an empty site with the demo, as if it had been running for days.
+
+load_demo(engine, articles, now_ms)  # "demo: 150 articles, 2 editions on sale, ..."
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ from importlib.resources import files
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 
 from tidings.demo.readers import Item, simulate
 from tidings.importing import import_rows
-from tidings.news.tables import article
+from tidings.importing.rows import make_article
+from tidings.news.articles import Articles
+from tidings.news.listing import read_dated
+from tidings.news.storing import find_ids
 from tidings.process.clock import Clock, milliseconds, moment
 from tidings.reading.behaviour import store_rows, to_row
-from tidings.reading.tables import behaviour
+from tidings.reading.stored import has_behaviours
 from tidings.shop.stock import add_product, find_products, receive
 from tidings.store.engine import transaction
 
@@ -31,25 +37,24 @@ EDITIONS = [
 ]
 
 
-def is_empty(engine: Engine) -> bool:
-    """True for a site without a single article."""
-    with engine.connect() as conn:
-        return conn.scalar(select(func.count()).select_from(article)) == 0
-
-
-def load_demo(engine: Engine, clock: Clock) -> str:
+def load_demo(engine: Engine, articles: Articles, clock: Clock) -> str:
     """Import the demo's articles and simulate their readers; running it again only gives the
     articles new dates.
+
+    Args:
+        engine: the database.
+        articles: told of each article that is new or changed.
+        clock: now, in ms since the epoch.
 
     Returns:
         A line that says what is there now.
     """
     now = moment(clock())
-    report = import_rows(_rows(now), engine, clock=clock)
-    articles = f"demo: {report.counts.rows - report.counts.rejected} articles"
+    report = import_rows(_rows(now), engine, clock=clock, on_change=articles.forget)
+    imported = f"demo: {report.counts.rows - report.counts.rejected} articles"
     with engine.connect() as conn:
-        if conn.scalar(select(behaviour.c.id).limit(1)) is not None:
-            return f"{articles}; there are readers already"
+        if has_behaviours(conn):
+            return f"{imported}; there are readers already"
         on_sale = bool(find_products(conn, limit=1))
     if not on_sale:
         with transaction(engine) as conn:
@@ -61,7 +66,7 @@ def load_demo(engine: Engine, clock: Clock) -> str:
         with transaction(engine) as conn:
             stored += store_rows(conn, [to_row(act.shown, act.at_ms, act.read_ms) for act in chunk])
     return (
-        f"{articles}, {len(EDITIONS)} editions on sale, {stored} acts of {READERS} simulated "
+        f"{imported}, {len(EDITIONS)} editions on sale, {stored} acts of {READERS} simulated "
         "readers"
     )
 
@@ -78,11 +83,18 @@ def _rows(now: datetime) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def source_ids() -> list[str]:
+    """What identifies the demo's articles."""
+    return [make_article(row).source_id for row in _rows(moment(0))]
+
+
 def _items(engine: Engine) -> list[Item]:
     with engine.connect() as conn:
-        rows = conn.execute(
-            select(article.c.id, article.c.channel_id, article.c.published_at)
-            .where(article.c.source_id.like("%demo-%"))
-            .order_by(article.c.id)
-        )
-        return [Item(row.id, row.channel_id, milliseconds(row.published_at)) for row in rows]
+        return [
+            Item(
+                article_id=row.article_id,
+                channel_id=row.channel_id,
+                published_ms=milliseconds(row.published_at),
+            )
+            for row in read_dated(conn, find_ids(conn, source_ids()))
+        ]

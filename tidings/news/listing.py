@@ -14,11 +14,13 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 import structlog
 from sqlalchemy import Connection, func, select, type_coerce
 
 from tidings.news.articles import ArticleNotFoundError
-from tidings.news.counted import COUNTED, Counts
+from tidings.news.channels import FOR_YOU, is_every_channel
+from tidings.news.counted import COUNTED
 from tidings.news.counts import make_counts
 from tidings.news.tables import article, article_count, author, channel
 from tidings.news.visibility import is_published, is_visible
@@ -35,6 +37,14 @@ class Visible(NamedTuple):
     author_id: int | None
     published_at: datetime
     updated_at: datetime
+
+
+class Dated(NamedTuple):
+    """Where an article stands, and since when."""
+
+    article_id: int
+    channel_id: int
+    published_at: datetime
 
 
 class Headline(NamedTuple):
@@ -80,7 +90,7 @@ class Record(NamedTuple):
     url: str | None
     published_at: datetime | None
     updated_at: datetime | None
-    counts: Counts
+    counts: dict[str, int]
     body: str
 
 
@@ -115,6 +125,13 @@ def read_visible(conn: Connection, *, now: datetime) -> list[Visible]:
     return found
 
 
+def read_dated(conn: Connection, article_ids: Collection[int]) -> list[Dated]:
+    """These articles, in the order of their ids."""
+    query = select(article.c.id, article.c.channel_id, article.c.published_at)
+    rows = conn.execute(query.where(article.c.id.in_(article_ids)).order_by(article.c.id))
+    return [Dated(*row) for row in rows]
+
+
 def read_headlines(conn: Connection, article_ids: Collection[int]) -> dict[int, Headline]:
     """Id → headline, for those of these articles that are published."""
     query = select(article.c.id, article.c.title, article.c.summary)
@@ -142,7 +159,7 @@ def find_articles(
     conn: Connection,
     *,
     limit: int,
-    channel_slug: str | None = None,
+    channel_id: int = FOR_YOU.channel_id,
     status: str | None = None,
 ) -> list[Listed]:
     """The newest articles, whether readers see them or not.
@@ -150,7 +167,7 @@ def find_articles(
     Args:
         conn: a connection.
         limit: how many at most.
-        channel_slug: of one channel; None is every channel.
+        channel_id: of one channel; of all for "for you".
         status: one of `visibility.STATUSES`; None is any.
     """
     query = (
@@ -165,8 +182,8 @@ def find_articles(
         .order_by(article.c.published_at.desc(), article.c.id.desc())
         .limit(limit)
     )
-    if channel_slug is not None:
-        query = query.where(channel.c.slug == channel_slug)
+    if not is_every_channel(channel_id):
+        query = query.where(article.c.channel_id == channel_id)
     if status is not None:
         query = query.where(article.c.status == status)
     return [Listed(*row) for row in conn.execute(query)]
@@ -207,7 +224,7 @@ def read_record(conn: Connection, article_id: int) -> Record:
         url=row.url,
         published_at=row.published,
         updated_at=row.updated,
-        counts=make_counts(row),
+        counts=msgspec.structs.asdict(make_counts(row)),
         body=row.body,
     )
 

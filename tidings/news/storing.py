@@ -74,6 +74,12 @@ def find_stored(conn: Connection, source_ids: Sequence[str]) -> dict[str, Stored
     }
 
 
+def find_ids(conn: Connection, source_ids: Sequence[str]) -> list[int]:
+    """The ids of those articles that exist."""
+    query = select(article.c.id).where(article.c.source_id.in_(source_ids))
+    return list(conn.scalars(query.order_by(article.c.id)))
+
+
 def is_stored(conn: Connection, source_id: str) -> bool:
     """True if there is an article of this source id."""
     return conn.scalar(select(article.c.id).where(article.c.source_id == source_id)) is not None

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine
 
 from tests.conftest import NOWHERE
+from tests.lab.handlers import UNCACHED
 from tidings.commands.main import main
 from tidings.demo.load import EDITIONS, load_demo
 from tidings.process.errors import PREFIX
@@ -88,7 +89,7 @@ def test_what_cannot_be_is_said_in_words_and_changes_nothing(
 def test_the_demo_has_editions_on_sale(engine: Engine) -> None:
     """So that an order can be tried by hand; loading it again adds no stock."""
     for _ in range(2):
-        load_demo(engine, lambda: 1_795_000_000_000)
+        load_demo(engine, UNCACHED, lambda: 1_795_000_000_000)
     with engine.connect() as conn:
         on_sale = [
             (found.title, found.price_cents, found.quantity) for found in find_products(conn)

@@ -39,30 +39,30 @@ def test_migrate_makes_a_site_of_an_empty_folder(run: CliRunner, tmp_path: Path)
     assert (tmp_path / "var" / "tidings.db").exists()
 
 
-@pytest.mark.parametrize("command", ["migrate", "demo", "settings", "up"])
+@pytest.mark.parametrize("command", ["migrate", "demo load", "settings", "up"])
 def test_a_misspelt_setting_stops_every_command(
     run: CliRunner, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """Before anything is done, with the setting that was probably meant."""
     monkeypatch.setenv("TIDINGS_DATABASE_ULR", "sqlite:///x.db")
 
-    assert "did you mean TIDINGS_DATABASE_URL?" in one_line(run.invoke(main, [command]))
+    assert "did you mean TIDINGS_DATABASE_URL?" in one_line(run.invoke(main, command.split()))
 
 
-@pytest.mark.parametrize("command", ["migrate", "demo"])
+@pytest.mark.parametrize("command", ["migrate", "demo load"])
 def test_a_database_that_does_not_answer_is_one_line(
     run: CliRunner, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     """Naming the setting and the server, and not the password."""
     url = f"mysql+pymysql://me:secret@127.0.0.1:{free_port()}/tidings"
     monkeypatch.setenv("TIDINGS_DATABASE_URL", url)
-    line = one_line(run.invoke(main, [command]))
+    line = one_line(run.invoke(main, command.split()))
 
     assert "TIDINGS_DATABASE_URL: cannot use mysql+pymysql://me:***@127.0.0.1" in line
     assert "secret" not in line
 
 
-@pytest.mark.parametrize("command", ["migrate", "demo"])
+@pytest.mark.parametrize("command", ["migrate", "demo load"])
 def test_a_database_file_that_cannot_be_made_is_one_line(
     run: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
 ) -> None:
@@ -70,14 +70,14 @@ def test_a_database_file_that_cannot_be_made_is_one_line(
     (tmp_path / "file").touch()
     monkeypatch.setenv("TIDINGS_DATABASE_URL", f"sqlite:///{tmp_path}/file/tidings.db")
 
-    assert "TIDINGS_DATABASE_URL: cannot use" in one_line(run.invoke(main, [command]))
+    assert "TIDINGS_DATABASE_URL: cannot use" in one_line(run.invoke(main, command.split()))
 
 
 def test_the_demo_needs_a_migrated_database(run: CliRunner, tmp_path: Path) -> None:
     """Filling a site that has no tables says what to do first."""
     (tmp_path / "var").mkdir()
 
-    assert "run `tidings migrate`" in one_line(run.invoke(main, ["demo"]))
+    assert "run `tidings migrate`" in one_line(run.invoke(main, ["demo", "load"]))
 
 
 def test_settings_lists_every_setting_and_hides_the_keys(
@@ -110,7 +110,7 @@ def test_every_process_adds_its_commands(run: CliRunner) -> None:
     """What an entry point offers is listed beside what is built in, and an unknown command is told
     apart."""
     listed = run.invoke(main, ["--help"]).output
-    for command in ("demo", "import", "jobs", "migrate", "settings", "up"):
+    for command in ("articles", "channels", "demo", "import", "jobs", "migrate", "settings", "up"):
         assert f"\n  {command} " in listed
 
     assert "No such command 'nonsense'" in run.invoke(main, ["nonsense"]).output

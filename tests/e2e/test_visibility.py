@@ -1,0 +1,80 @@
+"""An editor hides and shows articles while readers read: what is hidden is gone at once, whatever
+the caches held, and what is shown is there again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.lab.servers import wait_until
+from tests.lab.sites import TIDINGS, Site
+
+StartSite = Callable[..., AbstractContextManager[Site]]
+# A card is believed for five minutes; a test that waits for that fails.
+CARD_TTL_S = 300
+# The catalogue looks once a second, and the machine may be busy.
+SECONDS = 10
+
+
+def command(site: Site, *words: str) -> str:
+    """What `tidings WORDS` prints on this site."""
+    done = subprocess.run(
+        [TIDINGS, *words],
+        env=site.environment,
+        cwd=site.settings.site.var_dir.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+def in_feed(site: Site) -> set[int]:
+    """The articles that a reader who comes now is shown."""
+    answer = site.reader().get("/articles")
+    assert answer.status == 200, answer.body
+    return {card["article_id"] for card in answer.json["results"]}
+
+
+def status_of(site: Site, article_id: int) -> int:
+    return site.reader().get(f"/articles/{article_id}").status
+
+
+def test_what_is_hidden_is_gone_at_once_and_what_is_shown_comes_back(
+    new_site: StartSite, tmp_path: Path, database_url: str
+) -> None:
+    """Trap: a publication that was put off stayed readable for as long as its card was cached."""
+    rows = [
+        {"id": f"a{n}", "title": f"Article {n}", "body": "Text.", "channel": "harbour"}
+        for n in range(4)
+    ]
+    source = tmp_path / "articles.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with new_site("--no-demo", database_url=database_url, card_ttl_s=CARD_TTL_S) as site:
+        site.wait_until_ready()
+        assert "tidings import articles" in site.output
+        command(site, "import", "articles", str(source))
+        listed = command(site, "articles", "list", "--json").splitlines()
+        kept, down, later, _ = sorted(json.loads(line)["article_id"] for line in listed)
+        wait_until(lambda: len(in_feed(site)) == 4, SECONDS, "the articles to be recommended")
+        assert [status_of(site, id_) for id_ in (kept, down, later)] == [200, 200, 200]
+
+        command(site, "articles", "take-down", str(down))
+        assert status_of(site, down) == 404
+        hour = datetime.now(UTC) + timedelta(seconds=12)
+        command(site, "articles", "publish", str(later), "--at", hour.isoformat())
+        assert status_of(site, later) == 404
+        wait_until(lambda: not in_feed(site) & {down, later}, SECONDS, "the feeds to follow")
+        assert status_of(site, kept) == 200
+
+        command(site, "articles", "restore", str(down))
+        assert status_of(site, down) == 200
+        wait_until(lambda: status_of(site, later) == 200, 12 + SECONDS, "the hour to come")
+        assert datetime.now(UTC) >= hour
+        wait_until(lambda: {down, later} <= in_feed(site), SECONDS, "the feeds to follow")

@@ -1,0 +1,128 @@
+"""The example comes and goes by two commands, and takes nothing with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import redis
+from click.testing import CliRunner, Result
+from sqlalchemy import Engine, func, select
+
+from tests.lab.newsroom import Clock, Newsroom
+from tidings.commands.main import main
+from tidings.demo import removal
+from tidings.demo.load import EDITIONS
+from tidings.news.articles import Articles
+from tidings.news.tables import article, article_count, author, channel
+from tidings.process.clock import now_ms
+from tidings.process.errors import PREFIX
+from tidings.reading.acts import Action
+from tidings.reading.behaviour import store_rows, to_row
+from tidings.reading.tables import behaviour, reader
+from tidings.reading.tracking import Shown
+from tidings.shop.stock import add_product, find_products
+from tidings.store.engine import transaction
+
+Type = Callable[..., Result]
+REAL_READER = 2**52 + 7
+
+
+@pytest.fixture
+def typed(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Type:
+    """`typed("demo", "load")` at a shell of that site, where no process is waited for."""
+    monkeypatch.setenv(f"{PREFIX}DATABASE_URL", database_url)
+    monkeypatch.setenv(f"{PREFIX}REDIS_URL", redis_url)
+    monkeypatch.setattr(removal, "LET_GO_S", 0.01)
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, words)
+
+    return run
+
+
+def count(engine: Engine) -> dict[str, int]:
+    """How many rows each table has that the demo touches."""
+    tables = (article, article_count, author, channel, behaviour, reader)
+    with engine.connect() as conn:
+        return {
+            table.name: conn.scalar(select(func.count()).select_from(table)) or 0
+            for table in tables
+        }
+
+
+def test_the_demo_leaves_a_site_as_it_was(
+    typed: Type, engine: Engine, redis_client: redis.Redis
+) -> None:
+    """The site's own articles stay, also one in a channel of the demo's by an author of its; so do
+    its products, and a reader who was there meanwhile. What was cached of the demo is gone."""
+    room = Newsroom(engine, Clock(now_ms()))
+    with transaction(engine) as conn:
+        conn.execute(channel.insert().values(id=1, slug="books", name="Our books"))
+        conn.execute(author.insert().values(id=5, name="Quillon Pagewright"))
+        own_product = add_product(conn, "Our own", 100, "EUR")
+    own = room.article(author_id=5)
+    before = count(engine)
+    loaded = typed("demo", "load")
+    assert (loaded.exit_code, loaded.output[:19]) == (0, "demo: 150 articles,")
+    with engine.connect() as conn:
+        demos = list(conn.scalars(select(article.c.id).where(article.c.id != own)))
+    articles = Articles(engine, redis_client, card_ttl_s=300, clock=now_ms)
+    assert len(articles.cards(demos)) == len(demos) == 150
+    with transaction(engine) as conn:
+        stamp_ms = now_ms() - 60_000
+        shown = [
+            Shown(action, REAL_READER, 0, stamp_ms, id_, place)
+            for place, id_ in enumerate((own, demos[0]))
+            for action in (Action.EXPOSURE, Action.CLICK)
+        ]
+        store_rows(conn, [to_row(one, stamp_ms + 1500, None) for one in shown])
+
+    removed = typed("demo", "remove")
+
+    assert removed.output.startswith("demo: 150 articles, "), removed.output
+    assert removed.output.endswith("200 readers removed\n")
+    after = count(engine)
+    assert after == before | {"behaviour": 4, "reader": 1, "article_count": 1}
+    assert articles.cards([*demos, own]).keys() == {own}
+    with engine.connect() as conn:
+        assert [product.product_id for product in find_products(conn)] == [own_product]
+    assert typed("demo", "remove").output == "demo: there is none on this site\n"
+
+
+def test_the_demo_can_be_loaded_again_once_it_was_removed(typed: Type, engine: Engine) -> None:
+    """With its editions, and readers anew."""
+    first = typed("demo", "load").output
+    counted = count(engine)
+    typed("demo", "remove")
+    assert set(count(engine).values()) == {0}
+
+    assert f"{len(EDITIONS)} editions on sale" in first
+    assert typed("demo", "load").output.partition(",")[0] == first.partition(",")[0]
+    assert count(engine)["article"] == counted["article"]
+
+
+def test_loading_it_twice_only_gives_its_articles_new_dates(typed: Type, engine: Engine) -> None:
+    typed("demo", "load")
+    counted = count(engine)
+
+    assert typed("demo", "load").output == "demo: 150 articles; there are readers already\n"
+    assert counted == count(engine)
+
+
+def test_a_removal_that_was_interrupted_goes_on(
+    typed: Type, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while processes let go of the articles: hidden, and still there to be removed."""
+    typed("demo", "load")
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(removal, "sleep", interrupt)
+        assert typed("demo", "remove").exit_code == 1
+    assert typed("articles", "list", "--status", "published", "--json").output == ""
+
+    assert typed("demo", "remove").output.startswith("demo: 150 articles, 0 editions")
+    assert set(count(engine).values()) == {0}
