@@ -58,7 +58,7 @@ def test_what_is_hidden_is_gone_at_once_and_what_is_shown_comes_back(
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with new_site("--no-demo", database_url=database_url, card_ttl_s=CARD_TTL_S) as site:
         site.wait_until_ready()
-        assert "tidings import articles" in site.output
+        wait_until(lambda: "tidings import articles" in site.output, SECONDS, "how to fill it")
         command(site, "import", "articles", str(source))
         listed = command(site, "articles", "list", "--json").splitlines()
         kept, down, later, _ = sorted(json.loads(line)["article_id"] for line in listed)

@@ -50,11 +50,12 @@ def list_articles(channel: str | None, status: str | None, limit: int, *, as_jso
     with open_database(load_settings()).connect() as conn:
         channel_id = FOR_YOU.channel_id if channel is None else _find_channel(conn, channel)
         found = find_articles(conn, limit=limit, channel_id=channel_id, status=status)
-        is_empty = not found and not has_articles(conn)
-    if is_empty and not as_json:
+    if found or as_json:
+        print_rows([row._asdict() for row in found], as_json=as_json)
+    elif channel is None and status is None:
         click.echo(HOW_TO_FILL)
-        return
-    print_rows([row._asdict() for row in found], as_json=as_json)
+    else:
+        click.echo("there are no such articles")
 
 
 @articles.command("show")
@@ -102,6 +103,13 @@ def restore(article_id: int) -> None:
         if was_down
         else f"article {article_id} was not taken down"
     )
+
+
+def say_if_empty(settings: Settings) -> None:
+    """Print how to fill a site that has no articles; nothing for any other."""
+    with open_database(settings).connect() as conn:
+        if not has_articles(conn):
+            click.echo(HOW_TO_FILL)
 
 
 def schedule(article_id: int, moment: str) -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 import click
 from redis import Redis, RedisError
 
+from tidings.commands.articles import say_if_empty
 from tidings.commands.embedded_redis import find_program, hold_data, redis_command
 from tidings.process.asking import answers_ready
 from tidings.process.backoff import failures_in_a_row, pause_s
@@ -196,6 +197,7 @@ def run_site(settings: Settings, load_demo: Callable[[Settings], str] | None) ->
         _start_processes(site, settings, place)
         record_site(place)
         _print_addresses(settings)
+        say_if_empty(settings)
         site.look_after()
         click.echo("stopping")
 

@@ -4,6 +4,9 @@ import { get, report } from "./api.js";
 import { byline, element } from "./elements.js";
 
 const SEEN_AFTER_MS = 1000;
+const FOR_YOU = 0;
+const EMPTY_SITE = "There are no articles yet. On the machine of this site, “tidings import articles FILE” "
+  + "brings in a file or a feed, and “tidings demo load” an example.";
 const ORIGINS = {
   personal: "Chosen for you",
   cached: "Chosen for you a little earlier",
@@ -38,8 +41,7 @@ export class Feed {
       this.olderStamp ??= page.pre_timestamp;
       this.remember(page.results);
       if (unseen.length) this.root.prepend(this.batch(page, unseen));
-      const nothing = this.tracks.size ? "Nothing newer just now." : "There is nothing in this channel yet.";
-      this.message = unseen.length ? this.ending() : nothing;
+      this.message = unseen.length ? this.ending() : this.nothing();
       return unseen.length;
     });
   }
@@ -64,6 +66,11 @@ export class Feed {
       if (unseen.length) this.root.append(this.batch(page, unseen));
       this.message = this.ending();
     });
+  }
+
+  nothing() {
+    if (this.tracks.size) return "Nothing newer just now.";
+    return this.channel.channel_id === FOR_YOU ? EMPTY_SITE : "There is nothing in this channel yet.";
   }
 
   ending() {
