@@ -21,7 +21,7 @@ from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
 from gateway.http.reader_id import HEADER
 from tidings.news.articles import ArticleNotFoundError, Articles, WholeArticle
-from tidings.news.channels import Channels
+from tidings.news.channels import FOR_YOU, Channels
 from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 
 MAX_ID = 2**63 - 1
@@ -32,8 +32,8 @@ FEED_PARAMETERS = (
         "channel_id",
         0,
         2**31 - 1,
-        default=0,
-        meaning="a channel of GET /channels; 0 is for you",
+        default=FOR_YOU.channel_id,
+        meaning=f"a channel of GET /channels; {FOR_YOU.channel_id} is for you",
     ),
     IntParameter(
         "time_stamp",

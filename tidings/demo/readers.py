@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tidings.news.channels import FOR_YOU
 from tidings.reading.acts import Action
 from tidings.reading.pages import PAGE_SIZE
 from tidings.reading.tracking import Shown
@@ -92,7 +93,7 @@ def _visit(
             shown = Shown(
                 action,
                 reader_id,
-                0,
+                FOR_YOU.channel_id,
                 stamp_ms=at_ms,
                 article_id=item.article_id,  # noqa: B023 - called in this round only
                 position=position,  # noqa: B023 - as above
