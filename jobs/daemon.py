@@ -5,6 +5,8 @@ alone. The watching thread does no work of its own, so nothing can hide from it:
 thread is dead or has not looked for five seconds it ends the process with an error, and the
 supervisor starts a new one. Rejected: a scheduler that repairs itself; a process that has lost a
 thread has lost more than it knows.
+
+    exit_code = make_daemon(settings, engines, redis, owner=make_owner_name(), ...).run()
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Batches get connections whose transaction the server ends after five idle second
 frozen in the middle of one must not keep orders locked. The look gives up after two, since the
 watching thread ends a process that has not looked for five. Everything else, long jobs among it,
 uses the ordinary engine.
+
+    engines = make_engines(settings, batch_connections=5)
 """
 
 from __future__ import annotations

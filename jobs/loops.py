@@ -4,6 +4,8 @@ never the end of it.
 For what must follow within a second rather than on a minute. Rejected: an interval trigger of a
 second; a slow round would be skipped with a warning, and an idle one could not wait inside Redis
 for news.
+
+    Loop("behaviour_fold", partial(fold_loop, context), stopping).start()
 """
 
 from __future__ import annotations

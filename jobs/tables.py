@@ -1,4 +1,9 @@
-"""Tables of the daemons: what ran when, and who is there."""
+"""Tables of the daemons: what ran when, and which daemons are there.
+
+Only `jobs/` reads them: what another process may know about a job is in the commands and metrics.
+
+    conn.execute(select(job_run).order_by(job_run.c.started_at.desc()).limit(20))
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from sqlalchemy import Column, Integer, SmallInteger, String, Table, Text
 
 from tidings.store.metadata import MYSQL, Moment, Name, metadata
 
-# Whichever daemon inserts (job, slot) runs it; the row stays as the history.
+# The daemon that inserts (job, slot) runs it; the row stays as the history.
 job_run = Table(
     "job_run",
     metadata,

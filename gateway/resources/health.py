@@ -1,5 +1,8 @@
 """`/health/…`: about this process alone, so that one store's trouble does not take every gateway
-out of rotation."""
+out of rotation.
+
+    app.add_route("/health/ready", HealthResource("May it be sent requests?", is_ready))
+"""
 
 from __future__ import annotations
 

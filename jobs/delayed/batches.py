@@ -4,8 +4,9 @@ changes.
 Claim, act, delete, commit: a daemon that dies anywhere in between leaves rows that the next look
 finds again, and a commit whose answer was lost is harmless, since what it did is no longer due.
 When a batch fails for a reason of its own, its rows are run one by one, so that one poisoned row
-delays nobody else. Rejected: a `running` state in the row; it outlives its owner and needs somebody
-to judge whether that owner is dead.
+delays no other. Rejected: one transaction a row; a commit for each order is fifty times slower.
+
+    done = Batches(engine, handlers, ClockGuard(), threading.Event()).drain("order_timeout")
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from tidings.store.delayed import DelayedJob
 from tidings.store.engine import transaction
 from tidings.store.retry import is_passing, run_again
 
-# More would hold up whoever wants one of these orders, and gain little; fewer cost a commit more
-# often.
+# More would hold up the readers who want one of these orders, and gain little; fewer cost a commit
+# more often.
 BATCH_ROWS = 500
 
 log = structlog.get_logger(__name__)
@@ -117,7 +118,7 @@ class Batches:
             if self.stopping.is_set():
                 break
             self._run_one(kind, job_id)
-        # Not a full batch, whatever it was: the next look decides how to go on.
+        # As if the batch had not been full: the next look decides how to go on.
         return 0
 
     def _run_one(self, kind: str, job_id: int) -> None:

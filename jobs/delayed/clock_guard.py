@@ -1,11 +1,12 @@
-"""Distrusts the database's clock when it jumps: an order must not expire because somebody set a
-clock.
+"""Distrusts the database's clock when it jumps: an order must not expire because a clock was set.
 
 Whether something is due is decided by the one clock that all daemons share, the database's. This
 process's monotonic clock cannot say what time it is, but it can say that an hour did not pass in a
 second. After a jump of more than five seconds nothing is run until the clock is back, or an
 operator who knows which clock is right restarts the daemon. Rejected: comparing with this machine's
 wall clock, which is no more to be trusted than the other.
+
+    guard.accepts(now, asked_at_s)  # False while delayed jobs have to wait
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _HELD = Gauge(
 
 
 def read_steady_s() -> float:
-    """Seconds on a clock that nobody sets; it counts the time a machine was suspended, which
+    """Seconds on a clock that no program sets; it counts the time a machine was suspended, which
     `monotonic` does not."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 

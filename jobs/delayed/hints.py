@@ -1,8 +1,11 @@
 """Listens for "something is due soon", and wakes the scheduler: promptness only, nothing depends on
 it.
 
-Hints come over Redis publish/subscribe, which keeps nothing: one that is sent while nobody listens
-is lost, and the look once a second finds the row all the same. Many hints at once make one look.
+Hints come over Redis publish/subscribe, which keeps nothing: one that is sent while no daemon
+listens is lost, and the look once a second finds the row all the same. Many hints at once make one
+look. Rejected: a Redis list, which keeps hints about rows that were done long ago.
+
+    Loop("hints", HintListener(redis, scheduler.wakeup), stopping)
 """
 
 from __future__ import annotations

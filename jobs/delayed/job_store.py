@@ -6,6 +6,8 @@ nothing. It looks once a second at least, so rows that other processes insert ar
 signal. APScheduler's own stores hand out the jobs themselves and delete them before they have run;
 and one error in `get_next_run_time` ends their scheduler's thread. So nothing that the scheduler's
 thread calls here ever raises: it is logged, counted and looked at again.
+
+    scheduler.add_job(Task("publish_article"), "date", run_date=at, id="42", jobstore="due")
 """
 
 from __future__ import annotations

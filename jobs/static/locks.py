@@ -3,6 +3,8 @@
 MySQL's GET_LOCK belongs to a connection and ends with it (13 ms after a kill -9); SQLite has none,
 so the lock is `flock` on a file beside the database. Rejected: a lease in a table or in Redis; a
 lease outlives its holder when that dies and is outlived when that is merely slow.
+
+    with exclusive(engine, "job.pages") as held: ...
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 @contextmanager
 def exclusive(engine: Engine, name: str) -> Iterator[bool]:
-    """Yields True while this process holds the lock `name`; False, at once, if somebody else
+    """Yields True while this process holds the lock `name`; False, at once, if another process
     does."""
     if engine.dialect.name == "sqlite":
         with _file_lock(f"{engine.url.database}.{name}.lock") as held:

@@ -1,9 +1,11 @@
 """Runs each firing of a static job once, however many daemons and crontabs fire it.
 
-Whoever inserts `job_run(job, slot)` runs it, under a lock of the job's name that dies with its
-holder. A slot left `running` by a daemon that is gone is taken over; one that failed is tried
+The process that inserts `job_run(job, slot)` runs it, under a lock of the job's name that dies with
+its holder. A slot left `running` by a daemon that is gone is taken over; one that failed is tried
 again, three times in all. Slots come from the database's clock, so a daemon with a wrong clock
-fires in vain but never twice.
+fires in vain but never twice. Rejected: an elected leader; who leads is not known while one dies.
+
+    ran = run_slot(job, slot, context)
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ _History: TypeAlias = "Row[Any, Any, Any, Any, Any]"
 
 
 class Outcome(enum.Enum):
-    """How a firing ended for whoever asked."""
+    """How a firing ended for the one that asked for it."""
 
     DONE = "done"
     FAILED = "failed"
@@ -87,7 +89,7 @@ class Ran:
 
 
 def run_due(job: StaticJob, context: Context) -> list[Ran]:
-    """Run whatever slots of this job are due by the database's clock and have not been run."""
+    """Run the slots of this job that are due by the database's clock and have not been run."""
     ran = []
     for slot in find_due(context.engine, job, context.owner):
         if context.stopping.is_set():
@@ -184,7 +186,7 @@ def _claim(job: StaticJob, slot: datetime, context: Context) -> datetime | None:
             )
             return now
     except IntegrityError:
-        pass  # Somebody inserted it before: the rest is about whether they still want it.
+        pass  # Another process inserted it before: the rest is about whether it still runs it.
     with transaction(context.engine) as conn:
         now = read_now(conn)
         run = _newest_run(conn, job.name)

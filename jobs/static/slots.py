@@ -2,7 +2,9 @@
 
 APScheduler's triggers only look forward, and its memory store forgets what was missed while no
 daemon ran. Here the question is asked backwards, from the history in `job_run` and the database's
-clock, so the answer is the same for every daemon whatever its own clock says.
+clock, so the answer is the same for every daemon, also for one with a wrong clock.
+
+    due_slots(make_trigger("20 3 * * *"), "once", last=None, now=now)
 """
 
 from __future__ import annotations

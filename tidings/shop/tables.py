@@ -4,6 +4,8 @@ quantity.
 No foreign key points at `sku`: checking one takes a shared lock on the row that every order of a
 popular edition wants to change next, and two orders would wait for each other. Products are never
 deleted, only withdrawn.
+
+    conn.execute(select(orders).where(orders.c.id == order_id))
 """
 
 from __future__ import annotations
@@ -62,8 +64,8 @@ order_line = Table(
     **MYSQL,
 )
 
-# The primary key is the rule: one order can hold, and give back, a product once, whatever is run
-# twice.
+# The primary key is the rule: one order can hold, and give back, a product once, also when a
+# transaction is run twice.
 stock_move = Table(
     "stock_move",
     metadata,

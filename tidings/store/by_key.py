@@ -1,9 +1,11 @@
 """Rows of known ids, reached by the primary key and never by reading the table from end to end.
 
 `WHERE id IN (…)` leaves the choice to MySQL, and of a table that is small just now it reads every
-row: a locking statement then waits for rows that are none of its business, and two such statements
-for each other. A join from a list of ids leaves no choice. Rejected: FORCE INDEX (PRIMARY) alone,
+row: a locking statement then waits for rows that it does not want, and two such statements for each
+other. A join from a list of ids leaves no choice. Rejected: FORCE INDEX (PRIMARY) alone,
 since to MySQL the whole table is that index, too.
+
+    delete_by_key(conn, delayed_job, [3, 5, 8])
 """
 
 from __future__ import annotations

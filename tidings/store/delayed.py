@@ -4,6 +4,9 @@ or not at all.
 A row is the promise and the daemons keep it, however often they, Redis or the network die in
 between; `hint` only makes it prompt. Rejected: a broker, which can lose what the database kept, and
 keep what the database rolled back.
+
+    with transaction(engine) as conn:
+        schedule(conn, "order_timeout", ref=order_id, after_s=1800)
 """
 
 from __future__ import annotations
@@ -153,7 +156,7 @@ def _insert(
     payload: Mapping[str, Any] | None,
 ) -> None:
     values = {"kind": kind, "ref": str(ref), "payload": dict(payload or {})}
-    # Built once: whoever places an order waits for this.
+    # Built once: a reader who places an order waits for this.
     statement = _insertions.get(conn.dialect.name)
     if statement is None:
         statement = _insertions[conn.dialect.name] = insert(delayed_job).values(

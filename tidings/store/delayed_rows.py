@@ -109,7 +109,7 @@ def find_soonest(conn: Connection, *, limit: int, state: str | None = None) -> l
 
 
 def remove(conn: Connection, name: JobName) -> bool:
-    """Take a promise back, whatever state it is in; False if there is none."""
+    """Take a promise back, dead or alive; False if there is none."""
     return conn.execute(delete(delayed_job).where(_named(name))).rowcount == 1
 
 

@@ -2,7 +2,9 @@
 
 A delayed job is a row beside the rows it will change, in the same database, so that both are
 committed or neither is. Rejected: a queue in Redis or a broker; it would have to be kept in step
-with the database by hand.
+with the database by hand. Only `tidings/store` reads them.
+
+    conn.execute(select(delayed_job).where(delayed_job.c.state == "dead"))
 """
 
 from __future__ import annotations
