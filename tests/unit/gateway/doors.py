@@ -25,6 +25,7 @@ from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.tracking import Shown, Tracker
+from tidings.shop.providers import Provider
 from tidings.shop.providers.none import NoProvider
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
 
@@ -139,7 +140,13 @@ class Door:
 
 
 def make_door(
-    engine: Engine, redis: Redis, *, deadline_ms: int = 2000, card_ttl_s: int = 60, **options: Any
+    engine: Engine,
+    redis: Redis,
+    *,
+    deadline_ms: int = 2000,
+    card_ttl_s: int = 60,
+    provider: Provider | None = None,
+    **options: Any,
 ) -> Door:
     """A gateway on this database and this Redis."""
     clock, tracker, signer = Clock(), Tracker(KEYS), ReaderSigner(KEYS)
@@ -163,7 +170,7 @@ def make_door(
         tracker=tracker,
         signer=signer,
         engine=engine,
-        provider=NoProvider(),
+        provider=provider or NoProvider(),
         clock=clock,
         deadline_ms=deadline_ms,
         order_timeout_s=1800,

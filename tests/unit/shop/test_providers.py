@@ -55,13 +55,13 @@ def test_a_file_in_the_folder_is_a_provider(
         Charge(payment_id=4, order_id=1, amount_cents=100, currency="EUR")
     )
 
-    assert find_names() == ["none", "pigeon", "sandbox"]
+    assert {"none", "pigeon", "sandbox"} <= set(find_names())
     assert started.provider_ref == "pigeon-4"
 
 
 @pytest.mark.parametrize("name", ["stripes", "", "os", "sandbox.py", "..orders"])
 def test_a_provider_that_is_not_there_is_named_with_those_that_are(name: str) -> None:
-    with pytest.raises(SettingsError, match=r"TIDINGS_PAYMENT_PROVIDER: .*none, sandbox"):
+    with pytest.raises(SettingsError, match=r"TIDINGS_PAYMENT_PROVIDER: .*none.*sandbox"):
         make_provider(name, SITE)
 
 
