@@ -112,8 +112,11 @@ def _write_min_reader(conn: Connection, head: Script) -> None:
     if not inspect(conn).has_table(schema_reader.name):
         return
     row = {"id": 1, "min_reader": head.module.min_reader}
-    if not conn.execute(schema_reader.update().values(row)).rowcount:
+    stated = conn.scalar(select(schema_reader.c.min_reader))
+    if stated is None:
         conn.execute(schema_reader.insert().values(row))
+    elif stated != row["min_reader"]:  # else nothing is written, which a full disk would refuse
+        conn.execute(schema_reader.update().values(row))
 
 
 def _refuse_unless_marked(conn: Connection, current: str, head: Script) -> None:
