@@ -62,7 +62,7 @@ def read_pages() -> Mapping[str, bytes]:
     """File name → content of everything under `tidings/web` that is served as it is."""
     return {
         entry.name: entry.read_bytes()
-        for folder in ("tidings.web.reader", "tidings.web.docs")
+        for folder in ("tidings.web", "tidings.web.reader", "tidings.web.docs")
         for entry in files(folder).iterdir()
         if PurePosixPath(entry.name).suffix in MEDIA_TYPES
     }

@@ -50,7 +50,9 @@ class Renderer:
             for file in folder.iterdir()
             if file.name.endswith((".html", ".py"))
         }
-        parts = (self._site_url, *(sources[name] for name in sorted(sources)))
+        # In each file rather than beside them: a page needs nothing else to be fetched.
+        theme = files("tidings.web").joinpath("theme.css").read_text("utf-8")
+        parts = (self._site_url, theme, *(sources[name] for name in sorted(sources)))
         self._edition = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         # Compiled on first use: most builds need none of the templates, or two.
         self._environment = jinja2.Environment(
@@ -62,7 +64,11 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"site_title": TITLE, "site_url": self._site_url}
+        self._environment.globals |= {
+            "site_title": TITLE,
+            "site_url": self._site_url,
+            "theme": Markup(theme),  # noqa: S704 - our own file
+        }
         self._environment.filters |= {"day": _day, "iso": _iso, "address": _address}
 
     @property

@@ -124,7 +124,13 @@ def make_server(
         with naming("RECOMMENDER_BIND"):
             listener = listen(settings.recommender.bind)
     return make_rpc_server(
-        UserRecommend, handler, listener, options=make_options(settings), errors=ERRORS, tls=tls
+        UserRecommend,
+        handler,
+        listener,
+        options=make_options(settings),
+        errors=ERRORS,
+        tls=tls,
+        is_fit=catalogue.is_fresh,
     )
 
 

@@ -94,6 +94,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         limits: Limits,
         options: ServerOptions,
         tls: ssl.SSLContext | None = None,
+        is_fit: Callable[[], bool] = lambda: True,
     ) -> None:
         # NOTE: TServer counts these arguments, and with three or five of them silently sets
         # nothing.
@@ -106,6 +107,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         )
         self._options = options
         self._tls = tls
+        self._is_fit = is_fit
         self._lock = threading.Lock()
         self._gone = threading.Condition(self._lock)
         self._connections: set[SocketTransport] = set()
@@ -126,9 +128,10 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         return int(self.serverTransport.port)
 
     def is_ready(self) -> bool:
-        """May it be sent work: started, not draining, not overloaded."""
+        """May it be sent work: started, fit, not draining, not overloaded."""
         return (
             self._started
+            and self._is_fit()
             and not self.is_stopping
             and not self.processor.is_full
             and len(self._connections) < self._options.max_connections
@@ -355,6 +358,7 @@ def make_server(
     options: ServerOptions | None = None,
     errors: ErrorTable | None = None,
     tls: ssl.SSLContext | None = None,
+    is_fit: Callable[[], bool] = lambda: True,
 ) -> Server:
     """A server of a generated service module, listening already: who connects now waits for
     `serve`.
@@ -364,6 +368,8 @@ def make_server(
         bind: `host:port` with a literal address (port 0: any), `unix:/path`, or a listening socket.
         errors: how to make an IDL `Error` of each domain exception that the handler may let out.
         tls: speak TLS only, as `tidings.rpc.tls` makes it.
+        is_fit: whether what the handler works with is good enough to be asked; while it is not, the
+            server serves on and is not ready.
 
     Raises:
         SettingsError: the address cannot be had, or Thrift's C codec is missing.
@@ -388,7 +394,7 @@ def make_server(
     )
     sock = listen(bind) if isinstance(bind, str) else bind
     listener = Listener(sock, options.max_frame_bytes)
-    server = Server(dispatcher, listener, limits=limits, options=options, tls=tls)
+    server = Server(dispatcher, listener, limits=limits, options=options, tls=tls, is_fit=is_fit)
     return server
 
 
