@@ -77,8 +77,8 @@ class PageHandler(StructHandler):
         self._pages = Pages(ttypes.ArticleResponse, FIELDS, string_bytes=len(ROWS[0][1]))
 
     def user_recommend(self, request: Any) -> Any:
-        rows = [dict(zip(FIELDS, row, strict=True)) for row in ENCODED_ROWS]
-        return self._pages.encode(self._ttypes.ArticleResponse(TOKEN, STAMP_MS), rows)
+        columns = dict(zip(FIELDS, zip(*ENCODED_ROWS, strict=True), strict=True))
+        return self._pages.encode(self._ttypes.ArticleResponse(TOKEN, STAMP_MS), columns)
 
 
 # The ways. Each has `serve(listener)` and `make_call(port)`.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from redis import RedisError
 
-from services.recommender.pipeline import Feed, Pipeline, Placed, ReaderBusyError
+from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.reading.acts import TRACKED, Action
@@ -20,7 +20,7 @@ from tidings.reading.behaviour import Verdict as ReportVerdict
 from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 from tidings.reading.tracking import TOKEN_BYTES, Shown, Tracker
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
-from tidings.rpc.wire.encoded import Encoded, Pages, Row
+from tidings.rpc.wire.encoded import Columns, Encoded, Pages
 from tidings_idl.recommend.ttypes import (
     ArticleResponse,
     ReportRequest,
@@ -71,11 +71,8 @@ class RecommendHandler:
             exposure = self._tracker.issue(
                 Shown(Action.EXPOSURE, user_id, channel_id, stamp_ms=feed.stamp_ms), now_ms
             )
-        rows = [
-            self._row(feed, placed, user_id=user_id, channel_id=channel_id, now_ms=now_ms)
-            for placed in feed.articles
-        ]
-        return _PAGES.encode(ArticleResponse(exposure, feed.before_ms), rows)
+        columns = self._columns(feed, user_id, channel_id, now_ms=now_ms)
+        return _PAGES.encode(ArticleResponse(exposure, feed.before_ms), columns)
 
     def report(self, request: ReportRequest) -> ReportResponse:
         """What readers did, in bulk."""
@@ -85,21 +82,29 @@ class RecommendHandler:
         reports = [Report(event.token or "", event.at or 0, event.read_ms) for event in events]
         return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
 
-    def _row(
-        self, feed: Feed, placed: Placed, *, user_id: int, channel_id: int, now_ms: int
-    ) -> Row:
-        """The number of an article and its tokens, by the names of the IDL."""
-        shown = Shown(
-            Action.CLICK,
-            user_id,
-            channel_id,
-            stamp_ms=feed.stamp_ms,
-            article_id=placed.article_id,
-            position=placed.position,
-            source=placed.source,
-        )
-        tokens = self._tracker.issue_each(shown, TRACKED, now_ms)
-        return {"article_id": placed.article_id, **dict(zip(_TRACK, tokens, strict=True))}
+    def _columns(self, feed: Feed, user_id: int, channel_id: int, *, now_ms: int) -> Columns:
+        """The numbers of the articles and their tokens, by the names of the IDL."""
+        tokens = [
+            self._tracker.issue_each(
+                Shown(
+                    Action.CLICK,
+                    user_id,
+                    channel_id,
+                    stamp_ms=feed.stamp_ms,
+                    article_id=placed.article_id,
+                    position=placed.position,
+                    source=placed.source,
+                ),
+                TRACKED,
+                now_ms,
+            )
+            for placed in feed.articles
+        ]
+        by_name = zip(*tokens, strict=True) if tokens else ((),) * len(_TRACK)
+        return {
+            "article_id": [placed.article_id for placed in feed.articles],
+            **dict(zip(_TRACK, by_name, strict=True)),
+        }
 
 
 class _Asked(NamedTuple):

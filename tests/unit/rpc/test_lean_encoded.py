@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thrift.protocol import fastbinary
 from thrift.Thrift import TType
 
-from tidings.rpc.wire.encoded import Encoded, Pages, Row
+from tidings.rpc.wire.encoded import Columns, Encoded, Pages
 from tidings_idl.base.ttypes import Error
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, ReportRequest, Track
 
@@ -22,21 +22,23 @@ FIELDS = ("article_id", *TRACK)
 
 
 @st.composite
-def pages(draw: st.DrawFn) -> tuple[int, ArticleResponse, list[Row]]:
-    """A length of strings; a page; and the rows of its articles."""
+def pages(draw: st.DrawFn) -> tuple[int, ArticleResponse, Columns]:
+    """A length of strings; a page; and the columns of its articles."""
     size = draw(st.integers(0, 40))
     token = st.text(st.characters(codec="ascii"), min_size=size, max_size=size)
     found = draw(st.lists(st.tuples(I64, token, token, token, token), max_size=12))
     articles = [Article(values[0], Track(*values[1:])) for values in found]
-    rows: list[Row] = [
-        {"article_id": number, **dict(zip(TRACK, map(str.encode, tokens), strict=True))}
-        for number, *tokens in found
-    ]
-    return size, ArticleResponse(draw(st.text(max_size=20)), draw(I64), articles), rows
+    columns: dict[str, list[int | float | bytes]] = {
+        name: [str(values[at]).encode() for values in found] for at, name in enumerate(TRACK, 1)
+    }
+    columns["article_id"] = [number for number, *_ in found]
+    return size, ArticleResponse(draw(st.text(max_size=20)), draw(I64), articles), columns
 
 
-def row(**changed: Any) -> Row:
-    return {"article_id": 1, **dict.fromkeys(TRACK, b"aaaa"), **changed}
+def one(**changed: Any) -> Columns:
+    """The columns of a single article."""
+    values = {"article_id": 1, **dict.fromkeys(TRACK, b"aaaa"), **changed}
+    return {name: [value] for name, value in values.items()}
 
 
 def encoded(response: ArticleResponse) -> bytes:
@@ -51,12 +53,12 @@ def spec_of(kind: Any) -> Any:
 
 @given(pages())
 def test_a_packed_page_is_the_bytes_of_its_structs(
-    page: tuple[int, ArticleResponse, list[Row]],
+    page: tuple[int, ArticleResponse, Columns],
 ) -> None:
-    size, response, rows = page
+    size, response, columns = page
 
     packed = Pages(ArticleResponse, FIELDS, string_bytes=size).encode(
-        ArticleResponse(response.exposure, response.time_stamp), rows
+        ArticleResponse(response.exposure, response.time_stamp), columns
     )
 
     assert packed.data == encoded(response)
@@ -64,26 +66,31 @@ def test_a_packed_page_is_the_bytes_of_its_structs(
 
 
 def test_the_order_of_names_is_of_no_consequence() -> None:
-    """Neither where they are declared nor in a row."""
+    """Neither where they are declared nor in the columns."""
     packer = Pages(ArticleResponse, sorted(FIELDS), string_bytes=4)
-    values = row(click=b"1111", liking=b"2222")
-    backwards = {name: values[name] for name in reversed(FIELDS)}
+    columns = one(click=b"1111", liking=b"2222")
+    backwards = {name: columns[name] for name in reversed(FIELDS)}
 
-    assert packer.encode(ArticleResponse("", 0), [backwards]).decoded().recommends == [
+    assert packer.encode(ArticleResponse("", 0), backwards).decoded().recommends == [
         Article(1, Track("1111", "aaaa", "aaaa", "2222"))
     ]
 
 
-def test_a_field_that_rows_do_not_carry_is_absent() -> None:
+def test_a_field_that_has_no_column_is_absent() -> None:
     """As when a field is added to the IDL before any program knows it: every feed goes on."""
     packer = Pages(ArticleResponse, ("article_id", "collect"), string_bytes=4)
-    packed = packer.encode(ArticleResponse("", 0), [row(), row(article_id=2)])
+    packed = packer.encode(
+        ArticleResponse("", 0), {"article_id": [1, 2], "collect": [b"aaaa", b"bbbb"]}
+    )
 
-    articles = [Article(number, Track(None, "aaaa", None, None)) for number in (1, 2)]
+    articles = [
+        Article(1, Track(None, "aaaa", None, None)),
+        Article(2, Track(None, "bbbb", None, None)),
+    ]
     assert packed.data == encoded(ArticleResponse("", 0, articles))
 
 
-def test_a_field_added_to_the_idl_changes_nothing_until_rows_carry_it() -> None:
+def test_a_field_added_to_the_idl_changes_nothing_until_it_has_a_column() -> None:
     """Trap: with values by their place, one more field in `Track` was an internal error for every
     feed."""
     later = SimpleNamespace(
@@ -99,15 +106,12 @@ def test_a_field_added_to_the_idl_changes_nothing_until_rows_carry_it() -> None:
     grown = SimpleNamespace(
         __name__="ArticleResponse", thrift_spec=(None, head, stamp, (*listed[:3], of, listed[4]))
     )
-    before = Pages(ArticleResponse, FIELDS, string_bytes=4)
-    after = Pages(grown, FIELDS, string_bytes=4)
-    carried = Pages(grown, (*FIELDS, "sharing"), string_bytes=4)
+    before = Pages(ArticleResponse, FIELDS, string_bytes=4)._pack(1, one())
+    after = Pages(grown, FIELDS, string_bytes=4)._pack(1, one())
+    carried = Pages(grown, (*FIELDS, "sharing"), string_bytes=4)._pack(1, one(sharing=b"bbbb"))
 
-    assert after._pack(1, [*row().values()]) == before._pack(1, [*row().values()])
-    assert (
-        len(carried._pack(1, [*row().values(), b"aaaa"]))
-        == len(before._pack(1, [*row().values()])) + 3 + 4 + 4
-    )
+    assert after == before
+    assert carried == before[:-2] + b"\x0b\0\x06\0\0\0\4bbbb" + before[-2:]
 
 
 def test_a_name_that_the_idl_does_not_have_is_said_at_start() -> None:
@@ -115,20 +119,25 @@ def test_a_name_that_the_idl_does_not_have_is_said_at_start() -> None:
         Pages(ArticleResponse, (*FIELDS, "share"), string_bytes=4)
 
 
-def test_a_token_of_another_length_is_refused() -> None:
-    """Trap: `struct` fills up what is too short and cuts off what is too long, without a word."""
+def test_what_does_not_fit_is_refused() -> None:
+    """Trap: `struct` fills up a token that is too short and cuts off one that is too long, without
+    a word."""
     packer = Pages(ArticleResponse, FIELDS, string_bytes=4)
-    assert isinstance(packer.encode(ArticleResponse("", 0), [row()]), Encoded)
+    head = ArticleResponse("", 0)
+    assert isinstance(packer.encode(head, one()), Encoded)
     for wrong in (b"", b"aaa", b"aaaaa"):
         for name in TRACK:
             with pytest.raises(ValueError, match="4 bytes"):
-                packer.encode(ArticleResponse("", 0), [row(), row(**{name: wrong})])
+                packer.encode(head, one(**{name: wrong}))
+    for uneven in ([], [b"aaaa", b"aaaa"]):
+        with pytest.raises(ValueError, match="size"):
+            packer.encode(head, {**one(), "click": uneven})
     with pytest.raises(KeyError):
-        packer.encode(ArticleResponse("", 0), [{"article_id": 1}])
+        packer.encode(head, {"article_id": [1]})
     with pytest.raises(struct.error):
-        packer.encode(ArticleResponse("", 0), [row(article_id=2**64)])
+        packer.encode(head, one(article_id=2**64))
     with pytest.raises(struct.error):
-        packer.encode(ArticleResponse("", 0), [row(click="text")])
+        packer.encode(head, one(click="text"))
 
 
 def test_only_lists_of_plain_structs_can_be_packed() -> None:
@@ -136,7 +145,7 @@ def test_only_lists_of_plain_structs_can_be_packed() -> None:
         with pytest.raises(TypeError):
             Pages(kind, FIELDS, string_bytes=10)
     events = Pages(ReportRequest, ["token", "at", "read_ms"], string_bytes=10)
-    sent: list[Row] = [{"token": b"0123456789", "at": 5, "read_ms": 7}]
+    sent: Columns = {"token": [b"0123456789"], "at": [5], "read_ms": [7]}
     assert events.encode(ReportRequest(), sent).decoded().events[0].read_ms == 7
     alone = Pages(ReportRequest, ["at"], string_bytes=10)
     assert alone.encode(ReportRequest(), sent).decoded().events[0].at == 5

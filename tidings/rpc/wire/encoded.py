@@ -2,23 +2,22 @@
 taken apart again.
 
 A page of a feed is ten articles with forty fresh tokens: making their structs and encoding them was
-more than half of what the server did for a call. A row names its values, and the names are held
-against the IDL once, when a program starts: a field that the IDL has and the rows do not is absent
-on the wire, as Thrift leaves it to any caller, and a name that the IDL does not have is an error of
-that start. Rejected: values by their place, where one more field in the IDL failed every call;
-keeping encoded articles from the last call, since tokens belong to one reader and one batch; and a
-codec of our own, for what is not made of numbers and strings of one length goes the usual way.
+more than half of what the server did for a call. Values come by name, a column for each, and the
+names are held against the IDL once, when a program starts: a field that the IDL has and the columns
+do not is absent on the wire, as Thrift leaves it to any caller, and a name that the IDL does not
+have is an error of that start. Rejected: values by their place, where one more field in the IDL
+failed every call; a row of names for each article, which costs a third of a call; keeping encoded
+articles from the last call, since tokens belong to one reader and one batch; and a codec of our
+own, for what is not made of numbers and strings of one length goes the usual way.
 
     pages = Pages(ArticleResponse, ["article_id", "click"], string_bytes=68)
-    pages.encode(ArticleResponse(exposure), [{"article_id": 7, "click": token}])
+    pages.encode(ArticleResponse(exposure), {"article_id": [7, 8], "click": [token, another]})
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
@@ -27,7 +26,7 @@ from thrift.transport.TTransport import TMemoryBuffer
 
 from tidings.rpc.wire.codec import encode_binary
 
-Row: TypeAlias = Mapping[str, int | float | bytes]
+Columns: TypeAlias = Mapping[str, Sequence[int | float | bytes]]
 
 _FIELD = struct.Struct("!bh")
 _SIZE = struct.Struct("!i")
@@ -75,8 +74,8 @@ class Pages:
 
     Args:
         kind: the outer struct's class.
-        fields: the names of the values in a row, in any order; each is a field of the list's
-            structs, or of a struct within.
+        fields: the names of the columns, in any order; each is a field of the list's structs, or of
+            a struct within.
         string_bytes: the length of each string within the list.
 
     Raises:
@@ -95,6 +94,7 @@ class Pages:
         # Of one item: the names of the values, the bytes before each value, and the format of the
         # value; then the bytes after the last one.
         self._names: list[str] = []
+        self._strings: list[str] = []
         self._fixed: list[bytes] = []
         self._formats: list[str] = []
         wanted = set(fields)
@@ -104,43 +104,38 @@ class Pages:
             raise TypeError(f"{kind.__name__}.{name} has no field called {', '.join(unknown)}")
         if len(self._names) != len(wanted):
             raise TypeError(f"{kind.__name__}.{name} has two fields of one name")
-        self._pick = _picker(self._names)
-        numbers = [at for at, letter in enumerate(self._formats) if not letter.endswith("s")]
-        # From the last to the first, so that deleting one moves no other.
-        self._numbers = numbers[::-1]
         self._layouts: dict[int, tuple[struct.Struct, list[Any]]] = {}
 
-    def encode(self, head: Any, rows: Sequence[Row]) -> Encoded:
+    def encode(self, head: Any, columns: Columns) -> Encoded:
         """`head`, with its list left out, and the list.
 
         Args:
-            rows: one for each item; strings as bytes.
+            columns: for each name, its value in each item; strings as bytes.
 
         Raises:
-            KeyError: a row lacks a value.
-            ValueError: a string has another length.
+            KeyError: a column is missing.
+            ValueError: a string has another length, or a column is longer than another.
             struct.error: a value is of a wrong type, or out of range.
         """
-        count = len(rows)
-        items = self._pack(count, [*chain.from_iterable(map(self._pick, rows))]) if count else b""
+        count = len(columns[self._names[0]])
+        items = self._pack(count, columns) if count else b""
         encoded = encode_binary(head, self._spec)
         return Encoded(
             self._kind, b"".join((encoded[:-1], self._list, _SIZE.pack(count), items, _STOP))
         )
 
-    def _pack(self, count: int, values: list[Any]) -> bytes:
-        # `struct` would fill up or cut off a string of another length.
-        strings, each = values[:], len(self._formats)
-        for at in self._numbers:
-            del strings[at::each]
-            each -= 1
-        if list(map(len, strings)).count(self._string_bytes) != len(strings):
-            raise ValueError(
-                f"the strings of {self._kind.__name__} have {self._string_bytes} bytes each"
-            )
+    def _pack(self, count: int, columns: Columns) -> bytes:
         layout, fixed = self._layouts.get(count) or self._lay_out(count)
         fields = fixed[:]
-        fields[1::2] = values
+        each = 2 * len(self._names)
+        for at, name in enumerate(self._names):
+            fields[2 * at + 1 :: each] = columns[name]
+        for name in self._strings:
+            # `struct` would fill up or cut off a string of another length.
+            if [*map(len, columns[name])].count(self._string_bytes) != count:  # type: ignore[arg-type]
+                raise ValueError(
+                    f"the strings of {self._kind.__name__} have {self._string_bytes} bytes each"
+                )
         return layout.pack(*fields)
 
     def _lay_out(self, count: int) -> tuple[struct.Struct, list[Any]]:
@@ -170,6 +165,7 @@ class Pages:
             before += _FIELD.pack(field_type, number)
             if field_type == TType.STRING:
                 before += _SIZE.pack(self._string_bytes)
+                self._strings.append(name)
             elif field_type not in _NUMBERS:
                 raise TypeError(f"{kind.__name__}.{name} is neither a number nor a string")
             self._names.append(name)
@@ -177,10 +173,3 @@ class Pages:
             self._formats.append(_NUMBERS.get(field_type, f"{self._string_bytes}s"))
             before = b""
         return before + _STOP
-
-
-def _picker(names: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
-    if len(names) == 1:
-        (name,) = names
-        return lambda row: (row[name],)
-    return itemgetter(*names)
