@@ -219,7 +219,7 @@ def measure_times(pingpong: PingPong) -> dict[str, Times]:
         for _ in range(ROUNDS):
             for way in random.sample(
                 list(NAMES), len(NAMES)
-            ):  # whoever follows a busy one finds the machine warm
+            ):  # one that follows a busy one finds the machine warm
                 if way == "c":
                     beside_us = pingpong.ask(c_port, RATE_S / 4, 1, beside=True)[0]
                     apart_us = pingpong.ask(c_port, RATE_S / 4, 1)[0]

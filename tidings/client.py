@@ -4,7 +4,7 @@ retries inside.
     with TidingsClient("127.0.0.1:9090") as tidings:
         feed = tidings.feed(user_id=7)
         tidings.report([Event(feed.articles[0].click)])
-        for page in tidings.history(user_id=7, at_ms=feed.before_ms):
+        for page in tidings.history(user_id=7, before_ms=feed.before_ms):
             ...
 
 A call that fails raises by whose fault it was:
@@ -248,23 +248,26 @@ class TidingsClient:
         return Feed(articles, answer.exposure or "", answer.time_stamp or 0)
 
     def history(
-        self, user_id: int, channel_id: int = 0, article_num: int = 10, at_ms: int = 0
+        self,
+        user_id: int,
+        channel_id: int = 0,
+        article_num: int = 10,
+        *,
+        before_ms: int | None = None,
     ) -> Iterator[Feed]:
-        """The page that `feed` gives for the same arguments, and then each page before it, asked
-        for as they are needed.
+        """A reader's pages, from the newest back; each is asked for as it is needed.
 
         Args:
             user_id: above 0.
             channel_id: 0 is every channel.
             article_num: 1 to 100; for each page.
-            at_ms: 0 begins with a fresh page; a page's `before_ms` with the one before it.
+            before_ms: a page's, to begin with the one before it; None makes a fresh page first.
         """
-        while True:
-            page = self.feed(user_id, channel_id, article_num, at_ms=at_ms)
+        at_ms = before_ms
+        while at_ms != 0:
+            page = self.feed(user_id, channel_id, article_num, at_ms=at_ms or 0)
             if page.articles:
                 yield page
-            if not page.before_ms:
-                return
             at_ms = page.before_ms
 
     def report(self, events: Iterable[Event]) -> tuple[Verdict, ...]:

@@ -1,6 +1,6 @@
 """Runs the gateway under gunicorn, configured here and nowhere else.
 
-The master owns the sockets, the operators' port and the workers' lives; whatever holds a connection
+The master owns the sockets, the operators' port and the workers' lives; all that holds a connection
 is made in the worker after the fork, since two processes that share one connection read each
 other's answers. Rejected: a gunicorn.conf.py, which is a second place for settings and is not
 typed.

@@ -48,7 +48,7 @@ def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock:
 
 
 def make_master(settings: Settings) -> Master:
-    """The process that keeps the workers; the address is taken, but nobody listens yet.
+    """The process that keeps the workers; the address is taken, and no worker listens yet.
 
     Raises:
         CannotStartError: the address cannot be had, or Thrift's C codec is missing.

@@ -1,7 +1,7 @@
 """How every process starts: settings, a folder to write in, and logs. Or one line and exit code 2.
 
 A process that cannot do its work must say so at start, in words an operator can act on, and not
-with a traceback or with its first reader. So whatever prevents a start raises `CannotStartError`,
+with a traceback or with its first reader. So all that prevents a start raises `CannotStartError`,
 and `start` prints it.
 
     take_no_arguments("gateway", __doc__)

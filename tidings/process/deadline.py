@@ -3,6 +3,9 @@
 A deadline is a point on the monotonic clock, so a corrected wall clock changes nothing; it travels
 between processes as the milliseconds that are left. It lives in a context variable, because SQL and
 Redis calls deep inside a rule must respect it and no rule should have to pass it along.
+
+    with deadline_scope(Deadline.after_ms(500)):
+        current_deadline()
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ class Deadline(float):
 _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 
-# PERF: where a call or a `with` block costs too much; whoever sets one resets it.
+# PERF: where a call or a `with` block costs too much; the code that sets one resets it.
 get_current_deadline, set_current_deadline, reset_current_deadline = (
     _current.get,
     _current.set,
@@ -55,7 +58,7 @@ get_current_deadline, set_current_deadline, reset_current_deadline = (
 
 
 def current_deadline() -> Deadline | None:
-    """The deadline of the work at hand; None where nobody set one, as in a job."""
+    """The deadline of the work at hand; None where none was set, as in a job."""
     return _current.get()
 
 

@@ -4,6 +4,9 @@
 One canonical line a request, written when it has ended, with everything known about it; context
 such as the request id is bound once and appears in every line. structlog over the standard
 library's logging, so that libraries' own records come out in the same form.
+
+    configure_logging(settings, "gateway")
+    structlog.get_logger().info("gateway_started", address=address)
 """
 
 from __future__ import annotations

@@ -2,14 +2,18 @@
 
 Python runs one thread at a time, so a machine's second core needs a second process. Each slot has a
 socket of its own, between which the kernel spreads the clients (SO_REUSEPORT), and the master keeps
-all of them: who connects while a slot has no worker waits in its queue for the next one. Where that
-will take a while, at the first start or because workers keep dying, it does not listen until one
-can answer, and who connects comes to another worker or is refused at once. Workers are forked, so
-that a new one is soon there; nothing that connects may have been made before.
+all of them: a client that connects while a slot has no worker waits in its queue for the next one.
+Where that will take a while, at the first start or because workers keep dying, it does not listen
+until one can answer, and a client that connects comes to another worker or is refused at once.
+Workers are forked, so that a new one is soon there; nothing that connects may have been made
+before.
 
 SIGTERM drains all. SIGHUP replaces the workers one by one: the new one accepts from the same queue
-before the old one stops. Rejected: one socket shared by all workers, of which the first to wake
-gets nearly every client.
+before the old one stops. Rejected: one socket shared by all workers; the first to wake gets nearly
+every client.
+
+    master = Master(2, bind_for_each(2, "127.0.0.1:9090"), make_worker, stop_within_s=12)
+    master.run()
 """
 
 from __future__ import annotations
@@ -95,8 +99,8 @@ class _Slot:
         ]
 
     def refuse(self) -> None:
-        """Until a worker listens, who connects learns at once that nobody is here, and may ask
-        another server.
+        """Until a worker listens, a client that connects is refused at once, and may ask another
+        server.
 
         The port stays ours.
         """
@@ -317,7 +321,9 @@ class Master:
                 self._wait(wake)
 
     def _tell(self, worker: _Worker, number: signal.Signals) -> None:
-        os.kill(worker.pid, number)  # it is ours and not waited for yet, so its id is nobody else's
+        os.kill(
+            worker.pid, number
+        )  # it is ours and not waited for yet, so its id is no other process's
 
     # Forking.
 

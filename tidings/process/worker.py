@@ -3,6 +3,8 @@
 It tells its master through a pipe whether it is ready, twice a second, so that a worker that hangs
 is as visible as one that died. Rejected: asking it through the door, where the kernel chooses which
 worker gets the question.
+
+    os._exit(run_worker(make_worker, listener, reports))    # after the fork
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ def _report(server: Service, reports: int) -> None:
             return
     try:
         while True:
-            hand_over_all()  # nobody asks this process for its metrics
+            hand_over_all()  # a scrape asks the master
             os.write(reports, READY if server.is_ready() else NOT_READY)
             pause.wait(BEAT_S)
     except OSError:

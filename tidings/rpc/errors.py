@@ -2,10 +2,14 @@
 HTTP.
 
 The caller's fault (do not send it again), an expected answer (404, 409), the server's fault, and
-transport (nobody knows, except whether anything can have reached the server). A handler raises the
-IDL's `Error`, or a domain exception that the server was told how to translate; whatever else comes
-out of a handler crosses the wire as "internal error" and nothing more. Rejected: one exception
-class for each status code; callers choose by tier, and read the code where it matters.
+transport (the outcome is unknown, except whether anything can have reached the server). A handler
+raises the IDL's `Error`, or a domain exception that the server was told how to translate; anything
+else that comes out of a handler crosses the wire as "internal error" and nothing more. Rejected:
+one exception class for each status code; callers choose by tier, and read the code where it
+matters.
+
+    raise not_found("there is no such channel")   # in a handler
+    party(ex)                                     # "expected", at the client
 """
 
 from __future__ import annotations
@@ -167,7 +171,7 @@ def _known_status(code: int, otherwise: HTTPStatus) -> HTTPStatus:
 
 
 def translate(ex: Exception, table: ErrorTable) -> Error | None:
-    """The `Error` that an exception out of a handler becomes; None if nobody said how.
+    """The `Error` that an exception out of a handler becomes; None if the table does not say how.
 
     A failed call to a service further back is 503 and not retryable: something may have been done.
     """

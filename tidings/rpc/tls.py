@@ -64,7 +64,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, files)
     context.verify_mode = ssl.CERT_REQUIRED
-    # A ticket would come unasked on an idle connection, where a byte that nobody asked for means
+    # A ticket would come unasked on an idle connection, where a byte that was not asked for means
     # trouble.
     context.num_tickets = 0
     return context

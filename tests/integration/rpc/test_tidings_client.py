@@ -303,7 +303,8 @@ def test_history_is_every_page_before(serve: Serve) -> None:
         assert next(pages).articles == (Article(0, "c", "", "", ""),)
         assert asked == [0]
         assert [page.articles[0].article_id for page in pages] == [300, 100]
-        assert [page.before_ms for page in tidings.history(7, at_ms=300)] == [200, 0]
+        assert [page.before_ms for page in tidings.history(7, before_ms=300)] == [200, 0]
+        assert list(tidings.history(7, before_ms=0)) == []
 
 
 def test_importing_the_client_loads_thrift_and_little_else() -> None:

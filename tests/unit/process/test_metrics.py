@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from prometheus_client.mmap_dict import MmapedDict
 
 from tests.lab.servers import free_port, wait_until
+from tidings.process.asking import answers_ready
 from tidings.process.errors import SettingsError
 from tidings.process.metrics import serve_metrics
 
@@ -130,3 +131,23 @@ def test_an_address_that_is_taken_is_an_error(serve: Serve) -> None:
 
     with pytest.raises(SettingsError, match="another program listens there"):
         serve_metrics(bind, lambda: True)
+
+
+def test_a_unix_socket_is_a_door_like_any_other(tmp_path: Path) -> None:
+    """Trap: the setting took `unix:` and the process then ended with a traceback."""
+    bind = f"unix:{tmp_path}/metrics"
+    state = {"ready": False}
+    stop = serve_metrics(bind, lambda: state["ready"])
+    assert not answers_ready(bind)
+    state["ready"] = True
+    assert answers_ready(bind)
+    stop()
+    assert not answers_ready(bind)
+    serve_metrics(bind, lambda: True)()
+
+
+def test_readiness_is_asked_over_tcp_as_well(serve: Serve) -> None:
+    """A process that does not answer is not ready."""
+    assert answers_ready(serve())
+    assert not answers_ready(serve(lambda: False))
+    assert not answers_ready(f"127.0.0.1:{free_port()}")

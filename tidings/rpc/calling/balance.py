@@ -3,8 +3,11 @@ flight.
 
 That is nearly as even as always asking the least busy one, and does not send everybody to the same
 server at once. An endpoint that fails several times in a row is left alone for a while, then probed
-with a single call; when there is nobody else to ask it is asked all the same, since a wrong
-suspicion must not be an outage.
+with a single call; when there is no other to ask it is asked all the same, since a wrong suspicion
+must not be an outage.
+
+    endpoint = balancer.pick(deadline)
+    balancer.done(endpoint, healthy=True)
 """
 
 from __future__ import annotations

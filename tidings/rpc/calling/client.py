@@ -7,7 +7,10 @@
             exchange    request out, reply in; the reply must be this call's
 
 That order is the decision: what is inside is seen by what is outside and never the other way round.
-The generated client is not used, because it takes whatever reply comes for its own.
+The generated client is not used, because it takes any reply that comes for its own.
+
+    client = make_client(UserRecommend, endpoints, policy=Policy(), caller="reports")
+    client.call("user_recommend", UserRequest(user_id=7))
 """
 
 from __future__ import annotations
@@ -81,7 +84,7 @@ class Client:
 
         Raises:
             CallerFaultError, ExpectedError, ServerFaultError: the service said so.
-            TransportFaultError: nobody can say what became of the call, unless its `sent` is False.
+            TransportFaultError: what became of the call is unknown, unless its `sent` is False.
             DeadlineExceededError: there was no answer in time.
             ForkedClientError: this client belongs to another process.
         """
@@ -207,7 +210,7 @@ class Client:
         until_s: float,
         request_id: bytes,
     ) -> Any:
-        """The result struct or `TApplicationException` that came back. Whatever is raised spoils
+        """The result struct or `TApplicationException` that came back. Any exception spoils
         the connection."""
         name = method.name
         budget_ms = int((until_s - time.monotonic()) * 1000)

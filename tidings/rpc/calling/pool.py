@@ -5,6 +5,9 @@ answer to the next call; so a connection goes back only if its exchange ended cl
 at again before it is lent. Last in, first out: in quiet hours the rest grow old and are dropped.
 Rejected: a background thread that tends idle connections; it would not survive a fork, and looking
 costs one `poll`.
+
+    with pool.lease(deadline) as connection:
+        ...
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ class Pool:
         self._closed = False
 
     def lease(self, deadline: Deadline) -> Lease:
-        """A connection nobody else has; use it as `with pool.lease(deadline) as connection`.
+        """A connection that no other call has; use it as `with pool.lease(deadline) as connection`.
 
         Raises:
             TransportFaultError: no connection can be had; nothing was sent.
@@ -73,7 +76,7 @@ class Pool:
 
     @property
     def in_use(self) -> int:
-        """How many connections are lent, or being opened for somebody."""
+        """How many connections are lent, or being opened for a caller."""
         return self._policy.pool_size - len(self._free)
 
     def close(self) -> None:
@@ -92,12 +95,12 @@ class Pool:
             self.drop_idle("closed")
 
     def discard(self, lease: Lease) -> None:
-        """Destroy a connection of which anything at all is in doubt."""
+        """Destroy a connection that is in any doubt."""
         self._destroy(lease.connection, "doubt")
         self._allow_one_more()
 
     def drop_idle(self, reason: str) -> None:
-        """Close the connections that nobody uses just now; new ones can be opened."""
+        """Close the connections that no call uses just now; new ones can be opened."""
         for _ in range(len(self._free)):
             try:
                 kept = self._free.pop()

@@ -2,8 +2,10 @@
 
 It stands where Thrift's generated processor would. That one re-raises a handler's transport errors
 as if the caller had gone, lets SystemExit kill the thread, and leaves half a reply in the buffer
-when encoding fails. Whatever happens in a handler here, the caller gets an answer that says whose
-fault it was and nothing else.
+when encoding fails. Here the caller always gets an answer, which says whose fault a failure was and
+nothing else.
+
+    Dispatcher(methods_of(UserRecommend), handler, errors={}, rules=rules, answer_probe=probe)
 """
 
 from __future__ import annotations

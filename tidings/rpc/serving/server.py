@@ -4,6 +4,10 @@ Thrift's own accepts without limit, waits on silent peers for ever, spins when f
 out and cannot be stopped. A thread for each connection is kept, because clients pool their
 connections and a thread that waits in `recv` costs nothing. Rejected: a pool of threads, in which
 idle connections starve the busy ones.
+
+    server = make_server(UserRecommend, handler, "127.0.0.1:9090")
+    signal.signal(signal.SIGTERM, lambda *_: server.drain())
+    server.serve()
 """
 
 from __future__ import annotations
@@ -154,9 +158,9 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         """Make `serve` return without a lost request, because another process has taken over the
         listening socket.
 
-        It accepts nobody any more, and serves whom it has until they have left: a client of ours
-        leaves with its next reply, and a connection on which nobody calls has to outlive its
-        client's wish to use it. Takes no lock.
+        It accepts no client any more, and serves those it has until they have left: a client of
+        ours leaves with its next reply, and an idle connection has to outlive its client's wish
+        to use it. Takes no lock.
         """
         self._retiring = True
         self.processor.leaving = self.processor.leaving or WORKER_LEAVES
@@ -197,7 +201,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         _log.info("rpc_server_draining", connections=len(self._connections))
         window_ends_s = time.monotonic() + self._options.drain_window_s
         self._accept_until(lambda: time.monotonic() >= window_ends_s, window_ends_s)
-        while self._accept():  # whoever connected at the last moment may have asked already
+        while self._accept():  # a client that connected at the last moment may have asked already
             pass
 
     def _outlive_connections(self) -> None:
@@ -241,7 +245,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
                     self._accept()
 
     def _accept(self) -> bool:
-        """False if nobody was there, or nobody can be let in."""
+        """False if no client was there, or none can be let in."""
         try:
             client = self.serverTransport.accept()
         except (BlockingIOError, ConnectionError):
@@ -312,7 +316,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         except TTransportException as ex:
             _BROKEN.labels(_WHY_BROKEN.get(ex.type, "io")).inc()
             _log.debug("rpc_connection_broken", error=str(ex))
-        except Exception as ex:  # noqa: BLE001 - whatever garbage makes of a decoder
+        except Exception as ex:  # noqa: BLE001 - all that garbage makes of a decoder
             _BROKEN.labels("garbage").inc()
             _log.info("rpc_connection_broken", error=f"{type(ex).__name__}: {ex}"[:200])
         finally:
@@ -322,7 +326,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         _CONNECTIONS.dec()
         with (
             self._lock
-        ):  # around the close too: nobody else may use a descriptor that is being closed
+        ):  # around the close too: no other thread may use a descriptor that is being closed
             self._connections.discard(client)
             self._turned_away -= over
             client.close()

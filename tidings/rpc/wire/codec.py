@@ -1,8 +1,10 @@
 """Thrift's codec in C, which everything here relies on.
 
 Thrift installs without it where there is no compiler, and then uses its codec in Python without a
-word. So whoever serves or calls asks for it at the start, and modules can be imported without it
-until then.
+word. So a server or a client asks for it at the start, and modules can be imported without it until
+then.
+
+    require_codec()
 """
 
 from __future__ import annotations

@@ -69,8 +69,8 @@ class Encoded:
 
 
 class Pages:
-    """Encodes structs of one kind whose last field is a list of structs, all strings of which have
-    one length.
+    """Encodes structs of one kind whose last field is a list of structs; all strings within that
+    list have one length.
 
     Args:
         kind: the outer struct's class.

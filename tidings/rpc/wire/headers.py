@@ -2,6 +2,8 @@
 
 Read here is what nearly all clients send: plain key-values with lengths of one byte. Anything else
 is left to Thrift's own reader.
+
+    pack({b"request-id": b"r1"})
 """
 
 from __future__ import annotations

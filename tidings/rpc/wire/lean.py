@@ -5,6 +5,8 @@ that arrives whole. Such a frame is taken apart here with a handful of `struct` 
 Thrift's C codec, which does the rest. All else (compact, unframed, transforms, headers of an
 unusual shape) is given back unread to the stock protocol, which then serves that connection to its
 end. Nothing of Thrift is replaced: this is a protocol like any other.
+
+    name, kind, seqid = message.take_apart(frame)
 """
 
 from __future__ import annotations
@@ -122,7 +124,7 @@ class Message(TBinaryProtocolAccelerated):  # type: ignore[misc]
         self._headers = headers
         self.context = header_block.context_of(headers)
         self._frame_bytes = len(frame)
-        # PERF: a BytesIO of bytes shares them until somebody writes into it.
+        # PERF: a BytesIO of bytes shares them until it is written into.
         self.trans.cstringio_buf = buffer = BytesIO(frame)
         buffer.seek(name_end + 4)
         kind = version & _TYPE_MASK
@@ -219,7 +221,7 @@ class Form:
 
     Attributes:
         size: of the frame, with the word of its own length.
-        end: where the message's begin ends, likewise.
+        end: where the message's begin ends, counted in the same way.
     """
 
     __slots__ = ("caller", "end", "fixed", "kind", "name", "size", "unpack")

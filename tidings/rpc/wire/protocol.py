@@ -5,6 +5,9 @@ The stock way is Thrift's own code, with limits that hold. The lean way gives th
 reads the same dialects for a fraction of the instructions, and hands all that is unusual to the
 stock one. Tests hold the two against each other. Rejected: a setting that chooses; no operator
 could say what for.
+
+    protocol = LeanProtocol(transport, ANY_DIALECT, Limits())
+    protocol.readMessageBegin()
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 The generated `Client` checks neither sequence id nor method name of a reply, and the generated
 `Processor` leaks what a handler raises; both are a dozen lines around the args and result structs,
 so both ends here use those structs and leave the rest unused.
+
+    methods_of(UserRecommend)["user_recommend"].argument    # "request"
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class Method:
         args_codec: what the C codec is told about `args_type`, so that structs within are made
             quickly.
         argument: the name of the one argument.
-        result_codec: likewise of `result_type`.
+        result_codec: the same of `result_type`.
         returns: True if it answers with a value; a void method has only its exceptions.
         returned_struct: the class of what it returns, if that is a struct.
         throws: each declared exception class, and the field of `result_type` it travels in.

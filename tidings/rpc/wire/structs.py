@@ -4,6 +4,8 @@ A third of what decoding costs is the generated `__init__`, run once for each st
 into fields which the codec then fills. A subclass without it is made in C; a field that did not
 come is answered with its default when it is asked for. It is its parent in all that shows: equal to
 the same values, printed, copied and pickled as them.
+
+    decode_binary(arguments, protocol, quick(UserRequest))
 """
 
 from __future__ import annotations

@@ -8,6 +8,9 @@ understands framed and unframed, binary and compact clients of any language on t
 `SocketTransport` replaces `TSocket`, which sets no TCP_NODELAY, takes a waiting byte for good
 health, and starts its time-out anew with every byte a slow peer sends. Here all waits end at one
 moment.
+
+    transport = SocketTransport(sock, max_message_bytes=1024 * 1024)
+    transport.begin_message(time.monotonic() + 0.5)
 """
 
 from __future__ import annotations
@@ -64,7 +67,7 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         self.sent_bytes = 0
 
     def begin_message(self, until_s: float) -> None:
-        """Whatever is read and written from here on belongs to one message, to be over at
+        """All that is read and written from here on belongs to one message, to be over at
         `until_s`."""
         self.until_s = until_s
         self.sent_bytes = 0
@@ -124,7 +127,7 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         self._shutdown(socket.SHUT_RD)
 
     def abort(self) -> None:
-        """From any thread: whoever waits on this connection wakes and fails."""
+        """From any thread: a call that waits on this connection wakes and fails."""
         self._shutdown(socket.SHUT_RDWR)
 
     def _shutdown(self, how: int) -> None:
@@ -310,7 +313,7 @@ class Listener(TServerTransportBase):  # type: ignore[misc]
 
     def accept(self) -> SocketTransport:
         """Raises:
-        BlockingIOError: nobody is waiting, or another process was faster.
+        BlockingIOError: no client is waiting, or another process was faster.
         ConnectionError: the peer has gone already.
         """
         sock, _ = self._sock.accept()
