@@ -255,6 +255,6 @@ def make_daemon(
         loops: name and work of what runs continuously.
         handlers: what delayed jobs do, by kind.
     """
-    context = Context(engines.work, redis, settings, owner)
-    batches = Batches(engines.batch, handlers, ClockGuard(), context.stopping)
-    return Daemon(context, jobs, loops, TableJobStore(engines.look, batches))
+    context = Context(engines.work, redis, settings, owner=owner)
+    batches = Batches(engines.batch, handlers, ClockGuard(), stopping=context.stopping)
+    return Daemon(context, jobs, loops, store=TableJobStore(engines.look, batches))

@@ -55,7 +55,10 @@ class PaymentResource:
     def on_post(self, req: falcon.Request, resp: falcon.Response, order_id: str) -> None:
         read_parameters(req)
         started = payments.start(
-            self._engine, self._provider, req.context.reader_id, read_order_id(order_id)
+            self._engine,
+            self._provider,
+            req.context.reader_id,
+            order_id=read_order_id(order_id),
         )
         answer_json(resp, started, HTTPStatus.ACCEPTED)
 

@@ -125,7 +125,7 @@ class Batches:
         try:
             with transaction(self.engine) as conn:
                 now, is_believed = self._read_clock(conn)
-                due = delayed_due.claim_one(conn, kind, now, job_id) if is_believed else []
+                due = delayed_due.claim_one(conn, kind, now, job_id=job_id) if is_believed else []
                 self._act(conn, kind, due)
             _count_done(kind, due, now)
         except SQLAlchemyError as ex:

@@ -104,7 +104,7 @@ def find_due(engine: Engine, job: StaticJob, me: str) -> list[datetime]:
     with engine.connect() as conn:
         now = read_now(conn)
         last = _newest_run(conn, job.name)
-        if last is not None and _wants_another_attempt(conn, last, now, me):
+        if last is not None and _wants_another_attempt(conn, last, now, me=me):
             return [last.slot]
     return due_slots(job.trigger, job.missed, last.slot if last else None, now)
 
@@ -129,7 +129,7 @@ def run_slot(job: StaticJob, slot: datetime, context: Context) -> Ran:
         except Exception as ex:  # recorded, logged, counted and tried again
             detail, outcome = f"{type(ex).__name__}: {ex}", Outcome.FAILED
             log.exception("job_failed", job=job.name, slot=slot.isoformat())
-        _record(job, slot, context.engine, outcome, detail)
+        _record(job, slot, context.engine, outcome=outcome, detail=detail)
         _RUNS.labels(job.name, outcome.value).inc()
         _SECONDS.labels(job.name).observe(time.monotonic() - started_s)
         if outcome is Outcome.DONE:
@@ -158,7 +158,7 @@ def _newest_run(conn: Connection, name: str) -> _History | None:
     ).first()
 
 
-def _wants_another_attempt(conn: Connection, run: _History, now: datetime, me: str) -> bool:
+def _wants_another_attempt(conn: Connection, run: _History, now: datetime, *, me: str) -> bool:
     if run.attempt >= MOST_ATTEMPTS:
         return False
     if run.state == "failed":
@@ -193,7 +193,7 @@ def _claim(job: StaticJob, slot: datetime, context: Context) -> datetime | None:
         if (
             run is None
             or run.slot != slot
-            or not _wants_another_attempt(conn, run, now, context.owner)
+            or not _wants_another_attempt(conn, run, now, me=context.owner)
         ):
             return None
         taken = conn.execute(
@@ -206,7 +206,9 @@ def _claim(job: StaticJob, slot: datetime, context: Context) -> datetime | None:
         return now if taken.rowcount == 1 else None
 
 
-def _record(job: StaticJob, slot: datetime, engine: Engine, outcome: Outcome, detail: str) -> None:
+def _record(
+    job: StaticJob, slot: datetime, engine: Engine, *, outcome: Outcome, detail: str
+) -> None:
     text = {"summary": detail[:512]} if outcome is Outcome.DONE else {"error": detail[:4000]}
 
     def write() -> None:

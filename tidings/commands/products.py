@@ -58,7 +58,7 @@ def add(title: str, price_cents: int, currency: str) -> None:
     """Put a new product on sale. It has no stock yet."""
     try:
         with _transaction() as conn:
-            id_ = stock.add_product(conn, title, price_cents, currency)
+            id_ = stock.add_product(conn, title, price_cents, currency=currency)
     except ValueError as ex:
         raise click.BadParameter(str(ex)) from None
     click.echo(

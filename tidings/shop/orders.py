@@ -146,8 +146,8 @@ def place(
 
     def place_once() -> Order:
         with transaction(engine) as conn:
-            found = _find_by_key(conn, reader_id, key_hash, request_hash)
-            return found or _place(conn, identity, wanted, timeout_s)
+            found = _find_by_key(conn, reader_id, key_hash, request_hash=request_hash)
+            return found or _place(conn, identity, wanted, timeout_s=timeout_s)
 
     # Another request with this key may be faster; its order is then the answer to both.
     return run_again(place_once, passes=is_overtaken)
@@ -276,7 +276,7 @@ def _check_lines(lines: Sequence[Line]) -> dict[int, int]:
 
 
 def _place(
-    conn: Connection, identity: Mapping[str, Any], wanted: Mapping[int, int], timeout_s: float
+    conn: Connection, identity: Mapping[str, Any], wanted: Mapping[int, int], *, timeout_s: float
 ) -> Order:
     products, now = stock.find_wanted(conn, wanted)
     currencies = {product.currency for product in products.values()}
@@ -310,7 +310,7 @@ def _place(
 
 
 def _find_by_key(
-    conn: Connection, reader_id: int, key_hash: str, request_hash: str
+    conn: Connection, reader_id: int, key_hash: str, *, request_hash: str
 ) -> Order | None:
     row = conn.execute(
         select(orders).where(orders.c.reader_id == reader_id, orders.c.idempotency_key == key_hash)

@@ -70,7 +70,7 @@ def start(engine: Engine, provider: Provider, reader_id: int, order_id: int) -> 
         ProviderUnavailableError: nothing was taken; the same request may be sent again.
     """
     with transaction(engine) as conn:
-        charge = _open_payment(conn, provider, reader_id, order_id)
+        charge = _open_payment(conn, provider, reader_id, order_id=order_id)
     started = provider.start(charge)
     with transaction(engine) as conn:
         conn.execute(
@@ -129,7 +129,7 @@ def settle(engine: Engine, callback: Callback) -> Settlement:
     return settlement
 
 
-def _open_payment(conn: Connection, provider: Provider, reader_id: int, order_id: int) -> Charge:
+def _open_payment(conn: Connection, provider: Provider, reader_id: int, *, order_id: int) -> Charge:
     # Locked, so that two requests at once take up one payment.
     is_open = (order_table.c.expires_at > database_now(conn)).label("is_open")
     mine = (order_table.c.id == order_id, order_table.c.reader_id == reader_id)

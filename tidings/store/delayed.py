@@ -77,7 +77,7 @@ def schedule(
     Raises:
         AlreadyScheduledError: one of this kind waits for `ref`.
     """
-    _insert(conn, kind, ref, after(conn, after_s), payload)
+    _insert(conn, kind, ref, run_at=after(conn, after_s), payload=payload)
 
 
 def schedule_at(
@@ -93,7 +93,7 @@ def schedule_at(
     Raises:
         AlreadyScheduledError: one of this kind waits for `ref`.
     """
-    _insert(conn, kind, ref, run_at, payload)
+    _insert(conn, kind, ref, run_at=run_at, payload=payload)
 
 
 def reschedule_at(conn: Connection, kind: str, *, ref: object, run_at: datetime) -> bool:
@@ -152,6 +152,7 @@ def _insert(
     conn: Connection,
     kind: str,
     ref: object,
+    *,
     run_at: datetime | ColumnElement[Any],
     payload: Mapping[str, Any] | None,
 ) -> None:

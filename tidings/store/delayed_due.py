@@ -64,7 +64,7 @@ def claim(conn: Connection, kind: str, now: datetime, *, limit: int) -> list[Del
     return _claim(conn, _due(kind, now).limit(limit))
 
 
-def claim_one(conn: Connection, kind: str, now: datetime, job_id: int) -> list[DelayedJob]:
+def claim_one(conn: Connection, kind: str, now: datetime, *, job_id: int) -> list[DelayedJob]:
     """Lock this row if it is due at `now` and no other daemon's; empty otherwise."""
     return _claim(conn, _due(kind, now).where(delayed_job.c.id == job_id))
 

@@ -3,8 +3,10 @@ operational; and how work that met one is done again."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
+from pathlib import Path
 
 import pymysql
 import pytest
@@ -13,6 +15,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tidings.process.deadline import Deadline, deadline_scope
 from tidings.store.retry import CONTENTION, OUTAGE, Patience, is_overtaken, is_passing, run_again
+
+ROOT = Path(__file__).parents[3]
 
 
 def wrap(orig: Exception, *, lost: bool = False) -> DBAPIError:
@@ -151,3 +155,14 @@ def test_each_failure_is_told_by_its_cause() -> None:
     )
 
     assert causes == ["deadlock", "deadlock"]
+
+
+def test_no_other_module_judges_by_a_code_which_failures_pass() -> None:
+    """Three modules did, each by a list of its own."""
+    codes = re.compile(r"\b(1205|1213|1927|2013)\b|database is locked|SQLITE_BUSY\b")
+    packages = ("tidings", "gateway", "services", "jobs")
+    modules = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+
+    assert [str(path.relative_to(ROOT)) for path in modules if codes.search(path.read_text())] == [
+        "tidings/store/retry.py"
+    ]
