@@ -16,12 +16,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Column, Connection, String, insert, select, update
+from sqlalchemy import Column, Connection, String, insert, select, type_coerce, update
 
 from tidings.news.counts import create_counts
 from tidings.news.tables import article, author, channel
 from tidings.news.visibility import PUBLISHED, SCHEDULED
 from tidings.store.engine import database_now
+from tidings.store.metadata import ReadableMoment
 
 
 class Lengths(NamedTuple):
@@ -62,7 +63,12 @@ class Stored(NamedTuple):
 
 def find_stored(conn: Connection, source_ids: Sequence[str]) -> dict[str, Stored]:
     """Source id → the article, for those that exist."""
-    columns = [article.c[name] for name in Content.__struct_fields__]
+    # A publication that is no date is told as None, so that the next import mends it.
+    published_at = type_coerce(article.c.published_at, ReadableMoment()).label("published_at")
+    columns = [
+        published_at if name == "published_at" else article.c[name]
+        for name in Content.__struct_fields__
+    ]
     query = select(article.c.id, article.c.status, *columns)
     return {
         row.source_id: Stored(

@@ -337,6 +337,19 @@ def test_what_the_database_will_not_take_is_raised_in_the_end(
     assert len(attempts) == CONTENTION.attempts
 
 
+def test_an_import_mends_a_publication_that_is_no_date(engine: Engine, stored: Stored) -> None:
+    """Trap: SQLite keeps any text in a date; the article must not stop the import that has it
+    right."""
+    import_rows([make_row(1)], engine)
+    with engine.begin() as conn:
+        if engine.dialect.name != "sqlite":
+            conn.exec_driver_sql("SET sql_mode=''")
+        conn.exec_driver_sql("UPDATE article SET published_at = '0000-00-00 00:00:00'")
+
+    assert import_rows([make_row(1)], engine).counts == Counts(updated=1)
+    assert {row.published_at.year for row in stored.articles().values()} == {2026}
+
+
 def test_a_channel_that_is_there_keeps_its_name(engine: Engine, stored: Stored) -> None:
     """The site's own name for it wins over what is made from a slug."""
     with transaction(engine) as conn:
