@@ -1,10 +1,12 @@
-"""Builds the static site, of which nearly everything is still right from the last time.
+"""Builds the static site; nearly all of it is still right from the last time.
 
 A manifest beside the pages says what each was made of, so a minute in which one article was edited
 renders that article and the lists and feeds that show it. New articles come first, then what links
 to them, then articles that changed, and what is gone goes last: at no moment does a link lead
 nowhere. The manifest is written at the very end, and what stands in the folder is looked up there:
 a build that was killed is simply done again.
+
+    build_site(engine, Path("var/site"), Renderer("https://news.example"), now=now)
 """
 
 from __future__ import annotations
@@ -147,7 +149,13 @@ class _Build:
         self._folder.write(
             MANIFEST, msgspec.json.encode(Manifest(self._renderer.edition, right, documents))
         )
-        return Built(len(shown), len(self._rendered), self._written, self._deleted, self._failed)
+        return Built(
+            articles=len(shown),
+            rendered=len(self._rendered),
+            files_written=self._written,
+            files_deleted=self._deleted,
+            failed=self._failed,
+        )
 
     def _write(
         self, entries: Sequence[Entry], standing: set[int], known: Manifest
@@ -180,7 +188,7 @@ class _Build:
     def _render(self, story: Story) -> bytes | None:
         try:
             return self._renderer.article(story)
-        except Exception:  # whatever one article holds, the others are published
+        except Exception:  # one article cannot keep the others from being published
             _FAILED.inc()
             self._failed += 1
             log.exception("page_failed", article=story.teaser.entry.id)

@@ -4,6 +4,9 @@ page needs it.
 An edition in which one article changed reads one body and a few dozen titles; of all others only
 the columns that would tell. Rejected: asking for what was updated since the last build. A
 transaction that began earlier may commit later, and its article would be missed for ever.
+
+    with engine.connect() as conn:
+        entries = read_entries(conn, now)
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 """Puts files where a web server reads them: whole or not at all, and only if they changed.
 
 Written aside in the same folder, fsynced, renamed over the old one: a reader gets the last page or
-the new one, never half of either, and so does whoever switches the machine on again after a power
-cut. What stands in the folder is looked up there and not in a record of what was written, which a
-build that was killed could not finish. One builder at a time, by a lock on the folder itself: the
-job's lock is the database's, and two sites may be given one folder.
+the new one, never half of either, also after a power cut. What stands in the folder is looked up
+there and not in a record of what was written, which a build that was killed could not finish. One
+builder at a time, by a lock on the folder itself: the job's lock is the database's, and two sites
+may be given one folder.
+
+    with open_folder(Path("var/site")) as folder:
+        folder.write("index.html", content)
 """
 
 from __future__ import annotations
@@ -128,7 +131,7 @@ def open_folder(root: Path) -> Iterator[SiteFolder]:
     """The folder, made if it is not there, without what a killed build left behind.
 
     Raises:
-        FolderInUseError: somebody else has it open.
+        FolderInUseError: another process has it open.
         OSError: it cannot be made or read.
     """
     _make_folder(root)
@@ -161,7 +164,7 @@ def _sweep(root: Path) -> Iterator[str]:
 
 
 def _make_folder(path: Path) -> None:
-    """With what is above it, for a web server that is another user, whatever the umask."""
+    """With what is above it, for a web server that is another user, under any umask."""
     if not path.is_dir():
         _make_folder(path.parent)
         path.mkdir(exist_ok=True)

@@ -1,10 +1,12 @@
 """Fits a body into the page around it: its headings below the article's own, and every picture with
 a text.
 
-Somebody who reads with their ears goes from heading to heading, by levels; a body comes with
-whatever levels its author liked. Done when a page is made and not when the article came in, because
+A reader who listens goes from heading to heading, by levels; a body comes with
+the levels that its author liked. Done when a page is made and not when the article came in, because
 only the page knows what is above. It reads sanitised HTML alone, where headings have no attributes
 and no attribute holds a bare ">".
+
+    fit_into_page("<h1>Tides</h1>")  # "<h2>Tides</h2>"
 """
 
 from __future__ import annotations

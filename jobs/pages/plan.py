@@ -5,6 +5,8 @@ renders the few documents that show it. Channels are cut into pages, and the sit
 from the oldest article on: a new one changes the last of them and not all. They come in the order
 in which they can be written one by one without a link that leads nowhere: what is linked to before
 what links, and the home page, where readers come in, at the end.
+
+    [document.path for document in plan(renderer, entries)]  # "index.html" is the last
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ def _plan_section(
     yield _document(
         section.feed_path, entries[:FEED_LENGTH], partial(renderer.section_atom, section)
     )
-    # The front of a channel is always full, whatever the last page holds.
+    # The front of a channel is always full, no matter what the last page holds.
     yield _document(section.path, entries[:PER_PAGE], partial(renderer.front, section, last), last)
 
 

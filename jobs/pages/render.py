@@ -1,8 +1,10 @@
 """Turns content into documents: HTML by templates, feeds and sitemaps by an XML writer.
 
 Everything in a template is escaped but an article's body, which was sanitised when it came in. XML
-is built as a tree: a feed with one stray `&` is no feed, and nobody's eye finds it in a template.
+is built as a tree: a feed with one stray `&` is no feed, and no eye finds it in a template.
 What a document cannot hold (control characters) is left out.
+
+    Renderer("https://news.example").article(story)  # the whole file, as bytes
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ The front of the package; what stands behind it is a line of small steps. `sourc
 recognises, a reader a format (`jsonl`, `delimited`, `feeds`, `opml`) yields rows, `rows` judges
 each and `bodies` sanitises it, `writing` stores them in batches, `workspace` remembers how far it
 came, and `loading` joins them.
+
+    report = import_articles("tides.jsonl", engine, folder=Path("var/import"))
 """
 
 from tidings.importing.formats import Format

@@ -3,6 +3,9 @@
 Strict where the csv module is lenient: a stray quote or a missing cell is reported at its line
 instead of shifting every column after it. A quote that is never closed swallows what follows it, so
 the swallowed lines are read again on their own, and only the line at fault is lost.
+
+    for row in read_csv(stream):
+        row.values.get("title") if isinstance(row, Row) else row.reason
 """
 
 from __future__ import annotations

@@ -5,6 +5,9 @@ feedparser takes a whole document and keeps all of it several times over; a feed
 would need gigabytes. expat finds where entries begin and end while the document streams by, and
 each group of entries is handed on between the head of the feed and its closing tags. What is not
 well-formed cannot be cut like this.
+
+    for group in cut_feed(stream):
+        feedparser.parse(group.document)
 """
 
 from __future__ import annotations
@@ -52,7 +55,7 @@ def cut_feed(stream: BinaryIO, encoding: str | None = None) -> Iterator[Group]:
 
     Raises:
         CutError: from here on it cannot be cut; what came before is good.
-        BoundError: likewise, and what follows is better left alone.
+        BoundError: the same, and what follows is better left alone.
     """
     cutter = _Cutter(encoding)
     fault: CutError | BoundError | None = None

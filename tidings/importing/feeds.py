@@ -3,7 +3,9 @@ well-formed.
 
 Many feeds are not well-formed. Those are read a second time as a whole by feedparser's lenient
 parser, up to a size; without line numbers, since it keeps none. feedparser's sanitiser and its
-rewriting of links are switched off: bodies are sanitised in one place, whatever brought them here.
+rewriting of links are switched off: bodies are sanitised in one place, for every format.
+
+    rows = read_feed(stream, channel="Harbour")
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ urllib's own time-out is per read, so a server that sends one byte now and then 
 ever: a watchdog shuts the socket when the whole time is up. Only http and https are opened, also
 after a redirect. Which hosts may be asked is not restricted: an import is run by an operator, with
 an operator's rights.
+
+    fetch("https://example.org/feed", file, max_bytes=16 * 1024**2, deadline_s=30)
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 The name decides where it is plain, the content where it is not: exports are called .xml, .txt or
 nothing at all, and a server's Content-Type is wrong too often to be asked.
+
+    with open_source("tides.jsonl", scratch) as source:
+        detect(source)  # Format.JSONL
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Rows of a JSON Lines file: one object a line, so that one bad line costs one row and memory holds
-one row."""
+one row.
+
+    list(read_jsonl(io.BytesIO(b'{"title": "High tide"}')))  # one Row, of line 1
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """Lines of a stream with their numbers, none longer than a bound, so that a file without line ends
-costs no memory."""
+costs no memory.
+
+    [line.number for line in read_lines(io.BytesIO(b"a\\nb"))]  # [1, 2]
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class Line:
     is_cut: bool = False
 
     def show(self) -> str:
-        """The line as it can be written to a reject file, whatever bytes are in it."""
+        """The line as it can be written to a reject file, with any bytes in it."""
         return self.data.decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 

@@ -4,6 +4,8 @@ it got.
 One loop for every format and every caller. Memory holds one batch, which is bounded in rows and in
 characters; rendering and sanitising happen before the transaction begins, so that a writer's lock
 is held for milliseconds.
+
+    import_rows([{"title": "T", "body": "B", "channel": "c"}], engine).counts.created  # 1
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ OnProgress = Callable[[Report, float], None]
 
 
 def _ignore(*_what: object) -> None:
-    """Nobody asked."""
+    """The caller did not ask to be told."""
 
 
 def import_articles(
@@ -88,7 +90,14 @@ def import_articles(
             on_progress(report, opened.fraction_read())
 
         load = _Loader(
-            engine, report, channel, clock, on_change, workspace.add_reject, on_batch, witness
+            engine,
+            report,
+            channel=channel,
+            clock=clock,
+            on_change=on_change,
+            on_reject=workspace.add_reject,
+            on_batch=on_batch,
+            witness=witness,
         )
         load.run(islice(rows, report.resumed_rows, None))
         workspace.finish()
@@ -111,7 +120,7 @@ def import_rows(
     """
     report = Report()
     numbered = (Row(Place(line=number), values) for number, values in enumerate(rows, start=1))
-    _Loader(engine, report, None, clock, on_change, _ignore, _ignore).run(numbered)
+    _Loader(engine, report, clock=clock, on_change=on_change).run(numbered)
     return report
 
 
@@ -122,11 +131,12 @@ class _Loader:
         self,
         engine: Engine,
         report: Report,
-        channel: str | None,
+        *,
         clock: Clock,
         on_change: OnChange,
-        on_reject: Callable[[Reject], None],
-        on_batch: Callable[[str], None],
+        channel: str | None = None,
+        on_reject: Callable[[Reject], None] = _ignore,
+        on_batch: Callable[[str], None] = _ignore,
         witness: str = "",
     ) -> None:
         self._engine = engine

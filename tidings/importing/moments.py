@@ -3,6 +3,8 @@ milliseconds.
 
 What says no time zone is UTC. Nothing is guessed from words or from day-month order: 03/04/2026 is
 refused, because an article that is a month out of place is worse than one that is reported.
+
+    parse_moment("2026-11-23T18:00")  # 18:00 in UTC
 """
 
 from __future__ import annotations

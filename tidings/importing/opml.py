@@ -4,6 +4,9 @@ imported.
 Feeds are fetched a few at a time, since most of the time of a long list is waiting for its slowest
 servers, and never more than those few are kept on disk. Addresses other than http and https are
 refused: the list may come from anyone, and must not make us read our own files.
+
+    for feed in parse_opml(stream):
+        feed.address
 """
 
 from __future__ import annotations
@@ -144,8 +147,8 @@ def _read_one(
 
 
 def _unpack(file: BinaryIO) -> BinaryIO:
-    """The feed's content; never more than `MAX_FEED_BYTES`, whatever a few compressed bytes turn
-    into."""
+    """The feed's content; never more than `MAX_FEED_BYTES`, however much a few compressed bytes
+    turn into."""
     file.seek(0)
     stream = decompressed(file)
     if stream is file:

@@ -2,8 +2,10 @@
 
 A source's reader only finds rows and their places; every rule about what a row must hold stands
 here once, so that the same article is the same whether it came by JSONL, CSV or feed. A wrong field
-refuses the row instead of being dropped: whoever runs an import can mend a row that was named, and
-cannot see one that was quietly changed.
+refuses the row instead of being dropped: an operator can mend a row that was named, and cannot see
+one that was quietly changed.
+
+    make_article({"title": "High tide", "body": "Full.", "channel": "Harbour"})
 """
 
 from __future__ import annotations
@@ -184,7 +186,7 @@ def _channel(values: Mapping[str, object], default: str | None) -> tuple[str, st
         )
     if slug == FOR_YOU.slug:
         raise RowError(f"channel: {slug!r} is the name of all channels together")
-    # A slug has to become readable; what somebody wrote as a name stays as written.
+    # A slug has to become readable; what was written as a name stays as written.
     name = _NOT_SLUG.sub(" ", text).strip() if text.lower() == text else text
     return (
         _checked("channel", slug, LENGTHS.channel_slug),

@@ -1,10 +1,13 @@
 """Opens what an import reads from: a file, standard input, or an http(s) address, compressed or
 not.
 
-Whatever comes out is a stream of bytes that can be read from its start again. A download or a pipe
+What comes out is a stream of bytes that can be read from its start again. A download or a pipe
 is copied to disk first: a server is not kept waiting for our database, a malformed feed can be
 given a second, more patient reading, and the copy's digest says whether a second run meets the same
 content. Rejected: reading a response as it comes.
+
+    with open_source("https://example.org/feed", scratch) as source:
+        source.location
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ The checkpoint follows the database and never leads it: it is written after a co
 only if the article it names is there, so neither a lost database nor another one can make a run
 skip rows. Two imports of the same name at once each get files of their own. Rejected: keeping
 progress in the database, where every import would leave rows.
+
+    with open_workspace(Path("var/import"), "tides.jsonl") as workspace:
+        workspace.begin()
 """
 
 from __future__ import annotations

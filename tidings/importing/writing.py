@@ -5,6 +5,8 @@ What exists is read, compared and updated only where it differs: `updated_at` mo
 that readers can see, and counts and take-downs are not the importer's to touch. Rejected: the
 databases' own upserts, which differ between SQLite and MySQL, burn an id for every row that exists,
 and cannot say which rows they changed.
+
+    write_articles(engine, [make_article(row)], now).created  # (1,)
 """
 
 from __future__ import annotations
