@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tidings.process import site_folder
 from tidings.process.errors import PREFIX, SettingsError
 from tidings.process.listening import split_bind
 from tidings.process.settings import (
+    describe,
     load_settings,
     make_secret_keys,
     read_secret_keys,
@@ -203,3 +205,13 @@ def test_without_keys_the_message_says_how_to_make_one(make_settings: MakeSettin
 def test_a_bind_is_a_host_and_a_port(bind: str, expected: tuple[str, int]) -> None:
     """IPv6 addresses stand in brackets, as in a URL."""
     assert split_bind(bind) == expected
+
+
+def test_the_operators_page_lists_every_setting_and_its_meaning() -> None:
+    """A setting that is added and not listed, or that is gone and still listed, is found here."""
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    listed = re.findall(r"^\| `(TIDINGS_[A-Z_]+)` \| .*? \| (.*) \|$", page, re.MULTILINE)
+
+    assert dict(listed) == {
+        setting.variable: setting.meaning for setting in describe(load_settings())
+    }
