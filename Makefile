@@ -37,10 +37,11 @@ coverage: system $(VENV)/.dev  ## the whole suite, and which lines of the progra
 test-unit: $(VENV)/.dev  ## what needs no server, in less than a minute
 	@$(BIN)/pytest tests/unit $(ARGS)
 
-lint: $(VENV)/.dev  ## style, and who may import whom
+lint: $(VENV)/.dev  ## style, prose, and who may import whom
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python scripts/prose-check
 
 types: $(VENV)/.dev  ## mypy, strict
 	@$(BIN)/mypy

@@ -1,4 +1,9 @@
-"""JSON in and out: bounded before it is read, checked against a type while it is decoded."""
+"""JSON in and out: bounded before it is read, checked against a type while it is decoded.
+
+report = read_body(req, msgspec.json.Decoder(ReportRequest), max_bytes=20_000)
+
+    report = read_body(req, msgspec.json.Decoder(ReportRequest), max_bytes=20_000)
+"""
 
 from __future__ import annotations
 

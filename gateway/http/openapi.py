@@ -3,6 +3,8 @@
 Each resource carries its own `operations`, so that a route and its description are written,
 reviewed and tested together; schemas come from the very types that answers are encoded from.
 Rejected: a description written by hand in one file, which is true on the day it is written.
+
+    description = describe({"/channels": ChannelsResource(channels)}, version="0.1.0")
 """
 
 from __future__ import annotations

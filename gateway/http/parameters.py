@@ -1,8 +1,11 @@
 """Query parameters: declared once, read by the door and described in `/openapi.json`.
 
-All faults of a request are told at once, each with what would be right; a parameter nobody reads is
-one of them, since a misspelt `chanel_id` that is ignored shows the wrong articles. Rejected:
-msgspec's lax conversion from text, which stops at the first fault and reads `1e1` as 10.
+All faults of a request are told at once, each with what would be right; a parameter that no
+resource reads is one of them, since a misspelt `chanel_id` that is ignored shows the wrong
+articles. Rejected: msgspec's lax conversion from text, which stops at the first fault and reads
+`1e1` as 10.
+
+    asked = read_parameters(req, [CHANNEL_ID, ARTICLE_NUM])  # {"channel_id": 10, "article_num": 10}
 """
 
 from __future__ import annotations

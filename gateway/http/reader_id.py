@@ -2,9 +2,12 @@
 other programs.
 
 Ids are random and lie between 2**52 and 2**53: never an account's id, which count from 1, and exact
-in JavaScript's numbers. The signature keeps one reader from reading or spoiling another's feed;
-whoever changes it becomes a new reader. Rejected: sessions kept in a store, which every first visit
+in JavaScript's numbers. The signature keeps one reader from reading or spoiling another's feed; a
+reader who changes it becomes a new one. Rejected: sessions kept in a store, which every first visit
 of a robot would fill.
+
+    signer = ReaderSigner(keys)
+    reader_id, is_signed_by_newest = signer.read(signer.sign(signer.new_id()))
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ The deadline and the request id live in context variables of the serving thread,
 Thrift calls behind the door find them without being handed them. One canonical line is written when
 the answer is known, with all that is worth knowing about it; a server's access log would know none
 of that.
+
+    app.add_middleware(RequestScope(deadline_ms=2000))
 """
 
 from __future__ import annotations

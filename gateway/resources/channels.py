@@ -1,6 +1,8 @@
 """`/channels`: the parts of the site, "for you" first.
 
 curl http://127.0.0.1:8000/channels
+
+    app.add_route("/channels", ChannelsResource(channels))
 """
 
 from __future__ import annotations

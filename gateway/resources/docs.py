@@ -1,5 +1,8 @@
 """`/openapi.json`, and `/docs` for people: both made once, from what the resources say of
-themselves."""
+themselves.
+
+    app.add_route("/openapi.json", OpenApiResource(description))
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """`/products` and `/orders`: paid editions, ordered by a reader, who sees only their own orders.
 
 app.add_route("/orders/{order_id}", OrderResource(engine))
+
+    app.add_route("/orders/{order_id}", OrderResource(engine))
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The files are part of the package and name no other host, so the content policy can forbid
 everything else. Behind a proxy that serves `/static/` itself nothing changes.
+
+    app.add_route("/static/reader.js", PageResource("reader.js", read_pages()["reader.js"]))
 """
 
 from __future__ import annotations

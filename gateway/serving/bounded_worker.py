@@ -5,6 +5,8 @@ byte now and then holds it for ever: sixteen of them and the door is shut, and b
 connections just in case. Here a silent connection costs no thread, and a request that is not over
 in time loses its connection. Rejected: gevent, which would make every library in the process a
 guest of its event loop.
+
+    options = {"worker_class": BoundedWorker}  # for gunicorn, as in gateway/serving/server.py
 """
 
 from __future__ import annotations

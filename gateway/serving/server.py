@@ -4,6 +4,8 @@ The master owns the sockets, the operators' port and the workers' lives; all tha
 is made in the worker after the fork, since two processes that share one connection read each
 other's answers. Rejected: a gunicorn.conf.py, which is a second place for settings and is not
 typed.
+
+    serve(load_settings())  # until SIGTERM or SIGINT
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """APScheduler's view of the table of delayed jobs: a job store that only looks.
 
-It answers the scheduler's "what is due?" with a few batch jobs, each of which claims rows for
-itself, so a scheduler that dies, or finds another at work on the same table, loses and doubles
-nothing. It looks once a second at least, so rows that other processes insert are seen without a
-signal. APScheduler's own stores hand out the jobs themselves and delete them before they have run;
-and one error in `get_next_run_time` ends their scheduler's thread. So nothing that the scheduler's
-thread calls here ever raises: it is logged, counted and looked at again.
+It answers the scheduler's "what is due?" with a few batch jobs that claim their rows themselves, so
+a scheduler that dies, or finds another at work on the same table, loses and doubles nothing. It
+looks once a second at least, so rows that other processes insert are seen without a signal.
+APScheduler's own stores hand out the jobs themselves and delete them before they have run; and one
+error in `get_next_run_time` ends their scheduler's thread. So nothing that the scheduler's thread
+calls here ever raises: it is logged, counted and looked at again.
 
     scheduler.add_job(Task("publish_article"), "date", run_date=at, id="42", jobstore="due")
 """

@@ -1,5 +1,8 @@
 """Composition root of the recommender: what it is made of, put together from the collaborators it
-is given."""
+is given.
+
+    server = make_server(settings, catalogue, redis, tracker=tracker, clock=now_ms)
+"""
 
 from __future__ import annotations
 

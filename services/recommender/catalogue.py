@@ -7,6 +7,10 @@ answers must not cost a round trip. A thread reads what changed since it last lo
 An article that cannot be taken in is set aside, and never the end of the thread. Rejected: SQL per
 request, which grows with the reader's history; and notices through Redis, which can be lost and
 then hide a take-down.
+
+    catalogue = Catalogue(engine, now_ms)
+    catalogue.refresh()
+    catalogue.newest_first(10, wanted=lambda article_id: article_id not in seen, limit=100)
 """
 
 from __future__ import annotations

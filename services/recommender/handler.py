@@ -3,6 +3,8 @@ goes back.
 
 Thrift enforces neither ranges nor presence, so every field is taken for optional and checked here,
 once.
+
+    RecommendHandler(pipeline, behaviours, tracker, now_ms).user_recommend(UserRequest(user_id=7))
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 tidings demo load
 tidings demo remove
+
+    print(load_demo_once(settings))  # what `tidings demo load` says
 """
 
 from __future__ import annotations

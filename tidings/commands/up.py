@@ -171,7 +171,7 @@ def run_site(settings: Settings, load_demo: Callable[[Settings], str] | None) ->
         load_demo: fills an empty site and returns a line about it; None leaves the site as it is.
 
     Raises:
-        CannotStartError: something prevents a start; whatever had been started is stopped again.
+        CannotStartError: something prevents a start; what had been started is stopped again.
     """
     site = Site()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -1,6 +1,8 @@
 """Fills an empty site with the demo, as if it had been running for days.
 
 load_demo(engine, articles, now_ms)  # "demo: 150 articles, 2 editions on sale, ..."
+
+    print(load_demo(engine, articles, now_ms))
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ something to rank by.
 Each reader loves a few channels (a gamma-distributed taste, normalised, as in a Dirichlet draw),
 visits now and then, is shown ten articles that were out at that moment, and clicks by taste,
 freshness and place on the page. All of it follows from the seed, the articles and the moment.
+
+    acts = simulate(items, readers=40, days=7, now_ms=now_ms(), seed=1)
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 nh3 is the one gate and the last step, after every other: Markdown may hold HTML, and a feed
 parser's own sanitiser is not asked. What is allowed is a short list of what an article needs;
-everything else goes, and of what runs or embeds its content goes too. Rejected: sanitising when a
+everything else goes, and what runs or embeds goes with its content. Rejected: sanitising when a
 page is shown, which must then be remembered by every page, for every reader, for ever.
 
     from_markdown("The harbour is *full*.")  # "<p>The harbour is <em>full</em>.</p>"

@@ -2,6 +2,8 @@
 
 with transaction(engine) as conn:
     ids = ensure_authors(conn, {"Ada Byron"})
+
+    author_id = ensure_authors(conn, {"Ottoline Fernwhistle"})["Ottoline Fernwhistle"]
 """
 
 from __future__ import annotations

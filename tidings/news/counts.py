@@ -71,7 +71,7 @@ def read_counts(conn: Connection, published_since: datetime) -> dict[int, dict[s
 
 
 def lock_counts(conn: Connection, article_ids: Collection[int]) -> dict[int, dict[str, int]]:
-    """Article id → its counters, none of which can change until the transaction ends.
+    """Article id → its counters, which cannot change until the transaction ends.
 
     An article without counters gets them first. Locked in id order.
     """

@@ -3,6 +3,9 @@
 SQLAlchemy's defaults wait for ever in three places (connect, read, lock) and PyMySQL keeps one
 snapshot open between requests; both have cost people nights. Here reads run in a transaction that
 ends with the `with` block, and a connection that failed mid-statement is thrown away, never reused.
+
+    with transaction(make_engine(settings.database)) as conn:
+        conn.execute(insert(channel), rows)
 """
 
 from __future__ import annotations

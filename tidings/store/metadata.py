@@ -4,6 +4,8 @@ Each noun has a `tables.py` of its own that adds to `metadata`; `migrations/` ho
 came to look like this. No ORM: each query is written once, in the module of its noun, where its
 cost can be read. Moments are `DATETIME(3)` in UTC and come back as aware datetimes on every
 database. Ids are 64-bit; SQLite needs plain INTEGER to number rows by itself.
+
+    Table("note", metadata, Column("id", Id, primary_key=True), Column("at", Moment))
 """
 
 from __future__ import annotations

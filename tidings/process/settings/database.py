@@ -1,6 +1,8 @@
 """Settings of the database, which every process but a client opens.
 
 engine = make_engine(settings.database)
+
+    make_engine(settings.database)  # TIDINGS_DATABASE_URL and its bounds
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Settings of the gateway.
 
 Deadline.after_ms(settings.gateway.deadline_ms)
+
+    settings.gateway.bind  # TIDINGS_GATEWAY_BIND
 """
 
 from __future__ import annotations

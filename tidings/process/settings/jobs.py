@@ -1,6 +1,8 @@
 """Settings of the jobs daemon.
 
 run.now - timedelta(days=settings.jobs.keep_days)
+
+    settings.jobs.keep_days  # TIDINGS_JOBS_KEEP_DAYS
 """
 
 from __future__ import annotations

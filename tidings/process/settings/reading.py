@@ -1,6 +1,8 @@
 """Settings of what is kept about readers, by the gateway and the recommender alike.
 
 History(redis, batches_kept=settings.reading.history_batches, …)
+
+    settings.reading.history_batches  # TIDINGS_HISTORY_BATCHES
 """
 
 from __future__ import annotations

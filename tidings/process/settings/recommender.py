@@ -1,6 +1,8 @@
 """Settings of the recommender and of those who call it.
 
 make_client(UserRecommend, settings.recommender.endpoints, policy=policy, caller="gateway")
+
+    settings.recommender.workers  # TIDINGS_RECOMMENDER_WORKERS
 """
 
 from __future__ import annotations

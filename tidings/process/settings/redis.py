@@ -1,6 +1,8 @@
 """Settings of Redis, which every process but a client opens.
 
 redis = make_redis(settings.redis)
+
+    make_redis(settings.redis)  # TIDINGS_REDIS_URL
 """
 
 from __future__ import annotations

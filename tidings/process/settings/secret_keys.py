@@ -1,6 +1,8 @@
 """The keys that sign tokens and readers' ids: from the setting, or kept beside the site's data.
 
 keys = read_secret_keys(settings.site)
+
+    signing_key, *older = read_secret_keys(settings.site)
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Settings of what is sold.
 
 orders.place(engine, reader_id, lines, key=key, timeout_s=settings.shop.order_timeout_s)
+
+    settings.shop.order_timeout_s  # TIDINGS_ORDER_TIMEOUT_S
 """
 
 from __future__ import annotations

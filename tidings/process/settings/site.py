@@ -1,6 +1,8 @@
 """Settings of the site as a whole, which every process reads.
 
 settings.site.var_dir / "secret_keys"
+
+    settings.site.var_dir  # TIDINGS_VAR_DIR
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Which of several servers gets the next call: of two drawn at random, the one with fewer calls in
 flight.
 
-That is nearly as even as always asking the least busy one, and does not send everybody to the same
-server at once. An endpoint that fails several times in a row is left alone for a while, then probed
-with a single call; when there is no other to ask it is asked all the same, since a wrong suspicion
-must not be an outage.
+That is nearly as even as always asking the least busy one, and does not send every client to the
+same server at once. An endpoint that fails several times in a row is left alone for a while, then
+probed with a single call; when there is no other to ask it is asked all the same, since a wrong
+suspicion must not be an outage.
 
     endpoint = balancer.pick(deadline)
     balancer.done(endpoint, healthy=True)

@@ -1,6 +1,8 @@
 """The observer that our own processes give their clients: counters, and lines in the log.
 
 make_client(UserRecommend, endpoints, policy=policy, caller="gateway", observer=METRICS)
+
+    client = Client(UserRecommend, ["127.0.0.1:9090"], observer=METRICS)
 """
 
 from __future__ import annotations
