@@ -70,6 +70,40 @@ def test_every_module_opens_with_why() -> None:
     ] == []
 
 
+def imported_names() -> set[str]:
+    """Every module that another one imports."""
+    names: set[str] = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+    return names
+
+
+def docstring(path: Path) -> str:
+    """As it is written: cleaned, it would lose the indentation that it has throughout."""
+    return ast.get_docstring(ast.parse(path.read_text()), clean=False) or ""
+
+
+def test_every_module_that_others_use_shows_how() -> None:
+    """One short example in its docstring, indented as code. A table of columns is its own."""
+    imported = imported_names()
+    used = [
+        path
+        for path in MODULES
+        if relative(path.with_suffix("")).replace("/", ".") in imported
+        and not path.stem.startswith("_")
+        and not path.stem.endswith("tables")
+        and "migrations" not in path.parts
+    ]
+    shown = re.compile(r"\n\n    \S")
+
+    assert len(used) > 100
+    assert [relative(path) for path in used if not shown.search(docstring(path))] == []
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     assert [relative(path) for path in MODULES if VAGUE & {path.stem, path.parent.name}] == []
 

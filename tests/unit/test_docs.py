@@ -18,7 +18,12 @@ from tidings.process.settings import flat_names
 from tidings.process.settings.loading import RETIRED
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SHELL = {"sh", "bash", "console", "shell"}
 
@@ -134,6 +139,20 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
             dead.append(target)
 
     assert dead == []
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_every_path_on_the_map_exists(name: str) -> None:
+    """A path in capitals, such as `gateway/resources/NOUN.py`, is the reader's to choose."""
+    places = "tidings|gateway|services|jobs|tests|bench|docs|scripts|requirements|idl"
+    paths = re.findall(rf"`((?:{places})/[\w./-]+)`", (ROOT / name).read_text())
+
+    assert len(paths) > 15
+    assert [
+        path
+        for path in paths
+        if not (ROOT / path).exists() and not re.search(r"\b[A-Z]+\b", Path(path).stem)
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=relative)

@@ -34,10 +34,6 @@ class Deadline(float):
         """Milliseconds left; negative once it has passed."""
         return (self - time.monotonic()) * 1000
 
-    def sooner(self, budget_ms: float) -> Deadline:
-        """This deadline, or the one `budget_ms` from now if that comes first."""
-        return min(self, Deadline.after_ms(budget_ms))
-
     def check(self) -> None:
         """Raises:
         DeadlineExceededError: it has passed.

@@ -1,7 +1,9 @@
 """What readers did, as it is stored: asked about, and taken away.
 
-with engine.connect() as conn:
-    has_behaviours(conn)
+Apart from `behaviour`, which takes in what is new: what is stored is asked by other commands.
+
+    with engine.connect() as conn:
+        has_behaviours(conn)
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, make_url, text
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
 from sqlalchemy.pool import QueuePool
 
@@ -100,12 +100,6 @@ def database_now(conn: Connection) -> ColumnElement[Any]:
     if conn.dialect.name == "sqlite":
         return func.strftime("%Y-%m-%d %H:%M:%f", "now", type_=Moment)
     return func.utc_timestamp(3, type_=Moment)
-
-
-def ping(engine: Engine) -> None:
-    """Raise unless the database answers."""
-    with engine.connect() as conn:
-        conn.execute(text("SELECT 1"))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

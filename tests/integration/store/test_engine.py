@@ -20,10 +20,16 @@ from tests.lab.servers import MariaDBServer, start_mariadb, wait_until
 from tidings.news.tables import channel
 from tidings.reading.tables import reader
 from tidings.store import engine as engine_module
-from tidings.store.engine import database_now, make_engine, ping, transaction
+from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.metadata import Moment
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123_000, UTC)
+
+
+def ping(engine: Engine) -> None:
+    """Raise unless the database answers."""
+    with engine.connect() as conn:
+        conn.execute(text("SELECT 1"))
 
 
 @contextmanager

@@ -46,15 +46,6 @@ def test_a_deadline_that_has_passed_is_refused(monotonic_s: list[float]) -> None
         deadline.check()
 
 
-@pytest.mark.usefixtures("monotonic_s")
-def test_a_share_of_the_budget_never_exceeds_it() -> None:
-    """The sooner of the two: a step may take its share, or what is left if that is less."""
-    deadline = Deadline.after_ms(500)
-
-    assert deadline.sooner(200).remaining_ms() == pytest.approx(200)
-    assert deadline.sooner(900) is deadline
-
-
 def test_a_corrected_wall_clock_moves_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trap: a deadline kept in wall time lasts an hour when the clock is set back by one."""
     deadline = Deadline.after_ms(60_000)
