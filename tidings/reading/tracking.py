@@ -115,7 +115,8 @@ class Tracker:
         """What the token is about.
 
         Raises:
-            TokenRefusedError: it was not issued here, or a byte of it has changed.
+            TokenRefusedError: it was not issued here, or a byte of it has changed, or it names an
+                act that a newer release knows.
             TokenExpiredError: it was issued more than 30 days before `now_ms`.
         """
         body, mac = self._split(token)
@@ -126,8 +127,12 @@ class Tracker:
         )
         if issued_s + TOKEN_TTL_S < now_ms // 1000:
             raise TokenExpiredError("the token is more than 30 days old")
+        try:
+            act = Action(action)
+        except ValueError:
+            raise TokenRefusedError(f"act {action} is of another release") from None
         return Shown(
-            Action(action),
+            act,
             reader_id,
             channel_id,
             stamp_ms=stamp_ms,

@@ -9,6 +9,7 @@ import hmac
 import string
 from dataclasses import replace
 from itertools import combinations
+from typing import cast
 
 import pytest
 from hypothesis import assume, given
@@ -207,3 +208,14 @@ def test_a_signature_made_for_another_purpose_is_not_a_tokens(
 
     with pytest.raises(TokenRefusedError):
         tracker.read(forged, NOW_MS)
+
+
+def test_an_act_that_only_a_newer_release_knows_is_refused_and_fails_no_report(
+    tracker: Tracker,
+) -> None:
+    """During an upgrade, and after one that was taken back, readers hold tokens of acts that this
+    program does not know; each would fail the whole report that it is in."""
+    (token,) = tracker.issue_each(SHOWN, [cast(Action, 99)], NOW_MS)
+
+    with pytest.raises(TokenRefusedError, match="act 99 is of another release"):
+        tracker.read(token.decode(), NOW_MS)
