@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import text
 
 from tests.e2e.conftest import StartSite
@@ -11,6 +12,7 @@ from tidings.store.engine import make_engine, transaction
 from tidings.store.migrate import schema_reader
 
 
+@pytest.mark.long
 def test_an_old_worker_that_restarts_on_a_compatible_newer_schema_goes_on_serving(
     new_site: StartSite,
 ) -> None:

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.lab.servers import wait_until
 from tests.lab.sites import TIDINGS, Site
 
@@ -46,6 +48,7 @@ def status_of(site: Site, article_id: int) -> int:
     return site.reader().get(f"/articles/{article_id}").status
 
 
+@pytest.mark.long
 def test_what_is_hidden_is_gone_at_once_and_what_is_shown_comes_back(
     new_site: StartSite, tmp_path: Path, database_url: str
 ) -> None:

@@ -147,7 +147,8 @@ def test_without_any_redis_the_first_start_is_one_line_that_says_what_to_install
 
 
 @pytest.mark.parametrize(
-    "command", [["demo"], ["products", "list"], ["import", "articles", "a.jsonl"], ["jobs", "dead"]]
+    "command",
+    [["demo", "load"], ["products", "list"], ["import", "articles", "a.jsonl"], ["jobs", "dead"]],
 )
 def test_a_command_that_finds_no_site_says_how_to_name_one_and_makes_none(
     tmp_path: Path, command: list[str]
