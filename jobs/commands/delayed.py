@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from jobs.handlers import KINDS
 from tidings.commands.articles import schedule
-from tidings.commands.printing import json_option, print_rows
+from tidings.commands.printing import ID, json_option, print_rows
 from tidings.process.settings import load_settings
 from tidings.store import delayed_rows
 from tidings.store.delayed_rows import JobName
@@ -113,7 +113,7 @@ def resume_kind(kind: str) -> None:
 
 
 @click.command("publish")
-@click.argument("article_id", metavar="ID", type=int)
+@click.argument("article_id", metavar="ID", type=ID)
 @click.option(
     "--at", "moment", required=True, help="ISO 8601; UTC unless it says otherwise: 2026-11-23T18:00"
 )

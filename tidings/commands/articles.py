@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import click
 from sqlalchemy import Connection, Engine
 
-from tidings.commands.printing import json_option, print_rows
+from tidings.commands.printing import ID, json_option, print_rows
 from tidings.news import publishing
 from tidings.news.articles import ArticleNotFoundError, Articles
 from tidings.news.channels import FOR_YOU, read_channels
@@ -32,7 +32,7 @@ HOW_TO_FILL = (
     "there are no articles yet: `tidings import articles FILE` brings in a file or a feed, "
     "`tidings demo load` an example"
 )
-_ID = click.argument("article_id", metavar="ID", type=int)
+_ID = click.argument("article_id", metavar="ID", type=ID)
 
 
 @click.group()

@@ -28,6 +28,9 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line instead of a table."
 )
 
+# A larger one fits into no database's column.
+ID = click.IntRange(max=2**63 - 1)
+
 
 def print_rows(rows: Sequence[Mapping[str, object]], *, as_json: bool) -> None:
     """Print rows that have the same names as a table for people, or as JSON for programs."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import click
 from sqlalchemy import Connection
 
-from tidings.commands.printing import json_option, print_json, print_table
+from tidings.commands.printing import ID, json_option, print_json, print_table
 from tidings.process.errors import CannotStartError
 from tidings.process.settings import load_settings
 from tidings.shop import stock
@@ -67,7 +67,7 @@ def add(title: str, price_cents: int, currency: str) -> None:
 
 
 @products.command()
-@click.argument("product_id", metavar="ID", type=int)
+@click.argument("product_id", metavar="ID", type=ID)
 @click.argument("pieces", type=click.IntRange(1, 1_000_000))
 @click.option(
     "--delivery", type=click.IntRange(1), required=True, help="The delivery's number; booked once."
@@ -84,7 +84,7 @@ def receive(product_id: int, pieces: int, delivery: int) -> None:
 
 
 @products.command()
-@click.argument("product_id", metavar="ID", type=int)
+@click.argument("product_id", metavar="ID", type=ID)
 def withdraw(product_id: int) -> None:
     """Sell a product no longer. Orders that have it are not touched."""
     with _transaction() as conn:

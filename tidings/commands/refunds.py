@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from tidings.commands.printing import json_option, print_json, print_rows
+from tidings.commands.printing import ID, json_option, print_json, print_rows
 from tidings.process.errors import CannotStartError
 from tidings.process.settings import load_settings
 from tidings.shop import refunds as shop_refunds
@@ -42,7 +42,7 @@ def list_refunds(*, with_sent: bool, as_json: bool) -> None:
 
 
 @refunds.command("retry")
-@click.argument("payment_ids", metavar="[PAYMENT]...", nargs=-1, type=int)
+@click.argument("payment_ids", metavar="[PAYMENT]...", nargs=-1, type=ID)
 def retry(payment_ids: tuple[int, ...]) -> None:
     """Ask each payment's provider to give back what is owed: all of it, or that of these payments.
 

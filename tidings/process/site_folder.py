@@ -26,7 +26,7 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def name_site(folder: str) -> None:
     given = Path(folder).absolute()
     if given.exists() and not given.is_dir():
         raise CannotStartError(f"--site: {given} is not a folder")
-    var_dir = given / VAR_DIR if not is_site(given) and is_site(given / VAR_DIR) else given
+    var_dir = given if is_site(given) else _var_dir_in(given)
     home = given if (given / ENV_FILE).is_file() else var_dir.parent
     _named = SiteFolder(home, var_dir)
     os.environ[f"{PREFIX}VAR_DIR"] = str(var_dir)
@@ -114,21 +114,47 @@ def is_site(var_dir: Path) -> bool:
         return False
 
 
+def read_env_file(path: Path) -> Mapping[str, str | None]:
+    """The settings in a `.env`; none if there is no such file.
+
+    Raises:
+        CannotStartError: it is not text.
+    """
+    try:
+        return dotenv_values(path)
+    except UnicodeDecodeError as ex:
+        raise CannotStartError(
+            f"{path.absolute()} is not UTF-8 text: {ex.reason} at byte {ex.start + 1}"
+        ) from None
+
+
 def redis_socket(var_dir: Path) -> Path:
     """Where the site's own Redis listens: beside its data, or, if that path is too long for a
     socket, in a folder of the site's own under the runtime or temporary directory.
 
-    A link beside the data then leads there, for a process that has another idea of those.
+    A link beside the data then leads there, for a process that has another idea of those. In a copy
+    of a site the link leads to the site that was copied, so only one that bears this site's name is
+    followed.
     """
     path = var_dir.absolute() / "redis" / "redis.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_BYTES:
         return path
+    name = f"tidings-{hashlib.sha256(os.fsencode(var_dir.resolve())).hexdigest()[:16]}"
     with suppress(OSError):
-        return path.readlink()
-    name = f"tidings-{hashlib.sha256(os.fsencode(var_dir.absolute())).hexdigest()[:16]}"
+        linked = path.readlink()
+        if linked.parent.name == name:
+            return linked
     bases = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")  # noqa: S108 - the folder in it is checked before use
     paths = [Path(base) / name / path.name for base in bases if base]
     return next((found for found in paths if len(os.fsencode(found)) <= MAX_SOCKET_BYTES), paths[0])
+
+
+def _var_dir_in(home: Path) -> Path:
+    """The site inside `home`: where its `.env` says, or in `var/`; if there is neither, `home`."""
+    stated = read_env_file(home / ENV_FILE).get(f"{PREFIX}VAR_DIR")
+    if stated:
+        return home / stated
+    return home / VAR_DIR if is_site(home / VAR_DIR) else home
 
 
 def _elsewhere() -> Iterator[SiteFolder]:
@@ -148,7 +174,7 @@ def _is_home(folder: Path) -> bool:
     if is_site(folder / VAR_DIR):
         return True
     try:
-        return any(key.startswith(PREFIX) for key in dotenv_values(folder / ENV_FILE))
+        return any(key.startswith(PREFIX) for key in read_env_file(folder / ENV_FILE))
     except OSError:
         return False
 

@@ -246,3 +246,15 @@ def test_a_row_whose_date_is_none_is_listed_and_can_be_taken_down(
 
     assert listed["published_at"] is None
     assert typed("articles", "take-down", str(id_)).exit_code == 0
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+@pytest.mark.parametrize("command", ["show", "publish", "take-down", "restore"])
+def test_a_number_that_no_database_takes_is_refused_in_one_line(
+    typed: Type, command: str, number: int
+) -> None:
+    """As any other that is no article's: not by a traceback of the driver."""
+    done = typed("articles", command, str(number))
+
+    assert (done.exit_code, isinstance(done.exception, SystemExit)) == (2, True)
+    assert "is not in the range" in done.output

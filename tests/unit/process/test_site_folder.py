@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tidings.process import site_folder
 from tidings.process.boot import prepare_var_dir, start
-from tidings.process.errors import CannotStartError
+from tidings.process.errors import CannotStartError, SettingsError
 from tidings.process.settings import load_settings, make_secret_keys
 from tidings.process.site_folder import (
     MAX_SOCKET_BYTES,
@@ -21,6 +22,7 @@ from tidings.process.site_folder import (
     record_site,
     redis_socket,
 )
+from tidings.store.opening import migrate_database
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +147,17 @@ class TestNaming:
         assert settings.database.url == f"sqlite:///{var_dir}/tidings.db"
         assert settings.gateway.card_ttl_s == 77
 
+    def test_a_site_elsewhere_by_its_env_file_is_named_by_the_folder_of_that(
+        self, tmp_path: Path
+    ) -> None:
+        """Trap: the folder itself becoming a second, empty site."""
+        (tmp_path / "news").mkdir()
+        (tmp_path / "news" / ".env").write_text("TIDINGS_VAR_DIR=data\nTIDINGS_CARD_TTL_S=77\n")
+        name_site("news")
+
+        assert found() == tmp_path / "news" / "data"
+        assert load_settings().gateway.card_ttl_s == 77
+
     def test_a_folder_that_is_not_there_yet_is_the_site_itself(self, tmp_path: Path) -> None:
         """`tidings --site /srv/news up` makes it there."""
         name_site("new/site")
@@ -157,6 +170,35 @@ class TestNaming:
 
         with pytest.raises(CannotStartError, match=r"--site: .*file is not a folder"):
             name_site("file")
+
+
+@pytest.mark.parametrize("name", ["what?x=1", "100%41", "ha#sh", "a b", "ü☃", "a@b:c"])
+def test_the_database_is_in_the_sites_folder_however_that_is_named(
+    tmp_path: Path, name: str
+) -> None:
+    """Trap: in a URL, what follows `?` is no path, and `%41` is an A."""
+    name_site(name)
+    migrate_database(load_settings())
+
+    assert os.listdir(tmp_path) == [name]
+    assert os.listdir(tmp_path / name) == ["tidings.db"]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfeT\x00", b"TIDINGS_SITE_URL=http://caf\xe9/\n"])
+def test_an_env_file_that_is_no_text_is_said_in_one_line(tmp_path: Path, content: bytes) -> None:
+    """As some editors save it on other systems."""
+    (tmp_path / ".env").write_bytes(content)
+
+    with pytest.raises(CannotStartError, match=r"\.env is not UTF-8 text: .* at byte"):
+        load_settings()
+
+
+def test_an_empty_name_is_refused_as_the_sites_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be the current folder, which then gets a site's modes and its files."""
+    monkeypatch.setenv("TIDINGS_VAR_DIR", "")
+
+    with pytest.raises(SettingsError, match="TIDINGS_VAR_DIR: names no folder"):
+        load_settings()
 
 
 class TestModes:
@@ -230,10 +272,24 @@ class TestSocket:
         """A shell has one, and cron has none."""
         var_dir = tmp_path / ("n" * 100)
         (var_dir / "redis").mkdir(parents=True)
-        (var_dir / "redis" / "redis.sock").symlink_to("/run/user/1/tidings-x/redis.sock")
+        monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
+        socket = redis_socket(var_dir)
+        (var_dir / "redis" / "redis.sock").symlink_to(socket)
         monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
 
-        assert redis_socket(var_dir) == Path("/run/user/1/tidings-x/redis.sock")
+        assert redis_socket(var_dir) == socket
+        assert socket.is_relative_to("/run/user/1")
+
+    def test_a_copy_of_a_site_has_a_socket_of_its_own(self, tmp_path: Path) -> None:
+        """The link was copied as well, and leads to the Redis of the site that was copied."""
+        var_dir, copy = tmp_path / ("n" * 100), tmp_path / ("m" * 100)
+        (var_dir / "redis").mkdir(parents=True)
+        socket = redis_socket(var_dir)
+        (var_dir / "redis" / "redis.sock").symlink_to(socket)
+        shutil.copytree(var_dir, copy, symlinks=True)
+
+        assert redis_socket(copy) != socket
+        assert redis_socket(var_dir) == socket
 
 
 def test_a_process_without_a_site_says_so_and_makes_none(

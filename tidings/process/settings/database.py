@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from tidings.process.settings.group import Group, group_config
@@ -54,7 +54,9 @@ class DatabaseSettings(Group):
         """With the database in the site's folder, unless a URL names another."""
         if "url" in self.model_fields_set:
             return self
-        return self.model_copy(update={"url": f"sqlite:///{var_dir}/tidings.db"})
+        # Made of parts, since a folder's name may have a `?` or a `%` in it.
+        url = URL.create("sqlite", database=f"{var_dir}/tidings.db")
+        return self.model_copy(update={"url": url.render_as_string(hide_password=False)})
 
     def below(self, folder: Path) -> Self:
         """With a relative SQLite file taken as one in `folder`."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from tidings.process.errors import PREFIX, SettingsError
@@ -29,7 +28,7 @@ from tidings.process.settings.recommender import RecommenderSettings
 from tidings.process.settings.redis import RedisSettings
 from tidings.process.settings.shop import ShopSettings
 from tidings.process.settings.site import SiteSettings
-from tidings.process.site_folder import VAR_DIR, SiteFolder, find_site
+from tidings.process.site_folder import VAR_DIR, SiteFolder, find_site, read_env_file
 
 # Settings of earlier releases: an upgrade must not stop at an environment that still has one.
 RETIRED = frozenset({f"{PREFIX}RPC_LEAN"})
@@ -187,9 +186,9 @@ def _explain(ex: ValidationError, variables: Mapping[str, str]) -> Iterator[str]
 
 def _refuse_unknown_keys(env_file: str | None) -> None:
     known = {PREFIX + name.upper() for name in flat_names()} | RETIRED
-    in_file = dotenv_values(env_file) if env_file else {}
+    in_file = read_env_file(Path(env_file)) if env_file else {}
     for key in sorted({*os.environ, *in_file}):
         if key.startswith(PREFIX) and key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
+            close = difflib.get_close_matches(key, known - RETIRED, n=1)
             hint = f"; did you mean {close[0]}?" if close else "; `tidings settings` lists them all"
             raise SettingsError(f"{key}: there is no such setting{hint}")

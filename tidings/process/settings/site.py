@@ -8,11 +8,17 @@ settings.site.var_dir / "secret_keys"
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tidings.process.settings.group import Group, Secrets, group_config, named
+
+
+def _refuse_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("names no folder")
+    return value
 
 
 class SiteSettings(Group):
@@ -20,7 +26,9 @@ class SiteSettings(Group):
 
     model_config = group_config()
 
-    var_dir: Path = Field(Path("var"), description="folder for everything written at run time")
+    var_dir: Annotated[Path, BeforeValidator(_refuse_empty)] = Field(
+        Path("var"), description="folder for everything written at run time"
+    )
     secret_keys: Secrets = Field(
         (),
         description="comma-separated; the first signs, all verify; "
