@@ -77,8 +77,7 @@ class PageHandler(StructHandler):
         self._pages = Pages(ttypes.ArticleResponse, FIELDS, string_bytes=len(ROWS[0][1]))
 
     def user_recommend(self, request: Any) -> Any:
-        columns = dict(zip(FIELDS, zip(*ENCODED_ROWS, strict=True), strict=True))
-        return self._pages.encode(self._ttypes.ArticleResponse(TOKEN, STAMP_MS), columns)
+        return self._pages.encode(self._ttypes.ArticleResponse(TOKEN, STAMP_MS), ENCODED_ROWS[:])
 
 
 # The ways. Each has `serve(listener)` and `make_call(port)`.

@@ -22,7 +22,7 @@ from tidings.reading.behaviour import Verdict as ReportVerdict
 from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 from tidings.reading.tracking import TOKEN_BYTES, Shown, Tracker
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
-from tidings.rpc.wire.encoded import Columns, Encoded, Pages
+from tidings.rpc.wire.encoded import Encoded, Pages, Row
 from tidings_idl.recommend.ttypes import (
     ArticleResponse,
     ReportRequest,
@@ -31,9 +31,12 @@ from tidings_idl.recommend.ttypes import (
     Verdict,
 )
 
-# What the IDL calls the tokens of an article.
-_TRACK = [action.label for action in TRACKED]
-_PAGES = Pages(ArticleResponse, ["article_id", *_TRACK], string_bytes=TOKEN_BYTES)
+# A row is the number of an article and a token for each of `TRACKED`, by the names of the IDL.
+_PAGES = Pages(
+    ArticleResponse,
+    ["article_id", *(action.label for action in TRACKED)],
+    string_bytes=TOKEN_BYTES,
+)
 VERDICTS = {
     ReportVerdict.ACCEPTED: Verdict.ACCEPTED,
     ReportVerdict.REFUSED: Verdict.REFUSED,
@@ -73,8 +76,8 @@ class RecommendHandler:
             exposure = self._tracker.issue(
                 Shown(Action.EXPOSURE, user_id, channel_id, stamp_ms=feed.stamp_ms), now_ms
             )
-        columns = self._columns(feed, user_id, channel_id, now_ms=now_ms)
-        return _PAGES.encode(ArticleResponse(exposure, feed.before_ms), columns)
+        rows = self._rows(feed, user_id, channel_id, now_ms=now_ms)
+        return _PAGES.encode(ArticleResponse(exposure, feed.before_ms), rows)
 
     def report(self, request: ReportRequest) -> ReportResponse:
         """What readers did, in bulk."""
@@ -84,29 +87,22 @@ class RecommendHandler:
         reports = [Report(event.token or "", event.at or 0, event.read_ms) for event in events]
         return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
 
-    def _columns(self, feed: Feed, user_id: int, channel_id: int, *, now_ms: int) -> Columns:
-        """The numbers of the articles and their tokens, by the names of the IDL."""
-        tokens = [
-            self._tracker.issue_each(
-                Shown(
-                    Action.CLICK,
-                    user_id,
-                    channel_id,
-                    stamp_ms=feed.stamp_ms,
-                    article_id=placed.article_id,
-                    position=placed.position,
-                    source=placed.source,
-                ),
-                TRACKED,
-                now_ms,
+    def _rows(self, feed: Feed, user_id: int, channel_id: int, *, now_ms: int) -> list[Row]:
+        """The number of each article and its tokens, as `_PAGES` names them."""
+        rows: list[Row] = []
+        for placed in feed.articles:
+            shown = Shown(
+                Action.CLICK,
+                user_id,
+                channel_id,
+                stamp_ms=feed.stamp_ms,
+                article_id=placed.article_id,
+                position=placed.position,
+                source=placed.source,
             )
-            for placed in feed.articles
-        ]
-        by_name = zip(*tokens, strict=True) if tokens else ((),) * len(_TRACK)
-        return {
-            "article_id": [placed.article_id for placed in feed.articles],
-            **dict(zip(_TRACK, by_name, strict=True)),
-        }
+            tokens = self._tracker.issue_each(shown, TRACKED, now_ms)
+            rows.append((placed.article_id, *tokens))
+        return rows
 
 
 class _Asked(NamedTuple):

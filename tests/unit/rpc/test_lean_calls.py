@@ -58,13 +58,7 @@ class Handler:
         if reader == 4:
             return PAGES.encode(
                 ArticleResponse("packed", 7),
-                {
-                    "article_id": [9],
-                    "click": [b"clicked!"],
-                    "collect": [b"collect!"],
-                    "reading": [b"reading!"],
-                    "liking": [b"likings!"],
-                },
+                [(9, b"clicked!", b"collect!", b"reading!", b"likings!")],
             )
         articles = [
             Article(n, Track("click", "collect", "ré\u4e2d", str(reader))) for n in range(3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from thrift.protocol import fastbinary
 from thrift.Thrift import TType
 
-from tidings.rpc.wire.encoded import Columns, Encoded, Pages
+from tidings.rpc.wire.encoded import Encoded, Pages, Row
 from tidings_idl.base.ttypes import Error
 from tidings_idl.recommend.ttypes import Article, ArticleResponse, ReportRequest, Track
 
@@ -22,23 +22,20 @@ FIELDS = ("article_id", *TRACK)
 
 
 @st.composite
-def pages(draw: st.DrawFn) -> tuple[int, ArticleResponse, Columns]:
-    """A length of strings; a page; and the columns of its articles."""
+def pages(draw: st.DrawFn) -> tuple[int, ArticleResponse, list[Row]]:
+    """A length of strings; a page; and the rows of its articles."""
     size = draw(st.integers(0, 40))
     token = st.text(st.characters(codec="ascii"), min_size=size, max_size=size)
-    found = draw(st.lists(st.tuples(I64, token, token, token, token), max_size=12))
-    articles = [Article(values[0], Track(*values[1:])) for values in found]
-    columns: dict[str, list[int | float | bytes]] = {
-        name: [str(values[at]).encode() for values in found] for at, name in enumerate(TRACK, 1)
-    }
-    columns["article_id"] = [number for number, *_ in found]
-    return size, ArticleResponse(draw(st.text(max_size=20)), draw(I64), articles), columns
+    found = draw(st.lists(st.tuples(I64, st.lists(token, min_size=4, max_size=4)), max_size=12))
+    articles = [Article(number, Track(*tokens)) for number, tokens in found]
+    rows: list[Row] = [(number, *map(str.encode, tokens)) for number, tokens in found]
+    return size, ArticleResponse(draw(st.text(max_size=20)), draw(I64), articles), rows
 
 
-def one(**changed: Any) -> Columns:
-    """The columns of a single article."""
+def row(**changed: Any) -> Row:
+    """One with plain values, in the order of `FIELDS`."""
     values = {"article_id": 1, **dict.fromkeys(TRACK, b"aaaa"), **changed}
-    return {name: [value] for name, value in values.items()}
+    return tuple(values[name] for name in FIELDS)
 
 
 def encoded(response: ArticleResponse) -> bytes:
@@ -53,35 +50,34 @@ def spec_of(kind: Any) -> Any:
 
 @given(pages())
 def test_a_packed_page_is_the_bytes_of_its_structs(
-    page: tuple[int, ArticleResponse, Columns],
+    page: tuple[int, ArticleResponse, list[Row]],
 ) -> None:
-    size, response, columns = page
+    size, response, rows = page
 
     packed = Pages(ArticleResponse, FIELDS, string_bytes=size).encode(
-        ArticleResponse(response.exposure, response.time_stamp), columns
+        ArticleResponse(response.exposure, response.time_stamp), rows
     )
 
     assert packed.data == encoded(response)
     assert packed.decoded() == response
 
 
-def test_the_order_of_names_is_of_no_consequence() -> None:
-    """Neither where they are declared nor in the columns."""
-    packer = Pages(ArticleResponse, sorted(FIELDS), string_bytes=4)
-    columns = one(click=b"1111", liking=b"2222")
-    backwards = {name: columns[name] for name in reversed(FIELDS)}
+@given(st.permutations(FIELDS))
+def test_a_value_goes_by_its_name(names: list[str]) -> None:
+    """The order of a row is the one declared, and not the one of the IDL."""
+    values: dict[str, int | bytes] = {"article_id": 7}
+    values |= {name: name[:4].encode() for name in TRACK}
+    packer = Pages(ArticleResponse, names, string_bytes=4)
 
-    assert packer.encode(ArticleResponse("", 0), backwards).decoded().recommends == [
-        Article(1, Track("1111", "aaaa", "aaaa", "2222"))
-    ]
+    assert packer.encode(
+        ArticleResponse("", 0), [tuple(values[name] for name in names)]
+    ).decoded().recommends == [Article(7, Track(*(name[:4] for name in TRACK)))]
 
 
-def test_a_field_that_has_no_column_is_absent() -> None:
+def test_a_field_that_rows_do_not_carry_is_absent() -> None:
     """As when a field is added to the IDL before any program knows it: every feed goes on."""
     packer = Pages(ArticleResponse, ("article_id", "collect"), string_bytes=4)
-    packed = packer.encode(
-        ArticleResponse("", 0), {"article_id": [1, 2], "collect": [b"aaaa", b"bbbb"]}
-    )
+    packed = packer.encode(ArticleResponse("", 0), [(1, b"aaaa"), (2, b"bbbb")])
 
     articles = [
         Article(1, Track(None, "aaaa", None, None)),
@@ -90,7 +86,7 @@ def test_a_field_that_has_no_column_is_absent() -> None:
     assert packed.data == encoded(ArticleResponse("", 0, articles))
 
 
-def test_a_field_added_to_the_idl_changes_nothing_until_it_has_a_column() -> None:
+def test_a_field_added_to_the_idl_changes_nothing_until_rows_carry_it() -> None:
     """Trap: with values by their place, one more field in `Track` was an internal error for every
     feed."""
     later = SimpleNamespace(
@@ -106,9 +102,9 @@ def test_a_field_added_to_the_idl_changes_nothing_until_it_has_a_column() -> Non
     grown = SimpleNamespace(
         __name__="ArticleResponse", thrift_spec=(None, head, stamp, (*listed[:3], of, listed[4]))
     )
-    before = Pages(ArticleResponse, FIELDS, string_bytes=4)._pack(1, one())
-    after = Pages(grown, FIELDS, string_bytes=4)._pack(1, one())
-    carried = Pages(grown, (*FIELDS, "sharing"), string_bytes=4)._pack(1, one(sharing=b"bbbb"))
+    before = Pages(ArticleResponse, FIELDS, string_bytes=4)._pack(1, [*row()])
+    after = Pages(grown, FIELDS, string_bytes=4)._pack(1, [*row()])
+    carried = Pages(grown, (*FIELDS, "sharing"), string_bytes=4)._pack(1, [*row(), b"bbbb"])
 
     assert after == before
     assert carried == before[:-2] + b"\x0b\0\x06\0\0\0\4bbbb" + before[-2:]
@@ -124,20 +120,20 @@ def test_what_does_not_fit_is_refused() -> None:
     a word."""
     packer = Pages(ArticleResponse, FIELDS, string_bytes=4)
     head = ArticleResponse("", 0)
-    assert isinstance(packer.encode(head, one()), Encoded)
+    assert isinstance(packer.encode(head, [row()]), Encoded)
     for wrong in (b"", b"aaa", b"aaaaa"):
         for name in TRACK:
             with pytest.raises(ValueError, match="4 bytes"):
-                packer.encode(head, one(**{name: wrong}))
-    for uneven in ([], [b"aaaa", b"aaaa"]):
-        with pytest.raises(ValueError, match="size"):
-            packer.encode(head, {**one(), "click": uneven})
-    with pytest.raises(KeyError):
-        packer.encode(head, {"article_id": [1]})
+                packer.encode(head, [row(), row(**{name: wrong})])
+    for uneven in (row()[:-1], (*row(), b"aaaa")):
+        with pytest.raises(ValueError, match="rows of 5"):
+            packer.encode(head, [uneven])
+    with pytest.raises(TypeError):
+        packer.encode(head, [row()[:-1], (*row(), b"aaaa")])
     with pytest.raises(struct.error):
-        packer.encode(head, one(article_id=2**64))
+        packer.encode(head, [row(article_id=2**64)])
     with pytest.raises(struct.error):
-        packer.encode(head, one(click="text"))
+        packer.encode(head, [row(click="text")])
 
 
 def test_only_lists_of_plain_structs_can_be_packed() -> None:
@@ -145,7 +141,7 @@ def test_only_lists_of_plain_structs_can_be_packed() -> None:
         with pytest.raises(TypeError):
             Pages(kind, FIELDS, string_bytes=10)
     events = Pages(ReportRequest, ["token", "at", "read_ms"], string_bytes=10)
-    sent: Columns = {"token": [b"0123456789"], "at": [5], "read_ms": [7]}
-    assert events.encode(ReportRequest(), sent).decoded().events[0].read_ms == 7
+    sent = events.encode(ReportRequest(), [(b"0123456789", 5, 7)]).decoded()
+    assert sent.events[0].read_ms == 7
     alone = Pages(ReportRequest, ["at"], string_bytes=10)
-    assert alone.encode(ReportRequest(), sent).decoded().events[0].at == 5
+    assert alone.encode(ReportRequest(), [(5,)]).decoded().events[0].at == 5

@@ -2,22 +2,24 @@
 taken apart again.
 
 A page of a feed is ten articles with forty fresh tokens: making their structs and encoding them was
-more than half of what the server did for a call. Values come by name, a column for each, and the
-names are held against the IDL once, when a program starts: a field that the IDL has and the columns
-do not is absent on the wire, as Thrift leaves it to any caller, and a name that the IDL does not
-have is an error of that start. Rejected: values by their place, where one more field in the IDL
-failed every call; a row of names for each article, which costs a third of a call; keeping encoded
-articles from the last call, since tokens belong to one reader and one batch; and a codec of our
-own, for what is not made of numbers and strings of one length goes the usual way.
+more than half of what the server did for a call. So a handler says once what the values of its rows
+are called, and the names are held against the IDL when the program starts: a field that the IDL has
+and the rows do not is absent on the wire, as Thrift leaves it to any caller, and a name that the
+IDL does not have is an error of that start. Rejected: values in the order of the IDL, where one
+more field in it failed every call; names in each row, or a column for each name, which cost a tenth
+of a call and more; keeping encoded articles from the last call, since tokens belong to one reader
+and one batch; and a codec of our own, for what is not made of numbers and strings of one length
+goes the usual way.
 
     pages = Pages(ArticleResponse, ["article_id", "click"], string_bytes=68)
-    pages.encode(ArticleResponse(exposure), {"article_id": [7, 8], "click": [token, another]})
+    pages.encode(ArticleResponse(exposure), [(7, token), (8, another)])
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
@@ -26,7 +28,7 @@ from thrift.transport.TTransport import TMemoryBuffer
 
 from tidings.rpc.wire.codec import encode_binary
 
-Columns: TypeAlias = Mapping[str, Sequence[int | float | bytes]]
+Row: TypeAlias = Sequence[int | float | bytes]
 
 _FIELD = struct.Struct("!bh")
 _SIZE = struct.Struct("!i")
@@ -74,8 +76,8 @@ class Pages:
 
     Args:
         kind: the outer struct's class.
-        fields: the names of the columns, in any order; each is a field of the list's structs, or of
-            a struct within.
+        fields: what the values of a row are called, in their order; each is a field of the list's
+            structs, or of a struct within.
         string_bytes: the length of each string within the list.
 
     Raises:
@@ -94,48 +96,58 @@ class Pages:
         # Of one item: the names of the values, the bytes before each value, and the format of the
         # value; then the bytes after the last one.
         self._names: list[str] = []
-        self._strings: list[str] = []
         self._fixed: list[bytes] = []
         self._formats: list[str] = []
-        wanted = set(fields)
+        wanted = list(fields)
         self._after = self._describe(argument[1][0], wanted, b"")
-        unknown = sorted(wanted.difference(self._names))
+        unknown = sorted(set(wanted).difference(self._names))
         if unknown:
             raise TypeError(f"{kind.__name__}.{name} has no field called {', '.join(unknown)}")
-        if len(self._names) != len(wanted):
+        if sorted(self._names) != sorted(wanted):
             raise TypeError(f"{kind.__name__}.{name} has two fields of one name")
+        # Rows in the order of the IDL are taken as they are.
+        places = [wanted.index(name) for name in self._names]
+        self._reorder = itemgetter(*places) if places != sorted(places) else None
+        numbers = [at for at, letter in enumerate(self._formats) if not letter.endswith("s")]
+        # From the last to the first, so that deleting one moves no other.
+        self._numbers = numbers[::-1]
         self._layouts: dict[int, tuple[struct.Struct, list[Any]]] = {}
 
-    def encode(self, head: Any, columns: Columns) -> Encoded:
+    def encode(self, head: Any, rows: Sequence[Row]) -> Encoded:
         """`head`, with its list left out, and the list.
 
         Args:
-            columns: for each name, its value in each item; strings as bytes.
+            rows: one for each item; strings as bytes.
 
         Raises:
-            KeyError: a column is missing.
-            ValueError: a string has another length, or a column is longer than another.
+            ValueError: a string has another length, or a row has too few or too many values.
             struct.error: a value is of a wrong type, or out of range.
         """
-        count = len(columns[self._names[0]])
-        items = self._pack(count, columns) if count else b""
+        count = len(rows)
+        values: list[Any] = []
+        for row in rows if self._reorder is None else map(self._reorder, rows):
+            values += row
+        items = self._pack(count, values) if count else b""
         encoded = encode_binary(head, self._spec)
         return Encoded(
             self._kind, b"".join((encoded[:-1], self._list, _SIZE.pack(count), items, _STOP))
         )
 
-    def _pack(self, count: int, columns: Columns) -> bytes:
+    def _pack(self, count: int, values: list[Any]) -> bytes:
+        strings, each = values[:], len(self._names)
+        if len(values) != count * each:
+            raise ValueError(f"{len(values)} values in {count} rows of {each}")
+        for at in self._numbers:
+            del strings[at::each]
+            each -= 1
+        # `struct` would fill up or cut off a string of another length.
+        if list(map(len, strings)).count(self._string_bytes) != len(strings):
+            raise ValueError(
+                f"the strings of {self._kind.__name__} have {self._string_bytes} bytes each"
+            )
         layout, fixed = self._layouts.get(count) or self._lay_out(count)
         fields = fixed[:]
-        each = 2 * len(self._names)
-        for at, name in enumerate(self._names):
-            fields[2 * at + 1 :: each] = columns[name]
-        for name in self._strings:
-            # `struct` would fill up or cut off a string of another length.
-            if [*map(len, columns[name])].count(self._string_bytes) != count:  # type: ignore[arg-type]
-                raise ValueError(
-                    f"the strings of {self._kind.__name__} have {self._string_bytes} bytes each"
-                )
+        fields[1::2] = values
         return layout.pack(*fields)
 
     def _lay_out(self, count: int) -> tuple[struct.Struct, list[Any]]:
@@ -165,7 +177,6 @@ class Pages:
             before += _FIELD.pack(field_type, number)
             if field_type == TType.STRING:
                 before += _SIZE.pack(self._string_bytes)
-                self._strings.append(name)
             elif field_type not in _NUMBERS:
                 raise TypeError(f"{kind.__name__}.{name} is neither a number nor a string")
             self._names.append(name)
