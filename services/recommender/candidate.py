@@ -25,7 +25,7 @@ class Source:
     Attributes:
         number: what tokens say of an article that it brought; no other source ever takes it.
         name: what metrics call it.
-        weight: its share in the ranking, from 0 to 1.
+        weight: what its opinion counts in the ranking beside the others', from 0 to 1.
     """
 
     number: int

@@ -29,8 +29,9 @@ def test_the_sources_in_use_have_the_numbers_that_tokens_were_issued_with(engine
     ]
 
 
-def test_what_is_ranked_adds_up_to_one() -> None:
-    assert math.isclose(LATEST.weight + HOT.weight, 1.0)
+def test_what_is_read_a_lot_counts_more_than_what_is_new() -> None:
+    """Weights count relative to each other, so that a new source need not take from these."""
+    assert (LATEST.weight, HOT.weight) == (0.4, 0.6)
 
 
 def test_a_source_without_a_weight_ends_the_start() -> None:
