@@ -215,3 +215,24 @@ def test_the_operators_page_lists_every_setting_and_its_meaning() -> None:
     assert dict(listed) == {
         setting.variable: setting.meaning for setting in describe(load_settings())
     }
+
+
+@pytest.mark.parametrize(
+    ("bind", "endpoint"),
+    [
+        ("127.0.0.1:9555", "127.0.0.1:9555"),
+        ("0.0.0.0:9555", "127.0.0.1:9555"),
+        ("[::]:9555", "[::1]:9555"),
+        ("unix:/run/recommender", "unix:/run/recommender"),
+    ],
+)
+def test_a_recommender_that_was_moved_is_the_one_that_the_gateway_asks(
+    monkeypatch: pytest.MonkeyPatch, bind: str, endpoint: str
+) -> None:
+    """Trap: the second site on a machine asking the recommender of the first, whose tokens its own
+    gateway refuses; unless endpoints are named."""
+    monkeypatch.setenv("TIDINGS_RECOMMENDER_BIND", bind)
+    assert load_settings().recommender.endpoints == (endpoint,)
+
+    monkeypatch.setenv("TIDINGS_RECOMMENDER_ENDPOINTS", "10.0.0.7:9090")
+    assert load_settings().recommender.endpoints == ("10.0.0.7:9090",)

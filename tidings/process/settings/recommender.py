@@ -8,10 +8,11 @@ make_client(UserRecommend, settings.recommender.endpoints, policy=policy, caller
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field
 
+from tidings.process.listening import UNIX, split_bind
 from tidings.process.settings.group import (
     Bind,
     CommaSeparated,
@@ -29,6 +30,16 @@ def _check_endpoints(endpoints: tuple[str, ...]) -> tuple[str, ...]:
     return endpoints
 
 
+def _endpoint_of(bind: str) -> str:
+    """Where a client on this machine finds what listens there."""
+    if bind.startswith(UNIX):
+        return bind
+    host, port = split_bind(bind)
+    every = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - connected to, not bound
+    host = every.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class RecommenderSettings(Group):
     """Where the recommender listens, how much it takes on, and how both sides are sure of the
     other."""
@@ -38,7 +49,8 @@ class RecommenderSettings(Group):
     bind: Bind = Field("127.0.0.1:9090", description="Thrift")
     metrics_bind: Bind = Field("127.0.0.1:9190", description="/metrics of the recommender")
     endpoints: Annotated[CommaSeparated, AfterValidator(_check_endpoints)] = Field(
-        ("127.0.0.1:9090",), description="comma-separated; where the gateway finds recommenders"
+        ("127.0.0.1:9090",),
+        description="comma-separated; where the gateway finds recommenders; default: at BIND",
     )
     workers: int = Field(1, ge=1, le=64, description="worker processes, each on a core of its own")
     max_connections: int = Field(
@@ -62,3 +74,11 @@ class RecommenderSettings(Group):
         "", description="what the recommender's certificate must be for; empty: anything"
     )
     allow_plaintext: bool = Field(False, description="speak Thrift without TLS over the network")
+
+    def completed(self, var_dir: str) -> Self:
+        """With this site's own recommender as the endpoint, unless others are named: a second site
+        on one machine moves its binds, and must not ask the recommender of the first."""
+        del var_dir
+        if "endpoints" in self.model_fields_set or "bind" not in self.model_fields_set:
+            return self
+        return self.model_copy(update={"endpoints": (_endpoint_of(self.bind),)})
