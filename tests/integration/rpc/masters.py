@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -132,3 +133,6 @@ def masters(folder: Path) -> Iterator[StartWorkers]:
             with suppress(ProcessLookupError):
                 workers.process.kill()
             workers.process.wait()
+            # One that is killed cannot remove them itself.
+            with suppress(FileNotFoundError):
+                shutil.rmtree((workers.folder / "metrics-files").read_text(), ignore_errors=True)
