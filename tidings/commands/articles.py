@@ -98,11 +98,13 @@ def restore(article_id: int) -> None:
     """Show an article again that was taken down."""
     with _changing() as (conn, stored):
         was_down = publishing.restore(conn, article_id, stored)
-    click.echo(
-        f"article {article_id} is restored"
-        if was_down
-        else f"article {article_id} was not taken down"
-    )
+        published_at = read_record(conn, article_id).published_at
+    if not was_down:
+        click.echo(f"article {article_id} was not taken down")
+    elif published_at is not None and published_at > datetime.now(UTC):
+        click.echo(f"article {article_id} is restored and appears at {_show(published_at)}")
+    else:
+        click.echo(f"article {article_id} is restored")
 
 
 def say_if_empty(settings: Settings) -> None:
@@ -125,7 +127,11 @@ def schedule(article_id: int, moment: str) -> None:
         raise click.ClickException(f"{moment!r} is not a moment such as 2026-11-23T18:00") from None
     with _changing() as (conn, stored):
         publishing.schedule_publication(conn, article_id, run_at, stored)
-    click.echo(f"article {article_id} appears at {run_at:%Y-%m-%d %H:%M:%S}Z")
+    click.echo(f"article {article_id} appears at {_show(run_at)}")
+
+
+def _show(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 @contextmanager

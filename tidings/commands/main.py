@@ -7,6 +7,7 @@ imports only what it runs.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import entry_points
 
@@ -17,7 +18,8 @@ from tidings.process.site_folder import name_site
 
 
 class OneLineErrors(click.Group):
-    """Bad configuration is one line on stderr and exit code 2, never a traceback."""
+    """Bad configuration is one line on stderr and exit code 2, a busy database one line and exit
+    code 75 (EX_TEMPFAIL): never a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -25,6 +27,12 @@ class OneLineErrors(click.Group):
         except CannotStartError as ex:
             click.echo(f"tidings: {ex}", err=True)
             sys.exit(2)
+        except Exception as ex:
+            cause = _passing_cause(ex)
+            if cause is None:
+                raise
+            click.echo(f"tidings: the database is busy ({cause}); try again", err=True)
+            sys.exit(os.EX_TEMPFAIL)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *entry_points(group="tidings.commands").names})
@@ -34,6 +42,16 @@ class OneLineErrors(click.Group):
             command: click.Command = entry.load()
             return command
         return None
+
+
+def _passing_cause(ex: Exception) -> str | None:
+    if "sqlalchemy" not in sys.modules:  # a command that opens no database does not wait for it
+        return None
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tidings.store.retry import is_passing
+
+    return is_passing(ex) if isinstance(ex, SQLAlchemyError) else None
 
 
 @click.group(cls=OneLineErrors)

@@ -16,18 +16,23 @@ from collections.abc import Collection
 from sqlalchemy import Connection, Table, delete, exists, select
 
 from tidings.news.articles import Articles
+from tidings.news.publishing import PUBLISH_ARTICLE
 from tidings.news.tables import article, article_count, author, channel
+from tidings.store import delayed
 
 CHUNK = 500
 
 
 def delete_articles(conn: Connection, ids: Collection[int], articles: Articles) -> None:
-    """Delete these articles, and the channels and authors of theirs that have no other."""
+    """Delete these articles with the promises of their publication, and the channels and authors
+    of theirs that have no other."""
     in_order = sorted(ids)
     for start in range(0, len(in_order), CHUNK):
         chunk = in_order[start : start + CHUNK]
         mine = article.c.id.in_(chunk)
         of = conn.execute(select(article.c.channel_id, article.c.author_id).where(mine)).all()
+        for id_ in chunk:
+            delayed.cancel(conn, PUBLISH_ARTICLE, ref=id_)
         conn.execute(delete(article_count).where(article_count.c.article_id.in_(chunk)))
         conn.execute(delete(article).where(mine))
         _delete_unused(conn, channel, "channel_id", {row.channel_id for row in of})

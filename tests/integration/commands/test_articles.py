@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 
 import pytest
 import redis
 from click.testing import CliRunner, Result
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 
 from tests.conftest import NOWHERE
 from tests.lab.newsroom import HOUR_MS, Clock, Newsroom
 from tidings.commands.main import main
 from tidings.news.articles import ArticleNotFoundError, Articles
+from tidings.news.tables import article
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX
 from tidings.store.delayed_tables import delayed_job
+from tidings.store.engine import transaction
 
 Type = Callable[..., Result]
 
@@ -160,6 +163,33 @@ def test_an_article_that_is_taken_down_misses_its_hour(
 
     with engine.connect() as conn:
         assert conn.execute(delayed_job.select()).all() == []
+
+
+def test_what_is_restored_before_its_hour_says_when_it_appears(
+    typed: Type, newsroom: Newsroom, articles: Articles
+) -> None:
+    """Trap: "is restored" sounds like now, and readers are told that there is no such article."""
+    id_ = newsroom.article(published_ms=newsroom.clock() + HOUR_MS)
+    typed("articles", "take-down", str(id_))
+
+    said = typed("articles", "restore", str(id_)).output
+
+    assert said.startswith(f"article {id_} is restored and appears at 20")
+    assert not is_read(articles, id_)
+
+
+def test_a_database_that_another_program_holds_is_one_line(
+    typed: Type, newsroom: Newsroom, engine: Engine
+) -> None:
+    """Nothing is changed, and the exit code says that trying again may help."""
+    id_ = newsroom.article()
+    with transaction(engine) as conn:
+        conn.execute(update(article).where(article.c.id == id_).values(title="held"))
+        done = typed("articles", "take-down", str(id_))
+
+    assert done.exit_code == os.EX_TEMPFAIL
+    assert done.stderr.splitlines() == ["tidings: the database is busy (lock_wait); try again"]
+    assert "published" in typed("articles", "show", str(id_), "--json").output
 
 
 @pytest.mark.parametrize(
