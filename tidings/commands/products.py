@@ -70,7 +70,10 @@ def add(title: str, price_cents: int, currency: str) -> None:
 @click.argument("product_id", metavar="ID", type=ID)
 @click.argument("pieces", type=click.IntRange(1, 1_000_000))
 @click.option(
-    "--delivery", type=click.IntRange(1), required=True, help="The delivery's number; booked once."
+    "--delivery",
+    type=click.IntRange(1, ID.max),
+    required=True,
+    help="The delivery's number; booked once.",
 )
 def receive(product_id: int, pieces: int, delivery: int) -> None:
     """Add a delivery of PIECES to a product's stock. The same delivery again changes nothing."""
@@ -79,7 +82,7 @@ def receive(product_id: int, pieces: int, delivery: int) -> None:
     click.echo(
         f"{pieces} pieces of product {product_id} came in"
         if booked
-        else f"delivery {delivery} was booked before"
+        else f"delivery {delivery} was booked before; nothing is changed"
     )
 
 

@@ -39,7 +39,7 @@ def test_a_product_is_added_gets_stock_and_is_withdrawn(typed: Type, engine: Eng
     listed = [json.loads(line) for line in typed("products", "list", "--json").stdout.splitlines()]
 
     assert first.output == "40 pieces of product 1 came in\n"
-    assert again.output == "delivery 7 was booked before\n"
+    assert again.output == "delivery 7 was booked before; nothing is changed\n"
     assert listed == [
         {
             "product_id": 1,

@@ -114,3 +114,23 @@ def test_every_process_adds_its_commands(run: CliRunner) -> None:
         assert f"\n  {command} " in listed
 
     assert "No such command 'nonsense'" in run.invoke(main, ["nonsense"]).output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("articles", "show"),
+        ("articles", "take-down"),
+        ("products", "withdraw"),
+        ("refunds", "retry"),
+        ("jobs", "show"),
+        ("jobs", "retry"),
+        ("products", "receive", "1", "1", "--delivery"),
+    ],
+)
+def test_a_number_that_no_row_can_have_is_refused_in_words(words: tuple[str, ...]) -> None:
+    """A database asked for it would answer with a traceback."""
+    refused = CliRunner().invoke(main, [*words, "9" * 23])
+
+    assert refused.exit_code == 2
+    assert "Error: Invalid value for" in refused.output
