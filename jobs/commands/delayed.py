@@ -26,11 +26,12 @@ from tidings.store.engine import transaction
 from tidings.store.opening import open_database
 
 
-def _read_id(_ctx: click.Context, _param: click.Parameter, value: str) -> JobName:
+def _read_id(ctx: click.Context, param: click.Parameter, value: str) -> JobName:
     try:
-        return delayed_rows.parse_name(value)
+        name = delayed_rows.parse_name(value)
     except ValueError as ex:
         raise click.BadParameter(str(ex)) from None
+    return ID.convert(name, param, ctx) if isinstance(name, int) else name
 
 
 job_argument = click.argument("job", metavar="ID", callback=_read_id)
@@ -150,8 +151,8 @@ def summarise_delayed(conn: Connection) -> list[dict[str, Any]]:
 
 
 def next_delayed(conn: Connection, limit: int) -> list[dict[str, Any]]:
-    """The delayed jobs that are due soonest."""
-    waiting = delayed_rows.find_soonest(conn, limit=limit, state="waiting")
+    """The delayed jobs that are due soonest; those of a paused kind are not due at all."""
+    waiting = delayed_rows.find_next(conn, limit=limit)
     return [{"next": job.run_at, "job": f"{job.kind}:{job.ref}"} for job in waiting]
 
 
@@ -165,8 +166,8 @@ def _expect_kind(conn: Connection, kind: str) -> None:
 def _expect(is_changed: bool, job: JobName) -> None:
     if not is_changed:
         raise click.ClickException(
-            f"there is no such job {_text(job)} in the right state; "
-            f"`tidings jobs show {_text(job)}`"
+            f"there is no job {_text(job)} to which this can be done; "
+            f"`tidings jobs show {_text(job)}` shows its state, if it is there"
         )
 
 

@@ -100,6 +100,20 @@ def find(conn: Connection, name: JobName) -> JobRow | None:
     return None if row is None else _to_job(row)
 
 
+def find_next(conn: Connection, *, limit: int) -> list[JobRow]:
+    """The jobs that wait for their moment, the soonest first, without those that are held back."""
+    query = (
+        select(delayed_job)
+        .where(
+            delayed_job.c.state == "waiting",
+            delayed_job.c.kind.not_in(select(paused_kind.c.kind)),
+        )
+        .order_by(delayed_job.c.run_at)
+        .limit(limit)
+    )
+    return [_to_job(row) for row in conn.execute(query)]
+
+
 def find_soonest(conn: Connection, *, limit: int, state: str | None = None) -> list[JobRow]:
     """Jobs by their moment, the soonest first; those in one state if it is given."""
     query = select(delayed_job).order_by(delayed_job.c.run_at).limit(limit)
@@ -183,7 +197,8 @@ def count_by_state(conn: Connection) -> list[StateCount]:
 
 
 def summarise(conn: Connection) -> list[KindSummary]:
-    """One row for each kind that has jobs."""
+    """One row for each kind that has jobs or is held back: a pause that nothing showed would be
+    forgotten."""
     counts = [
         func.sum(case((delayed_job.c.state == state, 1), else_=0)).label(state)
         for state in ("waiting", "paused", "dead")
@@ -191,7 +206,7 @@ def summarise(conn: Connection) -> list[KindSummary]:
     first = func.min(case((delayed_job.c.state == "waiting", delayed_job.c.run_at))).label("first")
     query = select(delayed_job.c.kind, *counts, first).group_by(delayed_job.c.kind)
     held = find_paused_kinds(conn)
-    return [
+    found = [
         KindSummary(
             kind=row.kind,
             waiting=int(row.waiting),
@@ -200,8 +215,13 @@ def summarise(conn: Connection) -> list[KindSummary]:
             next=row.first,
             is_held=row.kind in held,
         )
-        for row in conn.execute(query.order_by(delayed_job.c.kind))
+        for row in conn.execute(query)
     ]
+    found += [
+        KindSummary(kind=kind, waiting=0, paused=0, dead=0, next=None, is_held=True)
+        for kind in held - {summary.kind for summary in found}
+    ]
+    return sorted(found, key=lambda summary: summary.kind)
 
 
 def _named(name: JobName) -> ColumnElement[bool]:

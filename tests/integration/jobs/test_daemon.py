@@ -199,6 +199,7 @@ def test_the_command_line_by_hand(
     assert '"state":"waiting"' in jobs("show", name, "--json")
     jobs("pause", "order_timeout")
     assert "paused" in jobs("list", "--json")
+    assert name not in jobs("next", "--json")
     jobs("resume", "order_timeout")
     for verb in ("pause", "resume"):
         refused = jobs(verb, "order_timeuot", code=2)

@@ -23,7 +23,7 @@ from tests.lab.servers import NO_RETRY
 from tidings.news import publishing
 from tidings.news.tables import article, channel
 from tidings.shop import stock
-from tidings.store import delayed
+from tidings.store import delayed, delayed_rows
 from tidings.store.delayed import DelayedJob
 from tidings.store.delayed_due import MOST_ATTEMPTS
 from tidings.store.delayed_tables import delayed_job, paused_kind
@@ -218,6 +218,17 @@ def test_a_paused_kind_is_held_rows_yet_to_come_included(engine: Engine, make_ba
     with transaction(engine) as conn:
         conn.execute(paused_kind.delete())
     assert make_batches({"note": handler}).drain("note") == 2
+
+
+def test_a_paused_kind_without_jobs_is_listed(engine: Engine) -> None:
+    """A pause that nothing shows is remembered only when its jobs are missed."""
+    with transaction(engine) as conn:
+        delayed_rows.pause_kind(conn, "note")
+        assert [(found.kind, found.is_held) for found in delayed_rows.summarise(conn)] == [
+            ("note", True)
+        ]
+        delayed_rows.resume_kind(conn, "note")
+        assert delayed_rows.summarise(conn) == []
 
 
 def test_nothing_runs_while_the_databases_clock_is_in_doubt(engine: Engine) -> None:
