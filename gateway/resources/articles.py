@@ -33,14 +33,14 @@ FEED_PARAMETERS = (
         0,
         2**31 - 1,
         default=FOR_YOU.channel_id,
-        meaning=f"a channel of GET /channels; {FOR_YOU.channel_id} is for you",
+        meaning=f"a channel of GET /channels; {FOR_YOU.channel_id} is the channel For you",
     ),
     IntParameter(
         "time_stamp",
         0,
         MAX_SAFE_INTEGER,
         default=0,
-        meaning="ms since 1970; 0 or the future is now, a pre_timestamp pages back",
+        meaning="ms since 1970; 0 asks for fresh articles, a pre_timestamp for the page before",
     ),
     IntParameter("article_num", 1, LONGEST_PAGE, default=PAGE_SIZE, meaning="how many articles"),
 )
@@ -86,7 +86,7 @@ class ArticleResource:
 
     operations = {
         "get": Operation(
-            "One whole article; `body` is sanitised HTML",
+            "One whole article; its body is sanitised HTML",
             answers=WholeArticle,
             path_parameters={"article_id": "from a feed"},
             problems=(HTTPStatus.NOT_FOUND,),

@@ -75,8 +75,7 @@ class Built:
 
 
 def build_pages(run: Run) -> str:
-    """Write the home page, channels, articles, feeds and sitemap that changed, as files under
-    VAR_DIR/site."""
+    """Write what changed of the static site: home, channels, articles, feeds and sitemap."""
     context = run.context
     renderer = _make_renderer(context.settings.site.url)
     folder = context.settings.site.var_dir / FOLDER
@@ -224,7 +223,8 @@ def _refuse_loss(gone: int, standing: int) -> None:
     if gone > SMALL and gone > LARGEST_LOSS * standing:
         share = f"{gone} of {standing} articles are gone"
         raise JobFailedError(
-            f"{share}; the last good site stays. If that is right, delete {MANIFEST}"
+            f"{share}; the last good site stays. If that is right, delete "
+            f"VAR_DIR/{FOLDER}/{MANIFEST}"
         )
 
 
