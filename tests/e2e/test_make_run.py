@@ -116,7 +116,7 @@ def test_what_make_is_told_stays_out_of_the_builds_that_pip_runs(clone: Path) ->
     """Trap: a package without a wheel is built by a Makefile of its own, which read our options as
     its own and failed."""
     done = subprocess.run(
-        ["make", "--eval", "probe: ; @echo $${MAKEFLAGS-nothing}", "probe"],
+        ["make", "--no-print-directory", "--eval", "probe: ; @echo $${MAKEFLAGS-nothing}", "probe"],
         cwd=clone,
         capture_output=True,
         text=True,

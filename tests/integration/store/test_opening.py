@@ -26,5 +26,6 @@ def test_a_database_without_any_schema_is_refused(
     make_settings: MakeSettings, tmp_path: Path
 ) -> None:
     """An empty file is not a site; no program creates tables by accident."""
+    (tmp_path / "empty.db").touch()
     with pytest.raises(SchemaError, match="revision none"):
         open_database(make_settings(database_url=f"sqlite:///{tmp_path}/empty.db"))
