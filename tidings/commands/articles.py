@@ -125,6 +125,10 @@ def schedule(article_id: int, moment: str) -> None:
         run_at = (run_at if run_at.tzinfo else run_at.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise click.ClickException(f"{moment!r} is not a moment such as 2026-11-23T18:00") from None
+    if run_at <= datetime.now(UTC):
+        raise click.ClickException(
+            f"{_show(run_at)} is past; without --at the article is published now"
+        )
     with _changing() as (conn, stored):
         publishing.schedule_publication(conn, article_id, run_at, stored)
     click.echo(f"article {article_id} appears at {_show(run_at)}")

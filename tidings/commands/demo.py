@@ -1,7 +1,6 @@
 """`tidings demo`: an example to look at, and the way to be rid of it.
 
-tidings demo load
-tidings demo remove
+`remove` takes away what `load` brought, and nothing else.
 
     print(load_demo_once(settings))  # what `tidings demo load` says
 """

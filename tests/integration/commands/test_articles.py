@@ -200,6 +200,10 @@ def test_a_database_that_another_program_holds_is_one_line(
         (("publish", "99", "--at", "2030-01-01"), "there is no article 99"),
         (("take-down", "99"), "there is no article 99"),
         (("restore", "99"), "there is no article 99"),
+        (
+            ("publish", "1", "--at", "2020-01-01"),
+            "2020-01-01 00:00:00Z is past; without --at the article is published now",
+        ),
         (("publish", "1", "--at", "soon"), "'soon' is not a moment such as 2026-11-23T18:00"),
         (
             ("publish", "1", "--at", "0001-01-01T00:00+23:00"),

@@ -1,6 +1,6 @@
 """Settings of the database, which every process but a client opens.
 
-engine = make_engine(settings.database)
+A function takes the group that it needs, and no other.
 
     make_engine(settings.database)  # TIDINGS_DATABASE_URL and its bounds
 """

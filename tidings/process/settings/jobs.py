@@ -1,6 +1,6 @@
 """Settings of the jobs daemon.
 
-run.now - timedelta(days=settings.jobs.keep_days)
+A function takes the group that it needs, and no other.
 
     settings.jobs.keep_days  # TIDINGS_JOBS_KEEP_DAYS
 """

@@ -1,6 +1,6 @@
 """Settings of the recommender and of those who call it.
 
-make_client(UserRecommend, settings.recommender.endpoints, policy=policy, caller="gateway")
+A function takes the group that it needs, and no other.
 
     settings.recommender.workers  # TIDINGS_RECOMMENDER_WORKERS
 """

@@ -1,6 +1,6 @@
 """Settings of Redis, which every process but a client opens.
 
-redis = make_redis(settings.redis)
+A function takes the group that it needs, and no other.
 
     make_redis(settings.redis)  # TIDINGS_REDIS_URL
 """

@@ -1,6 +1,6 @@
 """The keys that sign tokens and readers' ids: from the setting, or kept beside the site's data.
 
-keys = read_secret_keys(settings.site)
+A function takes the group that it needs, and no other.
 
     signing_key, *older = read_secret_keys(settings.site)
 """

@@ -1,6 +1,6 @@
 """Settings of what is sold.
 
-orders.place(engine, reader_id, lines, key=key, timeout_s=settings.shop.order_timeout_s)
+A function takes the group that it needs, and no other.
 
     settings.shop.order_timeout_s  # TIDINGS_ORDER_TIMEOUT_S
 """

@@ -1,6 +1,6 @@
 """Settings of the site as a whole, which every process reads.
 
-settings.site.var_dir / "secret_keys"
+A function takes the group that it needs, and no other.
 
     settings.site.var_dir  # TIDINGS_VAR_DIR
 """
