@@ -64,11 +64,8 @@ def main(host: str, port: str, user_id: str, channel_id: str) -> None:
     transport = TFramedTransport(socket)
     transport.open()
     try:
-        show(
-            UserRecommend.Client(TBinaryProtocolAccelerated(transport)),
-            int(user_id),
-            int(channel_id),
-        )
+        client = UserRecommend.Client(TBinaryProtocolAccelerated(transport))
+        show(client, int(user_id), int(channel_id))
     finally:
         transport.close()
 
