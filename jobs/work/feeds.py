@@ -10,7 +10,7 @@ from __future__ import annotations
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.static.context import JobFailedError, Run
+from jobs.static.context import JobFailedError, Routine, Run
 from tidings.importing import SourceError, import_articles
 from tidings.news.articles import Articles
 from tidings.process.clock import now_ms
@@ -43,4 +43,5 @@ def import_feeds(run: Run) -> str:
             f"{len(failures)} of {len(context.settings.jobs.feed_urls)} feeds failed: "
             f"{'; '.join(failures)}"
         )
-    return f"{created} new articles from {len(context.settings.jobs.feed_urls)} feeds"
+    summary = f"{created} new articles from {len(context.settings.jobs.feed_urls)} feeds"
+    return summary if created else Routine(summary)

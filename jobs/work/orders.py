@@ -69,4 +69,4 @@ def balance_books(run: Run) -> str:
             f"{len(wrong)} products do not balance: "
             f"{', '.join(str(row.sku_id) for row in wrong[:20])}"
         )
-    return "every product balances"
+    return Routine("every product balances")

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 
-from jobs.static.context import JobFailedError, Run
+from jobs.static.context import JobFailedError, Routine, Run
 
 TRAINING_TIMEOUT_S = 6 * 3600
 STOP_S = 5
@@ -23,7 +23,7 @@ def train(run: Run) -> str:
     """Run TRAINING_COMMAND as a process of its own: its memory and its crashes stay there."""
     command = shlex.split(run.context.settings.jobs.training_command)
     if not command:
-        return "no TRAINING_COMMAND is set"
+        return Routine("no TRAINING_COMMAND is set")
     give_up_at = time.monotonic() + TRAINING_TIMEOUT_S
     with tempfile.TemporaryFile() as output:
         try:

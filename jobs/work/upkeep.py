@@ -12,7 +12,7 @@ from datetime import timedelta
 from prometheus_client import Counter
 from sqlalchemy import delete, func, select
 
-from jobs.static.context import Run
+from jobs.static.context import Routine, Run
 from jobs.tables import job_run
 from tidings.reading import recounting
 from tidings.store.engine import transaction
@@ -27,7 +27,8 @@ def recount(run: Run) -> str:
     since = run.now - timedelta(days=context.settings.jobs.keep_days - 1)
     corrected = recounting.recount(context.engine, since, context.stopping.is_set)
     _CORRECTED.inc(corrected)
-    return f"{corrected} articles corrected"
+    summary = f"{corrected} articles corrected"
+    return summary if corrected else Routine(summary)
 
 
 def prune(run: Run) -> str:
@@ -47,4 +48,5 @@ def prune(run: Run) -> str:
             old = (job_run.c.job == name, job_run.c.slot < min(before, slot))
             runs += conn.execute(delete(job_run).where(*old)).rowcount
     acts = recounting.prune(run.context.engine, before, run.context.stopping.is_set)
-    return f"{acts} behaviours and {runs} runs deleted"
+    summary = f"{acts} behaviours and {runs} runs deleted"
+    return summary if acts or runs else Routine(summary)
