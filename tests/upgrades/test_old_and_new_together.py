@@ -1,6 +1,7 @@
 """During an upgrade workers of both versions run side by side, on one database and one Redis.
 
-The version before comes out of the repository's history, so this test needs a whole clone.
+The programs of the version before lie beside the site that they made: a clone without history has
+them too.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,20 +23,14 @@ from tests.lab.sites import TIDINGS, Reader, start_site
 from tests.upgrades.test_sites_of_before import SITES, Earlier
 from tidings.process.asking import answers_ready
 
-ROOT = Path(__file__).parent.parent.parent
 NEWEST = sorted(path.name for path in SITES.iterdir())[-1]
 pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 
 
-def check_out(commit: str, folder: Path) -> Path:
-    """The programs of an earlier commit, in a folder."""
-    folder.mkdir()
-    kept = ["tidings", "gateway", "services", "jobs", "gen-py"]
-    archive = subprocess.run(
-        ["git", "-C", str(ROOT), "archive", commit, *kept], capture_output=True, check=False
-    )
-    assert archive.returncode == 0, f"a whole clone is needed: {archive.stderr.decode()}"
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+def unpack_programs(name: str, folder: Path) -> Path:
+    """The programs of an earlier version, in a folder."""
+    with tarfile.open(SITES / name / "programs.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
     return folder
 
 
@@ -64,14 +60,14 @@ def test_a_reader_is_served_by_both_versions_as_by_one(tmp_path: Path) -> None:
     """Whichever version answers, no article comes twice, and history is the same; what one hides,
     the other hides at once."""
     earlier = Earlier(NEWEST, tmp_path)
-    tree = check_out(earlier.kept["commit"], tmp_path / "old")
+    tree = unpack_programs(NEWEST, tmp_path / "old")
     names = ("gateway", "gateway_metrics", "recommender", "recommender_metrics")
     binds = {name: f"127.0.0.1:{free_port()}" for name in names}
     with start_redis() as redis:
         environment = {f"TIDINGS_{name.upper()}_BIND": bind for name, bind in binds.items()} | {
             "TIDINGS_REDIS_URL": redis.url,
             "TIDINGS_RECOMMENDER_ENDPOINTS": binds["recommender"],
-            "TIDINGS_VAR_DIR": str(tmp_path / "var"),
+            "TIDINGS_VAR_DIR": str(earlier.folder / "var"),
             "TIDINGS_DATABASE_URL": f"sqlite:///{tmp_path}/var/tidings.db",
         }
         with (
