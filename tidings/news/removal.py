@@ -31,8 +31,7 @@ def delete_articles(conn: Connection, ids: Collection[int], articles: Articles) 
         chunk = in_order[start : start + CHUNK]
         mine = article.c.id.in_(chunk)
         of = conn.execute(select(article.c.channel_id, article.c.author_id).where(mine)).all()
-        for id_ in chunk:
-            delayed.cancel(conn, PUBLISH_ARTICLE, ref=id_)
+        delayed.cancel_all(conn, PUBLISH_ARTICLE, refs=chunk)
         conn.execute(delete(article_count).where(article_count.c.article_id.in_(chunk)))
         conn.execute(delete(article).where(mine))
         _delete_unused(conn, channel, "channel_id", {row.channel_id for row in of})

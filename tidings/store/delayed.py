@@ -11,7 +11,7 @@ keep what the database rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -112,6 +112,14 @@ def cancel(conn: Connection, kind: str, *, ref: object) -> bool:
         delete(delayed_job).where(delayed_job.c.kind == kind, delayed_job.c.ref == str(ref))
     )
     return gone.rowcount == 1
+
+
+def cancel_all(conn: Connection, kind: str, *, refs: Iterable[object]) -> None:
+    """Take back every promise of this kind about these things."""
+    wanted = [str(ref) for ref in refs]
+    conn.execute(
+        delete(delayed_job).where(delayed_job.c.kind == kind, delayed_job.c.ref.in_(wanted))
+    )
 
 
 def is_promised(kind: str, ref: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ from tests.conftest import NOWHERE
 from tests.lab.newsroom import HOUR_MS, Clock, Newsroom
 from tidings.commands.main import main
 from tidings.news.articles import ArticleNotFoundError, Articles
+from tidings.news.removal import delete_articles
 from tidings.news.tables import article
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX
@@ -176,6 +177,21 @@ def test_what_is_restored_before_its_hour_says_when_it_appears(
 
     assert said.startswith(f"article {id_} is restored and appears at 20")
     assert not is_read(articles, id_)
+
+
+def test_a_deleted_article_leaves_no_promise_of_its_publication(
+    typed: Type, newsroom: Newsroom, articles: Articles, engine: Engine
+) -> None:
+    """Or the job would come, and find nothing, at an hour that no editor remembers."""
+    gone, kept = newsroom.article(), newsroom.article()
+    for id_ in (gone, kept):
+        typed("articles", "publish", str(id_), "--at", "2040-01-01")
+
+    with transaction(engine) as conn:
+        delete_articles(conn, [gone], articles)
+
+    with engine.connect() as conn:
+        assert [row.ref for row in conn.execute(delayed_job.select())] == [str(kept)]
 
 
 def test_a_database_that_another_program_holds_is_one_line(
