@@ -76,14 +76,17 @@ idl-audit: system  ## fails if idl/ breaks a caller of the last release, idl/rel
 
 install: $(VENV)/.run  ## make .venv and install what running needs
 
+install-train: $(VENV)/.train  ## install what `tidings train` needs, the extra [train]
+
 system:
 	@scripts/install-system-packages
 
 lock: $(VENV)/.dev  ## lock every dependency anew, at its newest version that setup.cfg and requirements/*.in allow
 	@$(LOCK) --allow-unsafe --build-deps-for=editable --output-file=requirements/run.txt setup.cfg
+	@$(LOCK) --output-file=requirements/train.txt requirements/train.in
 	@$(LOCK) --output-file=requirements/dev.txt requirements/dev.in
 	@$(LOCK) --output-file=requirements/bench.txt requirements/bench.in
-	@sed --in-place '/^#/d; /^$$/d' requirements/{run,dev,bench}.txt
+	@sed --in-place '/^#/d; /^$$/d' requirements/{run,train,dev,bench}.txt
 	@rm -rf *.egg-info  # left by the build; its entry points would hide the installed ones from then on
 
 clean:  ## remove whatever can be made again; var/ stays
@@ -92,7 +95,7 @@ clean:  ## remove whatever can be made again; var/ stays
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## this list
-	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 $(VENV)/.python:
 	@scripts/make-venv $(VENV)
@@ -105,6 +108,11 @@ $(VENV)/.run: requirements/run.txt setup.cfg pyproject.toml | $(VENV)/.python
 	@rm -rf *.egg-info
 	@touch $@
 
+$(VENV)/.train: requirements/train.txt $(VENV)/.run
+	@echo "Installing what training needs into $(VENV)"
+	@$(PIP) install --requirement=requirements/train.txt | $(BRIEFLY)
+	@touch $@
+
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@echo "Installing what tests need into $(VENV)"
 	@$(PIP) install --requirement=requirements/dev.txt | $(BRIEFLY)
@@ -115,4 +123,4 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	@$(PIP) install --requirement=requirements/bench.txt | $(BRIEFLY)
 	@touch $@
 
-.PHONY: run test test-long coverage test-unit lint types docs-check bench gen gen-check idl-audit install system lock clean help
+.PHONY: run test test-long coverage test-unit lint types docs-check bench gen gen-check idl-audit install install-train system lock clean help
