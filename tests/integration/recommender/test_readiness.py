@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from services.recommender.catalogue import STALE_AFTER_S
+from services.recommender.catalogue.following import STALE_AFTER_S
 from tests.integration.recommender.serving import Recommender, ids_of
 
 
@@ -19,7 +19,8 @@ def test_a_recommender_with_an_old_catalogue_is_not_ready_and_serves_on(
     assert recommender.server.is_ready()
     refreshed_s = time.monotonic()
     monkeypatch.setattr(
-        "services.recommender.catalogue.time.monotonic", lambda: refreshed_s + STALE_AFTER_S + 1
+        "services.recommender.catalogue.following.time.monotonic",
+        lambda: refreshed_s + STALE_AFTER_S + 1,
     )
 
     assert not recommender.server.is_ready()

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, event, select
 from sqlalchemy.exc import OperationalError
 
-from services.recommender import catalogue as catalogue_module
-from services.recommender.catalogue import OVERLAP, STALE_AFTER_S, Catalogue, Entry
+from services.recommender.catalogue import following as catalogue_module
+from services.recommender.catalogue.following import OVERLAP, STALE_AFTER_S, Catalogue, Entry
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.lab.servers import wait_until
 from tidings.news.tables import article

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,8 +25,9 @@ import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Connection, Engine
 
+from services.recommender.catalogue.view import NO_AUTHOR, NO_ROW, View, make_view
 from tidings.news.changes import START, Change, changed_after, place_at
-from tidings.news.channels import FOR_YOU, is_every_channel, read_channels
+from tidings.news.channels import is_every_channel, read_channels
 from tidings.news.storing import read_database_clock
 from tidings.process.clock import Clock, milliseconds
 
@@ -66,32 +65,6 @@ class Entry:
     published_ms: int
 
 
-class _Timeline:
-    """Ids in order of publication; equal moments in order of id."""
-
-    def __init__(self) -> None:
-        self.published = array("q")
-        self.ids = array("q")
-
-    def add(self, entry: Entry) -> None:
-        at = self._find(entry)
-        self.published.insert(at, entry.published_ms)
-        self.ids.insert(at, entry.article_id)
-
-    def remove(self, entry: Entry) -> None:
-        at = self._find(entry)
-        del self.published[at], self.ids[at]
-
-    def newest_first(self, now_ms: int) -> Iterator[int]:
-        for at in range(bisect_right(self.published, now_ms) - 1, -1, -1):
-            yield self.ids[at]
-
-    def _find(self, entry: Entry) -> int:
-        lo = bisect_left(self.published, entry.published_ms)
-        hi = bisect_right(self.published, entry.published_ms, lo=lo)
-        return bisect_left(self.ids, entry.article_id, lo=lo, hi=hi)
-
-
 class Catalogue:
     """Answers for all threads at once; changed only by `refresh`.
 
@@ -110,13 +83,26 @@ class Catalogue:
         self._engine = engine
         self._clock = clock
         self._entries: dict[int, Entry] = {}
-        self._timelines: dict[int, _Timeline] = {}
         self._channel_ids: frozenset[int] = frozenset()
         self._lock = threading.Lock()
         self._read_now = read_now
         self._read_until: datetime | None = None
         self._refreshed_s = time.monotonic()
         self._seen: dict[int, Change] = {}
+        self._view: View | None = None
+
+    def view(self) -> View:
+        """The articles as the last look found them."""
+        with self._lock:
+            if self._view is None:
+                entries = self._entries.values()
+                self._view = make_view(
+                    [entry.article_id for entry in entries],
+                    [entry.channel_id for entry in entries],
+                    [entry.author_id or NO_AUTHOR for entry in entries],
+                    [entry.published_ms for entry in entries],
+                )
+            return self._view
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -131,23 +117,23 @@ class Catalogue:
 
     def get(self, article_id: int) -> Entry | None:
         """The article if it may be shown now."""
-        entry = self._entries.get(article_id)
-        return entry if entry is not None and entry.published_ms <= self._clock() else None
+        view = self.view()
+        row = view.rows_of([article_id])[0]
+        if row == NO_ROW or view.published[row] > self._clock():
+            return None
+        return self._entries.get(article_id)
 
     def newest_first(
         self, channel_id: int, wanted: Callable[[int], bool], limit: int
     ) -> list[Entry]:
         """Up to `limit` articles of a channel for which `wanted(article_id)`, newest first."""
-        found: list[Entry] = []
-        with self._lock:
-            timeline = self._timelines.get(channel_id)
-            if timeline is None:
-                return found
-            for article_id in timeline.newest_first(self._clock()):
-                if wanted(article_id):
-                    found.append(self._entries[article_id])
-                    if len(found) == limit:
-                        break
+        view, found = self.view(), []
+        for article_id in view.ids[view.newest(channel_id, self._clock())].tolist():
+            entry = self._entries.get(article_id)
+            if entry is not None and wanted(article_id):
+                found.append(entry)
+                if len(found) == limit:
+                    break
         return found
 
     def refresh(self) -> int:
@@ -216,23 +202,15 @@ class Catalogue:
             self._drop(entry.article_id)
             return
         with self._lock:
-            self._unlist(entry.article_id)
             # Replaced in one step: `get` takes no lock, and must not miss an article that was only
             # edited.
             self._entries[entry.article_id] = entry
-            for channel_id in (FOR_YOU.channel_id, entry.channel_id):
-                self._timelines.setdefault(channel_id, _Timeline()).add(entry)
+            self._view = None
 
     def _drop(self, article_id: int) -> None:
         with self._lock:
-            self._unlist(article_id)
             self._entries.pop(article_id, None)
-
-    def _unlist(self, article_id: int) -> None:
-        old = self._entries.get(article_id)
-        if old is not None:
-            for channel_id in (FOR_YOU.channel_id, old.channel_id):
-                self._timelines[channel_id].remove(old)
+            self._view = None
 
     def _forget_before(self, moment: datetime) -> None:
         # Only what the next look will read again needs to be recognised.
