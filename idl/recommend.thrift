@@ -45,6 +45,8 @@ struct Track {
   4: string reading
   /** The reader liked it. */
   5: string liking
+  /** The reader wants no more of it: the article is not shown to this reader again. */
+  6: string dislike
 }
 
 /** One recommended article. */
@@ -73,6 +75,11 @@ struct Event {
   2: i64 at
   /** For `reading`: how long, in milliseconds. */
   3: optional i32 read_ms
+  /**
+   * True takes the act back: what it added is subtracted, in whatever order the two arrive. The same token
+   * does not act again after that; the token of a newer batch does. An exposure cannot be taken back.
+   */
+  4: optional bool undone
 }
 
 /** What became of one event. */

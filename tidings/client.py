@@ -147,6 +147,7 @@ class Article:
     collect: str
     reading: str
     liking: str
+    dislike: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +172,13 @@ class Event:
     Attributes:
         at_ms: when, in milliseconds since the epoch; 0 is now.
         read_ms: how long, for a `reading` token.
+        undone: the reader takes the act back. The token does not act again after that.
     """
 
     token: str
     at_ms: int = 0
     read_ms: int | None = None
+    undone: bool = False
 
 
 class Verdict(enum.Enum):
@@ -334,4 +337,6 @@ def _article(found: Any) -> Article:
 
 
 def _event(event: Event) -> Any:
-    return _idl.Event(token=event.token, at=event.at_ms, read_ms=event.read_ms)
+    return _idl.Event(
+        token=event.token, at=event.at_ms, read_ms=event.read_ms, undone=event.undone or None
+    )

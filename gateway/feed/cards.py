@@ -37,6 +37,7 @@ class Track(msgspec.Struct, frozen=True):
     collect: str
     read: str
     liking: str
+    dislike: str
 
 
 class FeedCard(Card, frozen=True):

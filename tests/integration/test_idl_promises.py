@@ -40,7 +40,7 @@ def test_the_contract_keeps_every_promise_of_the_last_release(idl: Path) -> None
     ("file", "old", "new"),
     [
         ("recommend", "  5: string liking\n", ""),
-        ("recommend", "5: string liking", "6: string liking"),
+        ("recommend", "5: string liking", "7: string liking"),
         ("recommend", "5: string liking", "5: i32 liking"),
         ("recommend", "5: string liking", "5: string loving"),
         ("recommend", "5: string liking", "5: string liking\n  3: string share"),
@@ -89,7 +89,7 @@ def test_a_new_field_with_a_new_number_passes_the_audit(idl: Path) -> None:
     """Which is how the contract grows."""
     path = idl / "recommend.thrift"
     path.write_text(
-        path.read_text().replace("5: string liking", "5: string liking\n  6: string hide")
+        path.read_text().replace("6: string dislike", "6: string dislike\n  7: string hide")
     )
 
     done = audit(idl)

@@ -8,7 +8,7 @@ behind. Rejected: making those classes from the rows at run time, where a misspe
 error any more.
 
     Action.READING.json_name  # "read"
-    [action.label for action in TRACKED]  # ["click", "collect", "reading", "liking"]
+    [action.label for action in TRACKED]  # ["click", "collect", "reading", "liking", "dislike"]
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ class Action(IntEnum):
     # A field `read` hides a method of the generated class in Python, so only JSON says `read`.
     READING = Act(number=4, json_name="read", weight=1.0)
     LIKING = Act(number=5, json_name="liking", weight=3.0)
+    # It tells the reader's own feed, and nothing to other readers': a few who agree could otherwise
+    # take an article out of every ranking.
+    DISLIKE = Act(number=6, json_name="dislike", weight=0.0)
 
     json_name: str
     weight: float

@@ -12,7 +12,6 @@ whole token here.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import hmac
@@ -25,8 +24,18 @@ from tidings.reading.acts import Action
 
 TOKEN_TTL_S = 30 * 24 * 3600
 MAC_BYTES = 16
-TOKEN_BYTES = 68
-_BODY = struct.Struct(">BqiqqBBI")
+TOKEN_BYTES = 72
+# Action, reader, channel, stamp, article, position, source, moment of issue; variant, context and a
+# byte to spare. Tokens of the release before end before the variant, and are read as well.
+_BODY = struct.Struct(">BqiqqBBIBBx")
+_SHORT_BODY = struct.Struct(">BqiqqBBI")
+_IDENTITY = struct.Struct(">BqiqqB")
+# With 3 bytes in 4 characters both lengths are without padding and spare bits, so there is one
+# spelling of a token.
+_BODY_OF = {(body.size + MAC_BYTES) // 3 * 4: body for body in (_BODY, _SHORT_BODY)}
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_ACTS = {action.value: action for action in Action}
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
 class LadderSource(IntEnum):
@@ -48,7 +57,13 @@ class TokenExpiredError(Exception):
 @dataclass(frozen=True, slots=True)
 class Shown:
     """One place in one batch: what a token is about. An exposure token has article 0 and position
-    0."""
+    0.
+
+    Attributes:
+        source: number of what brought the article into the batch, 0 if that is not known.
+        variant: number of the way in which the batch was ranked.
+        context: how the reader came, as `contexts.Context.code`.
+    """
 
     action: Action
     reader_id: int
@@ -57,13 +72,14 @@ class Shown:
     article_id: int = 0
     position: int = 0
     source: int = 0
+    variant: int = 0
+    context: int = 0
 
     @property
     def event_id(self) -> bytes:
         """16 bytes that are equal for every token about the same place and action, whenever it was
         issued."""
-        identity = struct.pack(
-            ">BqiqqB",
+        identity = _IDENTITY.pack(
             self.action,
             self.reader_id,
             self.channel_id,
@@ -95,21 +111,25 @@ class Tracker:
     def issue_each(self, shown: Shown, actions: Iterable[Action], now_ms: int) -> list[bytes]:
         """`issue`, for each of these actions in one place; the action of `shown` does not
         matter."""
-        tokens = []
+        key = self._keys[0]
+        place = (
+            shown.reader_id,
+            shown.channel_id,
+            shown.stamp_ms,
+            shown.article_id,
+            shown.position,
+            shown.source,
+            now_ms // 1000,
+            shown.variant,
+            shown.context,
+        )
+        signed: list[bytes] = []
         for action in actions:
-            body = _BODY.pack(
-                action,
-                shown.reader_id,
-                shown.channel_id,
-                shown.stamp_ms,
-                shown.article_id,
-                shown.position,
-                shown.source,
-                now_ms // 1000,
-            )
-            signed = body + self._mac(self._keys[0], body)
-            tokens.append(base64.urlsafe_b64encode(signed).rstrip(b"="))
-        return tokens
+            body = _BODY.pack(action, *place)
+            signed += (body, hmac.digest(key, body, "sha256")[:MAC_BYTES])
+        # PERF: written out together, since no token has spare bits.
+        text = binascii.b2a_base64(b"".join(signed), newline=False).translate(_TO_URL)
+        return [text[start : start + TOKEN_BYTES] for start in range(0, len(text), TOKEN_BYTES)]
 
     def read(self, token: str, now_ms: int) -> Shown:
         """What the token is about.
@@ -119,40 +139,39 @@ class Tracker:
                 act that a newer release knows.
             TokenExpiredError: it was issued more than 30 days before `now_ms`.
         """
-        body, mac = self._split(token)
-        if not any([hmac.compare_digest(self._mac(key, body), mac) for key in self._keys]):  # noqa: C419 - PERF: a list takes the same time whichever key fits
+        body, mac, layout = _split(token)
+        if not any([hmac.compare_digest(_mac(key, body), mac) for key in self._keys]):  # noqa: C419 - PERF: a list takes the same time whichever key fits
             raise TokenRefusedError("not a token of this site")
-        action, reader_id, channel_id, stamp_ms, article_id, position, source, issued_s = (
-            _BODY.unpack(body)
-        )
-        if issued_s + TOKEN_TTL_S < now_ms // 1000:
-            raise TokenExpiredError("the token is more than 30 days old")
-        try:
-            act = Action(action)
-        except ValueError:
-            raise TokenRefusedError(f"act {action} is of another release") from None
-        return Shown(
-            act,
+        (
+            action,
             reader_id,
             channel_id,
-            stamp_ms=stamp_ms,
-            article_id=article_id,
-            position=position,
-            source=source,
+            stamp_ms,
+            article_id,
+            position,
+            source,
+            issued_s,
+            *of_this_release,
+        ) = layout.unpack(body)
+        if issued_s + TOKEN_TTL_S < now_ms // 1000:
+            raise TokenExpiredError("the token is more than 30 days old")
+        act = _ACTS.get(action)
+        if act is None:
+            raise TokenRefusedError(f"act {action} is of another release")
+        return Shown(
+            act, reader_id, channel_id, stamp_ms, article_id, position, source, *of_this_release
         )
 
-    @staticmethod
-    def _split(token: str) -> tuple[bytes, bytes]:
-        try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            raise TokenRefusedError("not a token of this site") from None
-        # Base64 has spare bits at the end: two spellings of one token would be two tokens.
-        canonical = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-        if len(raw) != _BODY.size + MAC_BYTES or canonical != token:
-            raise TokenRefusedError("not a token of this site")
-        return raw[: _BODY.size], raw[_BODY.size :]
 
-    @staticmethod
-    def _mac(key: bytes, body: bytes) -> bytes:
-        return hmac.digest(key, body, "sha256")[:MAC_BYTES]
+def _split(token: str) -> tuple[bytes, bytes, struct.Struct]:
+    try:
+        layout = _BODY_OF[len(token)]
+        spelt = token.encode("ascii").translate(_FROM_URL)
+        raw = binascii.a2b_base64(spelt, strict_mode=True)
+    except (KeyError, ValueError):
+        raise TokenRefusedError("not a token of this site") from None
+    return raw[:-MAC_BYTES], raw[-MAC_BYTES:], layout
+
+
+def _mac(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, body, "sha256")[:MAC_BYTES]

@@ -147,6 +147,7 @@ class Track(object):
      - reading: The reader spent time on it. Called `reading`, because a field `read` hides a method of the
     generated class in Python; JSON over HTTP says `read`.
      - liking: The reader liked it.
+     - dislike: The reader wants no more of it: the article is not shown to this reader again.
 
     """
 
@@ -155,14 +156,16 @@ class Track(object):
         'collect',
         'reading',
         'liking',
+        'dislike',
     )
 
 
-    def __init__(self, click=None, collect=None, reading=None, liking=None,):
+    def __init__(self, click=None, collect=None, reading=None, liking=None, dislike=None,):
         self.click = click
         self.collect = collect
         self.reading = reading
         self.liking = liking
+        self.dislike = dislike
 
     def read(self, iprot):
         if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
@@ -193,6 +196,11 @@ class Track(object):
                     self.liking = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
                 else:
                     iprot.skip(ftype)
+            elif fid == 6:
+                if ftype == TType.STRING:
+                    self.dislike = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                else:
+                    iprot.skip(ftype)
             else:
                 iprot.skip(ftype)
             iprot.readFieldEnd()
@@ -218,6 +226,10 @@ class Track(object):
         if self.liking is not None:
             oprot.writeFieldBegin('liking', TType.STRING, 5)
             oprot.writeString(self.liking.encode('utf-8') if sys.version_info[0] == 2 else self.liking)
+            oprot.writeFieldEnd()
+        if self.dislike is not None:
+            oprot.writeFieldBegin('dislike', TType.STRING, 6)
+            oprot.writeString(self.dislike.encode('utf-8') if sys.version_info[0] == 2 else self.dislike)
             oprot.writeFieldEnd()
         oprot.writeFieldStop()
         oprot.writeStructEnd()
@@ -438,6 +450,8 @@ class Event(object):
      - token: An exposure, or one string of a Track, exactly as it was received.
      - at: When it happened. 0 or a time in the future counts as now.
      - read_ms: For `reading`: how long, in milliseconds.
+     - undone: True takes the act back: what it added is subtracted, in whatever order the two arrive. The same token
+    does not act again after that; the token of a newer batch does. An exposure cannot be taken back.
 
     """
 
@@ -445,13 +459,15 @@ class Event(object):
         'token',
         'at',
         'read_ms',
+        'undone',
     )
 
 
-    def __init__(self, token=None, at=None, read_ms=None,):
+    def __init__(self, token=None, at=None, read_ms=None, undone=None,):
         self.token = token
         self.at = at
         self.read_ms = read_ms
+        self.undone = undone
 
     def read(self, iprot):
         if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
@@ -477,6 +493,11 @@ class Event(object):
                     self.read_ms = iprot.readI32()
                 else:
                     iprot.skip(ftype)
+            elif fid == 4:
+                if ftype == TType.BOOL:
+                    self.undone = iprot.readBool()
+                else:
+                    iprot.skip(ftype)
             else:
                 iprot.skip(ftype)
             iprot.readFieldEnd()
@@ -498,6 +519,10 @@ class Event(object):
         if self.read_ms is not None:
             oprot.writeFieldBegin('read_ms', TType.I32, 3)
             oprot.writeI32(self.read_ms)
+            oprot.writeFieldEnd()
+        if self.undone is not None:
+            oprot.writeFieldBegin('undone', TType.BOOL, 4)
+            oprot.writeBool(self.undone)
             oprot.writeFieldEnd()
         oprot.writeFieldStop()
         oprot.writeStructEnd()
@@ -695,6 +720,7 @@ Track.thrift_spec = (
     None,  # 3
     (4, TType.STRING, 'reading', 'UTF8', None, ),  # 4
     (5, TType.STRING, 'liking', 'UTF8', None, ),  # 5
+    (6, TType.STRING, 'dislike', 'UTF8', None, ),  # 6
 )
 all_structs.append(Article)
 Article.thrift_spec = (
@@ -715,6 +741,7 @@ Event.thrift_spec = (
     (1, TType.STRING, 'token', 'UTF8', None, ),  # 1
     (2, TType.I64, 'at', None, None, ),  # 2
     (3, TType.I32, 'read_ms', None, None, ),  # 3
+    (4, TType.BOOL, 'undone', None, None, ),  # 4
 )
 all_structs.append(ReportRequest)
 ReportRequest.thrift_spec = (

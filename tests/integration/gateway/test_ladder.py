@@ -76,6 +76,7 @@ def test_a_personal_page_is_the_recommenders_in_its_order_with_its_tokens(door: 
         "collect": Action.COLLECT,
         "read": Action.READING,
         "liking": Action.LIKING,
+        "dislike": Action.DISLIKE,
     }
 
 

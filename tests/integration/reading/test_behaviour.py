@@ -157,13 +157,14 @@ def test_an_event_is_stored_with_all_that_its_token_names(
     assert fold_all(newsroom.engine, redis_client) == 1
     (row,) = newsroom.behaviours()
     expected = (READER, article_id, CHANNEL, "reading", 4, STAMP_MS, 3210, moment(NOW_MS - 5000))
-    assert expected == tuple(row)[2:]
+    assert expected == tuple(row)[2:10]
     assert newsroom.counts(article_id) == {
         "exposure": 0,
         "click": 0,
         "reading": 1,
         "collect": 0,
         "liking": 0,
+        "dislike": 0,
     }
 
 
@@ -285,7 +286,7 @@ def test_a_crash_between_commit_and_acknowledgement_stores_once(
 
     assert fold_all(newsroom.engine, redis_client, "heir") == 2
     assert len(newsroom.behaviours()) == 2
-    expected = {"exposure": 0, "click": 1, "reading": 0, "collect": 0, "liking": 1}
+    expected = {"exposure": 0, "click": 1, "reading": 0, "collect": 0, "liking": 1, "dislike": 0}
     assert expected == newsroom.counts(article_id)
     assert redis_client.xlen(STREAM) == 0
 

@@ -19,7 +19,7 @@ from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import READER, Recommender, ids_of, serve
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.lab.servers import start_redis
-from tidings.reading.acts import Action
+from tidings.reading.acts import TRACKED, Action
 from tidings.reading.tracking import Shown
 from tidings.rpc.errors import CallerFaultError, ExpectedError, ServerFaultError
 from tidings.store.redis import make_redis
@@ -266,10 +266,10 @@ def test_tokens_name_the_batch_the_article_its_place_and_the_action(
     assert Shown(Action.EXPOSURE, READER, 1, stamp_ms) == recommender.read(response.exposure)
     for position, article in enumerate(response.recommends):
         track = article.track
-        tokens = (track.click, track.collect, track.reading, track.liking)
+        tokens = (track.click, track.collect, track.reading, track.liking, track.dislike)
         expected = [
             Shown(action, READER, 1, stamp_ms, article.article_id, position, LATEST.number)
-            for action in (Action.CLICK, Action.COLLECT, Action.READING, Action.LIKING)
+            for action in TRACKED
         ]
         assert expected == [recommender.read(token) for token in tokens]
         assert max(len(token) for token in tokens) <= 120

@@ -58,6 +58,7 @@ def make_response(
             collect=token(Action.COLLECT, article_id, position),
             reading=token(Action.READING, article_id, position),
             liking=token(Action.LIKING, article_id, position),
+            dislike=token(Action.DISLIKE, article_id, position),
         )
 
     recommends = [Article(id_, track(id_, position)) for position, id_ in enumerate(ids)]

@@ -34,6 +34,8 @@ shown_things = st.builds(
     article_id=int64s,
     position=st.integers(0, 255),
     source=st.integers(0, 255),
+    variant=st.integers(0, 255),
+    context=st.integers(0, 255),
 )
 moments_ms = st.integers(0, 2**32 * 1000 - 1)
 SHOWN = Shown(Action.CLICK, 42, 10, NOW_MS, 7, 3, 2)
@@ -107,6 +109,28 @@ def test_no_text_of_any_kind_is_taken_for_a_token_or_raises_anything_else(text: 
         Tracker([KEY]).read(text, NOW_MS)
 
 
+# A click of reader 42 and its moment of issue, signed with `KEY` by the release before.
+OF_THE_RELEASE_BEFORE = "AQAAAAAAAAAqAAAACgAAAaIIRv4AAAAAAAAAAAcDAmsEKsBYtSvEzSr8nS42cPUalpjc"
+
+
+def test_a_token_of_the_release_before_is_read_and_names_the_same_event(tracker: Tracker) -> None:
+    """Readers hold tokens for thirty days, so for thirty days after an upgrade they send shorter
+    ones."""
+    shown = tracker.read(OF_THE_RELEASE_BEFORE, NOW_MS)
+
+    assert shown == SHOWN
+    assert shown.event_id == tracker.read(tracker.issue(SHOWN, NOW_MS), NOW_MS).event_id
+
+
+def test_a_token_of_the_release_before_with_a_byte_changed_is_refused(tracker: Tracker) -> None:
+    """A shorter token is signed as well as a longer one."""
+    for at in range(len(OF_THE_RELEASE_BEFORE)):
+        other = "A" if OF_THE_RELEASE_BEFORE[at] != "A" else "B"
+        changed = OF_THE_RELEASE_BEFORE[:at] + other + OF_THE_RELEASE_BEFORE[at + 1 :]
+        with pytest.raises(TokenRefusedError):
+            tracker.read(changed, NOW_MS)
+
+
 def test_a_token_survives_a_change_of_keys_as_long_as_its_key_is_kept(tracker: Tracker) -> None:
     """Keys are rotated by putting the new one first: old tokens go on, and new ones are signed by
     the new key."""
@@ -158,7 +182,7 @@ def test_a_token_issued_again_is_about_the_same_event(
     """A page of history carries fresh tokens that no longer know the source: the same click on it
     is the same event."""
     first, second = Tracker([KEY]), Tracker([OTHER_KEY, KEY])
-    again = second.issue(replace(shown, source=source), second_ms)
+    again = second.issue(replace(shown, source=source, variant=0, context=0), second_ms)
 
     assert shown.event_id == first.read(first.issue(shown, first_ms), first_ms).event_id
     assert shown.event_id == second.read(again, second_ms).event_id
@@ -167,14 +191,15 @@ def test_a_token_issued_again_is_about_the_same_event(
 @given(shown_things, shown_things)
 def test_different_places_and_actions_are_different_events(one: Shown, other: Shown) -> None:
     """Two events that share an id would be counted as one."""
-    assume(replace(one, source=0) != replace(other, source=0))
+    first, second = (replace(shown, source=0, variant=0, context=0) for shown in (one, other))
+    assume(first != second)
 
     assert one.event_id != other.event_id
 
 
 def test_every_single_field_makes_another_event() -> None:
-    """Neighbouring places differ in one field only: each field but the source is part of the
-    event's identity."""
+    """Neighbouring places differ in one field only: each field is part of the event's identity, but
+    for the source, the variant and the context, which say how the place came about."""
     neighbours = [
         SHOWN,
         replace(SHOWN, action=Action.LIKING),

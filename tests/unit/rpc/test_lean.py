@@ -24,7 +24,7 @@ from tidings_idl.recommend.UserRecommend import user_recommend_args, user_recomm
 LIMITS = Limits()
 I64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(max_size=80)
-TRACKS = st.builds(Track, click=TEXT, collect=TEXT, reading=TEXT, liking=TEXT)
+TRACKS = st.builds(Track, click=TEXT, collect=TEXT, reading=TEXT, liking=TEXT, dislike=TEXT)
 ARTICLES = st.builds(Article, article_id=I64, track=TRACKS)
 RESPONSES = st.builds(
     ArticleResponse, exposure=TEXT, time_stamp=I64, recommends=st.lists(ARTICLES, max_size=12)
