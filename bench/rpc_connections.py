@@ -54,7 +54,8 @@ def serve(cap: int) -> None:
 
     from bench.rpc_processes import pin
     from bench.rpc_ways import PageHandler
-    from tidings.rpc.serving.server import ServerOptions, make_server
+    from tidings.rpc.serving.options import ServerOptions
+    from tidings.rpc.serving.server import make_server
     from tidings_idl.recommend import UserRecommend, ttypes
 
     allow_files(cap + 1000)

@@ -91,7 +91,8 @@ class Ours:
     def serve(self, listener: socket.socket) -> None:
         import structlog
 
-        from tidings.rpc.serving.server import ServerOptions, make_server
+        from tidings.rpc.serving.options import ServerOptions
+        from tidings.rpc.serving.server import make_server
         from tidings_idl.recommend import UserRecommend, ttypes
 
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))

@@ -21,13 +21,15 @@ from services.recommender.pipeline import Pipeline
 from services.recommender.sources.table import make_sources
 from tidings.process.clock import Clock, now_ms
 from tidings.process.errors import PREFIX, naming
+from tidings.process.handover import Handover
 from tidings.process.listening import bind_for_each, listen
 from tidings.process.master import Master
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.tracking import Tracker
-from tidings.rpc.serving.server import Server, ServerOptions
+from tidings.rpc.serving.options import ServerOptions
+from tidings.rpc.serving.server import Server
 from tidings.rpc.serving.server import make_server as make_rpc_server
 from tidings.rpc.tls import TlsOptions, make_server_context
 from tidings.rpc.wire.codec import require_codec
@@ -71,7 +73,7 @@ def make_master(settings: Settings) -> Master:
 
 @contextmanager
 def working(
-    settings: Settings, tls: ssl.SSLContext | None, listener: socket.socket
+    settings: Settings, tls: ssl.SSLContext | None, listener: socket.socket, handover: Handover
 ) -> Iterator[Server]:
     """A worker's server, with everything that it alone holds, until the block ends.
 
@@ -83,7 +85,14 @@ def working(
     redis = make_redis(settings.redis)
     catalogue = Catalogue(engine, now_ms)
     server = make_server(
-        settings, catalogue, redis, tracker=tracker, clock=now_ms, listener=listener, tls=tls
+        settings,
+        catalogue,
+        redis,
+        tracker=tracker,
+        clock=now_ms,
+        listener=listener,
+        tls=tls,
+        handover=handover,
     )
     stopping = threading.Event()
     threading.Thread(
@@ -106,6 +115,7 @@ def make_server(
     clock: Clock,
     listener: socket.socket | None = None,
     tls: ssl.SSLContext | None = None,
+    handover: Handover | None = None,
 ) -> Server:
     """The server, listening but not yet serving.
 
@@ -134,6 +144,7 @@ def make_server(
         errors=ERRORS,
         tls=tls,
         is_fit=catalogue.is_fresh,
+        handover=handover,
     )
 
 

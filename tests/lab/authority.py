@@ -22,13 +22,20 @@ class Authority:
             *("-out", str(self.cert)),
         )
 
-    def sign(self, name: str, *, expired: bool = False) -> TlsFiles:
-        """A pair of files of this authority's; the other side has to be of the same."""
+    def sign(
+        self, name: str, *, purposes: str = "serverAuth,clientAuth", expired: bool = False
+    ) -> TlsFiles:
+        """A pair of files of this authority's; the other side has to be of the same.
+
+        Args:
+            purposes: what the certificate may be used for; empty: it does not say.
+        """
         cert, key, request, extensions = (
             self._folder / f"{name}.{kind}" for kind in ("pem", "key", "csr", "ext")
         )
         extensions.write_text(
             f"subjectAltName=DNS:{name},IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n"
+            + (f"extendedKeyUsage={purposes}\n" if purposes else "")
         )
         self._openssl("req", "-subj", f"/CN={name}", *self._new_key(key), "-out", str(request))
         self._openssl(

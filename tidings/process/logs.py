@@ -16,6 +16,9 @@ import logging
 import re
 import secrets
 import sys
+import threading
+import time
+from typing import Any
 
 import structlog
 
@@ -41,6 +44,34 @@ def log_variable(name: str) -> contextvars.ContextVar[str]:
     context = contextvars.Context()
     token = context.run(structlog.contextvars.bind_contextvars, **{name: ""})[name]
     return token.var
+
+
+class SeldomLog:
+    """Writes one line a second about a thing, and with it how many it left out since the last.
+
+    For what a failing dependency or a crowd of strangers would otherwise write by the thousand.
+
+        seldom.warning("rpc_call_failed", about="ConnectionError", cause=str(ex))
+    """
+
+    def __init__(self, log: Any, every_s: float = 1.0) -> None:
+        self._log = log
+        self._every_s = every_s
+        self._lock = threading.Lock()
+        self._next_s: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def warning(self, event: str, *, about: str = "", **fields: Any) -> None:
+        """Write the line, or count it. `about` tells apart what must not hide each other; there
+        are few of those."""
+        thing, now_s = f"{event} {about}", time.monotonic()
+        with self._lock:
+            if now_s < self._next_s.get(thing, 0.0):
+                self._left_out[thing] = self._left_out.get(thing, 0) + 1
+                return
+            self._next_s[thing] = now_s + self._every_s
+            left_out = self._left_out.pop(thing, 0)
+        self._log.warning(event, **fields, left_out=left_out)
 
 
 def configure_logging(settings: Settings, process: str) -> None:

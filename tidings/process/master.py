@@ -9,8 +9,8 @@ Workers are forked, so that a new one is soon there; nothing that connects may h
 before.
 
 SIGTERM drains all. SIGHUP replaces the workers one by one: the new one accepts from the same queue
-before the old one stops. Rejected: one socket shared by all workers; the first to wake gets nearly
-every client.
+before the old one stops, and takes over its connections. Rejected: one socket shared by all
+workers; the first to wake gets nearly every client.
 
     master = Master(2, bind_for_each(2, "127.0.0.1:9090"), make_worker, stop_within_s=12)
     master.run()
@@ -35,6 +35,7 @@ from prometheus_client import Counter, Gauge
 
 from tidings.process.backoff import failures_in_a_row, pause_s
 from tidings.process.errors import CannotStartError
+from tidings.process.handover import Handover
 from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker import FAILED, READY, RETIRE, MakeWorker, die_with, pin, run_worker
 from tidings.process.worker_numbers import free_number, take_number
@@ -87,6 +88,7 @@ class _Slot:
 
     place: int
     listener: socket.socket
+    handover: Handover = field(default_factory=Handover)
     current: _Worker | None = None
     successor: _Worker | None = None
     retired: list[_Worker] = field(default_factory=list)
@@ -319,6 +321,8 @@ class Master:
                     self._bury_if_dead(slot, worker, time.monotonic())
             if any(slot.workers() for slot in self._slots):
                 self._wait(wake)
+        for slot in self._slots:
+            slot.handover.close()
 
     def _tell(self, worker: _Worker, number: signal.Signals) -> None:
         os.kill(
@@ -357,7 +361,7 @@ class Master:
             pin(self._first_core + slot.place)
             take_number(number)
             structlog.contextvars.bind_contextvars(worker=number)
-            code = run_worker(self._make_worker, slot.listener, reports)
+            code = run_worker(self._make_worker, slot.listener, slot.handover, reports)
         finally:
             sys.stderr.flush()
             os._exit(code)
@@ -370,6 +374,8 @@ class Master:
         for slot in self._slots:
             if slot.listener is not mine.listener:
                 slot.listener.close()
+            if slot is not mine:
+                slot.handover.close()
             for worker in slot.workers():
                 if worker.reports >= 0:
                     os.close(worker.reports)

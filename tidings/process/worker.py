@@ -4,7 +4,7 @@ It tells its master through a pipe whether it is ready, twice a second, so that 
 is as visible as one that died. Rejected: asking it through the door, where the kernel chooses which
 worker gets the question.
 
-    os._exit(run_worker(make_worker, listener, reports))    # after the fork
+    os._exit(run_worker(make_worker, listener, handover, reports))    # after the fork
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Protocol
 import structlog
 
 from tidings.process.errors import EXIT_CANNOT_START, CannotStartError
+from tidings.process.handover import Handover
 from tidings.process.tally import hand_over_all
 
 RETIRE = signal.SIGUSR1
@@ -52,18 +53,19 @@ class Service(Protocol):
         """Stop without losing a client, because another worker has taken over its socket."""
 
 
-# Makes a service on a listening socket, and takes down afterwards what it made for it.
-MakeWorker = Callable[[socket.socket], AbstractContextManager[Service]]
+# Makes a service on a listening socket, which takes over the connections of the worker before it,
+# and takes down afterwards what it made for it.
+MakeWorker = Callable[[socket.socket, Handover], AbstractContextManager[Service]]
 
 
-def run_worker(make: MakeWorker, listener: socket.socket, reports: int) -> int:
+def run_worker(make: MakeWorker, listener: socket.socket, handover: Handover, reports: int) -> int:
     """Serve on `listener` until SIGTERM (drain) or `RETIRE`; returns the exit code.
 
     Both signals are blocked when this is called, so that none comes before there is a server to be
     told.
     """
     try:
-        with make(listener) as server:
+        with make(listener, handover) as server:
             signal.signal(signal.SIGTERM, lambda *_: server.drain())
             signal.signal(RETIRE, lambda *_: server.retire())
             threading.Thread(

@@ -2,9 +2,9 @@
 unless an operator said so.
 
 Each process has its own certificate and trusts one authority of the operator's own: every program
-that this authority signed may call, and may answer. The public authorities are not asked, since
-they vouch for the whole internet. Rejected: certificates on the server's side only, which say
-nothing about who calls.
+that this authority signed as a client may call, and as a server may answer. The public authorities
+are not asked, since they vouch for the whole internet. Rejected: certificates on the server's side
+only, which say nothing about who calls.
 
     options = TlsOptions(cert=Path("c.pem"), key=Path("k.pem"), ca=Path("ca.pem"))
     server = make_server(service, handler, bind, tls=make_server_context(options, bind))
@@ -23,6 +23,12 @@ from pathlib import Path
 from tidings.process.errors import SettingsError
 from tidings.process.listening import UNIX, split_bind
 
+# In DER, each with its type and length: the names 2.5.29.37 and 1.3.6.1.5.5.7.3.1, and TRUE.
+_EXTENDED_KEY_USAGE = b"\x06\x03\x55\x1d\x25"
+_SERVER_AUTH = b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01"
+_CRITICAL = b"\x01\x01\xff"
+_STRING = b"\x04"
+
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
@@ -33,7 +39,7 @@ class TlsFiles:
         key: its private key, not encrypted.
         ca: the authority that must have signed the other side's.
         name: as a client, what the server's certificate must be for; empty: any that the authority
-            signed will do.
+            signed for servers will do, and has to say so.
     """
 
     cert: Path
@@ -55,7 +61,16 @@ class ClientTls:
         Raises:
             OSError: the server is not one to trust, does not trust this side, or does not answer.
         """
-        return self.context.wrap_socket(sock, server_hostname=self.name or None)
+        wrapped = self.context.wrap_socket(sock, server_hostname=self.name or None)
+        # NOTE: OpenSSL takes a certificate that names no purpose for one of every purpose. Then any
+        # client of the authority's could answer as the server, where no name is asked for.
+        if not self.name and not _is_for_servers(wrapped.getpeercert(binary_form=True) or b""):
+            wrapped.close()
+            raise ssl.SSLCertVerificationError(
+                "the peer's certificate is not said to be a server's (extendedKeyUsage=serverAuth),"
+                " and no name of the server's is set"
+            )
+        return wrapped
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -78,6 +93,16 @@ def client_tls(files: TlsFiles) -> ClientTls:
     context.check_hostname = bool(files.name)
     context.verify_mode = ssl.CERT_REQUIRED
     return ClientTls(context, files.name)
+
+
+def _is_for_servers(certificate: bytes) -> bool:
+    """True if the extension "extended key usage" of a certificate in DER names servers."""
+    _, is_there, rest = certificate.partition(_EXTENDED_KEY_USAGE)
+    if not is_there:
+        return False
+    # What follows the extension's name: "critical" perhaps, then a string of `length` bytes.
+    rest = rest.removeprefix(_CRITICAL)
+    return rest[:1] == _STRING and _SERVER_AUTH in rest[2 : 2 + rest[1]]
 
 
 def _context(side: int, files: TlsFiles) -> ssl.SSLContext:

@@ -18,7 +18,8 @@ from tidings.rpc import errors
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.metrics import METRICS
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.serving.server import ServerOptions, make_server
+from tidings.rpc.serving.options import ServerOptions
+from tidings.rpc.serving.server import make_server
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 

@@ -19,7 +19,8 @@ from tidings.process.settings import Settings
 from tidings.reading.tracking import Shown, Tracker
 from tidings.rpc.calling.client import Client, make_client
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.serving.server import Server, ServerOptions
+from tidings.rpc.serving.options import ServerOptions
+from tidings.rpc.serving.server import Server
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import (
     ArticleResponse,

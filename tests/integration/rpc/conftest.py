@@ -16,7 +16,8 @@ from tidings.rpc.calling.client import Client, make_client
 from tidings.rpc.calling.metrics import METRICS
 from tidings.rpc.calling.policy import Policy
 from tidings.rpc.errors import ErrorTable
-from tidings.rpc.serving.server import Server, ServerOptions, make_server
+from tidings.rpc.serving.options import ServerOptions
+from tidings.rpc.serving.server import Server, make_server
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import (
     ArticleResponse,

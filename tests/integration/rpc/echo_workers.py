@@ -35,11 +35,13 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
     Path(folder, "metrics-files").write_text(str(files))
 
     from tests.integration.rpc.conftest import Handler
+    from tidings.process.handover import Handover
     from tidings.process.listening import bind_for_each
     from tidings.process.master import Master
     from tidings.process.metrics import serve_metrics
     from tidings.rpc.errors import invalid
-    from tidings.rpc.serving.server import Server, ServerOptions, make_server
+    from tidings.rpc.serving.options import ServerOptions
+    from tidings.rpc.serving.server import Server, make_server
     from tidings_idl.recommend import UserRecommend
     from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
@@ -59,11 +61,15 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
         return ArticleResponse(exposure=str(request.user_id), time_stamp=os.getpid(), recommends=[])
 
     @contextmanager
-    def working(listener: socket.socket) -> Iterator[Server]:
+    def working(listener: socket.socket, handover: Handover) -> Iterator[Server]:
         if Path(folder, "broken").exists():
             raise CannotStartError("the folder says that this is broken")
         yield make_server(
-            UserRecommend, Handler(recommend), listener, options=ServerOptions(**chosen)
+            UserRecommend,
+            Handler(recommend),
+            listener,
+            options=ServerOptions(**chosen),
+            handover=handover,
         )
 
     master = Master(int(count), bind_for_each(int(count), bind), working, stop_within_s=5)

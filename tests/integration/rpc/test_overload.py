@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -52,6 +53,49 @@ def test_over_the_connection_cap_one_is_told_so(serve: Serve, connect: Connect) 
 
     wait_until(running.server.is_ready, PATIENCE_S, "the server to have room again")
     assert connect(running.endpoint).call("user_recommend", UserRequest(user_id=2)).exposure == "2"
+
+
+def test_a_crowd_that_says_nothing_keeps_no_client_out(serve: Serve, connect: Connect) -> None:
+    """Trap: 600 connections without a word filled the server until its idle time-out, a minute
+    later. A newcomer takes the place of the oldest of them."""
+    running = serve(max_connections=512)
+    evicted = _counted("evicted")
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(dialled(running.endpoint)) for _ in range(600)]
+        for user_id in range(1, 6):
+            client = connect(running.endpoint, timeout_ms=2000)
+            answer = client.call("user_recommend", UserRequest(user_id=user_id))
+            assert answer.exposure == str(user_id)
+        assert is_closed(crowd[0])
+        assert _counted("evicted") - evicted >= 88 + 1
+
+    wait_until(running.server.is_ready, PATIENCE_S, "the server to have room again")
+
+
+def test_over_the_cap_the_connection_goes_that_was_used_longest_ago(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once that was a while ago. The others notice nothing."""
+    monkeypatch.setattr("tidings.rpc.serving.connections.IDLE_AFTER_S", 0.2)
+    running = serve(max_connections=2)
+    with dialled(running.endpoint) as unused, dialled(running.endpoint) as used:
+        for sock in (unused, used):
+            sock.sendall(request_frame())
+            assert b"user_recommend" in sock.recv(4096)
+        wait_until(lambda: _longest_idle_s(running) > 0.3, PATIENCE_S, "some idleness")
+        used.sendall(request_frame())
+        assert b"user_recommend" in used.recv(4096)
+        newcomer = connect(running.endpoint)
+        assert newcomer.call("user_recommend", UserRequest(user_id=7)).exposure == "7"
+
+        assert is_closed(unused)
+        used.sendall(request_frame(user_id=9))
+        assert b"9" in used.recv(4096)
+
+
+def _longest_idle_s(running: Running) -> float:
+    served = running.server._connections._served
+    return time.monotonic() - min(client.idle_since_s for client in served)
 
 
 def _wait_for_spare_thread(running: Running) -> None:
@@ -131,7 +175,8 @@ import resource, signal, sys
 import structlog
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 from tests.integration.rpc.conftest import Handler, echo
-from tidings.rpc.serving.server import ServerOptions, make_server
+from tidings.rpc.serving.options import ServerOptions
+from tidings.rpc.serving.server import make_server
 from tidings_idl.recommend import UserRecommend
 
 def recommend(request):

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import structlog
+from redis import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 from thrift.server.TServer import TThreadedServer
@@ -19,10 +21,13 @@ from tests.integration.rpc.conftest import Connect, Handler, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, dialled, is_closed, request_frame
 from tests.lab.servers import wait_until
 from tidings.process.errors import SettingsError
+from tidings.process.logs import SeldomLog
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
-from tidings.rpc.errors import ServerFaultError, TransportFaultError
-from tidings.rpc.serving.server import Server, ServerOptions, make_server
+from tidings.rpc.errors import ServerFaultError, TransportFaultError, unavailable
+from tidings.rpc.serving import dispatch
+from tidings.rpc.serving.options import ServerOptions
+from tidings.rpc.serving.server import Server, make_server
 from tidings.rpc.wire.codec import CodecMissingError
 from tidings.rpc.wire.protocol import ProtocolFactory
 from tidings_idl.base.ttypes import HealthProbe
@@ -267,3 +272,30 @@ def test_only_slow_and_failed_calls_make_a_line(
 
 def _of_calls(logs: list[EventDict]) -> list[EventDict]:
     return [line for line in logs if line["event"] == "rpc_call"]
+
+
+# What a failure leaves in the log.
+
+
+def test_the_cause_of_a_failure_is_logged_and_not_told(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap: "the readers' histories cannot be reached just now" is all that an operator saw of a
+    Redis that refused its password."""
+    monkeypatch.setattr(dispatch, "_seldom", SeldomLog(structlog.get_logger()))
+
+    def recommend(_: UserRequest) -> ArticleResponse:
+        raise RedisConnectionError("Error 111 connecting to 127.0.0.1:6399")
+
+    running = serve(recommend, errors={RedisError: lambda _: unavailable("not just now")})
+    client = connect(running.endpoint)
+    with capture_logs() as lines:
+        for _ in range(5):
+            with pytest.raises(ServerFaultError, match="not just now"):
+                client.call("user_recommend", UserRequest(user_id=1))
+    told = [line for line in lines if line["event"] == "rpc_call_failed"]
+
+    assert 1 <= len(told) < 5
+    assert told[0]["error"] == "not just now"
+    assert told[0]["cause"] == "ConnectionError: Error 111 connecting to 127.0.0.1:6399"
+    assert told[0]["log_level"] == "warning"

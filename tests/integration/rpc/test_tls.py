@@ -140,7 +140,7 @@ def test_a_drain_answers_in_tls(
 # Those who are not let in. Each time somebody else's call goes on as if nothing were.
 
 
-@pytest.mark.parametrize("kind", ["none", "wrong authority", "expired"])
+@pytest.mark.parametrize("kind", ["none", "wrong authority", "expired", "a server's"])
 def test_a_client_without_a_good_certificate_is_refused(
     serve: Serve,
     connect: Connect,
@@ -161,6 +161,8 @@ def test_a_client_without_a_good_certificate_is_refused(
         tls.context.check_hostname = False
     elif kind == "expired":
         tls = client_tls(authority.sign("late.internal", expired=True))
+    elif kind == "a server's":
+        tls = client_tls(authority.sign("recommender.other", purposes="serverAuth"))
     else:
         tls = client_tls(
             replace(Authority(tmp_path, "stranger").sign("gateway.internal"), ca=authority.cert)
@@ -250,6 +252,42 @@ def test_a_server_without_a_good_certificate_gets_no_request(
         client.call("user_recommend", UserRequest(user_id=1))
     assert not ex.value.sent
     assert asked == []
+
+
+@pytest.mark.parametrize("purposes", ["clientAuth", ""])
+def test_without_a_name_the_server_has_to_be_one(
+    serve: Serve, connect: Connect, authority: Authority, client_files: TlsFiles, purposes: str
+) -> None:
+    """Trap: any certificate of the authority's would do, and a client's that names no purpose
+    could answer as the recommender."""
+    running = serve(tls=server_context(authority.sign("gateway.other", purposes=purposes)))
+    client = connect(running.endpoint, tls=client_tls(client_files))
+
+    with pytest.raises(TransportFaultError, match=r"(?i)purpose|serverAuth") as ex:
+        client.call("user_recommend", UserRequest(user_id=1))
+    assert not ex.value.sent
+
+
+def test_with_a_name_the_certificate_need_not_name_its_purpose(
+    serve: Serve, connect: Connect, authority: Authority, client_files: TlsFiles
+) -> None:
+    """The name is proof enough, and certificates without a purpose are common."""
+    running = serve(tls=server_context(authority.sign("recommender.plain", purposes="")))
+    client = connect(
+        running.endpoint, tls=client_tls(replace(client_files, name="recommender.plain"))
+    )
+
+    assert client.call("user_recommend", UserRequest(user_id=1)).exposure == "1"
+
+
+@pytest.mark.parametrize("purposes", ["critical,serverAuth", "clientAuth,serverAuth"])
+def test_a_servers_certificate_is_known_in_every_form(
+    serve: Serve, connect: Connect, authority: Authority, client_files: TlsFiles, purposes: str
+) -> None:
+    running = serve(tls=server_context(authority.sign("recommender.form", purposes=purposes)))
+    client = connect(running.endpoint, tls=client_tls(client_files))
+
+    assert client.call("user_recommend", UserRequest(user_id=1)).exposure == "1"
 
 
 def test_a_server_that_does_not_shake_hands_costs_no_more_than_a_connection_may(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import closing
 
 import pytest
 
 from tests.lab.servers import free_port
 from tidings.process import worker_numbers
 from tidings.process.errors import SettingsError
+from tidings.process.handover import Handover
 from tidings.process.listening import bind_for_each, listen
 from tidings.process.master import DOUBTFUL_AFTER_S, HUNG_AFTER_S, START_S, _Slot, _Worker
 from tidings.rpc.wire.transport import Listener
@@ -57,8 +59,8 @@ def test_a_reason_is_no_word_about_readiness() -> None:
 
 
 def test_the_successor_takes_over() -> None:
-    with socket.socket() as listener:
-        slot = _Slot(0, listener, current=worker(1), successor=worker(2))
+    with socket.socket() as listener, closing(Handover()) as handover:
+        slot = _Slot(0, listener, handover, current=worker(1), successor=worker(2))
         slot.hand_over()
         assert [each.number for each in slot.workers()] == [2]
         slot.hand_over()

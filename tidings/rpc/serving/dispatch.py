@@ -25,7 +25,7 @@ from thrift.Thrift import TApplicationException, TMessageType, TProcessor, TType
 from thrift.transport.TTransport import TTransportException
 
 from tidings.process.deadline import Deadline, reset_current_deadline, set_current_deadline
-from tidings.process.logs import accept_request_id, log_variable
+from tidings.process.logs import SeldomLog, accept_request_id, log_variable
 from tidings.process.tally import Level, Seconds, Tally
 from tidings.rpc.errors import ErrorTable, party, too_late, translate, unavailable
 from tidings.rpc.wire.encoded import Encoded
@@ -49,6 +49,7 @@ _IN_FLIGHT = Gauge(
 _calls = Tally(_CALLS, _SECONDS)
 
 _log = structlog.get_logger()
+_seldom = SeldomLog(_log)
 _request_id_in_logs, _caller_in_logs = log_variable("request_id"), log_variable("caller")
 _CALLER = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 _REFUSED = "refused"
@@ -215,7 +216,16 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
 
     def _translated(self, ex: Exception) -> Exception:
         try:
-            return translate(ex, self._errors) or ex
+            failure = translate(ex, self._errors) or ex
+            if failure is not ex and party(failure) == "server_fault":
+                # The caller is told that it cannot be done just now; only the operator, why.
+                _seldom.warning(
+                    "rpc_call_failed",
+                    about=type(ex).__name__,
+                    error=str(getattr(failure, "message", failure)),
+                    cause=f"{type(ex).__name__}: {ex}"[:500],
+                )
+            return failure
         except Exception as bug:  # noqa: BLE001 - in a translation: it is logged, with what it was to translate
             return bug
 

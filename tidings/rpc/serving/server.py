@@ -20,19 +20,23 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
 
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 from thrift.server.TServer import TThreadedServer
 from thrift.transport.TTransport import TTransportException, TTransportFactoryBase
 
+from tidings.process.handover import Handover
 from tidings.process.listening import listen
+from tidings.process.logs import SeldomLog
 from tidings.process.tally import hand_over_all
 from tidings.rpc.errors import ErrorTable
-from tidings.rpc.serving.dispatch import CallRules, Dispatcher
+from tidings.rpc.serving.connections import Connections, Verdict
+from tidings.rpc.serving.dispatch import Dispatcher
+from tidings.rpc.serving.options import ServerOptions
 from tidings.rpc.wire.codec import require_codec
+from tidings.rpc.wire.foreign import DialectError, recognise
 from tidings.rpc.wire.headers import SERVER_LEAVES, WORKER_LEAVES, UnusualError
 from tidings.rpc.wire.limits import Limits
 from tidings.rpc.wire.protocol import ProtocolFactory
@@ -40,50 +44,15 @@ from tidings.rpc.wire.service import methods_of
 from tidings.rpc.wire.transport import HandshakeFailedError, Listener, SocketTransport
 from tidings_idl.base.ttypes import HealthProbe
 
-_CONNECTIONS = Gauge(
-    "tidings_rpc_server_connections", "Open connections", multiprocess_mode="livesum"
-)
-_REJECTED = Counter("tidings_rpc_server_connections_rejected", "Connections over the cap", ["how"])
 _BROKEN = Counter(
     "tidings_rpc_server_connections_broken", "Connections that ended inside a message", ["why"]
 )
 _ACCEPT_ERRORS = Counter("tidings_rpc_server_accept_errors", "Failed accepts", ["error"])
 
 _log = structlog.get_logger()
+_seldom = SeldomLog(_log)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ServerOptions:
-    """How much a server takes on, and how long it waits.
-
-    Attributes:
-        max_connections: at least the sum of the sizes of all clients' pools; a thread each.
-        max_turned_away: connections over the cap that are told so at once; those beyond are just
-            closed.
-        max_in_flight: calls answered at once; the next one gets a retryable 503.
-        idle_timeout_s: a connection without a call for so long is closed; above the clients'
-            maximum age.
-        io_timeout_s: a message that has begun is read, or a reply written, within this.
-        min_budget_ms: work whose caller will wait less than this is refused.
-        max_budget_ms: the time given to callers that name none, and the most given to any.
-        drain_window_s: how long to serve on, not ready, while clients look elsewhere.
-        drain_timeout_s: how long to wait then for the calls in flight.
-        max_frame_bytes: the longest message, either way.
-        slow_ms: calls that took longer are logged.
-    """
-
-    max_connections: int = 512
-    max_turned_away: int = 16
-    max_in_flight: int = 64
-    idle_timeout_s: float = 60.0
-    io_timeout_s: float = 5.0
-    min_budget_ms: int = 1
-    max_budget_ms: int = 10_000
-    drain_window_s: float = 1.0
-    drain_timeout_s: float = 10.0
-    max_frame_bytes: int = 1024 * 1024
-    slow_ms: int = 200
+_LOOK_EVERY_S = 0.1
 
 
 class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotations
@@ -99,6 +68,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         options: ServerOptions,
         tls: ssl.SSLContext | None = None,
         is_fit: Callable[[], bool] = lambda: True,
+        handover: Handover | None = None,
     ) -> None:
         # NOTE: TServer counts these arguments, and with three or five of them silently sets
         # nothing.
@@ -112,10 +82,12 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         self._options = options
         self._tls = tls
         self._is_fit = is_fit
-        self._lock = threading.Lock()
-        self._gone = threading.Condition(self._lock)
-        self._connections: set[SocketTransport] = set()
-        self._turned_away = 0
+        self._handover = handover
+        # What a connection of TLS has agreed on cannot be given to another process.
+        self._gives_away = handover is not None and tls is None
+        self._connections = Connections(
+            most=options.max_connections, most_turned_away=options.max_turned_away
+        )
         self._started = False
         self._draining = False
         self._retiring = False
@@ -124,6 +96,9 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         self._waker, self._wake = socket.socketpair()
         self._waker.setblocking(False)
         self._wake.setblocking(False)
+        # Readable from the moment at which connections are given away.
+        self._leave, self._leaver = socket.socketpair()
+        self._leaver.setblocking(False)
         self._context = contextvars.Context()
 
     @property
@@ -138,7 +113,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
             and self._is_fit()
             and not self.is_stopping
             and not self.processor.is_full
-            and len(self._connections) < self._options.max_connections
+            and not self._connections.is_full
             and time.monotonic() >= self._starved_until_s
         )
 
@@ -158,17 +133,23 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         """Make `serve` return without a lost request, because another process has taken over the
         listening socket.
 
-        It accepts no client any more, and serves those it has until they have left: a client of
-        ours leaves with its next reply, and an idle connection has to outlive its client's wish
-        to use it. Takes no lock.
+        It accepts no client any more. Each connection is given to that process between two calls.
+        Where that cannot be it is served until its client leaves: one of ours does with its next
+        reply, and an idle one has to outlive its client's wish to use it. Takes no lock.
         """
         self._retiring = True
-        self.processor.leaving = self.processor.leaving or WORKER_LEAVES
+        if self._gives_away:
+            self._tell(self._leaver)
+        else:
+            self.processor.leaving = self.processor.leaving or WORKER_LEAVES
         self._wake_up()
 
     def _wake_up(self) -> None:
+        self._tell(self._waker)
+
+    def _tell(self, sock: socket.socket) -> None:
         try:
-            self._waker.send(b"x")
+            sock.send(b"x")
         except OSError:
             return  # it has stopped already, or was told so often that it cannot have missed it
 
@@ -191,9 +172,11 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         finally:
             self._draining = True
             self.serverTransport.close()
-            lost = self._finish_connections()
+            lost = self._connections.finish(self._options.drain_timeout_s)
             self._waker.close()
             self._wake.close()
+            self._leaver.close()
+            self._leave.close()
             hand_over_all()
             _log.info("rpc_server_stopped", connections_cut=lost)
 
@@ -208,21 +191,39 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         _log.info("rpc_server_retiring", connections=len(self._connections))
         self.serverTransport.close()
         ends_s = time.monotonic() + self._options.idle_timeout_s + _LONGEST_PAUSE_S
-        poller = select.poll()
-        poller.register(self._wake.fileno(), select.POLLIN)
-        while self._connections and not self._draining and time.monotonic() < ends_s:
-            if poller.poll(100):
-                self._wake.recv(64)
+        while time.monotonic() < ends_s and not self._connections.wait_until_none(_LOOK_EVERY_S):
+            if self._draining:
+                if not self._gives_away:
+                    return
+                ends_s = min(ends_s, time.monotonic() + self._options.drain_timeout_s)
 
     def handle(self, client: SocketTransport) -> None:
-        """Answer one connection's calls, one after another, until either side has had enough."""
+        """Answer one connection's calls, one after another, until either side has had enough or
+        another process goes on with it."""
         protocol = self.inputProtocolFactory.getProtocol(client)
-        while client.await_message(self._options.idle_timeout_s):
+        leave = self._leave.fileno() if self._gives_away else -1
+        while client.await_message(self._options.idle_timeout_s, leave):
             try:
                 self.processor.process(protocol)
             except UnusualError:
+                self._refuse_foreign(client)
                 protocol = self.inputProtocolFactory.get_stock_protocol(client)
                 self.processor.process(protocol)
+            if self._retiring and self._gives_away:
+                break
+        if self._retiring and self._handover is not None and self._gives_away:
+            # One whose client has gone is closed by the other process as it would be by this one.
+            client.give_to(self._handover)
+
+    def _refuse_foreign(self, client: SocketTransport) -> None:
+        """Raises:
+        DialectError: what waits to be read is not spoken here; the peer was told.
+        """
+        refusal = recognise(client.peek())
+        if refusal is not None:
+            client.begin_message(time.monotonic() + self._options.io_timeout_s)
+            client.write(refusal.answer)
+            raise DialectError(refusal.dialect)
 
     def _turn_away(self, client: SocketTransport) -> None:
         if client.await_message(self._options.io_timeout_s):
@@ -234,15 +235,18 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
 
     def _accept_until(self, finished: Callable[[], bool], until_s: float | None = None) -> None:
         poller = select.poll()
-        poller.register(self.serverTransport.fileno(), select.POLLIN)
-        poller.register(self._wake.fileno(), select.POLLIN)
+        doors = {self.serverTransport.fileno(): self._accept}
+        if self._handover is not None:
+            doors[self._handover.fileno()] = self._take_over
+        for fd in (self._wake.fileno(), *doors):
+            poller.register(fd, select.POLLIN)
         while not finished():
             wait_ms = None if until_s is None else max(0.0, (until_s - time.monotonic()) * 1000)
             for fd, _ in poller.poll(wait_ms):
-                if fd == self._wake.fileno():
-                    self._wake.recv(64)
+                if fd in doors:
+                    doors[fd]()
                 else:
-                    self._accept()
+                    self._wake.recv(64)
 
     def _accept(self) -> bool:
         """False if no client was there, or none can be let in."""
@@ -254,34 +258,36 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
             self._back_off(ex)
             return False
         self._pause_s = _FIRST_PAUSE_S
-        with self._lock:
-            over = len(self._connections) - self._turned_away >= self._options.max_connections
-            full = over and self._turned_away >= self._options.max_turned_away
-            if not full:
-                self._connections.add(client)
-                self._turned_away += over
-        if full:
-            _REJECTED.labels("closed").inc()
+        verdict = self._connections.admit(client)
+        if verdict is Verdict.CLOSE:
             client.close()
-            return True
-        if over:
-            _REJECTED.labels("answered").inc()
-        self._start(self._turn_away if over else self.handle, client, over)
+        else:
+            self._start(self._turn_away if verdict is Verdict.TURN_AWAY else self.handle, client)
         return True
 
-    def _start(
-        self, serve: Callable[[SocketTransport], None], client: SocketTransport, over: bool
-    ) -> None:
-        _CONNECTIONS.inc()
+    def _take_over(self) -> bool:
+        """As `_accept`, of a connection that the worker before this one gives away."""
+        assert self._handover is not None
+        try:
+            client = self.serverTransport.take(self._handover)
+        except OSError as ex:
+            if not isinstance(ex, ConnectionError):
+                self._back_off(ex)
+            return False
+        if client is None:
+            return False
+        self._connections.take_over(client)
+        self._start(self.handle, client)
+        return True
+
+    def _start(self, serve: Callable[[SocketTransport], None], client: SocketTransport) -> None:
         context = self._context.copy()  # a new thread starts without the log fields of this process
-        thread = threading.Thread(
-            target=context.run, args=(self._serve_connection, serve, client, over)
-        )
+        thread = threading.Thread(target=context.run, args=(self._serve_connection, serve, client))
         thread.daemon = self.daemon
         try:
             thread.start()
         except RuntimeError as ex:  # the system has no more threads
-            self._forget(client, over)
+            self._connections.forget(client)
             self._back_off(ex)
 
     def _back_off(self, ex: Exception) -> None:
@@ -300,49 +306,28 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
     # Connections, each in its own thread.
 
     def _serve_connection(
-        self, serve: Callable[[SocketTransport], None], client: SocketTransport, over: bool
+        self, serve: Callable[[SocketTransport], None], client: SocketTransport
     ) -> None:
         try:
             if self._tls is not None:
-                with (
-                    self._lock
-                ):  # the socket changes hands, and `_finish_connections` must not miss it
-                    client.begin_tls(self._tls)
+                self._connections.begin_tls(client, self._tls)
                 client.shake_hands(self._options.io_timeout_s)
             serve(client)
         except HandshakeFailedError as ex:
             _BROKEN.labels("tls").inc()
-            _log.info("rpc_connection_refused", error=str(ex))
+            _seldom.warning("rpc_connection_refused", error=str(ex), peer=client.peer)
+        except DialectError as ex:
+            _BROKEN.labels("dialect").inc()
+            _seldom.warning("rpc_dialect_refused", dialect=ex.dialect, peer=client.peer)
         except TTransportException as ex:
             _BROKEN.labels(_WHY_BROKEN.get(ex.type, "io")).inc()
-            _log.debug("rpc_connection_broken", error=str(ex))
+            _log.debug("rpc_connection_broken", error=str(ex), peer=client.peer)
         except Exception as ex:  # noqa: BLE001 - all that garbage makes of a decoder
             _BROKEN.labels("garbage").inc()
-            _log.info("rpc_connection_broken", error=f"{type(ex).__name__}: {ex}"[:200])
+            error = f"{type(ex).__name__}: {ex}"[:200]
+            _seldom.warning("rpc_connection_broken", error=error, peer=client.peer)
         finally:
-            self._forget(client, over)
-
-    def _forget(self, client: SocketTransport, over: bool) -> None:
-        _CONNECTIONS.dec()
-        with (
-            self._lock
-        ):  # around the close too: no other thread may use a descriptor that is being closed
-            self._connections.discard(client)
-            self._turned_away -= over
-            client.close()
-            self._gone.notify_all()
-
-    def _finish_connections(self) -> int:
-        """Answer what has arrived, close the idle connections; returns how many had to be cut."""
-        with self._lock:
-            for client in self._connections:
-                client.stop_reading()
-            self._gone.wait_for(
-                lambda: not self._connections, timeout=self._options.drain_timeout_s
-            )
-            for client in self._connections:
-                client.abort()
-            return len(self._connections)
+            self._connections.forget(client)
 
 
 _WHY_BROKEN = {
@@ -363,6 +348,7 @@ def make_server(
     errors: ErrorTable | None = None,
     tls: ssl.SSLContext | None = None,
     is_fit: Callable[[], bool] = lambda: True,
+    handover: Handover | None = None,
 ) -> Server:
     """A server of a generated service module, listening already: who connects now waits for
     `serve`.
@@ -374,6 +360,7 @@ def make_server(
         tls: speak TLS only, as `tidings.rpc.tls` makes it.
         is_fit: whether what the handler works with is good enough to be asked; while it is not, the
             server serves on and is not ready.
+        handover: where the worker before this one puts its connections, and this one in its turn.
 
     Raises:
         SettingsError: the address cannot be had, or Thrift's C codec is missing.
@@ -381,24 +368,29 @@ def make_server(
     require_codec()
     options = options or ServerOptions()
     limits = Limits(message_bytes=options.max_frame_bytes)
-    rules = CallRules(
-        max_in_flight=options.max_in_flight,
-        io_timeout_s=options.io_timeout_s,
-        min_budget_ms=options.min_budget_ms,
-        max_budget_ms=options.max_budget_ms,
-        slow_ms=options.slow_ms,
-    )
     server: Server
 
     def answer_probe(probe: int) -> bool:
         return _PROBES.get(probe, Server.is_ready)(server)
 
     dispatcher = Dispatcher(
-        methods_of(service), handler, errors=errors or {}, rules=rules, answer_probe=answer_probe
+        methods_of(service),
+        handler,
+        errors=errors or {},
+        rules=options.call_rules(),
+        answer_probe=answer_probe,
     )
     sock = listen(bind) if isinstance(bind, str) else bind
     listener = Listener(sock, options.max_frame_bytes)
-    server = Server(dispatcher, listener, limits=limits, options=options, tls=tls, is_fit=is_fit)
+    server = Server(
+        dispatcher,
+        listener,
+        limits=limits,
+        options=options,
+        tls=tls,
+        is_fit=is_fit,
+        handover=handover,
+    )
     return server
 
 

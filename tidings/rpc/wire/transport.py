@@ -27,9 +27,11 @@ from typing import Any
 
 from thrift.transport.TTransport import TServerTransportBase, TTransportBase, TTransportException
 
+from tidings.process.handover import Handover
 from tidings.process.listening import BACKLOG, Address, cannot_listen
 
 _CHUNK_BYTES = 16 * 1024
+_LISTENS_FOR_S = 1.0
 _TIMEVAL = struct.Struct("@ll")
 
 
@@ -40,12 +42,20 @@ class HandshakeFailedError(TTransportException):  # type: ignore[misc]  # thrift
 class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no annotations
     """One connected socket, read through a buffer, on which every wait ends at `until_s`.
 
+    Args:
+        unread: what was read of it before, and belongs to messages to come.
+        peer: who is at the other end, for logs.
+
     Attributes:
         until_s: on the monotonic clock; reads and writes past it fail as timed out.
         sent_bytes: how much of the current message the kernel has taken.
+        has_spoken: whether a message has ever begun to arrive.
+        idle_since_s: since when it waits for a message; infinite while one is at work.
     """
 
-    def __init__(self, sock: socket.socket, max_message_bytes: int) -> None:
+    def __init__(
+        self, sock: socket.socket, max_message_bytes: int, *, unread: bytes = b"", peer: str = ""
+    ) -> None:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # PERF: with `settimeout` every recv and send costs a poll besides; the kernel's own
@@ -59,8 +69,11 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         self._receive_armed_s = 0.0
         self._poller = select.poll()
         self._poller.register(sock.fileno(), select.POLLIN)
-        self._buffer = b""
+        self._buffer = unread
         self._at = 0
+        self.peer = peer
+        self.has_spoken = False
+        self.idle_since_s = time.monotonic()
         self._max_message_bytes = max_message_bytes
         self._allowance = max_message_bytes
         self.until_s = math.inf
@@ -74,15 +87,56 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
         # The frame's length word, or the frame around an unframed client's message, is not counted.
         self._allowance = self._max_message_bytes + 4
 
-    def await_message(self, idle_s: float) -> bool:
+    def await_message(self, idle_s: float, leave: int = -1) -> bool:
         """Wait for the first byte of a message; False if the peer closed, or said nothing for
-        `idle_s`."""
+        `idle_s`, or soon after the descriptor `leave` has become readable."""
         if self._at == len(self._buffer):
+            self.idle_since_s = since_s = time.monotonic()
             try:
-                self._fill(time.monotonic() + idle_s)
+                if leave < 0:
+                    self._fill(since_s + idle_s)
+                elif not self._fill_within(min(idle_s, _LISTENS_FOR_S)):
+                    # PERF: only one that has been idle for a while pays for watching two things.
+                    if not self._poll_either(leave, since_s + idle_s):
+                        return False
+                    self._fill(time.monotonic() + _LISTENS_FOR_S)
             except TTransportException:
                 return False
+            self.idle_since_s = math.inf
+        self.has_spoken = True
         return True
+
+    def _fill_within(self, wait_s: float) -> bool:
+        try:
+            self._fill(time.monotonic() + wait_s)
+        except TTransportException as ex:
+            if ex.type != TTransportException.TIMED_OUT:
+                raise
+            return False
+        return True
+
+    def _poll_either(self, leave: int, until_s: float) -> bool:
+        """True if there is something to read before `until_s` and before `leave` is readable."""
+        poller = select.poll()
+        poller.register(self._sock.fileno(), select.POLLIN)
+        poller.register(leave, select.POLLIN)
+        ready = [fd for fd, _ in poller.poll(max(0.0, until_s - time.monotonic()) * 1000)]
+        return bool(ready) and leave not in ready
+
+    def peek(self) -> bytes:
+        """What has arrived and is not yet read."""
+        return self._buffer[self._at :]
+
+    def give_to(self, handover: Handover) -> None:
+        """Let another process serve it from here on; this one is only to close it.
+
+        Raises:
+            TTransportException: it is still this process's.
+        """
+        try:
+            handover.give(self._sock, self.peek())
+        except OSError as ex:
+            raise _cannot("hand over", ex) from ex
 
     def is_quiet(self) -> bool:
         """True if there is nothing to read and the peer has not closed: all that an idle connection
@@ -316,9 +370,31 @@ class Listener(TServerTransportBase):  # type: ignore[misc]
         BlockingIOError: no client is waiting, or another process was faster.
         ConnectionError: the peer has gone already.
         """
-        sock, _ = self._sock.accept()
+        sock, sockaddr = self._sock.accept()
+        return self._connected(sock, sockaddr, b"")
+
+    def take(self, handover: Handover) -> SocketTransport | None:
+        """A connection that another process gives away; None if there is none.
+
+        Raises:
+            ConnectionError: the peer has gone already.
+        """
+        given = handover.take()
+        if given is None:
+            return None
+        sock, unread = given
         try:
-            return SocketTransport(sock, self._max_message_bytes)
+            sockaddr = sock.getpeername()
+        except OSError:
+            sockaddr = ""
+        client = self._connected(sock, sockaddr, unread)
+        client.has_spoken = True
+        return client
+
+    def _connected(self, sock: socket.socket, sockaddr: Any, unread: bytes) -> SocketTransport:
+        peer = str(Address(sock.family, sockaddr)) if sockaddr else "a unix socket"
+        try:
+            return SocketTransport(sock, self._max_message_bytes, unread=unread, peer=peer)
         except OSError as ex:  # on the socket of a peer that has gone already, any call can fail
             sock.close()
             raise ConnectionAbortedError(*ex.args) from ex
