@@ -48,6 +48,7 @@ def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock:
         batches_kept=settings.reading.history_batches,
         seen_kept=settings.reading.seen_articles,
         ttl_s=settings.reading.reader_ttl_days * DAY_S,
+        channels=catalogue.channel_ids,
     )
     return Pipeline(catalogue, history, make_sources(catalogue, redis), clock=clock)
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from redis import RedisError
 
-from services.recommender.pipeline import Feed, Pipeline, ReaderBusyError
+from services.recommender.pipeline import Feed, Pipeline
+from services.recommender.turns import ReaderBusyError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.reading.acts import TRACKED, Action

@@ -8,7 +8,9 @@ line.
 
 from __future__ import annotations
 
+import random
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,15 +22,21 @@ from services.recommender.candidate import Candidate, Question, Recall
 from services.recommender.catalogue import Catalogue
 from services.recommender.filter import filter_candidates
 from services.recommender.mix import mix
+from services.recommender.moments import Page, page_asked_for
 from services.recommender.rank import rank
 from services.recommender.sources.again import recall_again
+from services.recommender.turns import ReaderBusyError, Turns
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.process.deadline import current_deadline
-from tidings.reading.history import History, ReaderState
+from tidings.reading.history import History
+from tidings.reading.reader_state import Batch, ReaderState
 
-RECORD_ATTEMPTS = 50
-CLOCK_SLACK_MS = 60_000
+# Calls of one reader in this process take turns, so that only other processes can come first.
+RECORD_ATTEMPTS = 8
+LONGEST_JITTER_S = 0.004
+# As many windows as a person may open at once, with all of their retries, are all served.
+MOST_OF_ONE_READER = 16
 
 STEP_SECONDS = Histogram(
     "tidings_pipeline_step_seconds",
@@ -39,19 +47,16 @@ STEP_SECONDS = Histogram(
 FEEDS = Counter("tidings_feeds_total", "Feeds served", ["kind"])
 SHOWN = Counter("tidings_articles_shown_total", "Articles of fresh batches by source", ["source"])
 CONFLICTS = Counter(
-    "tidings_record_conflicts_total", "Batches chosen again because another call came first"
+    "tidings_record_conflicts_total", "Batches chosen again because another process came first"
 )
-
-
-class ReaderBusyError(Exception):
-    """So many calls for one reader at once that this one could not record its batch; it may be
-    tried again."""
+GONE = Counter(
+    "tidings_articles_gone_total", "Articles taken down between being chosen and recorded"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An article in its place of the batch, 0 being the top; `source` is its source's number, 0 in
-    history, which does not know.
+    """An article in its place of the batch, 0 being the top, and the number of its source.
 
     The place is the one recorded: an article that has gone from the page must not move those below
     it, or the tokens of the same click would name two events.
@@ -96,9 +101,10 @@ class Pipeline:
         self._history = history
         self._sources = sources
         self._clock = clock
+        self._turns = Turns(MOST_OF_ONE_READER)
 
     def recommend(self, reader_id: int, channel_id: int, wanted: int, at_ms: int) -> Feed:
-        """A fresh feed, or the page of history that was newest at `at_ms`; see `asks_for_fresh`.
+        """A fresh feed, or the page of history that `at_ms` asks for; see `page_asked_for`.
 
         Raises:
             ChannelNotFoundError: there is no such channel.
@@ -107,71 +113,93 @@ class Pipeline:
         """
         if not self._catalogue.has_channel(channel_id):
             raise ChannelNotFoundError(channel_id)
-        for _ in range(RECORD_ATTEMPTS):
-            now_ms = self._clock()
-            with _step("read"):
-                state = self._history.read(reader_id, channel_id, at_ms or now_ms)
-            if not asks_for_fresh(at_ms, now_ms, state):
-                return self._page_of_history(state)
-            question = Question(channel_id, wanted, now_ms, seen=frozenset(state.seen))
-            chosen = self._choose(question, state.seen)
-            if not chosen:
-                return Feed(0, state.newest_ms, (), fresh=True)
-            with _step("record"):
-                ids = [candidate.entry.article_id for candidate in chosen]
-                stamp_ms = self._history.record(
-                    reader_id, channel_id, ids, version=state.version, now_ms=now_ms
-                )
-            if stamp_ms is not None:
-                return _fresh_feed(stamp_ms, state.newest_ms, chosen)
-            CONFLICTS.inc()
-            deadline = current_deadline()
-            if deadline is not None:
-                deadline.check()
-        raise ReaderBusyError("too many requests for this reader at once; try again")
+        with self._turns.of(reader_id):
+            for attempt in range(RECORD_ATTEMPTS):
+                if attempt:
+                    _wait_a_moment(attempt)
+                now_ms = self._clock()
+                with _step("read"):
+                    state = self._history.read(reader_id)
+                page = page_asked_for(state, channel_id, at_ms, now_ms)
+                if page is not None:
+                    return self._page_of_history(page)
+                feed = self._make_fresh(reader_id, channel_id, wanted, now_ms=now_ms, state=state)
+                if feed is not None:
+                    return feed
+                CONFLICTS.inc()
+        raise ReaderBusyError
 
-    def _choose(self, question: Question, seen: Sequence[int]) -> list[Candidate]:
+    def _make_fresh(
+        self, reader_id: int, channel_id: int, wanted: int, *, now_ms: int, state: ReaderState
+    ) -> Feed | None:
+        """A batch that is recorded, or none where the channel has nothing to show; None if another
+        process recorded first."""
+        before_ms = state.newest_ms(channel_id)
+        question = Question(channel_id, wanted, now_ms, seen=frozenset(state.seen.tolist()))
+        chosen = self._still_visible(self._choose(question, state.shown_before))
+        if not chosen:
+            return Feed(0, before_ms, (), fresh=True)
+        ids = array("q", [candidate.entry.article_id for candidate in chosen])
+        sources = bytes(candidate.source.number for candidate in chosen)
+        with _step("record"):
+            batch = self._history.record(reader_id, Batch(channel_id, now_ms, ids, sources), state)
+        if batch is None:
+            return None
+        FEEDS.labels("fresh").inc()
+        for candidate in chosen:
+            SHOWN.labels(candidate.source.name).inc()
+        return Feed(batch.stamp_ms, before_ms, _places(batch), fresh=True)
+
+    def _choose(self, question: Question, shown_before: Sequence[int]) -> list[Candidate]:
         with _step("recall"):
             proposed = list(chain.from_iterable(source(question) for source in self._sources))
         with _step("filter"):
             kept = filter_candidates(proposed, question, self._catalogue)
-        if not kept:
-            return recall_again(self._catalogue, question, seen)
         with _step("rank"):
             ranked = rank(kept.values())
         with _step("mix"):
-            return mix(ranked, question.wanted)
+            chosen = mix(ranked, question.wanted)
+        again = recall_again(self._catalogue, question, shown_before)
+        return chosen + again[: question.wanted - len(chosen)]
 
-    def _page_of_history(self, state: ReaderState) -> Feed:
+    def _still_visible(self, chosen: Sequence[Candidate]) -> list[Candidate]:
+        """Those that were not taken down while they were chosen."""
+        visible = [one for one in chosen if self._catalogue.get(one.entry.article_id) is not None]
+        GONE.inc(len(chosen) - len(visible))
+        return visible
+
+    def _page_of_history(self, page: Page) -> Feed:
         FEEDS.labels("history").inc()
-        if state.page is None:
+        batch, before_ms = page
+        if batch is None:
             return Feed(0, 0, (), fresh=False)
-        placed = (Placed(place, id_, source=0) for place, id_ in enumerate(state.page.article_ids))
         visible = [
-            article for article in placed if self._catalogue.get(article.article_id) is not None
+            placed
+            for placed in _places(batch)
+            if self._catalogue.get(placed.article_id) is not None
         ]
-        return Feed(state.page.stamp_ms, state.page_before_ms, visible, fresh=False)
+        return Feed(batch.stamp_ms, before_ms, visible, fresh=False)
 
 
-def asks_for_fresh(at_ms: int, now_ms: int, state: ReaderState) -> bool:
-    """Whether a request stamped `at_ms` wants a new batch: it is 0, or later than the newest batch.
+def _places(batch: Batch) -> list[Placed]:
+    return [
+        Placed(place, article_id, source)
+        for place, (article_id, source) in enumerate(
+            zip(batch.article_ids, batch.sources, strict=True)
+        )
+    ]
 
-    A server whose clock was set back finds newest batches in its future. A reader who says "now"
-    must not be shown history until that future has come, so there only the exact stamp of a batch
-    asks for it.
+
+def _wait_a_moment(attempt: int) -> None:
+    """Before another attempt: two processes that met once should not meet again.
+
+    Raises:
+        DeadlineExceededError: the caller waits no more.
     """
-    if at_ms == 0 or at_ms > state.newest_ms:
-        return True
-    is_a_stamp = state.page is not None and state.page.stamp_ms == at_ms
-    return state.newest_ms > now_ms and at_ms >= now_ms - CLOCK_SLACK_MS and not is_a_stamp
-
-
-def _fresh_feed(stamp_ms: int, before_ms: int, chosen: Sequence[Candidate]) -> Feed:
-    FEEDS.labels("fresh").inc()
-    for candidate in chosen:
-        SHOWN.labels(candidate.source.name).inc()
-    placed = [Placed(place, c.entry.article_id, c.source.number) for place, c in enumerate(chosen)]
-    return Feed(stamp_ms, before_ms, placed, fresh=True)
+    deadline = current_deadline()
+    if deadline is not None:
+        deadline.check()
+    time.sleep(random.uniform(0, LONGEST_JITTER_S * attempt))  # noqa: S311 - no secret
 
 
 @contextmanager

@@ -1,163 +1,167 @@
-"""What a reader was shown: the batches of each channel, in order, and the articles not to be shown
-again.
+"""Reads a reader's state, and records the batches that are shown to them.
 
-All of it lives in Redis, under three kinds of keys that share a hash tag, so that one script can
-change them together in a Cluster too. A reader's `version` is the stamp of the newest batch in any
-channel. A batch is recorded only if the version is still the one that was read before choosing: of
-two calls at once one records and the other chooses again, so their batches cannot overlap.
-Rejected: a lock per reader, which a crash leaves held; and a script that does the choosing, which
-would move the recommender into Redis.
+A reader's `version` is the stamp of the newest batch in any channel. A batch is recorded only if
+the version is still the one that was read before choosing: of two calls at once one records and the
+other chooses again, so their batches cannot overlap. Rejected: a lock per reader in Redis, which a
+crash leaves held; and a script that does the choosing, which would move the recommender into Redis.
 
-    state = history.read(reader_id, channel_id, at_ms=now_ms())
-    history.record(reader_id, channel_id, [12, 7], version=state.version, now_ms=now_ms())
+    state = history.read(reader_id)
+    history.record(reader_id, Batch(10, now_ms(), array("q", [12, 7]), b"\\1\\1"), state)
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from redis import Redis
 
-from tidings.store.keys import HISTORY, SEEN, VERSION
+from tidings.reading.before import BATCHES_BEFORE, take_over, unpack_member
+from tidings.reading.damaged import shown_of
+from tidings.reading.packed import Batch, Shown, pack_shown
+from tidings.reading.reader_state import FIELDS, ReaderState, read_fields
+from tidings.store.keys import DAY_S, HISTORY, READER, SEEN, VERSION
 
-ID_BYTES = SEEN.most
-
-# KEYS: version, seen, history of the channel.
-# ARGV: version expected, now in ms, packed ids, batches kept, seen bytes kept, TTL in s.
-# Returns the new batch's stamp, or nothing if the reader's version has moved on.
+# KEYS: version, the reader's hash, and seen and history of workers of the release before.
+# ARGV: version expected, the new one, TTL in s, all that was shown, the new batch's packed ids,
+# the time in s for which workers of the release before may still ask, batches and bytes they keep.
+# Returns whether it was recorded.
 _RECORD = """
-local version = tonumber(redis.call('GET', KEYS[1]) or '0')
-if version ~= tonumber(ARGV[1]) then return false end
-local stamp = string.format('%.0f', math.max(tonumber(ARGV[2]), version + 1))
-redis.call('SET', KEYS[1], stamp, 'EX', ARGV[6])
-if redis.call('APPEND', KEYS[2], ARGV[3]) > tonumber(ARGV[5]) then
-    redis.call('SET', KEYS[2], redis.call('GETRANGE', KEYS[2], -tonumber(ARGV[5]), -1))
+if (redis.call('GET', KEYS[1]) or '0') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+redis.call('HSET', KEYS[2], 'shown', ARGV[4])
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+if redis.call('EXISTS', KEYS[3]) == 1 then
+    if redis.call('APPEND', KEYS[3], ARGV[5]) > tonumber(ARGV[8]) then
+        redis.call('SET', KEYS[3], redis.call('GETRANGE', KEYS[3], -tonumber(ARGV[8]), -1))
+        redis.call('EXPIRE', KEYS[3], ARGV[6])
+    end
+    redis.call('ZADD', KEYS[4], ARGV[2], ARGV[2] .. ':' .. ARGV[5])
+    redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -tonumber(ARGV[7]) - 1)
+    for place = 3, 4 do
+        if redis.call('TTL', KEYS[place]) > tonumber(ARGV[6])
+            or redis.call('TTL', KEYS[place]) < 0
+        then
+            redis.call('EXPIRE', KEYS[place], ARGV[6])
+        end
+    end
 end
-redis.call('EXPIRE', KEYS[2], ARGV[6])
-redis.call('ZADD', KEYS[3], stamp, stamp .. ':' .. ARGV[3])
-redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -tonumber(ARGV[4]) - 1)
-redis.call('EXPIRE', KEYS[3], ARGV[6])
-return stamp
+return 1
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Articles shown together, in the order first shown."""
-
-    stamp_ms: int
-    article_ids: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class ReaderState:
-    """A reader as one channel sees them, read in one round trip.
-
-    Attributes:
-        version: stamp of the newest batch in any channel; what `record` expects to find again.
-        newest_ms: stamp of the newest batch in this channel, 0 if there is none.
-        seen: articles shown in any channel, the longest ago first, each once.
-        page: the newest batch recorded at or before the moment asked for.
-        page_before_ms: stamp of the batch before `page`, 0 if there is none.
-    """
-
-    version: int
-    newest_ms: int
-    seen: Sequence[int]
-    page: Batch | None
-    page_before_ms: int
-
-
 class History:
-    """Reads and records batches.
+    """Reads readers' states and records batches.
 
     Args:
         redis: where all of it is kept.
-        batches_kept: newest batches of one reader and channel; older ones can no longer be paged
-            to.
+        batches_kept: newest batches of one reader; older ones are no longer in Redis.
         seen_kept: newest exposures of one reader that are not shown again.
         ttl_s: a reader who was not there for so long is forgotten.
+        channels: the channels in which a worker of the release before may have shown something.
     """
 
-    def __init__(self, redis: Redis, *, batches_kept: int, seen_kept: int, ttl_s: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        batches_kept: int,
+        seen_kept: int,
+        ttl_s: int,
+        channels: Callable[[], Iterable[int]],
+    ) -> None:
         self._redis = redis
         self._record = redis.register_script(_RECORD)
-        self._limits = (batches_kept, seen_kept * ID_BYTES, ttl_s)
+        self._batches_kept = batches_kept
+        self._seen_kept = seen_kept
+        self._ttl_s = ttl_s
+        self._channels = channels
 
-    def read(self, reader_id: int, channel_id: int, at_ms: int) -> ReaderState:
-        """A reader's state in a channel, with the page that was newest at `at_ms`.
+    def read(self, reader_id: int) -> ReaderState:
+        """A reader's state, in one round trip.
 
         Raises:
             RedisError: it could not be read.
         """
-        version_key, seen_key, history_key = _keys(reader_id, channel_id)
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.get(version_key)
-            pipe.get(seen_key)
-            pipe.zrange(history_key, -1, -1)
-            pipe.zrevrangebyscore(history_key, at_ms, "-inf", start=0, num=2)
-            version, seen, newest, pages = pipe.execute()
-        batches = [unpack_batch(raw) for raw in pages]
-        return ReaderState(
-            version=int(version or 0),
-            newest_ms=unpack_batch(newest[0]).stamp_ms if newest else 0,
-            seen=_latest_of_each(_unpack_ids(seen or b"")),
-            page=batches[0] if batches else None,
-            page_before_ms=batches[1].stamp_ms if len(batches) > 1 else 0,
-        )
+            pipe.get(VERSION.of(reader_id))
+            pipe.hmget(READER.of(reader_id), FIELDS)
+            version, raw = pipe.execute()
+        state = read_fields(int(version or 0), raw, reader_id)
+        if state.version == state.newest_stamp_ms:
+            return state
+        # Another batch than ours was the last: a worker of the release before recorded it.
+        shown = take_over(self._redis, reader_id, state.shown, self._channels())
+        return state.with_shown(shown)
 
-    def record(
-        self,
-        reader_id: int,
-        channel_id: int,
-        article_ids: Sequence[int],
-        *,
-        version: int,
-        now_ms: int,
-    ) -> int | None:
+    def record(self, reader_id: int, batch: Batch, state: ReaderState) -> Batch | None:
         """Record a batch as shown.
 
         Args:
-            version: `ReaderState.version` from before the articles were chosen.
+            batch: its stamp is the moment of now, in ms.
+            state: from before the articles were chosen.
 
         Returns:
-            Its stamp in ms, unique for this reader and increasing; None if another batch was
-            recorded since `version`, and nothing was changed.
+            The batch under its stamp, which is unique for this reader and increasing; None if
+            another was recorded since `state` was read, and nothing was changed.
         """
-        stamp = self._record(
-            keys=_keys(reader_id, channel_id),
-            args=[version, now_ms, array("q", article_ids).tobytes(), *self._limits],
+        after_ms = max(state.version, state.newest_stamp_ms)
+        recorded = batch._replace(stamp_ms=max(batch.stamp_ms, after_ms + 1))
+        batches, older = self._keep([*state.batches, recorded], state.older)
+        keys = (
+            VERSION.of(reader_id),
+            READER.of(reader_id),
+            SEEN.of(reader_id),
+            HISTORY.of(reader_id, batch.channel_id),
         )
-        return None if stamp is None else int(stamp)
+        was_recorded = self._record(
+            keys=keys,
+            args=[
+                state.version,
+                recorded.stamp_ms,
+                self._ttl_s,
+                pack_shown(batches, older),
+                batch.article_ids.tobytes(),
+                DAY_S,
+                BATCHES_BEFORE,
+                SEEN.most,
+            ],
+        )
+        return recorded if was_recorded else None
+
+    def _keep(self, batches: Sequence[Batch], older: array[int]) -> Shown:
+        """The newest batches, as many as are kept, and the ids before them; the newest batch is
+        kept however large it is."""
+        number, ids = 0, 0
+        for batch in reversed(batches):
+            ids += len(batch.article_ids)
+            if number and (number == self._batches_kept or ids > self._seen_kept):
+                ids -= len(batch.article_ids)
+                break
+            number += 1
+        older, first = older[:], len(batches) - number
+        for batch in batches[:first]:
+            older.extend(batch.article_ids)
+        return Shown(batches[first:], older[max(0, len(older) + ids - self._seen_kept) :])
 
 
 def find_batches(redis: Redis, places: Sequence[tuple[int, int, int]]) -> list[Batch | None]:
     """The batches of these (reader_id, channel_id, stamp_ms), in this order; None where one is no
     longer kept."""
+    readers = list({reader_id for reader_id, _, _ in places})
     with redis.pipeline(transaction=False) as pipe:
+        for reader_id in readers:
+            pipe.hget(READER.of(reader_id), "shown")
         for reader_id, channel_id, stamp_ms in places:
             pipe.zrangebyscore(HISTORY.of(reader_id, channel_id), stamp_ms, stamp_ms)
-        return [unpack_batch(found[0]) if found else None for found in pipe.execute()]
-
-
-def _keys(reader_id: int, channel_id: int) -> tuple[str, str, str]:
-    return VERSION.of(reader_id), SEEN.of(reader_id), HISTORY.of(reader_id, channel_id)
-
-
-def _unpack_ids(raw: bytes) -> array[int]:
-    ids = array("q")
-    ids.frombytes(raw)
-    return ids
-
-
-def unpack_batch(raw: Any) -> Batch:
-    """A batch out of a member of `HISTORY`."""
-    stamp, _, ids = raw.partition(b":")
-    return Batch(int(stamp), _unpack_ids(ids))
-
-
-def _latest_of_each(ids: Sequence[int]) -> list[int]:
-    return list(dict.fromkeys(reversed(ids)))[::-1]
+        found = pipe.execute()
+    kept = {
+        (reader_id, batch.channel_id, batch.stamp_ms): batch
+        for reader_id, raw in zip(readers, found, strict=False)
+        for batch in shown_of(raw, reader_id).batches
+    }
+    before = found[len(readers) :]
+    return [
+        kept.get(place) or (unpack_member(place[1], members[0]) if members else None)
+        for place, members in zip(places, before, strict=True)
+    ]

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from redis import Redis
 
-from tidings.reading.history import Batch, unpack_batch
+from tidings.reading.before import unpack_members
+from tidings.reading.damaged import shown_of
+from tidings.reading.packed import Batch
 from tidings.reading.tracking import Shown
-from tidings.store.keys import HISTORY, READ
+from tidings.store.keys import HISTORY, READ, READER
 
 # What is older is no news any more, so its mark may be forgotten as well.
 OLDEST_MS = READ.ttl_s * 1000
@@ -57,27 +58,29 @@ class UnreadBatches:
         self._mark_read = redis.register_script(_MARK_READ)
 
     def find(self, reader_id: int, channel_id: int, now_ms: int) -> UnreadBatch | None:
-        """The reader's newest batch in the channel, unless it was read or is more than a day old.
-
-        Raises:
-            ValueError: what is recorded there is not a batch.
-        """
-        with self._redis.pipeline(transaction=False) as pipe:
-            pipe.get(READ.of(reader_id, channel_id))
-            pipe.zrange(HISTORY.of(reader_id, channel_id), 0, 1, desc=True)
-            read_ms, recorded = pipe.execute()
-        batches = [unpack_batch(raw) for raw in recorded]
-        if not batches or batches[0].stamp_ms <= max(int(read_ms or 0), now_ms - OLDEST_MS):
+        """The reader's newest batch in the channel, unless it was read or is more than a day old."""
+        read_ms, batches = self._read(reader_id, channel_id)
+        if not batches or batches[0].stamp_ms <= max(read_ms, now_ms - OLDEST_MS):
             return None
         return UnreadBatch(batches[0], batches[1].stamp_ms if len(batches) > 1 else 0)
 
     def newest_stamp(self, reader_id: int, channel_id: int) -> int:
-        """The stamp of the reader's newest batch in the channel, read or not; 0 if there is
-        none."""
-        newest: Any = self._redis.zrange(
-            HISTORY.of(reader_id, channel_id), 0, 0, desc=True, withscores=True
-        )
-        return int(newest[0][1]) if newest else 0
+        """The stamp of the reader's newest batch in the channel, read or not; 0 if there is none."""
+        _, batches = self._read(reader_id, channel_id)
+        return batches[0].stamp_ms if batches else 0
+
+    def _read(self, reader_id: int, channel_id: int) -> tuple[int, list[Batch]]:
+        """The stamp of the newest batch that was read, and the channel's batches, newest first."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.get(READ.of(reader_id, channel_id))
+            pipe.hget(READER.of(reader_id), "shown")
+            pipe.zrange(HISTORY.of(reader_id, channel_id), 0, 1, desc=True)
+            read_ms, ours, before = pipe.execute()
+        batches = {batch.stamp_ms: batch for batch in unpack_members(channel_id, before)}
+        for batch in shown_of(ours, reader_id).batches:
+            if batch.channel_id == channel_id:
+                batches[batch.stamp_ms] = batch
+        return int(read_ms or 0), [batches[stamp_ms] for stamp_ms in sorted(batches, reverse=True)]
 
     def mark_read(self, exposures: Iterable[Shown]) -> None:
         """These batches were seen, and what came before them is old: neither is shown again."""

@@ -3,8 +3,8 @@
 One table, so that an operator can read what a full Redis is full of, and a key without an end is
 seen here before it is seen there. A key that belongs to a reader carries the reader's number as its
 hash tag, so that one script can change several in a Cluster; all others stand alone. All begin with
-`t1:`, and a value of a new shape takes the next number: old and new processes share one Redis
-during an upgrade. Rejected: a shape in each module that uses it; they stood in six, and in no list.
+`t1:`, and a value of a new shape takes the next number, `t2:`: old and new processes share one
+Redis during an upgrade. Rejected: a shape in each module that uses it; they stood in six, and in no list.
 
     SEEN.of(7)  # "t1:{7}:seen"
     redis.set(READ.of(7, 10), stamp_ms, ex=READ.ttl_s)
@@ -32,12 +32,13 @@ class Key:
         ttl_setting: the setting that says how long, in the unit of its last word.
         ttl_spread: entries live so much longer or shorter, as a share, so that what was written
             together does not end together.
-        most: how large it gets: bytes of a string, members of a set, entries of a stream.
+        most: how large it gets: bytes of a string or of a hash's values, members of a set, entries
+            of a stream.
         most_setting: the setting that `most` is to be multiplied with.
     """
 
     shape: str
-    kind: Literal["string", "zset", "stream", "channel"]
+    kind: Literal["string", "hash", "zset", "stream", "channel"]
     holds: str
     ttl_s: int = 0
     ttl_setting: str = ""
@@ -54,6 +55,13 @@ class Key:
         return self._format % numbers
 
 
+READER = Key(
+    shape="t2:{<reader>}:reader",
+    kind="hash",
+    holds="what the reader was shown, did and hid",
+    ttl_setting="READER_TTL_DAYS",
+    most=16 * 1024,
+)
 VERSION = Key(
     shape="t1:{<reader>}:version",
     kind="string",
@@ -61,21 +69,21 @@ VERSION = Key(
     ttl_setting="READER_TTL_DAYS",
     most=20,
 )
+# Workers of the release before keep readers under these two, and must see what others showed. Their
+# bounds were those of that release's settings.
 SEEN = Key(
     shape="t1:{<reader>}:seen",
     kind="string",
-    holds="the ids of what the reader was shown, 8 bytes each",
+    holds="for workers of the release before: the ids of what the reader was shown, 8 bytes each",
     ttl_setting="READER_TTL_DAYS",
-    most=8,
-    most_setting="SEEN_ARTICLES",
+    most=8 * 5000,
 )
 HISTORY = Key(
     shape="t1:{<reader>}:history:<channel>",
     kind="zset",
-    holds="the reader's batches in a channel",
+    holds="for workers of the release before: the reader's batches in a channel",
     ttl_setting="READER_TTL_DAYS",
-    most=1,
-    most_setting="HISTORY_BATCHES",
+    most=500,
 )
 READ = Key(
     shape="t1:{<reader>}:read:<channel>",

@@ -27,7 +27,7 @@ from sqlalchemy import Connection, Engine
 
 from services.recommender.catalogue.view import NO_AUTHOR, NO_ROW, View, make_view
 from tidings.news.changes import START, Change, changed_after, place_at
-from tidings.news.channels import is_every_channel, read_channels
+from tidings.news.channels import FOR_YOU, is_every_channel, read_channels
 from tidings.news.storing import read_database_clock
 from tidings.process.clock import Clock, milliseconds
 
@@ -110,6 +110,10 @@ class Catalogue:
     def has_channel(self, channel_id: int) -> bool:
         """True for "for you" and for every channel of the site."""
         return is_every_channel(channel_id) or channel_id in self._channel_ids
+
+    def channel_ids(self) -> list[int]:
+        """ "For you" and every channel of the site."""
+        return [FOR_YOU.channel_id, *self._channel_ids]
 
     def is_fresh(self) -> bool:
         """False once no refresh has succeeded for `STALE_AFTER_S`."""

@@ -18,10 +18,10 @@ class ReadingSettings(Group):
     model_config = group_config()
 
     history_batches: int = Field(
-        500, ge=1, le=10_000, description="batches kept per reader and channel"
+        64, ge=1, le=10_000, description="newest batches kept per reader, of all channels"
     )
     seen_articles: int = Field(
-        5000, ge=1, le=100_000, description="latest exposures not shown again"
+        800, ge=1, le=100_000, description="latest exposures not shown again, per reader"
     )
     reader_ttl_days: int = Field(
         30, ge=1, description="a reader's state is dropped after this idle time"

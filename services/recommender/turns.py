@@ -1,0 +1,129 @@
+"""One reader's calls take turns, so that a thousand of them cost the others no more than a few do.
+
+Of several calls at once for one reader only one can record its batch, and the others would have
+chosen in vain. In one process they wait for each other, which costs nothing; between processes
+`History.record` tells. While a queue is there, its reader gets a share of one thread and no more;
+beyond a bound calls are refused. Rejected: trying again until it is recorded, with which one
+reader's 200 connections took 99 of 100 answers; and a fixed number of locks that readers share,
+where one reader's queue holds up strangers.
+
+    turns = Turns(most=16)
+    with turns.of(reader_id):
+        choose_and_record()
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Counter
+
+from tidings.process.deadline import current_deadline
+
+# A queue of more than these gets one part of this many of a thread's time. With two gateways, each
+# of which asks twice, a person has four calls waiting at most.
+UNPACED = 4
+PACED_SHARE = 5
+LONGEST_PAUSE_S = 0.05
+
+REFUSED = Counter(
+    "tidings_reader_busy_total", "Calls refused since too many for the same reader were waiting"
+)
+
+
+class ReaderBusyError(Exception):
+    """So many calls for one reader at once that this one could not be served; it may be tried
+    again."""
+
+    def __init__(self) -> None:
+        super().__init__("too many requests for this reader at once; try again")
+
+
+class _Queue:
+    """The calls of one reader that wait or are served."""
+
+    __slots__ = ("free_at_s", "lock", "number")
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.lock = threading.Lock()
+        self.free_at_s = 0.0
+
+
+class Turns:
+    """Lets one call of a reader through at a time.
+
+    Args:
+        most: calls of one reader that wait or are served; one more is refused.
+        monotonic: seconds of a clock that is never set.
+        sleep: waits for some seconds.
+    """
+
+    def __init__(
+        self,
+        most: int,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._most = most
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._queues: dict[int, _Queue] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def of(self, reader_id: int) -> Iterator[None]:
+        """Wait for this reader's turn, and have it until the block ends.
+
+        Raises:
+            ReaderBusyError: too many wait already, or the turn did not come within the deadline.
+        """
+        queue = self._join(reader_id)
+        try:
+            if not queue.lock.acquire(timeout=_left_s()):
+                REFUSED.inc()
+                raise ReaderBusyError
+            try:
+                yield from self._serve(queue)
+            finally:
+                queue.lock.release()
+        finally:
+            self._leave(reader_id, queue)
+
+    def _serve(self, queue: _Queue) -> Iterator[None]:
+        pause_s = queue.free_at_s - self._monotonic()
+        if pause_s > 0:
+            self._sleep(min(pause_s, LONGEST_PAUSE_S))
+        started_s = self._monotonic()
+        try:
+            yield
+        finally:
+            ended_s = self._monotonic()
+            paced = queue.number > UNPACED
+            pause_s = (PACED_SHARE - 1) * (ended_s - started_s) if paced else 0.0
+            queue.free_at_s = ended_s + pause_s
+
+    def _join(self, reader_id: int) -> _Queue:
+        with self._lock:
+            queue = self._queues.get(reader_id)
+            if queue is None:
+                queue = self._queues[reader_id] = _Queue()
+            if queue.number == self._most:
+                REFUSED.inc()
+                raise ReaderBusyError
+            queue.number += 1
+            return queue
+
+    def _leave(self, reader_id: int, queue: _Queue) -> None:
+        with self._lock:
+            queue.number -= 1
+            if not queue.number:
+                del self._queues[reader_id]
+
+
+def _left_s() -> float:
+    deadline = current_deadline()
+    return -1 if deadline is None else max(0.0, deadline.remaining_ms() / 1000)
