@@ -58,14 +58,14 @@ class UnreadBatches:
         self._mark_read = redis.register_script(_MARK_READ)
 
     def find(self, reader_id: int, channel_id: int, now_ms: int) -> UnreadBatch | None:
-        """The reader's newest batch in the channel, unless it was read or is more than a day old."""
+        """The reader's newest batch in the channel, unless it was read or is older than a day."""
         read_ms, batches = self._read(reader_id, channel_id)
         if not batches or batches[0].stamp_ms <= max(read_ms, now_ms - OLDEST_MS):
             return None
         return UnreadBatch(batches[0], batches[1].stamp_ms if len(batches) > 1 else 0)
 
     def newest_stamp(self, reader_id: int, channel_id: int) -> int:
-        """The stamp of the reader's newest batch in the channel, read or not; 0 if there is none."""
+        """The stamp of the reader's newest batch in the channel, read or not; 0 for none."""
         _, batches = self._read(reader_id, channel_id)
         return batches[0].stamp_ms if batches else 0
 

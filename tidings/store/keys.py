@@ -4,7 +4,8 @@ One table, so that an operator can read what a full Redis is full of, and a key 
 seen here before it is seen there. A key that belongs to a reader carries the reader's number as its
 hash tag, so that one script can change several in a Cluster; all others stand alone. All begin with
 `t1:`, and a value of a new shape takes the next number, `t2:`: old and new processes share one
-Redis during an upgrade. Rejected: a shape in each module that uses it; they stood in six, and in no list.
+Redis during an upgrade. Rejected: a shape in each module that uses it; they stood in six, and in no
+list.
 
     SEEN.of(7)  # "t1:{7}:seen"
     redis.set(READ.of(7, 10), stamp_ms, ex=READ.ttl_s)

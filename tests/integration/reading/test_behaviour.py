@@ -19,6 +19,7 @@ from sqlalchemy import Engine, delete, select
 from sqlalchemy.exc import OperationalError
 
 from tests.conftest import MakeSettings
+from tests.lab.histories import record_batch
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, Clock, Newsroom
 from tests.lab.servers import spawn, start_redis, wait_until
 from tidings.commands.embedded_redis import find_program, redis_command
@@ -39,7 +40,6 @@ from tidings.reading.behaviour import (
     Verdict,
     fold,
 )
-from tidings.reading.history import History
 from tidings.reading.tables import behaviour, reader
 from tidings.reading.tracking import Shown, Tracker
 from tidings.store.engine import transaction
@@ -236,8 +236,7 @@ def test_an_exposure_stands_for_every_article_of_its_batch(
     """One small token for a page: each article on it is stored as shown, in the place where it was
     shown."""
     shown = newsroom.articles(3)
-    history = History(redis_client, batches_kept=10, seen_kept=100, ttl_s=3600)
-    history.record(READER, CHANNEL, shown, version=0, now_ms=STAMP_MS)
+    record_batch(redis_client, READER, CHANNEL, ids=shown, now_ms=STAMP_MS)
     behaviours.report(
         [Report(issue(tracker, Action.EXPOSURE)), Report(issue(tracker, Action.EXPOSURE))]
     )
@@ -609,8 +608,7 @@ def test_the_embedded_redis_does_all_of_it_too(
 
     try:
         wait_until(answers, 10, "the embedded Redis")
-        history = History(client, batches_kept=10, seen_kept=10, ttl_s=3600)
-        history.record(READER, CHANNEL, shown, version=0, now_ms=STAMP_MS)
+        record_batch(client, READER, CHANNEL, ids=shown, now_ms=STAMP_MS)
         behaviours = Behaviours(client, tracker, backlog_limit=1000, clock=clock)
         behaviours.report(
             [

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from redis import Redis
 
+from tests.lab.histories import record_batch
 from tests.lab.newsroom import DAY_MS, NOW_MS
 from tidings.reading.acts import Action
-from tidings.reading.history import History
 from tidings.reading.tracking import Shown
 from tidings.reading.unread import UnreadBatches
 from tidings.store.keys import READ
@@ -25,19 +25,16 @@ def unread(redis_client: Redis) -> UnreadBatches:
 @pytest.fixture
 def stamps(redis_client: Redis) -> list[int]:
     """The stamps of three batches that were recorded, a second apart."""
-    history = History(redis_client, batches_kept=50, seen_kept=500, ttl_s=3600)
-    recorded = [0]
-    for place in range(3):
-        stamp_ms = history.record(
+    return [
+        record_batch(
+            redis_client,
             READER,
             CHANNEL,
-            [place * 2 + 1, place * 2 + 2],
-            version=recorded[-1],
+            ids=[place * 2 + 1, place * 2 + 2],
             now_ms=NOW_MS + place * 1000,
         )
-        assert stamp_ms
-        recorded.append(stamp_ms)
-    return recorded[1:]
+        for place in range(3)
+    ]
 
 
 def seen(stamp_ms: int, channel_id: int = CHANNEL) -> Shown:

@@ -52,11 +52,14 @@ def stock_client(port: int, protocol: type[TBinaryProtocol]) -> Iterator[UserRec
 
 
 def batches(recommender: Recommender, number: int, **request: Any) -> list[tuple[int, list[int]]]:
-    """Ask for fresh batches, a second apart; returns each one's stamp and ids."""
-    return [
-        (recommender.clock.advance(SECOND_MS), ids_of(recommender.ask(**request)))
-        for _ in range(number)
-    ]
+    """Ask for fresh batches, two seconds apart, the last one a second ago; returns each one's stamp
+    and ids."""
+    made = []
+    for _ in range(number):
+        stamp_ms = recommender.clock.advance(SECOND_MS)
+        made.append((stamp_ms, ids_of(recommender.ask(**request))))
+        recommender.clock.advance(SECOND_MS)
+    return made
 
 
 @pytest.mark.parametrize("time_stamp", [0, NOW_MS, NOW_MS + HOUR_MS, YEAR_3000_MS, 2**63 - 1])
@@ -72,11 +75,14 @@ def test_a_first_request_is_fresh_whatever_the_readers_clock_says(
     assert response.time_stamp == 0
 
 
-@pytest.mark.parametrize("time_stamp", [0, NOW_MS + 2 * SECOND_MS, YEAR_3000_MS])
-def test_a_request_later_than_the_newest_batch_is_fresh(
-    recommender: Recommender, time_stamp: int
-) -> None:
-    """T > L: a new batch that repeats nothing, and the answer names L, the page before."""
+@pytest.mark.parametrize(
+    "time_stamp",
+    [0, NOW_MS + 3 * SECOND_MS, YEAR_3000_MS, NOW_MS + SECOND_MS - 20, NOW_MS - HOUR_MS // 2],
+    ids=["0", "now", "year 3000", "20 ms behind the batch", "half an hour behind"],
+)
+def test_a_refresh_by_any_clock_is_fresh(recommender: Recommender, time_stamp: int) -> None:
+    """A new batch that repeats nothing, and the answer names the newest batch, the page before: no
+    clock a little behind gets the page that it has just seen, or an empty one."""
     ((stamp_ms, first),) = batches(recommender, 1)
     recommender.clock.advance(SECOND_MS)
     response = recommender.ask(time_stamp)
@@ -97,6 +103,19 @@ def test_a_client_clock_that_ran_ahead_does_not_freeze_its_feed(recommender: Rec
     assert response.time_stamp == NOW_MS
 
 
+def test_the_newest_stamp_in_the_second_of_its_making_is_a_refresh(
+    recommender: Recommender,
+) -> None:
+    """Two windows that say "now" in one millisecond both get a fresh batch: no client has been told
+    that stamp yet."""
+    now_ms = recommender.clock.advance(SECOND_MS)
+    first, second = recommender.ask(now_ms), recommender.ask(now_ms)
+
+    assert not {*ids_of(first)} & {*ids_of(second)}
+    assert second.exposure
+    assert second.time_stamp == now_ms
+
+
 def test_a_request_at_the_newest_batchs_stamp_is_history(recommender: Recommender) -> None:
     """T = L: the batch itself, in the order first shown, with no new exposure; the answer names the
     batch before."""
@@ -108,9 +127,12 @@ def test_a_request_at_the_newest_batchs_stamp_is_history(recommender: Recommende
     assert response.exposure == ""
 
 
-def test_a_request_between_two_batches_gets_the_earlier_one(recommender: Recommender) -> None:
-    """T < L: the newest batch recorded at or before T, which need not be anybody's stamp."""
+def test_a_moment_long_ago_between_two_batches_gets_the_earlier_one(
+    recommender: Recommender,
+) -> None:
+    """The newest batch recorded at or before T, which need not be anybody's stamp."""
     (one, two, _) = batches(recommender, 3)
+    recommender.clock.advance(DAY_MS)
 
     assert one[1] == ids_of(recommender.ask(two[0] - 1))
     assert two[1] == ids_of(recommender.ask(two[0] + 1))
@@ -120,6 +142,7 @@ def test_a_request_between_two_batches_gets_the_earlier_one(recommender: Recomme
 def test_a_request_before_the_first_batch_gets_nothing(recommender: Recommender) -> None:
     """Nothing there: an empty list and 0, which ends the walk back."""
     ((stamp_ms, _),) = batches(recommender, 1)
+    recommender.clock.advance(DAY_MS)
 
     for time_stamp in (1, NOW_MS - DAY_MS, stamp_ms - 1):
         response = recommender.ask(time_stamp)
@@ -149,12 +172,13 @@ def test_history_is_identical_each_time_it_is_asked_for(recommender: Recommender
 def test_a_reader_pages_forward_until_the_channel_is_exhausted_and_back_to_the_start(
     recommender: Recommender,
 ) -> None:
-    """Nothing twice on the way forward, a short page only at the end; the same pages, reversed, on
-    the way back."""
+    """Nothing twice on the way forward, and the last page is filled up with the oldest; the same
+    pages, reversed, on the way back."""
     forward = batches(recommender, 5, channel_id=1, article_num=7)
     shown = [id_ for _, ids in forward for id_ in ids]
-    assert [len(ids) for _, ids in forward] == [7, 7, 7, 7, 2]
-    assert len(set(shown)) == 30
+    assert [len(ids) for _, ids in forward] == [7, 7, 7, 7, 7]
+    assert len(set(shown[:30])) == 30
+    assert shown[30:] == shown[:5]
 
     backward, time_stamp = [], forward[-1][0]
     while time_stamp:
@@ -175,12 +199,24 @@ def test_an_exhausted_channel_shows_the_oldest_again(recommender: Recommender) -
 
 
 def test_what_is_published_to_an_exhausted_channel_comes_first(recommender: Recommender) -> None:
-    """Old articles come again only while nothing new is there."""
-    batches(recommender, 2, channel_id=2)
+    """Old articles come again only after all that is new."""
+    (first, _) = batches(recommender, 2, channel_id=2)
     new = recommender.newsroom.articles(3, channel_id=2)
     recommender.catalogue.refresh()
+    ids = ids_of(recommender.ask(channel_id=2))
 
-    assert set(new) == set(ids_of(recommender.ask(channel_id=2)))
+    assert set(new) == set(ids[:3])
+    assert first[1][:7] == ids[3:]
+
+
+def test_a_channel_of_three_articles_gives_three(recommender: Recommender) -> None:
+    """However many are asked for, and each once, each time."""
+    recommender.newsroom.channels(3)
+    new = recommender.newsroom.articles(3, channel_id=3)
+    recommender.catalogue.refresh()
+    pages = [ids for _, ids in batches(recommender, 3, channel_id=3, article_num=100)]
+
+    assert [sorted(page) for page in pages] == [sorted(new)] * 3
 
 
 def test_walking_back_meets_each_batch_once_while_others_are_added(
@@ -209,7 +245,7 @@ def test_each_channel_has_a_history_of_its_own(recommender: Recommender) -> None
     assert recommender.ask(channel_id=2).time_stamp == 0
     assert recommender.ask(channel_id=0).time_stamp == 0
     recommender.clock.advance(SECOND_MS)
-    assert recommender.ask(stamp_ms, channel_id=2).recommends == []
+    assert recommender.ask(stamp_ms, channel_id=2).time_stamp == NOW_MS + 3 * SECOND_MS
     assert stamp_ms == recommender.ask(channel_id=1).time_stamp
 
 
@@ -303,7 +339,9 @@ def test_tokens_name_their_places_though_an_article_has_gone_from_the_page(
     first = recommender.ask()
     recommender.newsroom.change(ids_of(first)[0], status="taken_down")
     recommender.catalogue.refresh()
-    again = recommender.ask(recommender.clock())
+    stamp_ms = recommender.clock()
+    recommender.clock.advance(SECOND_MS)
+    again = recommender.ask(stamp_ms)
 
     assert [recommender.read(article.track.click).event_id for article in first.recommends[1:]] == [
         recommender.read(article.track.click).event_id for article in again.recommends
@@ -319,7 +357,9 @@ def test_a_taken_down_article_is_on_no_page(recommender: Recommender) -> None:
     for article_id in (seen[3], unseen):
         recommender.newsroom.change(article_id, status="taken_down")
     recommender.catalogue.refresh()
-    history = ids_of(recommender.ask(recommender.clock(), channel_id=2))
+    stamp_ms = recommender.clock()
+    recommender.clock.advance(SECOND_MS)
+    history = ids_of(recommender.ask(stamp_ms, channel_id=2))
     later = [id_ for _, ids in batches(recommender, 6, channel_id=2) for id_ in ids]
 
     assert seen[:3] + seen[4:] == history
@@ -335,7 +375,7 @@ def test_an_article_appears_when_its_time_has_come(recommender: Recommender) -> 
     recommender.clock.advance(HOUR_MS)
 
     assert future not in early
-    assert [future] == ids_of(recommender.ask(channel_id=2, article_num=100))
+    assert future == ids_of(recommender.ask(channel_id=2, article_num=100))[0]
 
 
 @pytest.mark.parametrize("number", [2, 16])

@@ -17,6 +17,7 @@ from gateway.app import create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
+from tests.lab.histories import make_history, record_batch
 from tests.lab.newsroom import Clock, Newsroom
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
@@ -100,6 +101,7 @@ class Door:
     tracker: Tracker
     signer: ReaderSigner
     history: History
+    redis: Redis
 
     def get(self, path: str, **options: Any) -> testing.Result:
         """GET as the reader READER_ID."""
@@ -133,11 +135,10 @@ class Door:
     def record(self, request: UserRequest, ids: Sequence[int], *, before_ms: int = 0) -> None:
         """Record a batch as the recommender does."""
         place = request.user_id, request.channel_id
-        version = self.history.read(*place, self.clock()).version
-        if before_ms and not version:
-            version = self.history.record(*place, [1], version=0, now_ms=before_ms) or 0
+        if before_ms and not self.history.read(request.user_id).version:
+            record_batch(self.redis, *place, ids=[1], now_ms=before_ms)
         if ids:
-            self.history.record(*place, ids, version=version, now_ms=self.clock())
+            record_batch(self.redis, *place, ids=ids, now_ms=self.clock())
 
 
 def make_door(
@@ -186,5 +187,6 @@ def make_door(
         clock,
         tracker,
         signer,
-        History(redis, batches_kept=50, seen_kept=500, ttl_s=30 * 24 * 3600),
+        make_history(redis),
+        redis,
     )

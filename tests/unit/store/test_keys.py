@@ -27,6 +27,7 @@ def ids(key: Key) -> str:
 def test_shapes_in_use_do_not_change() -> None:
     """Trap: what readers left behind under the old shape would be lost, without any error."""
     assert [key.shape for key in KEYS] == [
+        "t2:{<reader>}:reader",
         "t1:{<reader>}:version",
         "t1:{<reader>}:seen",
         "t1:{<reader>}:history:<channel>",
