@@ -6,6 +6,7 @@ from __future__ import annotations
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 import redis
@@ -292,13 +293,14 @@ def plant_as_before(redis_client: redis.Redis, channel_id: int, *, ids: list[int
 def read_as_before(redis_client: redis.Redis, channel_id: int) -> tuple[int, list[int], list[int]]:
     """Version, what was seen and the stamps of a channel, as a worker of the release before reads
     them."""
-    seen = array("q")
-    seen.frombytes(redis_client.get(SEEN.of(READER)) or b"")
-    stamps = redis_client.zrange(HISTORY.of(READER, channel_id), 0, -1)
+    seen, version, scored = array("q"), VERSION.of(READER), HISTORY.of(READER, channel_id)
+    kept: Any = redis_client.get(SEEN.of(READER))
+    seen.frombytes(kept)
+    batches: Any = redis_client.zrange(scored, 0, -1)
     return (
-        int(redis_client.get(VERSION.of(READER)) or 0),
+        int(redis_client.get(version) or 0),
         list(seen),
-        [int(member.partition(b":")[0]) for member in stamps],
+        [int(member.partition(b":")[0]) for member in batches],
     )
 
 
@@ -366,8 +368,7 @@ def test_a_reader_whose_batches_were_damaged_starts_anew(
 ) -> None:
     """It is counted, the next batch is recorded under a later stamp, and all is well again."""
     newest_ms = record(history, [1, 2], NOW_MS)
-    raw = redis_client.hget(READER_KEY.of(READER), "shown")
-    assert raw is not None
+    raw: Any = redis_client.hget(READER_KEY.of(READER), "shown")
     halves = {b"half": raw[: len(raw) // 2], b"one bit": raw[:-9] + b"\x80" + raw[-8:]}
     redis_client.hset(READER_KEY.of(READER), "shown", halves.get(damage, damage))
     counted = CORRUPT.labels("shown")._value.get()
