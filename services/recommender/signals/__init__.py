@@ -1,0 +1,1 @@
+"""What all readers share: what is read just now, and what is read after what."""
