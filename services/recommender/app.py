@@ -17,8 +17,9 @@ from redis import Redis
 
 from services.recommender.catalogue import Catalogue
 from services.recommender.handler import ERRORS, RecommendHandler
+from services.recommender.parts import make_chooser
 from services.recommender.pipeline import Pipeline
-from services.recommender.sources.table import make_sources
+from services.recommender.signals.folding import Signals
 from tidings.process.clock import Clock, now_ms
 from tidings.process.errors import PREFIX, naming
 from tidings.process.handover import Handover
@@ -41,7 +42,9 @@ DAY_S = 24 * 3600
 SPARE_S = 1.5  # for a worker that has drained to end
 
 
-def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock: Clock) -> Pipeline:
+def make_pipeline(
+    settings: Settings, catalogue: Catalogue, redis: Redis, *, signals: Signals, clock: Clock
+) -> Pipeline:
     """The pipeline with this version's sources."""
     history = History(
         redis,
@@ -50,7 +53,7 @@ def make_pipeline(settings: Settings, catalogue: Catalogue, redis: Redis, clock:
         ttl_s=settings.reading.reader_ttl_days * DAY_S,
         channels=catalogue.channel_ids,
     )
-    return Pipeline(catalogue, history, make_sources(catalogue, redis), clock=clock)
+    return Pipeline(catalogue, history, make_chooser(signals, catalogue.view), clock=clock)
 
 
 def make_master(settings: Settings) -> Master:
@@ -89,6 +92,7 @@ def working(
         settings,
         catalogue,
         redis,
+        signals=Signals(),
         tracker=tracker,
         clock=now_ms,
         listener=listener,
@@ -112,6 +116,7 @@ def make_server(
     catalogue: Catalogue,
     redis: Redis,
     *,
+    signals: Signals,
     tracker: Tracker,
     clock: Clock,
     listener: socket.socket | None = None,
@@ -122,6 +127,7 @@ def make_server(
 
     Args:
         catalogue: is read here for the first time, and is to be kept fresh beside the server.
+        signals: what all readers did, to be folded beside the server.
         listener: has an address; None opens the recommender's own.
 
     Raises:
@@ -129,7 +135,7 @@ def make_server(
         CannotStartError: the address cannot be had, or Thrift's C codec is missing.
     """
     catalogue.refresh()
-    pipeline = make_pipeline(settings, catalogue, redis, clock)
+    pipeline = make_pipeline(settings, catalogue, redis, signals=signals, clock=clock)
     behaviours = Behaviours(
         redis, tracker, backlog_limit=settings.reading.behaviour_backlog, clock=clock
     )

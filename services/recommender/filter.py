@@ -1,20 +1,26 @@
-"""filter: which candidates may be shown to this reader in this channel, each once even if several
-sources proposed it.
+"""filter: which candidates may be shown to this reader in this channel, and why the others may not.
 
-Sources are not asked to look: each would have to, and one would forget. Rejected: filtering after
-the ranking, which ranks what cannot be shown.
+Sources are not asked to look: each would have to, and one would forget. One look at whole columns
+serves candidates of all sources, the walk of the backlog and what is shown again. Rejected:
+filtering after the ranking, which ranks what cannot be shown.
 
-    filter_candidates(candidates, question, catalogue).values()
+    verdicts = judge(rows, question, view)
+    rows[verdicts == Verdict.FIT]
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Set
+from enum import IntEnum
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter
 
-from services.recommender.candidate import Candidate, Question
-from services.recommender.catalogue import Catalogue
+from services.recommender.candidates import Rows
+from services.recommender.catalogue import View
+from services.recommender.question import Question
+from services.recommender.sorted_ids import is_in
 from tidings.news.channels import is_every_channel
 
 DROPPED = Counter(
@@ -22,31 +28,60 @@ DROPPED = Counter(
 )
 
 
-def filter_candidates(
-    candidates: Iterable[Candidate], question: Question, catalogue: Catalogue
-) -> dict[int, Candidate]:
-    """article_id → candidate with the scores of every source that proposed it."""
-    kept: dict[int, Candidate] = {}
-    for candidate in candidates:
-        article_id = candidate.entry.article_id
-        if article_id in kept:
-            kept[article_id].scores.update(candidate.scores)
-            continue
-        reason = _reason_to_drop(candidate, question, catalogue)
-        if reason:
-            DROPPED.labels(reason).inc()
-        else:
-            kept[article_id] = candidate
-    return kept
+class Verdict(IntEnum):
+    """What the filter says of an article: it fits, or the first reason why it does not."""
+
+    FIT = 0
+    NOT_VISIBLE = 1
+    OTHER_CHANNEL = 2
+    SEEN = 3
+    EXCLUDED = 4
+    HIDDEN = 5
+    HIDDEN_AUTHOR = 6
+    HIDDEN_CHANNEL = 7
 
 
-def _reason_to_drop(candidate: Candidate, question: Question, catalogue: Catalogue) -> str | None:
-    entry = candidate.entry
-    if entry.article_id in question.seen:
-        return "seen"
-    if not is_every_channel(question.channel_id) and question.channel_id != entry.channel_id:
-        return "other_channel"
-    # Sources look at different moments: what was taken down in between is caught here.
-    if catalogue.get(entry.article_id) is None:
-        return "not_visible"
-    return None
+_REASONS = [verdict for verdict in Verdict if verdict is not Verdict.FIT]
+
+
+def judge(rows: Rows, question: Question, view: View) -> NDArray[np.uint8]:
+    """A `Verdict` for each of these rows of the catalogue."""
+    verdicts = judge_seen(rows, question, view)
+    seen = is_in(question.reader.seen, view.ids[rows])
+    verdicts[seen & (verdicts == Verdict.FIT)] = Verdict.SEEN
+    return verdicts
+
+
+def judge_seen(rows: Rows, question: Question, view: View) -> NDArray[np.uint8]:
+    """The same, though what was seen before may be shown again."""
+    ids = view.ids[rows]
+    hidden = question.reader.hidden
+    verdicts = np.zeros(len(rows), np.uint8)
+
+    def drop(which: NDArray[np.bool_], verdict: Verdict) -> None:
+        verdicts[which & (verdicts == Verdict.FIT)] = verdict
+
+    drop(view.published[rows] > question.now_ms, Verdict.NOT_VISIBLE)
+    if not is_every_channel(question.channel_id):
+        drop(view.channels[rows] != question.channel_id, Verdict.OTHER_CHANNEL)
+    if len(question.exclude):
+        drop(is_in(question.exclude, ids), Verdict.EXCLUDED)
+    if hidden.articles:
+        drop(is_in(_sorted(hidden.articles), ids), Verdict.HIDDEN)
+    if hidden.authors:
+        drop(is_in(_sorted(hidden.authors), view.authors[rows]), Verdict.HIDDEN_AUTHOR)
+    if hidden.channels:
+        drop(is_in(_sorted(hidden.channels), view.channels[rows]), Verdict.HIDDEN_CHANNEL)
+    return verdicts
+
+
+def count_dropped(verdicts: NDArray[np.uint8]) -> None:
+    """Tell the metrics how many were dropped for which reason."""
+    numbers = np.bincount(verdicts, minlength=len(Verdict))
+    for verdict in _REASONS:
+        if numbers[verdict]:
+            DROPPED.labels(verdict.name.lower()).inc(int(numbers[verdict]))
+
+
+def _sorted(ids: Set[int]) -> NDArray[np.int64]:
+    return np.sort(np.fromiter(ids, np.int64, len(ids)))

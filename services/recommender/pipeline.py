@@ -14,17 +14,13 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
-from services.recommender.candidate import Candidate, Question, Recall
 from services.recommender.catalogue import Catalogue
-from services.recommender.filter import filter_candidates
-from services.recommender.mix import mix
+from services.recommender.choosing import STEP_SECONDS, Chooser
 from services.recommender.moments import Page, page_asked_for
-from services.recommender.rank import rank
-from services.recommender.sources.again import recall_again
+from services.recommender.question import Question
 from services.recommender.turns import ReaderBusyError, Turns
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
@@ -38,12 +34,6 @@ LONGEST_JITTER_S = 0.004
 # As many windows as a person may open at once, with all of their retries, are all served.
 MOST_OF_ONE_READER = 16
 
-STEP_SECONDS = Histogram(
-    "tidings_pipeline_step_seconds",
-    "Time of one step of one feed",
-    ["step"],
-    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5),
-)
 FEEDS = Counter("tidings_feeds_total", "Feeds served", ["kind"])
 SHOWN = Counter("tidings_articles_shown_total", "Articles of fresh batches by source", ["source"])
 CONFLICTS = Counter(
@@ -90,16 +80,16 @@ class Pipeline:
     Args:
         catalogue: what may be shown.
         history: what was shown to whom.
-        sources: where candidates come from.
+        chooser: makes fresh batches.
         clock: now, in ms since the epoch.
     """
 
     def __init__(
-        self, catalogue: Catalogue, history: History, sources: Sequence[Recall], clock: Clock
+        self, catalogue: Catalogue, history: History, chooser: Chooser, clock: Clock
     ) -> None:
         self._catalogue = catalogue
         self._history = history
-        self._sources = sources
+        self._chooser = chooser
         self._clock = clock
         self._turns = Turns(MOST_OF_ONE_READER)
 
@@ -135,38 +125,26 @@ class Pipeline:
         """A batch that is recorded, or none where the channel has nothing to show; None if another
         process recorded first."""
         before_ms = state.newest_ms(channel_id)
-        question = Question(channel_id, wanted, now_ms, seen=frozenset(state.seen.tolist()))
-        chosen = self._still_visible(self._choose(question, state.shown_before))
-        if not chosen:
+        chosen = self._chooser.choose(Question(reader_id, channel_id, wanted, now_ms, state))
+        ids, sources = array("q"), bytearray()
+        for article_id, source in zip(chosen.ids.tolist(), chosen.sources.tolist(), strict=True):
+            # What was taken down while it was chosen is not recorded.
+            if self._catalogue.get(article_id) is not None:
+                ids.append(article_id)
+                sources.append(source)
+        GONE.inc(len(chosen.ids) - len(ids))
+        if not ids:
             return Feed(0, before_ms, (), fresh=True)
-        ids = array("q", [candidate.entry.article_id for candidate in chosen])
-        sources = bytes(candidate.source.number for candidate in chosen)
         with _step("record"):
-            batch = self._history.record(reader_id, Batch(channel_id, now_ms, ids, sources), state)
+            batch = self._history.record(
+                reader_id, Batch(channel_id, now_ms, ids, bytes(sources)), state
+            )
         if batch is None:
             return None
         FEEDS.labels("fresh").inc()
-        for candidate in chosen:
-            SHOWN.labels(candidate.source.name).inc()
+        for number in sources:
+            SHOWN.labels(self._chooser.source(number).name).inc()
         return Feed(batch.stamp_ms, before_ms, _places(batch), fresh=True)
-
-    def _choose(self, question: Question, shown_before: Sequence[int]) -> list[Candidate]:
-        with _step("recall"):
-            proposed = list(chain.from_iterable(source(question) for source in self._sources))
-        with _step("filter"):
-            kept = filter_candidates(proposed, question, self._catalogue)
-        with _step("rank"):
-            ranked = rank(kept.values())
-        with _step("mix"):
-            chosen = mix(ranked, question.wanted)
-        again = recall_again(self._catalogue, question, shown_before)
-        return chosen + again[: question.wanted - len(chosen)]
-
-    def _still_visible(self, chosen: Sequence[Candidate]) -> list[Candidate]:
-        """Those that were not taken down while they were chosen."""
-        visible = [one for one in chosen if self._catalogue.get(one.entry.article_id) is not None]
-        GONE.inc(len(chosen) - len(visible))
-        return visible
 
     def _page_of_history(self, page: Page) -> Feed:
         FEEDS.labels("history").inc()

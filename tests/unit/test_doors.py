@@ -40,10 +40,6 @@ ALLOWED = {
     "tidings.rpc.calling.balance.Endpoint.in_flight": "shows that no call stays counted",
     "tidings.rpc.calling.pool.Pool.in_use": "shows that no connection stays lent",
     # Until the recommender's question has a context.
-    "tidings.reading.contexts.Context": "the context of a question",
-    "tidings.reading.contexts.Context.code": "the context of a question",
-    "tidings.reading.contexts.Device": "the context of a question",
-    "tidings.reading.contexts.Referrer": "the context of a question",
     "tidings.reading.contexts.context_of": "the context of a question",
     "tidings.reading.contexts.make_context": "the context of a question",
 }

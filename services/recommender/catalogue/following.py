@@ -10,7 +10,7 @@ then hide a take-down.
 
     catalogue = Catalogue(engine, now_ms)
     catalogue.refresh()
-    catalogue.newest_first(10, wanted=lambda article_id: article_id not in seen, limit=100)
+    catalogue.view().newest(10, now_ms())
 """
 
 from __future__ import annotations
@@ -126,19 +126,6 @@ class Catalogue:
         if row == NO_ROW or view.published[row] > self._clock():
             return None
         return self._entries.get(article_id)
-
-    def newest_first(
-        self, channel_id: int, wanted: Callable[[int], bool], limit: int
-    ) -> list[Entry]:
-        """Up to `limit` articles of a channel for which `wanted(article_id)`, newest first."""
-        view, found = self.view(), []
-        for article_id in view.ids[view.newest(channel_id, self._clock())].tolist():
-            entry = self._entries.get(article_id)
-            if entry is not None and wanted(article_id):
-                found.append(entry)
-                if len(found) == limit:
-                    break
-        return found
 
     def refresh(self) -> int:
         """Take in what changed since the last look; returns how many articles did.

@@ -1,35 +1,39 @@
-"""again: what was seen the longest ago, asked only when nothing unseen is left.
+"""again: what was seen the longest ago, to fill a batch that nothing unseen can fill.
 
-A reader who has seen all of a channel gets a page rather than none. It has no weight, since it is
-never ranked among others.
+A reader who has seen all of a channel gets a page rather than none. What they hid stays hidden, and
+what was taken down stays away. Rejected: a short page, which looks like a fault.
 
-    recall_again(catalogue, question, seen)  # the longest ago first
+    recall_again(question, view, taken=ids_chosen_already, number=3)  # the longest ago first
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
+from numpy.typing import NDArray
 
-from services.recommender.candidate import Candidate, Question, Source
-from services.recommender.catalogue import Catalogue
-from tidings.news.channels import is_every_channel
+from services.recommender.candidates import Proposed, Source
+from services.recommender.catalogue import NO_ROW, View
+from services.recommender.filter import Verdict, judge_seen
+from services.recommender.question import Question
+from services.recommender.sorted_ids import is_in
 
-AGAIN = Source(number=3, name="again", weight=0.0)
+AGAIN = Source(number=3, name="again")
 
 
-def recall_again(catalogue: Catalogue, question: Question, seen: Sequence[int]) -> list[Candidate]:
-    """The articles of the channel that were shown the longest ago.
+def recall_again(
+    question: Question, view: View, *, taken: NDArray[np.int64], number: int
+) -> Proposed:
+    """Up to `number` articles of the channel, what was shown the longest ago first; what was read
+    without having been shown comes last.
 
     Args:
-        seen: article ids, the longest ago first.
+        taken: ids that are in the batch already, ascending.
     """
-    found = []
-    for article_id in seen:
-        entry = catalogue.get(article_id)
-        if entry is None:
-            continue
-        if is_every_channel(question.channel_id) or question.channel_id == entry.channel_id:
-            found.append(Candidate(entry, {AGAIN: 1.0}))
-            if len(found) == question.wanted:
-                break
-    return found
+    reader = question.reader
+    before = dict.fromkeys([*reader.shown_before, *(act.article_id for act in reader.acts)])
+    rows = view.rows_of(list(before))
+    rows = rows[rows != NO_ROW]
+    rows = rows[judge_seen(rows, question, view) == Verdict.FIT]
+    rows = rows[~is_in(taken, view.ids[rows])][:number]
+    strengths = -np.arange(len(rows), dtype=np.float32)
+    return Proposed(rows, strengths, np.zeros(len(rows), np.int64))

@@ -1,70 +1,73 @@
-"""hot: what is read a lot just now, from the ranking that the jobs keep in Redis.
+"""hot: what is read a lot just now, counted in memory.
 
-An article is scored by its share of the first one's popularity. One reading of a channel's ranking
-serves all requests of two seconds, and the last known one serves on while Redis is away. Rejected:
-a reading a request, for a ranking that is made anew once a minute.
+Proposes the 200 most read of a channel: share of the later clicks of sessions (half-life 20
+minutes) + half the share of all clicks (5 minutes) + a fifth of that of three hours, .56 of hit@10
+where a ranking of the last day, made once a minute, had .36. The lists are made anew every 20
+seconds; the signals all readers share may be 60 s old without a measurable loss. Rejected: a
+request to Redis for a ranking that another process makes.
 
-    list(Hot(redis, catalogue)(question))  # the most popular first
+    hot = Hot(signals)
+    hot(question, view).rows  # the most read first
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
+import numpy as np
+from numpy.typing import NDArray
 
-import structlog
-from prometheus_client import Counter
-from redis import Redis, RedisError
+from services.recommender.candidates import NOTHING, Proposed, Source
+from services.recommender.catalogue import NO_ROW, View
+from services.recommender.question import Question
+from services.recommender.signals.counters import Kind
+from services.recommender.signals.folding import Signals
+from tidings.news.channels import FOR_YOU
 
-from services.recommender.candidate import Candidate, Question, Source
-from services.recommender.catalogue import Catalogue
-from tidings.reading import popularity
-
-HOT = Source(number=2, name="hot", weight=0.6)
-HOT_LIMIT = 200
-HOT_TTL_S = 2.0
-
-log = structlog.get_logger(__name__)
-FAILURES = Counter(
-    "tidings_recall_failures_total", "Sources that could not propose anything", ["source"]
-)
+HOT = Source(number=2, name="hot")
+MOST_PROPOSED = 200
+MADE_ANEW_MS = 20_000
+WEIGHTS = ((Kind.LATER_20M, 1.0), (Kind.ALL_5M, 0.5), (Kind.ALL_3H, 0.2))
 
 
 class Hot:
-    """Proposes the channel's ranking, without what only fills it up."""
+    """Proposes what is read most in the channel; called under the signals' lock."""
 
     source = HOT
 
-    def __init__(
-        self, redis: Redis, catalogue: Catalogue, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._redis = redis
-        self._catalogue = catalogue
-        self._monotonic = monotonic
-        self._rankings: dict[int, tuple[float, Sequence[tuple[int, float]]]] = {}
-        self._lock = threading.Lock()
+    def __init__(self, signals: Signals) -> None:
+        self._signals = signals
+        self._made_ms = 0
+        self._lists: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
 
-    def __call__(self, question: Question) -> Iterable[Candidate]:
-        ranking = self._read(question.channel_id)
-        best = max((score for _, score in ranking), default=0.0)
-        if best <= 0:
-            return
-        for article_id, score in ranking:
-            entry = self._catalogue.get(article_id)
-            if entry is not None and score > 0:
-                yield Candidate(entry, {HOT: score / best})
+    def __call__(self, question: Question, view: View) -> Proposed:
+        # A clock that was set back makes them anew as well.
+        if not 0 <= question.now_ms - self._made_ms < MADE_ANEW_MS:
+            self._make(view)
+            self._made_ms = question.now_ms
+        found = self._lists.get(question.channel_id)
+        if found is None:
+            return NOTHING
+        ids, strengths = found
+        return Proposed(view.rows_of(ids), strengths, np.zeros(len(ids), np.int64))
 
-    def _read(self, channel_id: int) -> Sequence[tuple[int, float]]:
-        # One thread reads, and the others wait for it: channels are few and the entry is shared.
-        with self._lock:
-            now_s = self._monotonic()
-            read_at_s, ranking = self._rankings.get(channel_id, (-HOT_TTL_S, ()))
-            if now_s - read_at_s >= HOT_TTL_S:
-                try:
-                    ranking = popularity.top(self._redis, channel_id, HOT_LIMIT)
-                except RedisError as ex:
-                    FAILURES.labels(HOT.name).inc()
-                    log.warning("popularity_not_read", channel_id=channel_id, error=repr(ex))
-                self._rankings[channel_id] = (now_s, ranking)
-            return ranking
+    def _make(self, view: View) -> None:
+        counters = self._signals.counters
+        slots, ids = self._signals.active()
+        value = np.zeros(len(slots))
+        for kind, weight in WEIGHTS:
+            value += weight * np.maximum(counters.of(kind)[slots], 0.0) / counters.total(kind)
+        rows = view.rows_of(ids)
+        best = np.lexsort((ids, -value))
+        best = best[(rows[best] != NO_ROW) & (value[best] > 0)]
+        channels = view.channels[rows[best]]
+        self._lists = {FOR_YOU.channel_id: self._list(best[:MOST_PROPOSED], ids, value)}
+        by_channel = np.argsort(channels, kind="stable")
+        found, starts = np.unique(channels[by_channel], return_index=True)
+        # Of no articles, `split` makes one part.
+        for channel_id, own in zip(found.tolist(), np.split(by_channel, starts[1:]), strict=False):
+            self._lists[channel_id] = self._list(best[own[:MOST_PROPOSED]], ids, value)
+
+    @staticmethod
+    def _list(
+        which: NDArray[np.intp], ids: NDArray[np.int64], value: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        return ids[which], value[which].astype(np.float32)

@@ -1,38 +1,34 @@
-"""latest: the newest unseen articles of the channel, scored by age.
+"""latest: the newest unseen articles of the channel, for places that are kept for them.
 
-It walks the channel from its newest article past what was seen, so in the end it reaches the whole
-backlog: a feed falls short only when the channel is exhausted.
+Freshness is no score here. As a share of the ranking it put what nobody had clicked above nearly
+all that was read: .13 to .19 of hit@10 beside .56 for a counter. So the newest ten are ranked by
+what is known of them, and a page has one place to try what few have seen. Rejected: only articles
+with clicks; a new one would never get its first.
 
-    list(Latest(catalogue)(question))  # the newest first
+    Latest()(question, view).rows  # the newest first
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import numpy as np
 
-from services.recommender.candidate import Candidate, Question, Source
-from services.recommender.catalogue import Catalogue
+from services.recommender.candidates import Proposed, Source
+from services.recommender.catalogue import View
+from services.recommender.question import Question
+from services.recommender.sorted_ids import is_in
 
-LATEST = Source(number=1, name="latest", weight=0.4)
-LATEST_PER_WANTED = 3
-LATEST_LEAST = 30
-# Freshness halves in this time; what is a day old can still be new to a reader.
-HALF_LIFE_MS = 12 * 3600 * 1000
+LATEST = Source(number=1, name="latest", reserved=10)
+MOST_LOOKED_AT = 500
+MOST_PROPOSED = 100
 
 
 class Latest:
-    """Proposes three articles for each one wanted, and thirty at least."""
+    """Proposes up to a hundred of the newest five hundred."""
 
     source = LATEST
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-
-    def __call__(self, question: Question) -> Iterable[Candidate]:
-        limit = max(LATEST_PER_WANTED * question.wanted, LATEST_LEAST)
-        unseen = self._catalogue.newest_first(
-            question.channel_id, lambda id_: id_ not in question.seen, limit
-        )
-        for entry in unseen:
-            freshness = 0.5 ** ((question.now_ms - entry.published_ms) / HALF_LIFE_MS)
-            yield Candidate(entry, {LATEST: freshness})
+    def __call__(self, question: Question, view: View) -> Proposed:
+        rows = view.newest(question.channel_id, question.now_ms)[:MOST_LOOKED_AT]
+        rows = rows[~is_in(question.reader.seen, view.ids[rows])][:MOST_PROPOSED]
+        strengths = -np.arange(len(rows), dtype=np.float32)
+        return Proposed(rows, strengths, np.zeros(len(rows), np.int64))

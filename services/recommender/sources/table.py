@@ -1,44 +1,44 @@
 """The sources that a feed is chosen from: the one list of them.
 
-A source is its own file and a line here. Rejected: finding them by looking into the folder, where
-a file that is there for a test would serve readers.
+A source is its own file and a line here. The order is their rank where several propose the same
+article: the first is named in its token and gives the reason. Rejected: finding them by looking
+into the folder, where a file that is there for a test would serve readers.
 
-    make_sources(catalogue, redis)
+    make_sources(signals, walks)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from redis import Redis
-
-from services.recommender.candidate import Recall, Source
-from services.recommender.catalogue import Catalogue
+from services.recommender.candidates import Recall, Source
+from services.recommender.signals.folding import Signals
 from services.recommender.sources.again import AGAIN
+from services.recommender.sources.backlog import BACKLOG
 from services.recommender.sources.hot import Hot
 from services.recommender.sources.latest import Latest
+from services.recommender.sources.neighbours import Neighbours
+from services.recommender.walks import Walks
 from tidings.reading.tracking import LadderSource
 
 
-def make_sources(catalogue: Catalogue, redis: Redis) -> list[Recall]:
-    """The sources that are asked for every fresh feed.
+def make_sources(signals: Signals, walks: Walks) -> list[Recall]:
+    """The sources that are asked for every fresh feed."""
+    return [Neighbours(signals, walks), Hot(signals), Latest()]
+
+
+def check_sources(sources: Sequence[Source]) -> dict[int, Source]:
+    """The sources by number, those that only fill a batch up too.
 
     Raises:
-        ValueError: two of them say that they have the same number or name.
+        ValueError: a number in a token, or a name in the metrics, would mean two sources, or the
+            number is one of the ladder's.
     """
-    sources: list[Recall] = [Latest(catalogue), Hot(redis, catalogue)]
-    check_sources([AGAIN, *(recall.source for recall in sources)])
-    return sources
-
-
-def check_sources(sources: Sequence[Source]) -> None:
-    """See that a number in a token, and a name in the metrics, means one source.
-
-    Raises:
-        ValueError: it means two, or a number is one of the ladder's.
-    """
+    known: dict[int, Source] = {}
     taken: set[int | str] = {ladder.value for ladder in LadderSource}
-    for source in sources:
+    for source in (*sources, BACKLOG, AGAIN):
         if taken & {source.number, source.name}:
             raise ValueError(f"the number or the name of {source} is another source's")
         taken |= {source.number, source.name}
+        known[source.number] = source
+    return known

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from services.recommender import app
 from services.recommender.catalogue import Catalogue
+from services.recommender.signals.folding import Signals
 from tests.lab.newsroom import Clock, Newsroom
 from tidings.process.settings import Settings
 from tidings.reading.tracking import Shown, Tracker
@@ -85,7 +86,9 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
     # No balancer has to notice that this server leaves.
     options = ServerOptions(drain_window_s=0, drain_timeout_s=2)
     with mock.patch.object(app, "ServerOptions", return_value=options):
-        server = app.make_server(settings, catalogue, redis, tracker=tracker, clock=clock)
+        server = app.make_server(
+            settings, catalogue, redis, signals=Signals(sessions=64), tracker=tracker, clock=clock
+        )
     thread = threading.Thread(target=server.serve)
     thread.start()
     policy = Policy(timeout_ms=10_000, pool_size=32)

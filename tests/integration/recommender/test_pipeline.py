@@ -11,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from redis import Redis
 
 from services.recommender.catalogue import Catalogue
+from services.recommender.parts import make_chooser
 from services.recommender.pipeline import Feed, Pipeline
-from services.recommender.sources.table import make_sources
+from services.recommender.signals.folding import Signals
 from tests.lab.histories import make_history
 from tests.lab.newsroom import HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tidings.news.visibility import PUBLISHED, TAKEN_DOWN
@@ -40,8 +41,8 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         self.catalogue = Catalogue(self.newsroom.engine, self.clock, self.newsroom.read_now)
         self.catalogue.refresh()
         history = make_history(self.redis, batches_kept=1000, seen_kept=SEEN_KEPT)
-        sources = make_sources(self.catalogue, self.redis)
-        self.pipeline = Pipeline(self.catalogue, history, sources, self.clock)
+        chooser = make_chooser(Signals(sessions=64), self.catalogue.view)
+        self.pipeline = Pipeline(self.catalogue, history, chooser, self.clock)
         self.recorded: list[tuple[int, int, list[int]]] = []
         self.shown: list[int] = []
         self.newest_ms = 0

@@ -2,58 +2,54 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
-import redis
-from sqlalchemy import Engine
 
-from services.recommender.candidate import Source
-from services.recommender.catalogue import Catalogue
+from services.recommender.candidates import Source
+from services.recommender.signals.folding import Signals
 from services.recommender.sources.again import AGAIN
+from services.recommender.sources.backlog import BACKLOG
 from services.recommender.sources.hot import HOT
 from services.recommender.sources.latest import LATEST
+from services.recommender.sources.neighbours import NEIGHBOURS
 from services.recommender.sources.table import check_sources, make_sources
-from tests.lab.newsroom import Clock
+from services.recommender.walks import Walks
+from tests.lab.feeds import Room, a_view
 from tidings.reading.tracking import LadderSource
 
 
-def test_the_sources_in_use_have_the_numbers_that_tokens_were_issued_with(engine: Engine) -> None:
-    used = [recall.source for recall in make_sources(Catalogue(engine, Clock()), redis.Redis())]
+def test_the_sources_in_use_have_the_numbers_that_tokens_were_issued_with() -> None:
+    """A number that changed would tell of the wrong source in every token that is out."""
+    signals = Signals(sessions=16)
+    used = [recall.source for recall in make_sources(signals, Walks(signals))]
+    expected = {1: "latest", 2: "hot", 3: "again", 4: "neighbours", 8: "backlog"}
+    known = check_sources(used)
 
-    assert used == [LATEST, HOT]
-    assert [(source.number, source.name) for source in (*used, AGAIN)] == [
-        (1, "latest"),
-        (2, "hot"),
-        (3, "again"),
-    ]
-
-
-def test_what_is_read_a_lot_counts_more_than_what_is_new() -> None:
-    """Weights count relative to each other, so that a new source need not take from these."""
-    assert (LATEST.weight, HOT.weight) == (0.4, 0.6)
+    assert expected.items() <= {number: one.name for number, one in known.items()}.items()
+    assert {LATEST, HOT, NEIGHBOURS} <= {*used}
 
 
-def test_a_source_without_a_weight_ends_the_start() -> None:
-    """Trap: a source that was forgotten in a table of weights proposed articles and weighed 0."""
-    with pytest.raises(TypeError, match="weight"):
-        Source(number=4, name="taste")  # type: ignore[call-arg]
+def test_a_source_that_is_not_in_the_list_is_an_error_and_not_a_guess() -> None:
+    """The number in a token says which source it was, or nothing does."""
+    with pytest.raises(KeyError):
+        Room(a_view(1)).chooser.source(99)
 
 
-@pytest.mark.parametrize("weight", [-0.1, 1.1, math.nan])
-def test_a_weight_that_cannot_be_ends_the_start(weight: float) -> None:
-    with pytest.raises(ValueError, match="taste"):
-        Source(number=4, name="taste", weight=weight)
+@pytest.mark.parametrize("number", [0, 256])
+def test_a_number_that_no_token_can_carry_ends_the_start(number: int) -> None:
+    with pytest.raises(ValueError, match="mine"):
+        Source(number=number, name="mine")
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        Source(number=HOT.number, name="taste", weight=0.1),
-        Source(number=4, name=HOT.name, weight=0.1),
-        Source(number=LadderSource.POPULAR, name="taste", weight=0.1),
+        Source(number=HOT.number, name="mine"),
+        Source(number=200, name=HOT.name),
+        Source(number=LadderSource.POPULAR, name="mine"),
+        Source(number=AGAIN.number, name="mine"),
+        Source(number=200, name=BACKLOG.name),
     ],
-    ids=["number", "name", "number of the ladder's"],
+    ids=["number", "name", "number of the ladder's", "number of again's", "name of the backlog"],
 )
 def test_two_sources_that_could_be_taken_for_one_end_the_start(other: Source) -> None:
     with pytest.raises(ValueError, match="is another source's"):

@@ -1,0 +1,1 @@
+"""From the features of candidates to one number each."""
