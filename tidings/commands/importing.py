@@ -55,7 +55,7 @@ def import_group() -> None:
 def articles(source: str, format_: str | None, channel: str | None, *, restart: bool) -> None:
     """Import articles from SOURCE: a file, an http(s) address, or - for standard input.
 
-    JSONL, CSV, RSS, Atom, or an OPML list of feeds, gzipped or not. Running it again changes only
+    JSONL, CSV, RSS, Atom, or an OPML list of feeds, plain or packed. Running it again changes only
     what has changed. Exit code 1: some rows were rejected; the last line says where they are.
     """
     if channel is not None and not make_slug(channel):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import os
 import re
 import stat
@@ -33,14 +34,14 @@ STDIN = "-"
 CHUNK_BYTES = 1024 * 1024
 MAX_COPY_BYTES = 2 * 1024**3
 FETCH_DEADLINE_S = 600
-# What reading a source may raise once it is open: a bad disk, or a gzip file that is damaged or cut
-# short.
-UNREADABLE = (OSError, EOFError, zlib.error)
+# What reading a source may raise once it is open: a bad disk, or a packed file that is damaged or
+# cut short.
+UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 _GZIP = b"\x1f\x8b"
+_XZ = b"\xfd7zXZ\x00"
 _OTHER_PACKERS = {
     b"PK\x03\x04": "zip",
     b"BZh": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 
@@ -123,7 +124,7 @@ def open_source(location: str, scratch: Path) -> Iterator[Source]:
 
 
 def decompressed(raw: BinaryIO) -> BinaryIO:
-    """The content of `raw`, which must be at its start, gunzipped if it is a gzip file.
+    """The content of `raw`, which must be at its start, unpacked if gzip or xz packed it.
 
     Raises:
         ValueError: it is an archive of another kind.
@@ -132,9 +133,11 @@ def decompressed(raw: BinaryIO) -> BinaryIO:
     raw.seek(0)
     for magic, packer in _OTHER_PACKERS.items():
         if head.startswith(magic):
-            raise ValueError(f"is packed with {packer}; unpack it first (gzip needs no unpacking)")
+            raise ValueError(f"is packed with {packer}; unpack it first (gzip and xz need none)")
     if head.startswith(_GZIP):
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+    if head.startswith(_XZ):
+        return cast(BinaryIO, lzma.LZMAFile(raw, mode="rb"))
     return raw
 
 

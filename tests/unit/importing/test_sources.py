@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,9 +71,22 @@ def test_what_is_not_a_file_has_a_bound(tmp_path: Path, monkeypatch: pytest.Monk
         pass
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_what_gzip_or_xz_packed_is_read_as_it_is(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    """And from its start again."""
+    path = tmp_path / "articles"
+    path.write_bytes(pack(b"one"))
+    with open_source(str(path), tmp_path) as source:
+        assert source.stream.read() == b"one"
+        source.stream.seek(0)
+        assert source.stream.read() == b"one"
+
+
 @pytest.mark.parametrize(
     ("content", "packer"),
-    [(b"PK\x03\x04..", "zip"), (b"BZh91AY", "bzip2"), (b"\xfd7zXZ\x00", "xz")],
+    [(b"PK\x03\x04..", "zip"), (b"BZh91AY", "bzip2"), (b"\x28\xb5\x2f\xfd", "zstd")],
 )
 def test_other_archives_are_refused_by_name(tmp_path: Path, content: bytes, packer: str) -> None:
     """Instead of being taken for an unreadable text."""

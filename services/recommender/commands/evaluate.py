@@ -1,0 +1,184 @@
+"""`tidings evaluate`: how much of what readers went on to would have stood in their feeds.
+
+The log is read once, and every contender answers the same questions in the same run. Exit code 0:
+done, 1: some rows were refused and are kept aside, 2: nothing could be done.
+
+    tidings evaluate clicks.csv.gz --since 2017-10-10T03:00Z --json
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from services.recommender.evaluation.baselines import (
+    Contender,
+    Covisitation,
+    HourlyCounter,
+    Released,
+)
+from services.recommender.evaluation.log import EmptyLogError, Log, make_log
+from services.recommender.evaluation.next_click import judge
+from services.recommender.evaluation.replay import sample_clicks
+from services.recommender.evaluation.report import (
+    figure_rows,
+    margin_rows,
+    prefix_rows,
+    report_next_click,
+    source_rows,
+)
+from tidings.commands.printing import json_option, print_json, print_rows
+from tidings.importing import SourceError
+from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
+from tidings.importing.report import SHOWN_REJECTS
+from tidings.importing.sources import UNREADABLE, open_source
+from tidings.importing.workspace import FOLDER, Workspace, open_workspace
+from tidings.process.boot import prepare_var_dir
+from tidings.process.clock import milliseconds, moment, now_ms
+from tidings.process.errors import CannotStartError
+from tidings.process.settings import load_settings
+
+EXIT_REJECTS = 1
+DAY_MS = 24 * 3600 * 1000
+NEXT_CLICK = "next-click"
+
+
+class _Moment(click.ParamType[int]):
+    """A moment in ISO 8601; without a zone it is UTC."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            when = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no moment like 2017-10-10T03:00Z", param, ctx)
+        return milliseconds(when if when.tzinfo else when.replace(tzinfo=UTC))
+
+
+@click.command()
+@click.argument("file")
+@click.option("--protocol", type=click.Choice([NEXT_CLICK]), default=NEXT_CLICK, show_default=True)
+@click.option("--since", type=_Moment(), help="Ask from here on. Default: 24 h before the end.")
+@click.option("--until", type=_Moment(), help="Ask until before. Default: 24 h after --since.")
+@click.option("--sample", default=20_000, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=1, show_default=True, help="Of the sample and the intervals.")
+@click.option(
+    "--late",
+    "late_s",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Seconds by which the signals that readers share are late.",
+)
+@json_option
+def evaluate(
+    file: str,
+    protocol: str,
+    since: int | None,
+    until: int | None,
+    sample: int,
+    seed: int,
+    late_s: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Judge the recommender by the log of events in FILE, beside its baselines.
+
+    FILE is CSV, plain, .gz or .xz, or - for standard input:
+    ts,user_id,article_id[,event,session_id,device,referrer]. Events before --since only warm the
+    signals up; later ones than --until are not looked at.
+    """
+    with _read_log(file) as (log, rejected):
+        since_ms = int(log.at_ms[-1]) + 1 - DAY_MS if since is None else since
+        until_ms = since_ms + DAY_MS if until is None else until
+        clicks = sample_clicks(log, since_ms=since_ms, until_ms=until_ms, most=sample, seed=seed)
+        if not len(clicks):
+            raise CannotStartError(
+                f"{file}: no session goes on between {moment(since_ms):%Y-%m-%d %H:%M}Z and "
+                f"{moment(until_ms):%Y-%m-%d %H:%M}Z"
+            )
+        contenders: list[Contender] = [Covisitation(log), HourlyCounter(log), Released(log)]
+        with click.progressbar(length=len(clicks), file=sys.stderr) as bar:
+            judged = judge(
+                log,
+                clicks,
+                contenders,
+                late_ms=late_s * 1000,
+                on_question=lambda: bar.update(1),
+            )
+        report = {
+            "protocol": protocol,
+            "events": len(log),
+            "articles": len(log.view),
+            "rejected": rejected,
+            "questions": len(clicks),
+            "since": moment(since_ms),
+            "until": moment(until_ms),
+            "late_s": late_s,
+            "seed": seed,
+            "contenders": report_next_click(judged, log.prefix[clicks], source_names={}, seed=seed),
+        }
+    if as_json:
+        print_json([report])
+    else:
+        _print_tables(report)
+    sys.exit(EXIT_REJECTS if rejected else 0)
+
+
+def _print_tables(report: dict[str, Any]) -> None:
+    click.echo(
+        f"{report['questions']} next clicks of {report['events']} clicks on {report['articles']} "
+        f"articles, from {report['since']:%Y-%m-%d %H:%M}Z to {report['until']:%Y-%m-%d %H:%M}Z"
+    )
+    contenders = report["contenders"]
+    for rows in (
+        figure_rows(contenders),
+        margin_rows(contenders),
+        prefix_rows(contenders),
+        source_rows(contenders),
+    ):
+        if rows:
+            click.echo()
+            print_rows(rows, as_json=False)
+
+
+@contextmanager
+def _read_log(file: str) -> Iterator[tuple[Log, int]]:
+    """The log of a file, and how many of its rows were refused."""
+    settings = load_settings()
+    prepare_var_dir(settings)
+    folder = settings.site.var_dir / FOLDER
+    folder.mkdir(exist_ok=True)
+    try:
+        with open_source(file, folder) as source, open_workspace(folder, source.name) as workspace:
+            workspace.begin()
+            blocks = list(read_events(source.stream, until_ms=now_ms()))
+            rejected = _keep_rejects(blocks, workspace)
+            log = make_log(blocks)
+    except SourceError as ex:
+        raise CannotStartError(str(ex)) from None
+    except (EventsHeaderError, EmptyLogError) as ex:
+        raise CannotStartError(f"{file}: {ex}") from None
+    except UNREADABLE as ex:
+        raise CannotStartError(f"{file}: {ex}") from None
+    yield log, rejected
+
+
+def _keep_rejects(blocks: Sequence[EventBlock], workspace: Workspace) -> int:
+    rejects = [reject for block in blocks for reject in block.rejects]
+    for reject in rejects[:SHOWN_REJECTS]:
+        click.echo(f"{reject.place}: {reject.reason}", err=True)
+    for reject in rejects:
+        workspace.add_reject(reject)
+    if rejects:
+        click.echo(f"{len(rejects)} rows refused: {Path(workspace.rejects_path)}", err=True)
+    return len(rejects)

@@ -1,0 +1,94 @@
+"""`tidings evaluate` as an operator meets it: figures for people and programs, bad rows by their
+line, and one line where nothing can be done."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tidings.commands.main import main
+
+HEADER = "ts,user_id,article_id,session_id\n"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    """The command in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return CliRunner()
+
+
+def make_log() -> str:
+    """Readers who all go from article 10 to 20, one each minute, for three hours."""
+    rows = []
+    for reader in range(180):
+        at_s = 1_507_600_800 + 60 * reader
+        rows += [f"{at_s},{reader + 1},10,{reader + 1}", f"{at_s + 5},{reader + 1},20,{reader + 1}"]
+    return HEADER + "".join(f"{row}\n" for row in rows)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+def test_the_figures_of_every_contender_are_one_json_object(
+    run: CliRunner, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    """However the file is packed."""
+    (tmp_path / "log").write_bytes(pack(make_log().encode()))
+    done = run.invoke(main, ["evaluate", "log", "--json"])
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1)
+    report = json.loads(done.stdout)
+    assert (report["events"], report["questions"], report["rejected"]) == (360, 180, 0)
+    names = [contender["name"] for contender in report["contenders"]]
+    assert "co-visitation 6 h + .3 counter" in names
+    for contender in report["contenders"]:
+        hit = contender["before_mix"]["hit@10"]
+        assert hit["low"] <= hit["value"] <= hit["high"]
+        assert hit["value"] > 0.9
+        assert [part["questions"] for part in contender["by_prefix"]] == [180]
+
+
+def test_people_get_a_table_of_the_same(run: CliRunner, tmp_path: Path) -> None:
+    """With the margins over the baselines."""
+    (tmp_path / "log.csv").write_text(make_log())
+    done = run.invoke(main, ["evaluate", "log.csv", "--sample", "50"])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("50 next clicks of 360 clicks on 2 articles, from 2017-10-09 ")
+    assert "counter of the last hour" in done.stdout
+    assert "margin over" in done.stdout
+
+
+def test_bad_rows_are_told_by_their_line_and_kept(run: CliRunner, tmp_path: Path) -> None:
+    """And the good ones are evaluated; the exit code tells of the bad ones."""
+    (tmp_path / "log.csv").write_text(make_log() + "soon,7,10,1\n")
+    done = run.invoke(main, ["evaluate", "log.csv", "--json"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["rejected"] == 1
+    assert "line 362: ts is 'soon', and not a whole number from 0 on" in done.stderr
+    (kept,) = (tmp_path / "var" / "import" / "log.csv.rejects.jsonl").read_text().splitlines()
+    assert json.loads(kept)["line"] == 362
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "said"),
+    [
+        (None, [], "log.csv: No such file or directory"),
+        ("a,b\n1,2\n", [], "log.csv: the first line has no column called ts"),
+        (HEADER, [], "log.csv: there is no click in it"),
+        (make_log(), ["--since", "2020-01-01"], "no session goes on between 2020-01-01 00:00Z"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_line(
+    run: CliRunner, tmp_path: Path, content: str | None, arguments: list[str], said: str
+) -> None:
+    """Exit code 2."""
+    if content is not None:
+        (tmp_path / "log.csv").write_text(content)
+    done = run.invoke(main, ["evaluate", "log.csv", *arguments])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
