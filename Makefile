@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 # A line now and then instead of a long silence or of one line a package.
 BRIEFLY := awk '/^Collecting/ && ++n % 15 == 0 { print "  " n " packages fetched" } /^Installing/ { print "  unpacking " n " packages" } { fflush() }'
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
-BENCHES := jobs pages rpc rpc-connections
+BENCHES := jobs pages recommender-bounds rpc rpc-connections
 FAULTS := jobs rpc
 
 ##@ Run
