@@ -16,12 +16,17 @@ from jobs.static.context import Context, Routine, Run
 from jobs.static.runs import StaticJob
 from jobs.work import feeds, orders, training, upkeep
 from tidings.reading import behaviour, popularity
+from tidings.reading.tallies import prune_tallies
+from tidings.store.engine import transaction
 
-FOLD_ENTRIES = 1000
+# Reports of up to 100 events each: about a second of SQL at most.
+FOLD_ENTRIES = 64
 
 
 def rebuild_popularity(run: Run) -> str:
     """Rank each channel anew for the ladder's third rung."""
+    with transaction(run.context.engine) as conn:
+        prune_tallies(conn, run.now)
     popularity.rebuild(run.context.engine, run.context.redis, run.now)
     return Routine("rankings rebuilt")
 
@@ -60,6 +65,13 @@ def fold_loop(context: Context) -> None:
 STATIC_JOBS: Sequence[StaticJob] = (
     StaticJob("popularity", "* * * * *", rebuild_popularity),
     StaticJob("behaviour_fold", "* * * * *", fold_behaviours, missed="skip"),
+    StaticJob(
+        "behaviour_layout",
+        "* * * * *",
+        upkeep.convert_behaviours,
+        missed="skip",
+        executor="long",
+    ),
     StaticJob("overdue_orders", "* * * * *", orders.find_overdue_orders, missed="skip"),
     StaticJob("pages", "* * * * *", build_pages, executor="pages"),
     StaticJob("feeds", "7 * * * *", feeds.import_feeds, executor="long"),

@@ -26,7 +26,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.deadline import DeadlineExceededError
-from tidings.reading.behaviour import BacklogFullError
+from tidings.reading.behaviour_log import BacklogFullError
 from tidings.rpc.errors import CallerFaultError
 from tidings.shop.orders import (
     IdempotencyConflictError,

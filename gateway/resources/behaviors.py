@@ -22,7 +22,8 @@ from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
 from tidings.process.clock import Clock
 from tidings.reading.acts import Action
-from tidings.reading.behaviour import MAX_READ_MS, REPORT_LIMIT, Behaviours, Report, Verdict
+from tidings.reading.behaviour import REPORT_LIMIT, Behaviours, Report, Verdict
+from tidings.reading.events import MAX_READ_MS
 from tidings.reading.tracking import Shown, Tracker
 
 MAX_TOKEN_CHARS = 120
@@ -30,12 +31,13 @@ MAX_MOMENT_MS = 2**53 - 1
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A token, when it happened (ms since 1970; 0 is now), and for `read` how long the article was
-    read, in ms."""
+    """A token, when it happened (ms since 1970; 0 is now), for `read` how long the article was
+    read, in ms, and with `undone` that the act is taken back: the token does not act again then."""
 
     track: Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_CHARS)]
     at: Annotated[int, Meta(ge=0, le=MAX_MOMENT_MS)] = 0
     read_ms: Annotated[int, Meta(ge=0, le=MAX_READ_MS)] | None = None
+    undone: bool = False
 
 
 class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,7 +98,7 @@ class BehaviorsResource:
         read_parameters(req)
         events = read_body(req, self._decoder, self._max_body_bytes).events
         verdicts = self._behaviours.report(
-            [Report(event.track, event.at, event.read_ms) for event in events]
+            [Report(event.track, event.at, event.read_ms, event.undone) for event in events]
         )
         req.context.events = len(events)
         self._recommending.mark_read(self._exposures(events, verdicts))

@@ -35,6 +35,7 @@ from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker_numbers import free_number, take_number
 from tidings.reading.behaviour import Behaviours
+from tidings.reading.noting import ReaderNotes
 from tidings.reading.tracking import Tracker
 from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.metrics import METRICS
@@ -43,6 +44,7 @@ from tidings.rpc.tls import ClientTls, TlsOptions, make_client_tls
 from tidings.rpc.wire.codec import require_codec
 from tidings.shop.providers import make_provider, make_site
 from tidings.store.engine import make_engine
+from tidings.store.keys import DAY_S
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 from tidings_idl.recommend import UserRecommend
@@ -147,7 +149,11 @@ def make_worker_app(settings: Settings) -> App:
         channels=Channels(engine, clock=now_ms),
         recommending=recommending,
         behaviours=Behaviours(
-            redis, tracker, backlog_limit=settings.reading.behaviour_backlog, clock=now_ms
+            redis,
+            tracker,
+            ReaderNotes(settings.reading.reader_ttl_days * DAY_S),
+            backlog_limit=settings.reading.behaviour_backlog,
+            clock=now_ms,
         ),
         tracker=tracker,
         signer=ReaderSigner(keys),

@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, select
 
 from jobs.static.context import Routine, Run
 from jobs.tables import job_run
-from tidings.reading import recounting
+from tidings.reading import converting, recounting
 from tidings.store.engine import transaction
 
 _CORRECTED = Counter("tidings_counters_corrected", "Article counters that were wrong")
@@ -29,6 +29,13 @@ def recount(run: Run) -> str:
     _CORRECTED.inc(corrected)
     summary = f"{corrected} articles corrected"
     return summary if corrected else Routine(summary)
+
+
+def convert_behaviours(run: Run) -> str:
+    """Bring behaviours that programs of the release before stored into the form of today."""
+    rows = converting.convert(run.context.engine, run.context.stopping.is_set)
+    summary = f"{rows} rows converted"
+    return summary if rows else Routine(summary)
 
 
 def prune(run: Run) -> str:

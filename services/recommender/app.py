@@ -28,6 +28,7 @@ from tidings.process.master import Master
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
+from tidings.reading.noting import ReaderNotes
 from tidings.reading.tracking import Tracker
 from tidings.rpc.serving.options import ServerOptions
 from tidings.rpc.serving.server import Server
@@ -137,7 +138,11 @@ def make_server(
     catalogue.refresh()
     pipeline = make_pipeline(settings, catalogue, redis, signals=signals, clock=clock)
     behaviours = Behaviours(
-        redis, tracker, backlog_limit=settings.reading.behaviour_backlog, clock=clock
+        redis,
+        tracker,
+        ReaderNotes(settings.reading.reader_ttl_days * DAY_S),
+        backlog_limit=settings.reading.behaviour_backlog,
+        clock=clock,
     )
     handler = RecommendHandler(pipeline, behaviours, tracker, clock)
     if listener is None:

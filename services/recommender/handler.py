@@ -18,8 +18,9 @@ from services.recommender.turns import ReaderBusyError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.reading.acts import TRACKED, Action
-from tidings.reading.behaviour import REPORT_LIMIT, BacklogFullError, Behaviours, Report
+from tidings.reading.behaviour import REPORT_LIMIT, Behaviours, Report
 from tidings.reading.behaviour import Verdict as ReportVerdict
+from tidings.reading.behaviour_log import BacklogFullError
 from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 from tidings.reading.tracking import TOKEN_BYTES, Shown, Tracker
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
@@ -85,7 +86,10 @@ class RecommendHandler:
         events = (request.events if request is not None else None) or []
         if not 1 <= len(events) <= REPORT_LIMIT:
             raise invalid({"events": f"expected 1 to {REPORT_LIMIT} events, got {len(events)}"})
-        reports = [Report(event.token or "", event.at or 0, event.read_ms) for event in events]
+        reports = [
+            Report(event.token or "", event.at or 0, event.read_ms, undone=bool(event.undone))
+            for event in events
+        ]
         return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
 
     def _rows(self, feed: Feed, user_id: int, channel_id: int, *, now_ms: int) -> list[Row]:

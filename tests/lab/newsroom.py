@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from tidings.news.tables import article, article_count, author, channel
 from tidings.news.visibility import PUBLISHED
 from tidings.process.clock import moment
-from tidings.reading.tables import behaviour
+from tidings.reading.tables import behaviour, exposure
 from tidings.store.engine import transaction
 
 NOW_MS = 1_795_435_200_000
@@ -129,3 +129,8 @@ class Newsroom:
         )
         with self.engine.connect() as conn:
             return conn.execute(select(behaviour).order_by(*order)).all()
+
+    def exposures(self) -> Sequence[Any]:
+        """Every batch that is stored as seen, in the order in which they were stored."""
+        with self.engine.connect() as conn:
+            return conn.execute(select(exposure).order_by(exposure.c.id)).all()

@@ -23,8 +23,8 @@ from tidings.news.articles import Articles
 from tidings.news.listing import read_dated
 from tidings.news.storing import find_ids
 from tidings.process.clock import Clock, milliseconds, moment
-from tidings.reading.behaviour import store_rows, to_row
 from tidings.reading.stored import has_behaviours
+from tidings.reading.storing import Placed, store_events
 from tidings.shop.stock import add_product, find_products, receive
 from tidings.store.engine import transaction
 
@@ -62,11 +62,11 @@ def load_demo(engine: Engine, articles: Articles, clock: Clock) -> str:
         with transaction(engine) as conn:
             for title, price_cents, pieces in EDITIONS:
                 receive(conn, add_product(conn, title, price_cents, "EUR"), pieces, delivery=1)
-    acts = simulate(_items(engine), readers=READERS, days=DAYS, now_ms=clock(), seed=SEED)
+    events = simulate(_items(engine), readers=READERS, days=DAYS, now_ms=clock(), seed=SEED)
     stored = 0
-    while chunk := list(islice(acts, CHUNK)):
+    while chunk := list(islice(events, CHUNK)):
         with transaction(engine) as conn:
-            stored += store_rows(conn, [to_row(act.shown, act.at_ms, act.read_ms) for act in chunk])
+            stored += store_events(conn, [Placed(event.at_ms << 20, event) for event in chunk])
     return (
         f"{imported}, {len(EDITIONS)} editions on sale, {stored} acts of {READERS} simulated "
         "readers"

@@ -13,11 +13,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tidings.news.channels import FOR_YOU
 from tidings.reading.acts import Action
+from tidings.reading.events import Event, pack_ids
 from tidings.reading.pages import PAGE_SIZE
-from tidings.reading.tracking import Shown
 
 HOUR_MS = 3600 * 1000
 TASTE_SHAPE = 0.35
@@ -38,18 +39,9 @@ class Item:
     published_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Something that a simulated reader did."""
-
-    shown: Shown
-    at_ms: int
-    read_ms: int | None = None
-
-
 def simulate(
     items: Sequence[Item], *, readers: int, days: int, now_ms: int, seed: int
-) -> Iterator[Act]:
+) -> Iterator[Event]:
     """What `readers` simulated readers did in the last `days`, reader by reader, each in order of
     time."""
     rng = random.Random(seed)  # noqa: S311 - a simulation, repeatable by its seed
@@ -88,30 +80,32 @@ def _draw_page(
 
 def _visit(
     rng: random.Random, reader_id: int, page: Sequence[Item], taste: dict[int, float], at_ms: int
-) -> Iterator[Act]:
+) -> Iterator[Event]:
+    def event(action: Action, after_ms: int, **values: Any) -> Event:
+        return Event(
+            action=action,
+            reader_id=reader_id,
+            channel_id=FOR_YOU.channel_id,
+            stamp_ms=at_ms,
+            at_ms=at_ms + after_ms,
+            **values,
+        )
+
+    ids = [item.article_id for item in page]
+    if ids:
+        packed = pack_ids(ids)
+        yield event(Action.EXPOSURE, 0, article_id=0, position=0, packed_ids=packed)
     for position, item in enumerate(page):
-
-        def act(action: Action, after_ms: int, read_ms: int | None = None) -> Act:
-            shown = Shown(
-                action,
-                reader_id,
-                FOR_YOU.channel_id,
-                stamp_ms=at_ms,
-                article_id=item.article_id,  # noqa: B023 - called in this round only
-                position=position,  # noqa: B023 - as above
-            )
-            return Act(shown, at_ms + after_ms, read_ms)
-
-        yield act(Action.EXPOSURE, 0)
+        place = {"article_id": item.article_id, "position": position}
         if rng.random() >= CLICK_CHANCE * PLACE_DECAY**position * min(
             1.0, 3 * taste[item.channel_id]
         ):
             continue
         after_ms = rng.randint(1000, 60_000)
         read_ms = rng.randint(4000, 180_000)
-        yield act(Action.CLICK, after_ms)
-        yield act(Action.READING, after_ms + read_ms, read_ms)
+        yield event(Action.CLICK, after_ms, **place)
+        yield event(Action.READING, after_ms + read_ms, read_ms=read_ms, **place)
         if rng.random() < 0.15:
-            yield act(Action.LIKING, after_ms + read_ms)
+            yield event(Action.LIKING, after_ms + read_ms, **place)
         if rng.random() < 0.05:
-            yield act(Action.COLLECT, after_ms + read_ms)
+            yield event(Action.COLLECT, after_ms + read_ms, **place)

@@ -1,61 +1,51 @@
 """What readers do: taken in durably at the door, folded into SQL a moment later.
 
-A report is acknowledged once its events stand in a Redis stream; a consumer group moves them to
-SQL, where counting and training read them. An event's id is derived from its token, so a crash
-anywhere between the two, or a reader who reports twice, stores it once. Rejected: inserting at the
-door, which ties the readers' speed to the database's; and trimming a full stream, which forgets
-events that were acknowledged.
+A report is acknowledged once its events stand in the behaviour log; only then are they noted into
+the reader's own state, which the very next request reads. A consumer moves the log to SQL, where
+counting and training read it. An event's id is derived from its token, so a crash anywhere between
+the two, or a reader who reports twice, stores it once. Rejected: inserting at the door, which ties
+the readers' speed to the database's; and trimming a full log, which forgets events that were
+acknowledged.
 
     behaviours.report([Report(token, at=now_ms())])  # [Verdict.ACCEPTED]
+    behaviours.set_mark(7, Action.LIKING, Target.ARTICLE, 12)
     fold(engine, redis, consumer="daemon-1")  # 1
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, Any
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 import prometheus_client
-import structlog
-from redis import Redis, ResponseError
-from sqlalchemy import Connection, Engine, func, insert, select
-from sqlalchemy.dialects import mysql, sqlite
+from redis import Redis
+from redis.client import Pipeline
+from sqlalchemy import Engine
 
-from tidings.news.articles import existing_ids
-from tidings.news.counts import add_counts
-from tidings.process.clock import Clock, moment
+from tidings.process.clock import Clock
 from tidings.reading.acts import Action
-from tidings.reading.history import find_batches
-from tidings.reading.tables import behaviour, reader
+from tidings.reading.behaviour_log import BehaviourLog
+from tidings.reading.events import MAX_READ_MS, Event, Target
+from tidings.reading.exposing import with_batches
+from tidings.reading.log_before import move_before
+from tidings.reading.noting import Hideable, ReaderNotes
+from tidings.reading.packed import Acted
+from tidings.reading.storing import Placed, store_events
 from tidings.reading.tracking import Shown, TokenExpiredError, TokenRefusedError, Tracker
 from tidings.store.engine import transaction
-from tidings.store.keys import BEHAVIOUR, DEAD_BEHAVIOUR
 from tidings.store.retry import is_overtaken, run_again
 
-STREAM = BEHAVIOUR.of()
-DEAD_STREAM = DEAD_BEHAVIOUR.of()
-GROUP = "fold"
-CLAIM_AFTER_MS = 30_000
 REPORT_LIMIT = 100
-MAX_READ_MS = 24 * 3600 * 1000
 
-log = structlog.get_logger(__name__)
 EVENTS = prometheus_client.Counter(
     "tidings_behaviours_total", "Reported events by verdict", ["verdict"]
 )
 FOLDED = prometheus_client.Counter(
     "tidings_behaviours_folded_total", "Events folded into SQL by outcome", ["outcome"]
 )
-
-
-class BacklogFullError(Exception):
-    """So many events wait for SQL that no more are taken in; the caller keeps them and tries
-    again."""
 
 
 class Verdict(Enum):
@@ -67,62 +57,44 @@ class Verdict(Enum):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One thing a reader did: the token that was given out for it, when (ms), and for reading how
-    long."""
+    """One thing a reader did: the token that was given out for it, when (ms), for reading how long,
+    and whether it is taken back."""
 
     track: str
     at: int = 0
     read_ms: int | None = None
-
-
-# What no table can hold is undecodable too: one such entry would fail every fold that meets it, for
-# ever.
-_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-_Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-
-
-class _Event(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
-    """An entry of the stream: what happened, where, and when. An array there, so the order of the
-    fields is a promise; here each is named."""
-
-    action: Action
-    reader_id: _Int64
-    channel_id: _Int32
-    stamp_ms: _Int64
-    article_id: _Int64
-    position: Annotated[int, msgspec.Meta(ge=0, le=255)]
-    at_ms: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
-    read_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_READ_MS)] | None
-
-    def shown(self) -> Shown:
-        return Shown(
-            self.action,
-            self.reader_id,
-            self.channel_id,
-            stamp_ms=self.stamp_ms,
-            article_id=self.article_id,
-            position=self.position,
-        )
+    undone: bool = False
 
 
 class Behaviours:
-    """Takes reports in.
+    """Takes in what readers do.
 
     Args:
-        redis: keeps the stream; how durable an acknowledged event is, is its `appendfsync`.
+        redis: keeps the log and the readers' states.
         tracker: reads the tokens.
+        notes: writes the readers' states.
         backlog_limit: events that may wait for SQL before `BacklogFullError`.
         clock: now, in ms since the epoch.
     """
 
-    def __init__(self, redis: Redis, tracker: Tracker, *, backlog_limit: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        tracker: Tracker,
+        notes: ReaderNotes,
+        *,
+        backlog_limit: int,
+        clock: Clock,
+    ) -> None:
         self._redis = redis
+        self._log = BehaviourLog(redis, backlog_limit)
         self._tracker = tracker
-        self._backlog_limit = backlog_limit
+        self._notes = notes
         self._clock = clock
 
     def report(self, reports: Sequence[Report]) -> list[Verdict]:
-        """Store the events of these reports; returns once they are in the stream, all or none.
+        """Store the events of these reports; returns once they are in the log, all or none, and the
+        next feed of their readers knows them.
 
         Returns:
             One verdict for each report, in order.
@@ -141,37 +113,78 @@ class Behaviours:
             except TokenRefusedError:
                 verdicts.append(Verdict.REFUSED)
             else:
+                if report.undone and shown.action is Action.EXPOSURE:
+                    verdicts.append(Verdict.REFUSED)
+                    continue
                 verdicts.append(Verdict.ACCEPTED)
                 events.append(_event(shown, report, now_ms))
         if events:
-            self._store(events)
-        for verdict in verdicts:
-            EVENTS.labels(verdict.value).inc()
+            self._take_in(with_batches(self._redis, events))
+        for verdict in Verdict:
+            EVENTS.labels(verdict.value).inc(verdicts.count(verdict))
         return verdicts
 
-    def _store(self, events: Sequence[_Event]) -> None:
-        if self._redis.xlen(STREAM) + len(events) > self._backlog_limit:
-            raise BacklogFullError("too many events wait to be stored; report again later")
-        with self._redis.pipeline(transaction=True) as pipe:
-            for event in events:
-                pipe.xadd(STREAM, {b"e": msgspec.json.encode(event)})
+    def set_mark(
+        self,
+        reader_id: int,
+        action: Action,
+        target: Target,
+        target_id: int,
+        *,
+        undone: bool = False,
+    ) -> None:
+        """Set a reader's mark on an article, an author or a channel, or take it back; both may be
+        done as often as one likes. Returns once it is durable.
+
+        Args:
+            action: one of `events.MARKS`.
+            target_id: of something that exists; the caller has seen to that.
+
+        Raises:
+            BacklogFullError: nothing was changed.
+            RedisError: nothing may have been changed; doing it again is safe.
+        """
+        of_article = target is Target.ARTICLE
+        event = Event(
+            action=action,
+            reader_id=reader_id,
+            channel_id=0,
+            stamp_ms=0,
+            article_id=target_id if of_article else 0,
+            position=0,
+            at_ms=self._clock(),
+            undone=undone,
+            target=target,
+            target_id=0 if of_article else target_id,
+            by_token=False,
+        )
+        self._take_in([event])
+
+    def _take_in(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        self._log.append(events)
+        with self._redis.pipeline(transaction=False) as pipe:
+            for reader_id, mine in _by_reader(events).items():
+                self._note(pipe, reader_id, mine)
             pipe.execute()
 
-
-def _event(shown: Shown, report: Report, now_ms: int) -> _Event:
-    # A reader's clock is a claim: nothing was done before it was shown, or after now.
-    at_ms = report.at if shown.stamp_ms <= report.at <= now_ms else now_ms
-    read_ms = None if report.read_ms is None else min(max(report.read_ms, 0), MAX_READ_MS)
-    return _Event(
-        action=shown.action,
-        reader_id=shown.reader_id,
-        channel_id=shown.channel_id,
-        stamp_ms=shown.stamp_ms,
-        article_id=shown.article_id,
-        position=shown.position,
-        at_ms=at_ms,
-        read_ms=read_ms,
-    )
+    def _note(self, pipe: Pipeline, reader_id: int, events: Sequence[Event]) -> None:
+        """Write these events of a reader into their state."""
+        notes = self._notes
+        seen = [event.stamp_ms for event in events if event.action is Action.EXPOSURE]
+        if seen:
+            notes.note_exposures(pipe, reader_id, seen)
+        acts = [event for event in events if event.article_id]
+        for undone, run in groupby(acts, key=attrgetter("undone")):
+            acted = [
+                Acted(event.action, event.article_id, event.stamp_ms, event.at_ms) for event in run
+            ]
+            (notes.undo_acts if undone else notes.note_acts)(pipe, reader_id, acted)
+        for event in events:
+            if event.action is Action.DISLIKE:
+                change = notes.show if event.undone else notes.hide
+                change(pipe, reader_id, Hideable(event.target), event.target_id or event.article_id)
 
 
 def fold(
@@ -180,170 +193,67 @@ def fold(
     *,
     consumer: str,
     block_ms: int | None = None,
-    max_entries: int = 1000,
+    max_entries: int = 64,
 ) -> int:
-    """Move up to `max_entries` waiting events into SQL: behaviours, counters and readers, in one
-    transaction.
+    """Move up to `max_entries` waiting reports into SQL, in one transaction: behaviours, exposures,
+    marks, counters and readers.
 
     Any number of consumers may fold at once. Entries that a consumer took and never finished are
     taken over after 30 s.
 
     Args:
         consumer: names this consumer; the same one may not fold twice at the same time.
-        block_ms: how long to wait for an event when there is none; None returns at once. Keep it
+        block_ms: how long to wait for a report when there is none; None returns at once. Keep it
             below Redis's own time-out.
 
     Returns:
-        The number of entries that are done with.
+        The number of events that are done with.
     """
-    _ensure_group(redis)
-    entries = _claim_or_read(redis, consumer, block_ms, max_entries)
+    log = BehaviourLog(redis)
+    move_before(redis, log, consumer)
+    entries = log.take(consumer, block_ms=block_ms, count=max_entries)
     if not entries:
         return 0
-    events = _decode(redis, entries)
-    rows = _to_rows(events, redis)
+    placed = [
+        Placed(entry.order(index), event)
+        for entry in entries
+        for index, event in enumerate(entry.events)
+    ]
 
     def store() -> int:
         with transaction(engine) as conn:
-            return store_rows(conn, rows)
+            return store_events(conn, placed)
 
     # Another consumer may have stored some of the same events: the next look tells which are new.
     new = run_again(store, passes=is_overtaken)
     FOLDED.labels("stored").inc(new)
-    FOLDED.labels("repeated").inc(len(rows) - new)
-    ids = [entry_id for entry_id, _ in entries]
-    with redis.pipeline(transaction=True) as pipe:
-        pipe.xack(STREAM, GROUP, *ids)
-        pipe.xdel(STREAM, *ids)
-        pipe.execute()
-    return len(entries)
+    FOLDED.labels("repeated").inc(len(placed) - new)
+    log.acknowledge(entries)
+    return sum(max(entry.size, 1) for entry in entries)
 
 
-def _ensure_group(redis: Redis) -> None:
-    try:
-        redis.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
-    except ResponseError as ex:
-        if "BUSYGROUP" not in str(ex):
-            raise
+def _by_reader(events: Sequence[Event]) -> dict[int, list[Event]]:
+    found: dict[int, list[Event]] = {}
+    for event in events:
+        found.setdefault(event.reader_id, []).append(event)
+    return found
 
 
-def _claim_or_read(
-    redis: Redis, consumer: str, block_ms: int | None, max_entries: int
-) -> list[tuple[bytes, Any]]:
-    claimed: Any = redis.xautoclaim(STREAM, GROUP, consumer, CLAIM_AFTER_MS, count=max_entries)
-    entries = [entry for entry in claimed[1] if entry[1]]
-    if entries:
-        return entries
-    answer: Any = redis.xreadgroup(
-        GROUP, consumer, {STREAM: ">"}, count=max_entries, block=block_ms
+def _event(shown: Shown, report: Report, now_ms: int) -> Event:
+    # A reader's clock is a claim: nothing was done before it was shown, or after now.
+    at_ms = report.at if shown.stamp_ms <= report.at <= now_ms and report.at > 0 else now_ms
+    read_ms = None if report.read_ms is None else min(max(report.read_ms, 0), MAX_READ_MS)
+    return Event(
+        action=shown.action,
+        reader_id=shown.reader_id,
+        channel_id=shown.channel_id,
+        stamp_ms=shown.stamp_ms,
+        article_id=shown.article_id,
+        position=shown.position,
+        at_ms=at_ms,
+        read_ms=read_ms,
+        source=shown.source,
+        variant=shown.variant,
+        context=shown.context,
+        undone=report.undone,
     )
-    if not answer:
-        return []
-    streams = answer.items() if isinstance(answer, dict) else answer
-    (_, read), *_ = streams
-    return list(read)
-
-
-def _decode(redis: Redis, entries: Iterable[tuple[bytes, Any]]) -> list[_Event]:
-    events = []
-    for entry_id, fields in entries:
-        try:
-            events.append(msgspec.json.decode(fields[b"e"], type=_Event))
-        except (msgspec.MsgspecError, KeyError) as ex:
-            log.error(
-                "behaviour_set_aside",
-                entry=entry_id.decode(),
-                stream=DEAD_STREAM,
-                error=repr(ex),
-            )
-            FOLDED.labels("undecodable").inc()
-            redis.xadd(DEAD_STREAM, fields, maxlen=DEAD_BEHAVIOUR.most)
-    return events
-
-
-def _to_rows(events: Sequence[_Event], redis: Redis) -> list[dict[str, Any]]:
-    """One row an article: an exposure stands for each article of its batch."""
-    exposures = [event for event in events if event.action == Action.EXPOSURE]
-    batches = find_batches(
-        redis, [(event.reader_id, event.channel_id, event.stamp_ms) for event in exposures]
-    )
-    rows = [
-        to_row(event.shown(), event.at_ms, event.read_ms)
-        for event in events
-        if event.action != Action.EXPOSURE
-    ]
-    for event, batch in zip(exposures, batches, strict=True):
-        if batch is None:
-            FOLDED.labels("batch_gone").inc()
-            continue
-        for position, article_id in enumerate(batch.article_ids):
-            shown = replace(event.shown(), article_id=article_id, position=position)
-            rows.append(to_row(shown, event.at_ms, event.read_ms))
-    return list({row["event_id"]: row for row in rows}.values())
-
-
-def to_row(shown: Shown, at_ms: int, read_ms: int | None) -> dict[str, Any]:
-    """A row of the table `behaviour`."""
-    return {
-        "event_id": shown.event_id,
-        "reader_id": shown.reader_id,
-        "article_id": shown.article_id,
-        "channel_id": shown.channel_id,
-        "action": shown.action.label,
-        "position": shown.position,
-        "batch_stamp": shown.stamp_ms,
-        "read_ms": read_ms,
-        "at": moment(at_ms),
-    }
-
-
-def store_rows(conn: Connection, rows: Sequence[dict[str, Any]]) -> int:
-    """Insert those rows that are not there yet and whose article exists, and count them; returns
-    how many."""
-    known: set[bytes] = set()
-    existing: set[int] = set()
-    for start in range(0, len(rows), 500):
-        chunk = rows[start : start + 500]
-        event_ids = [row["event_id"] for row in chunk]
-        article_ids = {row["article_id"] for row in chunk}
-        known.update(
-            conn.scalars(select(behaviour.c.event_id).where(behaviour.c.event_id.in_(event_ids)))
-        )
-        existing.update(existing_ids(conn, article_ids))
-    new = [row for row in rows if row["event_id"] not in known and row["article_id"] in existing]
-    if new:
-        conn.execute(insert(behaviour), new)
-        _add_counts(conn, new)
-        _touch_readers(conn, new)
-    return len(new)
-
-
-def _add_counts(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    added: dict[int, Counter[str]] = {}
-    for row in rows:
-        added.setdefault(row["article_id"], Counter())[row["action"]] += 1
-    add_counts(conn, added)
-
-
-def _touch_readers(conn: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    seen_at: dict[int, list[datetime]] = {}
-    for row in sorted(rows, key=lambda row: (row["reader_id"], row["at"])):
-        seen_at.setdefault(row["reader_id"], []).append(row["at"])
-    values = [
-        {"id": id_, "first_seen_at": at[0], "last_seen_at": at[-1]} for id_, at in seen_at.items()
-    ]
-    mine = reader.c
-    if conn.dialect.name == "sqlite":
-        lite = sqlite.insert(reader)
-        widest: dict[str, Any] = {
-            "first_seen_at": func.min(mine.first_seen_at, lite.excluded.first_seen_at),
-            "last_seen_at": func.max(mine.last_seen_at, lite.excluded.last_seen_at),
-        }
-        conn.execute(lite.on_conflict_do_update(index_elements=["id"], set_=widest), values)
-    else:
-        my = mysql.insert(reader)
-        widest = {
-            "first_seen_at": func.least(mine.first_seen_at, my.inserted.first_seen_at),
-            "last_seen_at": func.greatest(mine.last_seen_at, my.inserted.last_seen_at),
-        }
-        conn.execute(my.on_duplicate_key_update(widest), values)

@@ -39,7 +39,7 @@ class Key:
     """
 
     shape: str
-    kind: Literal["string", "hash", "zset", "stream", "channel"]
+    kind: Literal["string", "hash", "list", "zset", "stream", "channel"]
     holds: str
     ttl_s: int = 0
     ttl_setting: str = ""
@@ -103,9 +103,28 @@ POPULAR = Key(
 BEHAVIOUR = Key(
     shape="t1:behaviour",
     kind="stream",
-    holds="events that SQL has not taken in yet",
+    holds="events of gateways of the release before, until they are moved to the log",
     most=1,
     most_setting="BEHAVIOUR_BACKLOG",
+)
+BEHAVIOUR_LOG = Key(
+    shape="t2:{behaviour}:log",
+    kind="stream",
+    holds="what readers did: what SQL has not taken in yet, and the ten minutes before",
+    most=2,
+    most_setting="BEHAVIOUR_BACKLOG",
+)
+BEHAVIOUR_WAITING = Key(
+    shape="t2:{behaviour}:waiting",
+    kind="string",
+    holds="how many events of the log SQL has not taken in yet",
+    most=20,
+)
+BEHAVIOUR_FLOORS = Key(
+    shape="t2:{behaviour}:floors",
+    kind="list",
+    holds="up to where SQL had the log, minute by minute",
+    most=11,
 )
 DEAD_BEHAVIOUR = Key(
     shape="t1:behaviour:dead",

@@ -25,6 +25,7 @@ from tidings.process.deadline import Deadline
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
+from tidings.reading.noting import ReaderNotes
 from tidings.reading.tracking import Shown, Tracker
 from tidings.shop.providers import Provider
 from tidings.shop.providers.none import NoProvider
@@ -168,7 +169,9 @@ def make_door(
         articles=articles,
         channels=Channels(engine, clock=clock),
         recommending=recommending,
-        behaviours=Behaviours(redis, tracker, backlog_limit=1000, clock=clock),
+        behaviours=Behaviours(
+            redis, tracker, ReaderNotes(ttl_s=3600), backlog_limit=1000, clock=clock
+        ),
         tracker=tracker,
         signer=signer,
         engine=engine,

@@ -14,7 +14,7 @@ from tidings.client import Article
 from tidings.news.counted import Counts
 from tidings.news.tables import article_count
 from tidings.reading.acts import TRACKED, Act, Action
-from tidings.reading.popularity import WEIGHTS
+from tidings.reading.tallies import WEIGHTS
 from tidings_idl.recommend.ttypes import Track as IdlTrack
 
 
@@ -86,7 +86,12 @@ def test_tokens_of_a_card_are_in_the_order_of_their_fields() -> None:
 
 
 def test_what_an_act_is_worth_stands_in_its_row() -> None:
-    assert WEIGHTS == {"click": 1.0, "collect": 3.0, "reading": 1.0, "liking": 3.0}
+    assert WEIGHTS == {
+        Action.CLICK: 1.0,
+        Action.COLLECT: 3.0,
+        Action.READING: 1.0,
+        Action.LIKING: 3.0,
+    }
 
 
 def test_an_act_is_found_by_its_number() -> None:
