@@ -167,7 +167,9 @@ def wait_for_sql(site: Site, number: int) -> dict[bytes, tuple[int, str]]:
     between = {"low": 2**52, "high": 2**52 + SENDERS * 1_000_000}
     counted = text(f"SELECT COUNT(*) FROM behaviour WHERE {senders}")
     rows = text(f"SELECT event_id, article_id, action FROM behaviour WHERE {senders}")
-    every = text("SELECT article_id, action, COUNT(*) FROM behaviour GROUP BY 1, 2")
+    every = text(
+        "SELECT article_id, action, COUNT(*) FROM behaviour WHERE undone = 0 GROUP BY 1, 2"
+    )
 
     def is_there() -> bool:
         with engine.connect() as conn:

@@ -22,7 +22,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import redis
 from sqlalchemy import Engine, insert
@@ -33,7 +32,8 @@ from tidings.news.tables import article, channel
 from tidings.process.errors import PREFIX
 from tidings.process.settings import read_settings
 from tidings.reading.acts import Action
-from tidings.reading.behaviour import STREAM
+from tidings.reading.behaviour_log import BEGINNING, read_log
+from tidings.reading.events import Event
 from tidings.rpc.calling.client import Client, make_client
 from tidings.rpc.calling.policy import Policy
 from tidings.store.engine import make_engine, transaction
@@ -120,11 +120,9 @@ class Recommender:
             stamp = page.time_stamp
         return found
 
-    def last_event(self) -> list[Any]:
-        """The newest event that waits to be folded into SQL."""
-        entries: Any = self.redis.xrevrange(STREAM, count=1)
-        event: list[Any] = msgspec.json.decode(entries[0][1][b"e"])
-        return event
+    def last_event(self) -> Event:
+        """The newest event of the behaviour log."""
+        return read_log(self.redis, BEGINNING, 1000).events[-1]
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +242,11 @@ def test_a_client_in_another_language_gets_what_ours_gets(
     ]
     assert len(before) == 3
     assert shown == ids(recommender.ask(twin_id)), "what our own client is shown at this point"
-    assert (clicked[0], clicked[1], clicked[4]) == (Action.CLICK, reader_id, shown[0])
+    assert (clicked.action, clicked.reader_id, clicked.article_id) == (
+        Action.CLICK,
+        reader_id,
+        shown[0],
+    )
 
 
 @contextmanager

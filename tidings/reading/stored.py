@@ -104,9 +104,13 @@ def exposures_since(
         yield [
             Exposed(
                 milliseconds(row.at),
-                *row[2:7],
-                unpack_ids(bytes(row.article_ids)),
-                bytes(row.sources),
+                row.reader_id,
+                row.channel_id,
+                row.batch_stamp,
+                variant=row.variant,
+                context=row.context,
+                article_ids=unpack_ids(bytes(row.article_ids)),
+                sources=bytes(row.sources),
             )
             for row in rows
         ]
@@ -123,7 +127,7 @@ def _exposures_before(conn: Connection, since: datetime, piece: int) -> Iterator
             place = (row.reader_id, row.channel_id, row.batch_stamp)
             batches.setdefault(place, (milliseconds(row.at), []))[1].append(row.article_id)
         yield [
-            Exposed(at_ms, *place, variant=0, context=0, article_ids=ids, sources=bytes(len(ids)))
+            Exposed(at_ms, *place, 0, 0, ids, bytes(len(ids)))
             for place, (at_ms, ids) in batches.items()
         ]
 

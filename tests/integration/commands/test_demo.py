@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -18,9 +19,9 @@ from tidings.news.tables import article, article_count, author, channel
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX
 from tidings.reading.acts import Action
-from tidings.reading.behaviour import store_rows, to_row
-from tidings.reading.tables import behaviour, reader
-from tidings.reading.tracking import Shown
+from tidings.reading.events import Event, pack_ids
+from tidings.reading.storing import Placed, store_events
+from tidings.reading.tables import behaviour, exposure, reader
 from tidings.shop.stock import add_product, find_products
 from tidings.store.engine import transaction
 
@@ -43,12 +44,25 @@ def typed(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def count(engine: Engine) -> dict[str, int]:
     """How many rows each table has that the demo touches."""
-    tables = (article, article_count, author, channel, behaviour, reader)
+    tables = (article, article_count, author, channel, behaviour, exposure, reader)
     with engine.connect() as conn:
         return {
             table.name: conn.scalar(select(func.count()).select_from(table)) or 0
             for table in tables
         }
+
+
+def made(action: Action, stamp_ms: int, **values: Any) -> Event:
+    """What a reader who is no simulated one did, a moment after the batch was made."""
+    place = {"article_id": 0, "position": 0} | values
+    return Event(
+        action=action,
+        reader_id=REAL_READER,
+        channel_id=0,
+        stamp_ms=stamp_ms,
+        at_ms=stamp_ms + 1500,
+        **place,
+    )
 
 
 def test_the_demo_leaves_a_site_as_it_was(
@@ -71,19 +85,20 @@ def test_the_demo_leaves_a_site_as_it_was(
     assert len(articles.cards(demos)) == len(demos) == 150
     with transaction(engine) as conn:
         stamp_ms = now_ms() - 60_000
-        shown = [
-            Shown(action, REAL_READER, 0, stamp_ms, id_, place)
-            for place, id_ in enumerate((own, demos[0]))
-            for action in (Action.EXPOSURE, Action.CLICK)
+        batch = (own, demos[0])
+        seen = made(Action.EXPOSURE, stamp_ms, packed_ids=pack_ids(batch))
+        clicks = [
+            made(Action.CLICK, stamp_ms, article_id=id_, position=place)
+            for place, id_ in enumerate(batch)
         ]
-        store_rows(conn, [to_row(one, stamp_ms + 1500, None) for one in shown])
+        store_events(conn, [Placed(1, event) for event in (seen, *clicks)])
 
     removed = typed("demo", "remove")
 
     assert removed.output.startswith("demo: 150 articles, "), removed.output
     assert removed.output.endswith("200 readers removed\n")
     after = count(engine)
-    assert after == before | {"behaviour": 4, "reader": 1, "article_count": 1}
+    assert after == before | {"behaviour": 2, "exposure": 1, "reader": 1, "article_count": 1}
     assert articles.cards([*demos, own]).keys() == {own}
     with engine.connect() as conn:
         assert [product.product_id for product in find_products(conn)] == [own_product]

@@ -87,7 +87,7 @@ def make_behaviours(
 
 def waiting(client: redis.Redis) -> int:
     """Events that SQL does not have yet, as the log counts them."""
-    return int(client.get(BEHAVIOUR_WAITING.of()) or 0)  # type: ignore[arg-type]
+    return int(client.get(BEHAVIOUR_WAITING.of()) or 0)
 
 
 def issue(

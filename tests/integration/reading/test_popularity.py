@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import pytest
 import redis
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, event, func, select
 
 from tests.lab.newsroom import HOUR_MS, MINUTE_MS, NOW_MS, Clock, Newsroom
 from tidings.process.clock import moment
 from tidings.reading import popularity
 from tidings.reading.acts import Action
-from tidings.reading.behaviour import to_row
+from tidings.reading.events import Event
 from tidings.reading.popularity import RANKING_LENGTH, TTL_S, rebuild, top
-from tidings.reading.tables import behaviour
-from tidings.reading.tracking import Shown
+from tidings.reading.storing import Placed, store_events
+from tidings.reading.tables import act_tally
+from tidings.reading.tallies import prune_tallies
 from tidings.store.engine import transaction
 
 
@@ -26,12 +27,20 @@ class Site(Newsroom):
     ) -> None:
         """Let that many readers do this, so long ago."""
         at_ms = self.clock() - ago_ms
-        rows = []
-        for _ in range(times):
-            reader_id = next(self._numbers)
-            rows.append(to_row(Shown(action, reader_id, 1, at_ms, article_id), at_ms, None))
+        events = [
+            Event(
+                action=action,
+                reader_id=next(self._numbers),
+                channel_id=1,
+                stamp_ms=at_ms,
+                article_id=article_id,
+                position=0,
+                at_ms=at_ms,
+            )
+            for _ in range(times)
+        ]
         with transaction(self.engine) as conn:
-            conn.execute(insert(behaviour), rows)
+            store_events(conn, [Placed(1, event) for event in events])
 
     def ranking(
         self, client: redis.Redis, channel_id: int = 0, limit: int = 10
@@ -74,9 +83,9 @@ def test_an_act_is_worth_less_with_each_window_it_leaves(
 def test_each_act_has_its_weight_and_being_shown_has_none(
     site: Site, redis_client: redis.Redis
 ) -> None:
-    """Collecting and liking say more than a click; an exposure says nothing, or what is shown would
-    be shown more."""
-    weights = {Action.LIKING: 27.0, Action.CLICK: 9.0, Action.EXPOSURE: 0.0}
+    """Collecting and liking say more than a click; a dislike says nothing to other readers, or a
+    few who agree could take an article out of every ranking."""
+    weights = {Action.LIKING: 27.0, Action.CLICK: 9.0, Action.DISLIKE: 0.0}
     ids = site.articles(3)
     for article_id, action in zip(ids, weights, strict=True):
         site.act(article_id, action=action)
@@ -206,3 +215,47 @@ def test_a_site_without_articles_has_empty_rankings(site: Site, redis_client: re
     site.change(only, status="taken_down")
 
     assert site.ranking(redis_client, 1) == []
+
+
+def test_the_work_of_a_rebuild_does_not_grow_with_what_the_day_was(
+    site: Site, redis_client: redis.Redis
+) -> None:
+    """Trap: a rebuild that reads each behaviour of a day, each minute. With ten times as many acts
+    on the same articles in the same minutes it reads as many rows, and none of a behaviour."""
+    ids = site.articles(3)
+    statements: list[str] = []
+
+    @event.listens_for(site.engine, "before_cursor_execute")
+    def keep(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    def rows_read() -> int:
+        with site.engine.connect() as conn:
+            return conn.scalar(select(func.count()).select_from(act_tally)) or 0
+
+    for article_id in ids:
+        for ago_ms in (0, 5 * MINUTE_MS, 3 * HOUR_MS):
+            site.act(article_id, ago_ms=ago_ms)
+    few = rows_read()
+    for article_id in ids:
+        for ago_ms in (0, 5 * MINUTE_MS, 3 * HOUR_MS):
+            site.act(article_id, ago_ms=ago_ms, times=10)
+
+    assert rows_read() == few
+    statements.clear()
+    rebuild(site.engine, redis_client, moment(site.clock()))
+    event.remove(site.engine, "before_cursor_execute", keep)
+    assert statements
+    assert not [one for one in statements if "FROM behaviour" in one or "FROM exposure" in one]
+
+
+def test_counts_that_no_ranking_looks_at_any_more_are_deleted(site: Site) -> None:
+    """Minutes for two hours and hours for two days, whatever is read."""
+    article_id = site.article()
+    for ago_ms in (0, 3 * HOUR_MS, 50 * HOUR_MS):
+        site.act(article_id, ago_ms=ago_ms)
+    with transaction(site.engine) as conn:
+        gone = prune_tallies(conn, moment(site.clock()))
+        left = sorted(conn.scalars(select(act_tally.c.span)))
+
+    assert (gone, left) == (3, [1, 60, 60])

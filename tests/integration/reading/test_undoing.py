@@ -39,7 +39,7 @@ class Site(Newsroom):
         super().__init__(engine, clock)
         self.redis = client
         self.tracker = Tracker([b"k" * 32])
-        self.behaviours = Behaviours(
+        self.door = Behaviours(
             client, self.tracker, ReaderNotes(ttl_s=3600), backlog_limit=1000, clock=clock
         )
 
@@ -48,14 +48,14 @@ class Site(Newsroom):
         return self.tracker.issue(shown, self.clock())
 
     def report(self, token: str, *, undone: bool = False) -> Verdict:
-        (verdict,) = self.behaviours.report([Report(token, undone=undone)])
+        (verdict,) = self.door.report([Report(token, undone=undone)])
         return verdict
 
     def put(self, action: Action, article_id: int) -> None:
-        self.behaviours.set_mark(READER, action, Target.ARTICLE, article_id)
+        self.door.set_mark(READER, action, Target.ARTICLE, article_id)
 
     def delete(self, action: Action, article_id: int) -> None:
-        self.behaviours.set_mark(READER, action, Target.ARTICLE, article_id, undone=True)
+        self.door.set_mark(READER, action, Target.ARTICLE, article_id, undone=True)
 
     def fold(self) -> None:
         while fold(self.engine, self.redis, consumer="test"):
@@ -202,10 +202,10 @@ def test_a_dislike_hides_at_once_and_its_undoing_shows_again(site: Site) -> None
 def test_an_author_and_a_channel_are_hidden_and_shown_again(site: Site) -> None:
     """They have no counter; the mark and the reader's state know them."""
     for target, id_ in ((Target.AUTHOR, 3), (Target.CHANNEL, 2)):
-        site.behaviours.set_mark(READER, Action.DISLIKE, target, id_)
+        site.door.set_mark(READER, Action.DISLIKE, target, id_)
         site.clock.advance(1)
     hidden = make_history(site.redis).read(READER).hidden
-    assert (hidden.authors, hidden.channels) == ({3}, {2})
+    assert (set(hidden.authors), set(hidden.channels)) == ({3}, {2})
     site.fold()
     with site.engine.connect() as conn:
         found = list_marks(conn, READER, Action.DISLIKE, limit=10)
@@ -214,7 +214,7 @@ def test_an_author_and_a_channel_are_hidden_and_shown_again(site: Site) -> None:
         (Target.AUTHOR, 3),
     ]
 
-    site.behaviours.set_mark(READER, Action.DISLIKE, Target.AUTHOR, 3, undone=True)
+    site.door.set_mark(READER, Action.DISLIKE, Target.AUTHOR, 3, undone=True)
     site.fold()
     with site.engine.connect() as conn:
         assert len(list_marks(conn, READER, Action.DISLIKE, limit=10)) == 1

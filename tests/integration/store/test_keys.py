@@ -17,10 +17,17 @@ from tests.unit.gateway.doors import READER_ID, Door, make_door
 from tidings.process.clock import moment
 from tidings.process.settings import Settings, describe
 from tidings.reading import popularity
-from tidings.reading.behaviour import STREAM, fold
-from tidings.store.keys import HISTORY, KEYS, SEEN, VERSION, Key
+from tidings.reading.behaviour import fold
+from tidings.reading.behaviour_log import LOG
+from tidings.store.keys import BEHAVIOUR, HISTORY, KEYS, SEEN, VERSION, Key
 
-SIZES = {"string": "strlen", "zset": "zcard", "stream": "xlen", "hash": "memory_usage"}
+SIZES = {
+    "string": "strlen",
+    "zset": "zcard",
+    "stream": "xlen",
+    "hash": "memory_usage",
+    "list": "llen",
+}
 
 
 @pytest.fixture
@@ -95,13 +102,13 @@ def use(door: Door, redis: Redis) -> None:
             assert feed["served_from"] == "personal"
             tokens = [feed["exposure"], *feed["results"][0]["track"].values()]
             results = door.report([{"track": token} for token in tokens]).json["results"]
-            assert [result["verdict"] for result in results] == ["accepted"] * 5
+            assert [result["verdict"] for result in results] == ["accepted"] * 6
     assert door.get("/articles/1").status_code == 200
     assert door.get("/articles/999").status_code == 404
-    redis.xadd(STREAM, {"e": "of another version"})
+    redis.xadd(LOG, {"e": "of another version"})
     while fold(door.newsroom.engine, redis, consumer="one"):
         pass
-    redis.xadd(STREAM, {"e": "one that waits"})
+    redis.xadd(BEHAVIOUR.of(), {"e": "one that waits"})
     popularity.rebuild(door.newsroom.engine, redis, moment(door.clock()))
 
 
