@@ -24,7 +24,7 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -84,23 +84,6 @@ class ReadableMoment(Moment):
             return super().process_result_value(value, dialect)
         except ValueError:
             return None
-
-
-class Unread(Moment):
-    """A `Moment` exactly as the driver gives it, readable or not, to be compared with the same
-    column again."""
-
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(NullType())
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        is_moment = isinstance(value, datetime) and value.tzinfo is not None
-        return super().process_bind_param(value, dialect) if is_moment else value
-
-    def process_result_value(self, value: Any, _dialect: Dialect) -> Any:
-        return value
 
 
 Id = BigInteger().with_variant(Integer, "sqlite")

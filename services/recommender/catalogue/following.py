@@ -1,43 +1,56 @@
-"""Every visible article in memory, by channel and newest first, kept within a second of the
-database.
+"""Follows the database: everything once, and from then on what changed, a second later at most.
 
-The pipeline asks "may this be shown?" and "what is next?" some hundred times a request, so the
-answers must not cost a round trip. A thread reads what changed since it last looked, by
-`updated_at`; that an article's time has come is seen by comparing its publication with the clock.
-An article that cannot be taken in is set aside, and never the end of the thread. Rejected: SQL per
-request, which grows with the reader's history; and notices through Redis, which can be lost and
-then hide a take-down.
+Three readings keep the view true. A *look*, each second, reads by `updated_at` what changed since
+the last one, by the database's clock. It reads a little of the past again, for transactions that
+committed late; further back only if that is cheap, or once in a while. The *sweep* compares the
+next few hundred rows with each look, so that rows that were deleted, or stamped by another clock,
+are found by and by. An article that cannot be read is set aside. Rejected: notices through Redis,
+which can be lost and then hide a take-down.
 
     catalogue = Catalogue(engine, now_ms)
-    catalogue.refresh()
-    catalogue.view().newest(10, now_ms())
+    catalogue.refresh()  # reads everything; again reads what changed
+    catalogue.keep_fresh(stop)  # in a thread of its own
 """
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
 import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Connection, Engine
 
-from services.recommender.catalogue.view import NO_AUTHOR, NO_ROW, View, make_view
-from tidings.news.changes import START, Change, changed_after, place_at
+from services.recommender.catalogue.columns import Columns, join, read_columns
+from services.recommender.catalogue.merging import changes_of, merge, removal_of
+from services.recommender.catalogue.view import NO_ROW, View, make_view
+from tidings.news.changes import RawRow, articles_after, changed_after, place_at, place_of
 from tidings.news.channels import FOR_YOU, is_every_channel, read_channels
 from tidings.news.storing import read_database_clock
-from tidings.process.clock import Clock, milliseconds
+from tidings.process.clock import Clock
 
 REFRESH_S = 1.0
+PAGE_ROWS = 10_000
 # Longer than any transaction may last, so that no row commits behind our back with an older
 # `updated_at`.
 OVERLAP = timedelta(seconds=30)
-PAGE_ROWS = 5000
+# After an import the overlap holds many rows. Each look then reads only this much of it again, and
+# all of it once in `OVERLAP`.
+SHORT_OVERLAP = timedelta(seconds=5)
+CHEAP_ROWS = 5000
+# 2.5 ms on SQLite: a quarter of a percent of a core, and a million articles in half an hour.
+SWEEP_ROWS = 500
 # So old, a catalogue may show what was taken down long ago: the process asks for no more work.
 STALE_AFTER_S = 30.0
+TELL_EVERY_S = 5.0
+# More articles than this that cannot be read are no accident, and are counted only.
+ASIDE_NAMED = 1000
 
 log = structlog.get_logger(__name__)
 SIZE = Gauge("tidings_catalogue_articles", "Articles in the catalogue", multiprocess_mode="max")
@@ -66,7 +79,7 @@ class Entry:
 
 
 class Catalogue:
-    """Answers for all threads at once; changed only by `refresh`.
+    """Answers for all threads at once; changed only by `refresh`, which one thread calls.
 
     Args:
         engine: the database.
@@ -82,30 +95,20 @@ class Catalogue:
     ) -> None:
         self._engine = engine
         self._clock = clock
-        self._entries: dict[int, Entry] = {}
-        self._channel_ids: frozenset[int] = frozenset()
-        self._lock = threading.Lock()
         self._read_now = read_now
-        self._read_until: datetime | None = None
+        self._view = make_view([], [], [], [])
+        self._channel_ids: frozenset[int] = frozenset()
+        # By the database's clock: the last look, and the last one over all of the overlap.
+        self._looked_at: datetime | None = None
+        self._looked_back_at: datetime | None = None
+        self._is_cheap = True
+        self._swept_to = 0
+        self._aside: dict[int, RawRow] = {}
         self._refreshed_s = time.monotonic()
-        self._seen: dict[int, Change] = {}
-        self._view: View | None = None
 
     def view(self) -> View:
         """The articles as the last look found them."""
-        with self._lock:
-            if self._view is None:
-                entries = self._entries.values()
-                self._view = make_view(
-                    [entry.article_id for entry in entries],
-                    [entry.channel_id for entry in entries],
-                    [entry.author_id or NO_AUTHOR for entry in entries],
-                    [entry.published_ms for entry in entries],
-                )
-            return self._view
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        return self._view
 
     def has_channel(self, channel_id: int) -> bool:
         """True for "for you" and for every channel of the site."""
@@ -119,16 +122,23 @@ class Catalogue:
         """False once no refresh has succeeded for `STALE_AFTER_S`."""
         return time.monotonic() - self._refreshed_s < STALE_AFTER_S
 
+    def __len__(self) -> int:
+        return len(self._view)
+
     def get(self, article_id: int) -> Entry | None:
         """The article if it may be shown now."""
-        view = self.view()
+        view = self._view
         row = view.rows_of([article_id])[0]
         if row == NO_ROW or view.published[row] > self._clock():
             return None
-        return self._entries.get(article_id)
+        return _entry(view, row)
 
-    def refresh(self) -> int:
-        """Take in what changed since the last look; returns how many articles did.
+    def refresh(self, progress: Callable[[], None] = lambda: None) -> int:
+        """Take in what changed since the last look, or everything the first time; returns how many
+        articles did.
+
+        Args:
+            progress: called now and then while there is much to read.
 
         Raises:
             SQLAlchemyError: the database did not answer; the catalogue is as it was.
@@ -136,23 +146,22 @@ class Catalogue:
         with self._engine.connect() as conn:
             now = self._read_now(conn)
             self._channel_ids = frozenset(known.channel_id for known in read_channels(conn))
-        # The clock may have been set back since the last look, and the stamps with it.
-        place = place_at(min(self._read_until, now) - OVERLAP) if self._read_until else START
-        changed = 0
-        while True:
-            with self._engine.connect() as conn:
-                rows = changed_after(conn, place, limit=PAGE_ROWS)
-            changed += sum(self._look_at(row) for row in rows)
-            if len(rows) < PAGE_ROWS:
-                break
-            place = rows[-1].place
-        # The database's clock and not the newest row: an hour after an import, an idle site's look
-        # finds nothing to read. Nor does a writer whose clock runs ahead hide what others write.
-        self._read_until = now
-        self._forget_before(now - OVERLAP)
+        if self._looked_at is None or self._looked_back_at is None:
+            self._view = self._read_all(progress)
+            # By the clock of before: what changes meanwhile is read again by the next look.
+            self._looked_at = self._looked_back_at = now
+            changed = len(self._view)
+            _give_memory_back()
+        else:
+            found = [*self._look(now, self._looked_at, self._looked_back_at), *self._sweep()]
+            changes = changes_of(self._view, join(found))
+            changed = len(changes)
+            if changed:
+                self._view = merge(self._view, changes)
+                _give_memory_back()
         self._refreshed_s = time.monotonic()
         REFRESHED_AT.set_to_current_time()
-        SIZE.set(len(self._entries))
+        SIZE.set(len(self._view))
         return changed
 
     def keep_fresh(self, stop: threading.Event) -> None:
@@ -166,47 +175,95 @@ class Catalogue:
             else:
                 REFRESHES.labels("ok").inc()
 
-    def _look_at(self, row: Change) -> bool:
-        """Take in a row that changed; False for one that is known as it is."""
-        # All of the row, since it can change twice in a millisecond.
-        if self._seen.get(row.article_id) == row:
-            return False
-        self._seen[row.article_id] = row
-        try:
-            if row.published_at is None:
-                raise ValueError("its publication is not a date")
-            entry = Entry(
-                article_id=row.article_id,
-                channel_id=row.channel_id,
-                author_id=row.author_id,
-                published_ms=milliseconds(row.published_at),
-            )
-            self._take_in(entry, visible=row.is_published)
-        except Exception as ex:  # noqa: BLE001 - one article is set aside, the others are taken in
-            SET_ASIDE.inc()
-            log.error("article_set_aside", article=row.article_id, error=repr(ex))
-            self._drop(row.article_id)
-        return True
+    def _read_all(self, progress: Callable[[], None]) -> View:
+        started_s = told_s = time.monotonic()
+        parts, last = [], 0
+        while True:
+            with self._engine.connect() as conn:
+                rows = articles_after(conn, last, limit=PAGE_ROWS)
+            columns = self._read(rows)
+            parts.append(columns.take(columns.is_published))
+            progress()
+            if time.monotonic() - told_s > TELL_EVERY_S:
+                told_s = time.monotonic()
+                log.info("catalogue_loading", articles=sum(len(part) for part in parts))
+            if len(rows) < PAGE_ROWS:
+                break
+            last = rows[-1].id
+        every = join(parts)
+        view = make_view(
+            every.ids, every.channels, every.authors, every.published, updated=every.updated
+        )
+        log.info(
+            "catalogue_loaded",
+            articles=len(view),
+            set_aside=len(self._aside),
+            seconds=round(time.monotonic() - started_s, 1),
+        )
+        return view
 
-    def _take_in(self, entry: Entry, *, visible: bool) -> None:
-        if not visible:
-            self._drop(entry.article_id)
-            return
-        with self._lock:
-            # Replaced in one step: `get` takes no lock, and must not miss an article that was only
-            # edited.
-            self._entries[entry.article_id] = entry
-            self._view = None
+    def _look(self, now: datetime, last: datetime, last_back: datetime) -> list[Columns]:
+        """What changed since the last look, by stamps of up to a little ahead of the database's
+        clock."""
+        goes_back = self._is_cheap or not timedelta(0) <= now - last_back < OVERLAP
+        # The clock may have been set back since then, and the stamps with it.
+        since = min(last_back, now) - OVERLAP if goes_back else min(last, now) - SHORT_OVERLAP
+        place, found, read = place_at(since), [], 0
+        while True:
+            with self._engine.connect() as conn:
+                rows = changed_after(conn, place, until=now + OVERLAP, limit=PAGE_ROWS)
+            found.append(self._read(rows))
+            read += len(rows)
+            if len(rows) < PAGE_ROWS:
+                break
+            place = place_of(rows[-1])
+        # The database's clock and not the newest row: an hour after an import, an idle site's look
+        # finds nothing to read. Nor does a writer whose clock runs ahead hide what others write.
+        self._looked_at = now
+        if goes_back:
+            self._looked_back_at, self._is_cheap = now, read <= CHEAP_ROWS
+        return found
 
-    def _drop(self, article_id: int) -> None:
-        with self._lock:
-            self._entries.pop(article_id, None)
-            self._view = None
+    def _sweep(self) -> list[Columns]:
+        """The next articles by id, and as gone those that the view has in between."""
+        first = self._swept_to
+        with self._engine.connect() as conn:
+            rows = articles_after(conn, first, limit=SWEEP_ROWS)
+        is_end = len(rows) < SWEEP_ROWS
+        self._swept_to = 0 if is_end else rows[-1].id
+        ids = self._view.ids
+        stop = len(ids) if is_end else np.searchsorted(ids, self._swept_to, side="right")
+        here = ids[np.searchsorted(ids, first, side="right") : stop]
+        gone = np.setdiff1d(here, [row.id for row in rows], assume_unique=True)
+        return [self._read(rows), removal_of(gone)]
 
-    def _forget_before(self, moment: datetime) -> None:
-        # Only what the next look will read again needs to be recognised.
-        self._seen = {
-            id_: row
-            for id_, row in self._seen.items()
-            if row.updated_at is None or row.updated_at >= moment
-        }
+    def _read(self, rows: Sequence[RawRow]) -> Columns:
+        """The rows as columns; one that cannot be read is told once, and then as gone."""
+        columns, unreadable = read_columns(rows)
+        if self._aside:
+            for mended in np.intersect1d(columns.ids, [*self._aside]).tolist():
+                del self._aside[mended]
+        for row in unreadable:
+            if self._aside.get(row.id) != row:
+                SET_ASIDE.inc()
+                if len(self._aside) < ASIDE_NAMED:
+                    self._aside[row.id] = row
+                    log.error("article_set_aside", article=row.id)
+        if not unreadable:
+            return columns
+        return join([columns, removal_of(np.array([row.id for row in unreadable]))])
+
+
+def _give_memory_back() -> None:
+    """What was in columns of before, which glibc keeps for the process: half as much again."""
+    with suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _entry(view: View, row: int) -> Entry:
+    return Entry(
+        article_id=int(view.ids[row]),
+        channel_id=int(view.channels[row]),
+        author_id=int(view.authors[row]) or None,
+        published_ms=int(view.published[row]),
+    )
