@@ -102,9 +102,9 @@ class Chooser:
         self._signals = signals
         self._walks = walks
         self._sources = tuple(sources)
-        self._by_number = check_sources([recall.source for recall in sources])
+        self.by_number = check_sources([recall.source for recall in sources])
         self._reserved = {
-            source.number: source.reserved for source in self._by_number.values() if source.reserved
+            source.number: source.reserved for source in self.by_number.values() if source.reserved
         }
         self._ranking = ranking
         self._taste = taste
@@ -117,7 +117,7 @@ class Chooser:
         Raises:
             KeyError: there is none.
         """
-        return self._by_number[number]
+        return self.by_number[number]
 
     def choose(self, question: Question, trace: Trace | None = None) -> Chosen:
         """A batch for this question; shorter than wanted only if the channel has no more."""
@@ -134,7 +134,7 @@ class Chooser:
             ids=batch.ids,
             sources=batch.sources,
             reasons=[
-                Reason(self._by_number[number].name, because)
+                Reason(self.by_number[number].name, because)
                 for number, because in zip(
                     batch.sources.tolist(), batch.because.tolist(), strict=True
                 )

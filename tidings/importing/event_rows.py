@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from tidings.importing.rows import Place, Reject
 from tidings.reading.acts import Action
+from tidings.reading.contexts import Device, Referrer
 
-DEVICES = ("", "desktop", "mobile", "tablet", "other")
-REFERRERS = ("", "none", "internal", "search", "social", "other")
+DEVICES = ("", *(device.name.lower() for device in Device if device))
+REFERRERS = ("", *(referrer.name.lower() for referrer in Referrer if referrer))
 CODES = 16
 REQUIRED = ("ts", "user_id", "article_id")
 OPTIONAL = ("event", "session_id", "device", "referrer")
@@ -41,8 +42,8 @@ _DELIMITERS = ",;\t"
 _NOT_PLAIN = (b'"', b"_", b"-", b"+")
 _NUMBER = re.compile(r"\d{1,19}")
 _ACTIONS = {name: action for action in Action for name in (action.label, action.json_name)}
-DEVICES = ("", "desktop", "mobile", "tablet", "other")
-REFERRERS = ("", "none", "internal", "search", "social", "other")
+DEVICES = ("", *(device.name.lower() for device in Device if device))
+REFERRERS = ("", *(referrer.name.lower() for referrer in Referrer if referrer))
 CODES = 16
 
 

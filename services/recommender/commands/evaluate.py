@@ -33,6 +33,7 @@ from services.recommender.evaluation.report import (
     report_next_click,
     source_rows,
 )
+from services.recommender.evaluation.serving import Serving
 from tidings.commands.printing import json_option, print_json, print_rows
 from tidings.importing import SourceError
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
@@ -106,12 +107,19 @@ def evaluate(
                 f"{file}: no session goes on between {moment(since_ms):%Y-%m-%d %H:%M}Z and "
                 f"{moment(until_ms):%Y-%m-%d %H:%M}Z"
             )
-        contenders: list[Contender] = [Covisitation(log), HourlyCounter(log), Released(log)]
+        serving = Serving(log)
+        contenders: list[Contender] = [
+            serving,
+            Covisitation(log),
+            HourlyCounter(log),
+            Released(log),
+        ]
         with click.progressbar(length=len(clicks), file=sys.stderr) as bar:
             judged = judge(
                 log,
                 clicks,
                 contenders,
+                learn=serving.learn,
                 late_ms=late_s * 1000,
                 on_question=lambda: bar.update(1),
             )

@@ -38,7 +38,7 @@ class Answer:
     Attributes:
         ranked: (k ≤ DEPTH,) int32, the best first, before anything is mixed.
         shown: (AT,) int32 at most, in the order of the page.
-        sources: (k,) uint8, the number of the source of each ranked one, where there are sources.
+        sources: (AT,) uint8 at most, which source brought each shown one, where there are sources.
     """
 
     ranked: NDArray[np.int32]

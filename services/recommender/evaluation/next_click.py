@@ -35,7 +35,8 @@ class Judged:
     Attributes:
         ranks: (n,) place of the right answer before mix, from 1; `MISSED` where it is not there.
         shown: (n,) its place on the page, after mix.
-        sources: (n,) uint8 number of the source that brought the right answer, or `NO_SOURCE`.
+        sources: (n,) uint8 number of the source that brought the right answer onto the page, or
+            `NO_SOURCE`.
     """
 
     name: str
@@ -83,11 +84,11 @@ def _note(judged: Judged, number: int, answer: Answer, right: int) -> None:
     place = np.flatnonzero(answer.ranked == right)
     if len(place):
         judged.ranks[number] = place[0] + 1
-        if len(answer.sources):
-            judged.sources[number] = answer.sources[place[0]]
     place = np.flatnonzero(answer.shown == right)
     if len(place):
         judged.shown[number] = place[0] + 1
+        if len(answer.sources):
+            judged.sources[number] = answer.sources[place[0]]
 
 
 def prefix_of(clicks_before: NDArray[np.int32]) -> NDArray[np.int64]:

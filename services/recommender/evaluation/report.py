@@ -116,7 +116,7 @@ def _by_prefix(judged: Judged, clicks_before: NDArray[np.int32]) -> Iterator[Rep
 
 
 def _by_source(judged: Judged, source_names: Mapping[int, str]) -> Iterator[Report]:
-    is_hit = worth(judged.ranks)[HIT] > 0
+    is_hit = worth(judged.shown)[HIT] > 0
     times = np.bincount(judged.sources[is_hit], minlength=1)
     for number in np.argsort(-times, kind="stable").tolist():
         if times[number] and number:

@@ -17,6 +17,7 @@ from services.recommender.evaluation.log import EmptyLogError, Log, make_log
 from services.recommender.evaluation.measures import MISSED, margins, measure, resample
 from services.recommender.evaluation.next_click import judge
 from services.recommender.evaluation.replay import Asked, replay, sample_clicks
+from services.recommender.evaluation.serving import Serving
 from tidings.importing.event_rows import read_events
 
 START_S = 1_507_600_800
@@ -200,3 +201,33 @@ def test_every_contender_is_asked_the_same() -> None:
     (judged,) = judge(log, clicks, [HourlyCounter(log)], on_question=lambda: counted.append(1))
     assert len(counted) == len(clicks) == 2
     assert judged.ranks.tolist() == judged.shown.tolist() == [1, MISSED]
+
+
+def test_the_recommender_itself_is_asked_with_what_it_would_know() -> None:
+    """Ten sessions went from 10 to 77; a reader at 10 is led there, and shown nothing they read."""
+    log = make(
+        *((second, second, 20, second) for second in range(1, 9)),
+        *((100 + 2 * reader, reader, 10, reader) for reader in range(100, 110)),
+        *((101 + 2 * reader, reader, 77, reader) for reader in range(100, 110)),
+        (700, 200, 10, 200),
+        (760, 200, 55, 200),
+    )
+    serving = Serving(log)
+    clicks = sample_clicks(log, since_ms=(START_S + 750) * 1000, until_ms=2**60, most=1, seed=1)
+    (asked,) = replay(log, clicks, serving.learn)
+    answer = serving.answer(asked)
+    question = serving.question(asked)
+    assert ids(log, answer.ranked)[0] == 77
+    assert 10 not in ids(log, answer.ranked)
+    assert [acted.article_id for acted in question.reader.acts] == [10]
+    assert question.now_ms == (START_S + 760) * 1000
+    assert serving.source_names[int(answer.sources[0])] == "neighbours"
+
+
+def test_late_signals_leave_the_readers_own_clicks_alone() -> None:
+    """The request brings those along."""
+    log = make((0, 1, 30, 1), (700, 200, 10, 200), (760, 200, 55, 200))
+    serving = Serving(log)
+    asked = list(replay(log, np.array([2]), serving.learn, late_ms=3_600_000))[-1]
+    assert [acted.article_id for acted in serving.question(asked).reader.acts] == [10]
+    assert ids(log, serving.answer(asked).shown)[0] == 30
