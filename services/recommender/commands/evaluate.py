@@ -17,23 +17,15 @@ from typing import Any
 
 import click
 
-from services.recommender.evaluation.baselines import (
-    Contender,
-    Covisitation,
-    HourlyCounter,
-    Released,
-)
+from services.recommender.evaluation.comparing import SAMPLE, Asking, NoQuestionsError, compare
 from services.recommender.evaluation.log import EmptyLogError, Log, make_log
-from services.recommender.evaluation.next_click import judge
-from services.recommender.evaluation.replay import sample_clicks
 from services.recommender.evaluation.report import (
+    Report,
     figure_rows,
     margin_rows,
     prefix_rows,
-    report_next_click,
     source_rows,
 )
-from services.recommender.evaluation.serving import Serving
 from tidings.commands.printing import json_option, print_json, print_rows
 from tidings.importing import SourceError
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
@@ -41,7 +33,7 @@ from tidings.importing.report import SHOWN_REJECTS
 from tidings.importing.sources import UNREADABLE, open_source
 from tidings.importing.workspace import FOLDER, Workspace, open_workspace
 from tidings.process.boot import prepare_var_dir
-from tidings.process.clock import milliseconds, moment, now_ms
+from tidings.process.clock import milliseconds, now_ms
 from tidings.process.errors import CannotStartError
 from tidings.process.settings import load_settings
 
@@ -70,7 +62,7 @@ class _Moment(click.ParamType[int]):
 @click.option("--protocol", type=click.Choice([NEXT_CLICK]), default=NEXT_CLICK, show_default=True)
 @click.option("--since", type=_Moment(), help="Ask from here on. Default: 24 h before the end.")
 @click.option("--until", type=_Moment(), help="Ask until before. Default: 24 h after --since.")
-@click.option("--sample", default=20_000, show_default=True, type=click.IntRange(min=1))
+@click.option("--sample", default=SAMPLE, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=1, show_default=True, help="Of the sample and the intervals.")
 @click.option(
     "--late",
@@ -101,45 +93,26 @@ def evaluate(
     with _read_log(file) as (log, rejected):
         since_ms = int(log.at_ms[-1]) + 1 - DAY_MS if since is None else since
         until_ms = since_ms + DAY_MS if until is None else until
-        clicks = sample_clicks(log, since_ms=since_ms, until_ms=until_ms, most=sample, seed=seed)
-        if not len(clicks):
-            raise CannotStartError(
-                f"{file}: no session goes on between {moment(since_ms):%Y-%m-%d %H:%M}Z and "
-                f"{moment(until_ms):%Y-%m-%d %H:%M}Z"
-            )
-        serving = Serving(log)
-        contenders: list[Contender] = [
-            serving,
-            Covisitation(log),
-            HourlyCounter(log),
-            Released(log),
-        ]
-        with click.progressbar(length=len(clicks), file=sys.stderr) as bar:
-            judged = judge(
-                log,
-                clicks,
-                contenders,
-                learn=serving.learn,
-                late_ms=late_s * 1000,
-                on_question=lambda: bar.update(1),
-            )
-        report = {
-            "protocol": protocol,
-            "events": len(log),
-            "articles": len(log.view),
-            "rejected": rejected,
-            "questions": len(clicks),
-            "since": moment(since_ms),
-            "until": moment(until_ms),
-            "late_s": late_s,
-            "seed": seed,
-            "contenders": report_next_click(judged, log.prefix[clicks], source_names={}, seed=seed),
-        }
+        asking = Asking(since_ms, until_ms, sample=sample, seed=seed, late_ms=late_s * 1000)
+        try:
+            report = {"protocol": protocol, "rejected": rejected} | _compare(log, asking)
+        except NoQuestionsError as ex:
+            raise CannotStartError(f"{file}: {ex}") from None
     if as_json:
         print_json([report])
     else:
         _print_tables(report)
     sys.exit(EXIT_REJECTS if rejected else 0)
+
+
+def _compare(log: Log, asking: Asking) -> Report:
+    with click.progressbar(length=asking.sample, file=sys.stderr) as bar:
+
+        def show(number: int, of: int) -> None:
+            bar.length = of
+            bar.update(1)
+
+        return compare(log, asking, on_question=show)
 
 
 def _print_tables(report: dict[str, Any]) -> None:

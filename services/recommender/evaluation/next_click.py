@@ -52,7 +52,7 @@ def judge(
     *,
     learn: Learn = lambda start, stop: None,
     late_ms: int = 0,
-    on_question: Callable[[], None] = lambda: None,
+    on_question: Callable[[int], None] = lambda number: None,
 ) -> list[Judged]:
     """Ask every contender which article is clicked at each of these places of the log.
 
@@ -62,7 +62,7 @@ def judge(
         contenders: who answers. The baselines look into the log, up to the question's moment.
         learn: is told of clicks as `replay` tells.
         late_ms: how late the signals are that all readers share.
-        on_question: called after each question.
+        on_question: called after each one with its number, from 1.
     """
     judged = [
         Judged(
@@ -76,7 +76,7 @@ def judge(
     for number, asked in enumerate(replay(log, clicks, learn, late_ms=late_ms)):
         for one, contender in zip(judged, contenders, strict=True):
             _note(one, number, contender.answer(asked), asked.next_row)
-        on_question()
+        on_question(number + 1)
     return judged
 
 

@@ -96,7 +96,6 @@ class Serving:
             context=context,
         )
 
-    @property
     def source_names(self) -> dict[int, str]:
         """By number."""
         return {number: source.name for number, source in self.chooser.by_number.items()}

@@ -198,8 +198,9 @@ def test_every_contender_is_asked_the_same() -> None:
     )
     clicks = sample_clicks(log, since_ms=0, until_ms=2**60, most=100, seed=1)
     counted: list[int] = []
-    (judged,) = judge(log, clicks, [HourlyCounter(log)], on_question=lambda: counted.append(1))
-    assert len(counted) == len(clicks) == 2
+    (judged,) = judge(log, clicks, [HourlyCounter(log)], on_question=counted.append)
+    assert len(clicks) == 2
+    assert counted == [1, 2]
     assert judged.ranks.tolist() == judged.shown.tolist() == [1, MISSED]
 
 
@@ -221,7 +222,7 @@ def test_the_recommender_itself_is_asked_with_what_it_would_know() -> None:
     assert 10 not in ids(log, answer.ranked)
     assert [acted.article_id for acted in question.reader.acts] == [10]
     assert question.now_ms == (START_S + 760) * 1000
-    assert serving.source_names[int(answer.sources[0])] == "neighbours"
+    assert serving.source_names()[int(answer.sources[0])] == "neighbours"
 
 
 def test_late_signals_leave_the_readers_own_clicks_alone() -> None:
