@@ -63,6 +63,11 @@ class StructHandler:
     def report(self, request: Any) -> None:
         """Not asked here."""
 
+    def similar_articles(self, request: Any) -> None:
+        """Not measured."""
+
+    explain = similar_articles
+
     def is_healthy(self, probe: int) -> bool:
         return True
 

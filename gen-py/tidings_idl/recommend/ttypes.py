@@ -29,6 +29,108 @@ class Verdict(IntEnum):
 
 
 
+class Context(object):
+    """
+    How a reader came, as far as the caller knows. A word that is not among these counts as absent.
+
+    Attributes:
+     - device: `desktop`, `mobile`, `tablet` or `other`.
+     - referrer: What led here: `none`, `internal`, `search`, `social` or `other`.
+     - exclude: Articles not to show, at most 1000: what the page shows already, say.
+
+    """
+
+    __slots__ = (
+        'device',
+        'referrer',
+        'exclude',
+    )
+
+
+    def __init__(self, device=None, referrer=None, exclude=None,):
+        self.device = device
+        self.referrer = referrer
+        self.exclude = exclude
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.STRING:
+                    self.device = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 2:
+                if ftype == TType.STRING:
+                    self.referrer = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 3:
+                if ftype == TType.LIST:
+                    self.exclude = []
+                    (_etype3, _size0) = iprot.readListBegin()
+                    for _i4 in range(_size0):
+                        _elem5 = iprot.readI64()
+                        self.exclude.append(_elem5)
+                    iprot.readListEnd()
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('Context')
+        if self.device is not None:
+            oprot.writeFieldBegin('device', TType.STRING, 1)
+            oprot.writeString(self.device.encode('utf-8') if sys.version_info[0] == 2 else self.device)
+            oprot.writeFieldEnd()
+        if self.referrer is not None:
+            oprot.writeFieldBegin('referrer', TType.STRING, 2)
+            oprot.writeString(self.referrer.encode('utf-8') if sys.version_info[0] == 2 else self.referrer)
+            oprot.writeFieldEnd()
+        if self.exclude is not None:
+            oprot.writeFieldBegin('exclude', TType.LIST, 3)
+            oprot.writeListBegin(TType.I64, len(self.exclude))
+            for iter6 in self.exclude:
+                oprot.writeI64(iter6)
+            oprot.writeListEnd()
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+
+
 class UserRequest(object):
     """
     One reader asks for one page of one channel.
@@ -37,8 +139,12 @@ class UserRequest(object):
      - user_id: Who reads: above 0.
      - channel_id: Which channel: 0 is "for you", every channel together.
      - article_num: How many articles: 1 to 100. Absent means 10.
-     - time_stamp: The moment asked for. Above the stamp of the reader's newest batch (any time in the future counts
-    as now, and so does 0): a fresh batch. At or below it: the newest batch recorded at or before it.
+     - time_stamp: The moment asked for. The exact stamp of a batch that this reader was shown in this channel: that
+    batch, out of history; but the newest one's within a second of its making asks for a fresh batch.
+    Otherwise 0, a moment of the last hour, or any in the future: a fresh batch. Otherwise: the newest
+    batch recorded at or before it. So a client refreshes with 0 or its own clock, and walks back with
+    the `time_stamp` that it was last given.
+     - context: How the reader came, and what not to show.
 
     """
 
@@ -47,14 +153,16 @@ class UserRequest(object):
         'channel_id',
         'article_num',
         'time_stamp',
+        'context',
     )
 
 
-    def __init__(self, user_id=None, channel_id=None, article_num=10, time_stamp=None,):
+    def __init__(self, user_id=None, channel_id=None, article_num=10, time_stamp=None, context=None,):
         self.user_id = user_id
         self.channel_id = channel_id
         self.article_num = article_num
         self.time_stamp = time_stamp
+        self.context = context
 
     def read(self, iprot):
         if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
@@ -85,6 +193,12 @@ class UserRequest(object):
                     self.time_stamp = iprot.readI64()
                 else:
                     iprot.skip(ftype)
+            elif fid == 5:
+                if ftype == TType.STRUCT:
+                    self.context = Context()
+                    self.context.read(iprot)
+                else:
+                    iprot.skip(ftype)
             else:
                 iprot.skip(ftype)
             iprot.readFieldEnd()
@@ -110,6 +224,10 @@ class UserRequest(object):
         if self.time_stamp is not None:
             oprot.writeFieldBegin('time_stamp', TType.I64, 4)
             oprot.writeI64(self.time_stamp)
+            oprot.writeFieldEnd()
+        if self.context is not None:
+            oprot.writeFieldBegin('context', TType.STRUCT, 5)
+            self.context.write(oprot)
             oprot.writeFieldEnd()
         oprot.writeFieldStop()
         oprot.writeStructEnd()
@@ -256,6 +374,97 @@ class Track(object):
         return not (self == other)
 
 
+class Reason(object):
+    """
+    Why an article is there, to be said to the reader. Kinds may be added; say nothing about one that
+    you do not know:
+
+      popular    many read it just now
+      read       because this reader read the article `article_id`; those who did went on to this one
+      taste      from a channel or an author that this reader likes to read
+      similar    its text is like what this reader reads
+      fresh      it is new, and few have seen it yet
+      backlog    what the channel has besides
+      again      this reader was shown it before, and the channel has nothing else
+
+    Attributes:
+     - kind: One of the kinds above.
+     - article_id: The article that led here; 0 if none did, or if it is no longer known.
+
+    """
+
+    __slots__ = (
+        'kind',
+        'article_id',
+    )
+
+
+    def __init__(self, kind=None, article_id=None,):
+        self.kind = kind
+        self.article_id = article_id
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.STRING:
+                    self.kind = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 2:
+                if ftype == TType.I64:
+                    self.article_id = iprot.readI64()
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('Reason')
+        if self.kind is not None:
+            oprot.writeFieldBegin('kind', TType.STRING, 1)
+            oprot.writeString(self.kind.encode('utf-8') if sys.version_info[0] == 2 else self.kind)
+            oprot.writeFieldEnd()
+        if self.article_id is not None:
+            oprot.writeFieldBegin('article_id', TType.I64, 2)
+            oprot.writeI64(self.article_id)
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+
+
 class Article(object):
     """
     One recommended article.
@@ -263,18 +472,21 @@ class Article(object):
     Attributes:
      - article_id: The article's id; the web side turns it into a title.
      - track: What to report when the reader acts on it.
+     - reason: Why it is there, if that is known.
 
     """
 
     __slots__ = (
         'article_id',
         'track',
+        'reason',
     )
 
 
-    def __init__(self, article_id=None, track=None,):
+    def __init__(self, article_id=None, track=None, reason=None,):
         self.article_id = article_id
         self.track = track
+        self.reason = reason
 
     def read(self, iprot):
         if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
@@ -296,6 +508,12 @@ class Article(object):
                     self.track.read(iprot)
                 else:
                     iprot.skip(ftype)
+            elif fid == 3:
+                if ftype == TType.STRUCT:
+                    self.reason = Reason()
+                    self.reason.read(iprot)
+                else:
+                    iprot.skip(ftype)
             else:
                 iprot.skip(ftype)
             iprot.readFieldEnd()
@@ -313,6 +531,10 @@ class Article(object):
         if self.track is not None:
             oprot.writeFieldBegin('track', TType.STRUCT, 2)
             self.track.write(oprot)
+            oprot.writeFieldEnd()
+        if self.reason is not None:
+            oprot.writeFieldBegin('reason', TType.STRUCT, 3)
+            self.reason.write(oprot)
             oprot.writeFieldEnd()
         oprot.writeFieldStop()
         oprot.writeStructEnd()
@@ -384,11 +606,11 @@ class ArticleResponse(object):
             elif fid == 3:
                 if ftype == TType.LIST:
                     self.recommends = []
-                    (_etype3, _size0) = iprot.readListBegin()
-                    for _i4 in range(_size0):
-                        _elem5 = Article()
-                        _elem5.read(iprot)
-                        self.recommends.append(_elem5)
+                    (_etype10, _size7) = iprot.readListBegin()
+                    for _i11 in range(_size7):
+                        _elem12 = Article()
+                        _elem12.read(iprot)
+                        self.recommends.append(_elem12)
                     iprot.readListEnd()
                 else:
                     iprot.skip(ftype)
@@ -413,8 +635,8 @@ class ArticleResponse(object):
         if self.recommends is not None:
             oprot.writeFieldBegin('recommends', TType.LIST, 3)
             oprot.writeListBegin(TType.STRUCT, len(self.recommends))
-            for iter6 in self.recommends:
-                iter6.write(oprot)
+            for iter13 in self.recommends:
+                iter13.write(oprot)
             oprot.writeListEnd()
             oprot.writeFieldEnd()
         oprot.writeFieldStop()
@@ -578,11 +800,11 @@ class ReportRequest(object):
             if fid == 1:
                 if ftype == TType.LIST:
                     self.events = []
-                    (_etype10, _size7) = iprot.readListBegin()
-                    for _i11 in range(_size7):
-                        _elem12 = Event()
-                        _elem12.read(iprot)
-                        self.events.append(_elem12)
+                    (_etype17, _size14) = iprot.readListBegin()
+                    for _i18 in range(_size14):
+                        _elem19 = Event()
+                        _elem19.read(iprot)
+                        self.events.append(_elem19)
                     iprot.readListEnd()
                 else:
                     iprot.skip(ftype)
@@ -599,8 +821,8 @@ class ReportRequest(object):
         if self.events is not None:
             oprot.writeFieldBegin('events', TType.LIST, 1)
             oprot.writeListBegin(TType.STRUCT, len(self.events))
-            for iter13 in self.events:
-                iter13.write(oprot)
+            for iter20 in self.events:
+                iter20.write(oprot)
             oprot.writeListEnd()
             oprot.writeFieldEnd()
         oprot.writeFieldStop()
@@ -657,10 +879,10 @@ class ReportResponse(object):
             if fid == 1:
                 if ftype == TType.LIST:
                     self.verdicts = []
-                    (_etype17, _size14) = iprot.readListBegin()
-                    for _i18 in range(_size14):
-                        _elem19 = Verdict(iprot.readI32()).name
-                        self.verdicts.append(_elem19)
+                    (_etype24, _size21) = iprot.readListBegin()
+                    for _i25 in range(_size21):
+                        _elem26 = Verdict(iprot.readI32()).name
+                        self.verdicts.append(_elem26)
                     iprot.readListEnd()
                 else:
                     iprot.skip(ftype)
@@ -677,8 +899,8 @@ class ReportResponse(object):
         if self.verdicts is not None:
             oprot.writeFieldBegin('verdicts', TType.LIST, 1)
             oprot.writeListBegin(TType.I32, len(self.verdicts))
-            for iter20 in self.verdicts:
-                oprot.writeI32(Verdict[iter20].value)
+            for iter27 in self.verdicts:
+                oprot.writeI32(Verdict[iter27].value)
             oprot.writeListEnd()
             oprot.writeFieldEnd()
         oprot.writeFieldStop()
@@ -704,6 +926,766 @@ class ReportResponse(object):
 
     def __ne__(self, other):
         return not (self == other)
+
+
+class SimilarRequest(object):
+    """
+    Which articles are read by those who read this one?
+
+    Attributes:
+     - article_id: Above 0.
+     - article_num: How many articles: 1 to 100. Absent means 10.
+
+    """
+
+    __slots__ = (
+        'article_id',
+        'article_num',
+    )
+
+
+    def __init__(self, article_id=None, article_num=10,):
+        self.article_id = article_id
+        self.article_num = article_num
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.I64:
+                    self.article_id = iprot.readI64()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 2:
+                if ftype == TType.I32:
+                    self.article_num = iprot.readI32()
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('SimilarRequest')
+        if self.article_id is not None:
+            oprot.writeFieldBegin('article_id', TType.I64, 1)
+            oprot.writeI64(self.article_id)
+            oprot.writeFieldEnd()
+        if self.article_num is not None:
+            oprot.writeFieldBegin('article_num', TType.I32, 2)
+            oprot.writeI32(self.article_num)
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+
+
+class Neighbour(object):
+    """
+    A neighbour of an article.
+
+    Attributes:
+     - article_id
+     - score: How near it is, for comparing it with others of the same answer.
+
+    """
+
+    __slots__ = (
+        'article_id',
+        'score',
+    )
+
+
+    def __init__(self, article_id=None, score=None,):
+        self.article_id = article_id
+        self.score = score
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.I64:
+                    self.article_id = iprot.readI64()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 2:
+                if ftype == TType.DOUBLE:
+                    self.score = iprot.readDouble()
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('Neighbour')
+        if self.article_id is not None:
+            oprot.writeFieldBegin('article_id', TType.I64, 1)
+            oprot.writeI64(self.article_id)
+            oprot.writeFieldEnd()
+        if self.score is not None:
+            oprot.writeFieldBegin('score', TType.DOUBLE, 2)
+            oprot.writeDouble(self.score)
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+
+
+class SimilarResponse(object):
+    """
+    The nearest first. Empty when nothing is known of the article yet.
+
+    Attributes:
+     - neighbours
+
+    """
+
+    __slots__ = (
+        'neighbours',
+    )
+
+
+    def __init__(self, neighbours=None,):
+        self.neighbours = neighbours
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.LIST:
+                    self.neighbours = []
+                    (_etype31, _size28) = iprot.readListBegin()
+                    for _i32 in range(_size28):
+                        _elem33 = Neighbour()
+                        _elem33.read(iprot)
+                        self.neighbours.append(_elem33)
+                    iprot.readListEnd()
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('SimilarResponse')
+        if self.neighbours is not None:
+            oprot.writeFieldBegin('neighbours', TType.LIST, 1)
+            oprot.writeListBegin(TType.STRUCT, len(self.neighbours))
+            for iter34 in self.neighbours:
+                iter34.write(oprot)
+            oprot.writeListEnd()
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+
+
+class ExplainRequest(object):
+    """
+    What would this reader be shown now, and why? Nothing is recorded.
+
+    Attributes:
+     - user_id: Above 0.
+     - channel_id: As in UserRequest.
+     - article_num: As in UserRequest.
+     - context: As in UserRequest.
+
+    """
+
+    __slots__ = (
+        'user_id',
+        'channel_id',
+        'article_num',
+        'context',
+    )
+
+
+    def __init__(self, user_id=None, channel_id=None, article_num=10, context=None,):
+        self.user_id = user_id
+        self.channel_id = channel_id
+        self.article_num = article_num
+        self.context = context
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.I64:
+                    self.user_id = iprot.readI64()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 2:
+                if ftype == TType.I32:
+                    self.channel_id = iprot.readI32()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 3:
+                if ftype == TType.I32:
+                    self.article_num = iprot.readI32()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 4:
+                if ftype == TType.STRUCT:
+                    self.context = Context()
+                    self.context.read(iprot)
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('ExplainRequest')
+        if self.user_id is not None:
+            oprot.writeFieldBegin('user_id', TType.I64, 1)
+            oprot.writeI64(self.user_id)
+            oprot.writeFieldEnd()
+        if self.channel_id is not None:
+            oprot.writeFieldBegin('channel_id', TType.I32, 2)
+            oprot.writeI32(self.channel_id)
+            oprot.writeFieldEnd()
+        if self.article_num is not None:
+            oprot.writeFieldBegin('article_num', TType.I32, 3)
+            oprot.writeI32(self.article_num)
+            oprot.writeFieldEnd()
+        if self.context is not None:
+            oprot.writeFieldBegin('context', TType.STRUCT, 4)
+            self.context.write(oprot)
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+
+
+class Explained(object):
+    """
+    An article that would be shown.
+
+    Attributes:
+     - article_id
+     - source: The candidate source that it is counted for.
+     - reason
+     - score: What the ranker made of it; 0 if it only fills up the batch.
+     - features: What the ranker looked at, by name.
+     - strengths: What each candidate source that proposed it thinks of it, by the source's name.
+
+    """
+
+    __slots__ = (
+        'article_id',
+        'source',
+        'reason',
+        'score',
+        'features',
+        'strengths',
+    )
+
+
+    def __init__(self, article_id=None, source=None, reason=None, score=None, features=None, strengths=None,):
+        self.article_id = article_id
+        self.source = source
+        self.reason = reason
+        self.score = score
+        self.features = features
+        self.strengths = strengths
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.I64:
+                    self.article_id = iprot.readI64()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 2:
+                if ftype == TType.STRING:
+                    self.source = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 3:
+                if ftype == TType.STRUCT:
+                    self.reason = Reason()
+                    self.reason.read(iprot)
+                else:
+                    iprot.skip(ftype)
+            elif fid == 4:
+                if ftype == TType.DOUBLE:
+                    self.score = iprot.readDouble()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 5:
+                if ftype == TType.MAP:
+                    self.features = {}
+                    (_ktype36, _vtype37, _size35) = iprot.readMapBegin()
+                    for _i39 in range(_size35):
+                        _key40 = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                        _val41 = iprot.readDouble()
+                        self.features[_key40] = _val41
+                    iprot.readMapEnd()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 6:
+                if ftype == TType.MAP:
+                    self.strengths = {}
+                    (_ktype43, _vtype44, _size42) = iprot.readMapBegin()
+                    for _i46 in range(_size42):
+                        _key47 = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                        _val48 = iprot.readDouble()
+                        self.strengths[_key47] = _val48
+                    iprot.readMapEnd()
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('Explained')
+        if self.article_id is not None:
+            oprot.writeFieldBegin('article_id', TType.I64, 1)
+            oprot.writeI64(self.article_id)
+            oprot.writeFieldEnd()
+        if self.source is not None:
+            oprot.writeFieldBegin('source', TType.STRING, 2)
+            oprot.writeString(self.source.encode('utf-8') if sys.version_info[0] == 2 else self.source)
+            oprot.writeFieldEnd()
+        if self.reason is not None:
+            oprot.writeFieldBegin('reason', TType.STRUCT, 3)
+            self.reason.write(oprot)
+            oprot.writeFieldEnd()
+        if self.score is not None:
+            oprot.writeFieldBegin('score', TType.DOUBLE, 4)
+            oprot.writeDouble(self.score)
+            oprot.writeFieldEnd()
+        if self.features is not None:
+            oprot.writeFieldBegin('features', TType.MAP, 5)
+            oprot.writeMapBegin(TType.STRING, TType.DOUBLE, len(self.features))
+            for kiter49, viter50 in self.features.items():
+                oprot.writeString(kiter49.encode('utf-8') if sys.version_info[0] == 2 else kiter49)
+                oprot.writeDouble(viter50)
+            oprot.writeMapEnd()
+            oprot.writeFieldEnd()
+        if self.strengths is not None:
+            oprot.writeFieldBegin('strengths', TType.MAP, 6)
+            oprot.writeMapBegin(TType.STRING, TType.DOUBLE, len(self.strengths))
+            for kiter51, viter52 in self.strengths.items():
+                oprot.writeString(kiter51.encode('utf-8') if sys.version_info[0] == 2 else kiter51)
+                oprot.writeDouble(viter52)
+            oprot.writeMapEnd()
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+
+
+class Dropped(object):
+    """
+    An article that was proposed and would not be shown.
+
+    Attributes:
+     - article_id
+     - step: The step at which it fell out: `filter`, `cut` or `mix`.
+     - why: Why, in one word.
+     - score: What the ranker made of it, if it came so far.
+
+    """
+
+    __slots__ = (
+        'article_id',
+        'step',
+        'why',
+        'score',
+    )
+
+
+    def __init__(self, article_id=None, step=None, why=None, score=None,):
+        self.article_id = article_id
+        self.step = step
+        self.why = why
+        self.score = score
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.I64:
+                    self.article_id = iprot.readI64()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 2:
+                if ftype == TType.STRING:
+                    self.step = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 3:
+                if ftype == TType.STRING:
+                    self.why = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 4:
+                if ftype == TType.DOUBLE:
+                    self.score = iprot.readDouble()
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('Dropped')
+        if self.article_id is not None:
+            oprot.writeFieldBegin('article_id', TType.I64, 1)
+            oprot.writeI64(self.article_id)
+            oprot.writeFieldEnd()
+        if self.step is not None:
+            oprot.writeFieldBegin('step', TType.STRING, 2)
+            oprot.writeString(self.step.encode('utf-8') if sys.version_info[0] == 2 else self.step)
+            oprot.writeFieldEnd()
+        if self.why is not None:
+            oprot.writeFieldBegin('why', TType.STRING, 3)
+            oprot.writeString(self.why.encode('utf-8') if sys.version_info[0] == 2 else self.why)
+            oprot.writeFieldEnd()
+        if self.score is not None:
+            oprot.writeFieldBegin('score', TType.DOUBLE, 4)
+            oprot.writeDouble(self.score)
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+
+
+class ExplainResponse(object):
+    """
+    One feed, taken apart.
+
+    Attributes:
+     - articles: In the order to show them.
+     - dropped: The others, those that came furthest first; 1000 at most.
+     - step_ms: How long each step took, in milliseconds.
+     - variant: Which variant of the ranking this reader gets; 0 is the ordinary one.
+     - model: The ranker's name.
+
+    """
+
+    __slots__ = (
+        'articles',
+        'dropped',
+        'step_ms',
+        'variant',
+        'model',
+    )
+
+
+    def __init__(self, articles=None, dropped=None, step_ms=None, variant=None, model=None,):
+        self.articles = articles
+        self.dropped = dropped
+        self.step_ms = step_ms
+        self.variant = variant
+        self.model = model
+
+    def read(self, iprot):
+        if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
+            iprot._fast_decode(self, iprot, [self.__class__, self.thrift_spec])
+            return
+        iprot.readStructBegin()
+        while True:
+            (fname, ftype, fid) = iprot.readFieldBegin()
+            if ftype == TType.STOP:
+                break
+            if fid == 1:
+                if ftype == TType.LIST:
+                    self.articles = []
+                    (_etype56, _size53) = iprot.readListBegin()
+                    for _i57 in range(_size53):
+                        _elem58 = Explained()
+                        _elem58.read(iprot)
+                        self.articles.append(_elem58)
+                    iprot.readListEnd()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 2:
+                if ftype == TType.LIST:
+                    self.dropped = []
+                    (_etype62, _size59) = iprot.readListBegin()
+                    for _i63 in range(_size59):
+                        _elem64 = Dropped()
+                        _elem64.read(iprot)
+                        self.dropped.append(_elem64)
+                    iprot.readListEnd()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 3:
+                if ftype == TType.MAP:
+                    self.step_ms = {}
+                    (_ktype66, _vtype67, _size65) = iprot.readMapBegin()
+                    for _i69 in range(_size65):
+                        _key70 = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                        _val71 = iprot.readDouble()
+                        self.step_ms[_key70] = _val71
+                    iprot.readMapEnd()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 4:
+                if ftype == TType.I32:
+                    self.variant = iprot.readI32()
+                else:
+                    iprot.skip(ftype)
+            elif fid == 5:
+                if ftype == TType.STRING:
+                    self.model = iprot.readString().decode('utf-8', errors='replace') if sys.version_info[0] == 2 else iprot.readString()
+                else:
+                    iprot.skip(ftype)
+            else:
+                iprot.skip(ftype)
+            iprot.readFieldEnd()
+        iprot.readStructEnd()
+
+    def write(self, oprot):
+        if oprot._fast_encode is not None and self.thrift_spec is not None:
+            oprot.trans.write(oprot._fast_encode(self, [self.__class__, self.thrift_spec]))
+            return
+        oprot.writeStructBegin('ExplainResponse')
+        if self.articles is not None:
+            oprot.writeFieldBegin('articles', TType.LIST, 1)
+            oprot.writeListBegin(TType.STRUCT, len(self.articles))
+            for iter72 in self.articles:
+                iter72.write(oprot)
+            oprot.writeListEnd()
+            oprot.writeFieldEnd()
+        if self.dropped is not None:
+            oprot.writeFieldBegin('dropped', TType.LIST, 2)
+            oprot.writeListBegin(TType.STRUCT, len(self.dropped))
+            for iter73 in self.dropped:
+                iter73.write(oprot)
+            oprot.writeListEnd()
+            oprot.writeFieldEnd()
+        if self.step_ms is not None:
+            oprot.writeFieldBegin('step_ms', TType.MAP, 3)
+            oprot.writeMapBegin(TType.STRING, TType.DOUBLE, len(self.step_ms))
+            for kiter74, viter75 in self.step_ms.items():
+                oprot.writeString(kiter74.encode('utf-8') if sys.version_info[0] == 2 else kiter74)
+                oprot.writeDouble(viter75)
+            oprot.writeMapEnd()
+            oprot.writeFieldEnd()
+        if self.variant is not None:
+            oprot.writeFieldBegin('variant', TType.I32, 4)
+            oprot.writeI32(self.variant)
+            oprot.writeFieldEnd()
+        if self.model is not None:
+            oprot.writeFieldBegin('model', TType.STRING, 5)
+            oprot.writeString(self.model.encode('utf-8') if sys.version_info[0] == 2 else self.model)
+            oprot.writeFieldEnd()
+        oprot.writeFieldStop()
+        oprot.writeStructEnd()
+
+    def validate(self):
+        return
+
+    def __repr__(self):
+        L = ['%s=%r' % (key, getattr(self, key))
+             for key in self.__slots__]
+        return '%s(%s)' % (self.__class__.__name__, ', '.join(L))
+
+    def __eq__(self, other):
+        if not isinstance(other, self.__class__):
+            return False
+        for attr in self.__slots__:
+            my_val = getattr(self, attr)
+            other_val = getattr(other, attr)
+            if my_val != other_val:
+                return False
+        return True
+
+    def __ne__(self, other):
+        return not (self == other)
+all_structs.append(Context)
+Context.thrift_spec = (
+    None,  # 0
+    (1, TType.STRING, 'device', 'UTF8', None, ),  # 1
+    (2, TType.STRING, 'referrer', 'UTF8', None, ),  # 2
+    (3, TType.LIST, 'exclude', (TType.I64, None, False), None, ),  # 3
+)
 all_structs.append(UserRequest)
 UserRequest.thrift_spec = (
     None,  # 0
@@ -711,6 +1693,7 @@ UserRequest.thrift_spec = (
     (2, TType.I32, 'channel_id', None, None, ),  # 2
     (3, TType.I32, 'article_num', None, 10, ),  # 3
     (4, TType.I64, 'time_stamp', None, None, ),  # 4
+    (5, TType.STRUCT, 'context', [Context, None], None, ),  # 5
 )
 all_structs.append(Track)
 Track.thrift_spec = (
@@ -722,11 +1705,18 @@ Track.thrift_spec = (
     (5, TType.STRING, 'liking', 'UTF8', None, ),  # 5
     (6, TType.STRING, 'dislike', 'UTF8', None, ),  # 6
 )
+all_structs.append(Reason)
+Reason.thrift_spec = (
+    None,  # 0
+    (1, TType.STRING, 'kind', 'UTF8', None, ),  # 1
+    (2, TType.I64, 'article_id', None, None, ),  # 2
+)
 all_structs.append(Article)
 Article.thrift_spec = (
     None,  # 0
     (1, TType.I64, 'article_id', None, None, ),  # 1
     (2, TType.STRUCT, 'track', [Track, None], None, ),  # 2
+    (3, TType.STRUCT, 'reason', [Reason, None], None, ),  # 3
 )
 all_structs.append(ArticleResponse)
 ArticleResponse.thrift_spec = (
@@ -752,6 +1742,58 @@ all_structs.append(ReportResponse)
 ReportResponse.thrift_spec = (
     None,  # 0
     (1, TType.LIST, 'verdicts', (TType.I32, None, False), None, ),  # 1
+)
+all_structs.append(SimilarRequest)
+SimilarRequest.thrift_spec = (
+    None,  # 0
+    (1, TType.I64, 'article_id', None, None, ),  # 1
+    (2, TType.I32, 'article_num', None, 10, ),  # 2
+)
+all_structs.append(Neighbour)
+Neighbour.thrift_spec = (
+    None,  # 0
+    (1, TType.I64, 'article_id', None, None, ),  # 1
+    (2, TType.DOUBLE, 'score', None, None, ),  # 2
+)
+all_structs.append(SimilarResponse)
+SimilarResponse.thrift_spec = (
+    None,  # 0
+    (1, TType.LIST, 'neighbours', (TType.STRUCT, [Neighbour, None], False), None, ),  # 1
+)
+all_structs.append(ExplainRequest)
+ExplainRequest.thrift_spec = (
+    None,  # 0
+    (1, TType.I64, 'user_id', None, None, ),  # 1
+    (2, TType.I32, 'channel_id', None, None, ),  # 2
+    (3, TType.I32, 'article_num', None, 10, ),  # 3
+    (4, TType.STRUCT, 'context', [Context, None], None, ),  # 4
+)
+all_structs.append(Explained)
+Explained.thrift_spec = (
+    None,  # 0
+    (1, TType.I64, 'article_id', None, None, ),  # 1
+    (2, TType.STRING, 'source', 'UTF8', None, ),  # 2
+    (3, TType.STRUCT, 'reason', [Reason, None], None, ),  # 3
+    (4, TType.DOUBLE, 'score', None, None, ),  # 4
+    (5, TType.MAP, 'features', (TType.STRING, 'UTF8', TType.DOUBLE, None, False), None, ),  # 5
+    (6, TType.MAP, 'strengths', (TType.STRING, 'UTF8', TType.DOUBLE, None, False), None, ),  # 6
+)
+all_structs.append(Dropped)
+Dropped.thrift_spec = (
+    None,  # 0
+    (1, TType.I64, 'article_id', None, None, ),  # 1
+    (2, TType.STRING, 'step', 'UTF8', None, ),  # 2
+    (3, TType.STRING, 'why', 'UTF8', None, ),  # 3
+    (4, TType.DOUBLE, 'score', None, None, ),  # 4
+)
+all_structs.append(ExplainResponse)
+ExplainResponse.thrift_spec = (
+    None,  # 0
+    (1, TType.LIST, 'articles', (TType.STRUCT, [Explained, None], False), None, ),  # 1
+    (2, TType.LIST, 'dropped', (TType.STRUCT, [Dropped, None], False), None, ),  # 2
+    (3, TType.MAP, 'step_ms', (TType.STRING, 'UTF8', TType.DOUBLE, None, False), None, ),  # 3
+    (4, TType.I32, 'variant', None, None, ),  # 4
+    (5, TType.STRING, 'model', 'UTF8', None, ),  # 5
 )
 fix_spec(all_structs)
 del all_structs

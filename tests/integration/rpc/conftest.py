@@ -51,6 +51,11 @@ class Handler:
     def report(self, request: ReportRequest) -> ReportResponse:
         return ReportResponse([Verdict.ACCEPTED for _ in (request and request.events) or ()])
 
+    def similar_articles(self, request: Any) -> Any:
+        raise NotImplementedError(request)
+
+    explain = similar_articles
+
 
 @dataclass
 class Running:

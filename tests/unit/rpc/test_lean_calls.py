@@ -68,6 +68,11 @@ class Handler:
     def report(self, request: ReportRequest) -> ReportResponse:
         return ReportResponse([])
 
+    def similar_articles(self, request: Any) -> Any:
+        raise NotImplementedError(request)
+
+    explain = similar_articles
+
 
 def make_dispatcher(*, leaving: bytes = b"") -> Dispatcher:
     rules = CallRules(

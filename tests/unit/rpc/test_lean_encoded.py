@@ -14,7 +14,7 @@ from thrift.Thrift import TType
 
 from tidings.rpc.wire.encoded import Encoded, Pages, Row
 from tidings_idl.base.ttypes import Error
-from tidings_idl.recommend.ttypes import Article, ArticleResponse, ReportRequest, Track
+from tidings_idl.recommend.ttypes import Article, ArticleResponse, Reason, ReportRequest, Track
 
 I64 = st.integers(-(2**63), 2**63 - 1)
 TRACK = ("click", "collect", "reading", "liking")
@@ -145,3 +145,38 @@ def test_only_lists_of_plain_structs_can_be_packed() -> None:
     assert sent.events[0].read_ms == 7
     alone = Pages(ReportRequest, ["at"], string_bytes=10)
     assert alone.encode(ReportRequest(), [(5,)]).decoded().events[0].at == 5
+
+
+REASONS = st.none() | st.builds(Reason, st.text(max_size=20), I64)
+
+
+@given(pages(), st.lists(REASONS, min_size=12, max_size=12))
+def test_a_tail_is_the_bytes_of_its_struct_at_the_end_of_its_item(
+    page: tuple[int, ArticleResponse, list[Row]], reasons: list[Any]
+) -> None:
+    """Of any length, and absent where there is none."""
+    size, response, rows = page
+    for article, reason in zip(response.recommends, reasons, strict=False):
+        article.reason = reason
+    packer = Pages(ArticleResponse, FIELDS, string_bytes=size, tail="reason")
+    tails = [packer.encode_tail(reason) if reason else b"" for reason in reasons[: len(rows)]]
+
+    packed = packer.encode(ArticleResponse(response.exposure, response.time_stamp), rows, tails)
+
+    assert packed.data == encoded(response)
+    assert packed.decoded() == response
+
+
+@pytest.mark.parametrize("tail", ["track", "article_id", "season"])
+def test_a_tail_that_is_not_the_last_struct_is_an_error_of_the_start(tail: str) -> None:
+    with pytest.raises(TypeError, match=f"no struct called {tail}"):
+        Pages(ArticleResponse, FIELDS, string_bytes=4, tail=tail)
+
+
+def test_a_missing_tail_is_not_made_up() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        Pages(ArticleResponse, FIELDS, string_bytes=4, tail="reason").encode(
+            ArticleResponse("", 0), [row(), row()], [b""]
+        )
+    with pytest.raises(TypeError, match="no tail"):
+        Pages(ArticleResponse, FIELDS, string_bytes=4).encode_tail(Reason("fresh", 0))

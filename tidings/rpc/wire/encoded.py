@@ -11,8 +11,12 @@ of a call and more; keeping encoded articles from the last call, since tokens be
 and one batch; and a codec of our own, for what is not made of numbers and strings of one length
 goes the usual way.
 
-    pages = Pages(ArticleResponse, ["article_id", "click"], string_bytes=68)
-    pages.encode(ArticleResponse(exposure), [(7, token), (8, another)])
+What has no fixed length, such as the reason of an article, comes last in its item and is encoded
+before; the same reasons come again and again.
+
+    pages = Pages(ArticleResponse, ["article_id", "click"], string_bytes=72, tail="reason")
+    fresh = pages.encode_tail(Reason("fresh"))
+    pages.encode(ArticleResponse(exposure), [(7, token), (8, another)], [fresh, b""])
 """
 
 from __future__ import annotations
@@ -79,13 +83,15 @@ class Pages:
         fields: what the values of a row are called, in their order; each is a field of the list's
             structs, or of a struct within.
         string_bytes: the length of each string within the list.
+        tail: the last field of the list's structs, a struct that is given encoded with each row;
+            empty if there is none.
 
     Raises:
         TypeError: the kind's last field is no such list; or a field has another name in the IDL,
-            or is neither a number nor a string.
+            or is neither a number nor a string; or the tail is no struct or is not the last.
     """
 
-    def __init__(self, kind: Any, fields: Iterable[str], string_bytes: int) -> None:
+    def __init__(self, kind: Any, fields: Iterable[str], string_bytes: int, tail: str = "") -> None:
         self._kind = kind
         self._spec = [kind, kind.thrift_spec]
         number, field_type, name, argument, _ = kind.thrift_spec[-1]
@@ -99,7 +105,11 @@ class Pages:
         self._fixed: list[bytes] = []
         self._formats: list[str] = []
         wanted = list(fields)
-        self._after = self._describe(argument[1][0], wanted, b"")
+        self._tail = self._find_tail(argument[1][0], tail) if tail else None
+        self._after = self._describe(argument[1][0], wanted, b"", skipped=tail)
+        if tail:
+            # The end of an item follows its tail.
+            self._after = self._after[: -len(_STOP)]
         unknown = sorted(set(wanted).difference(self._names))
         if unknown:
             raise TypeError(f"{kind.__name__}.{name} has no field called {', '.join(unknown)}")
@@ -113,14 +123,27 @@ class Pages:
         self._numbers = numbers[::-1]
         self._layouts: dict[int, tuple[struct.Struct, list[Any]]] = {}
 
-    def encode(self, head: Any, rows: Sequence[Row]) -> Encoded:
+    def encode_tail(self, struct: Any) -> bytes:
+        """The tail of an item, for `encode`. An item without one has no bytes there.
+
+        Raises:
+            TypeError: these pages have no tail.
+        """
+        if self._tail is None:
+            raise TypeError(f"{self._kind.__name__} has no tail")
+        header, spec = self._tail
+        return header + encode_binary(struct, spec)
+
+    def encode(self, head: Any, rows: Sequence[Row], tails: Sequence[bytes] = ()) -> Encoded:
         """`head`, with its list left out, and the list.
 
         Args:
             rows: one for each item; strings as bytes.
+            tails: the tail of each item, if these pages have any.
 
         Raises:
-            ValueError: a string has another length, or a row has too few or too many values.
+            ValueError: a string has another length, a row has too few or too many values, or there
+                are more or fewer tails than rows.
             struct.error: a value is of a wrong type, or out of range.
         """
         count = len(rows)
@@ -128,6 +151,13 @@ class Pages:
         for row in rows if self._reorder is None else map(self._reorder, rows):
             values += row
         items = self._pack(count, values) if count else b""
+        if self._tail is not None and count:
+            each = len(items) // count
+            starts = range(0, len(items), each)
+            items = b"".join(
+                items[start : start + each] + tail + _STOP
+                for start, tail in zip(starts, tails, strict=True)
+            )
         encoded = encode_binary(head, self._spec)
         return Encoded(
             self._kind, b"".join((encoded[:-1], self._list, _SIZE.pack(count), items, _STOP))
@@ -164,11 +194,33 @@ class Pages:
             self._layouts[count] = layout, fields
         return layout, fields
 
-    def _describe(self, kind: Any, wanted: Container[str], before: bytes) -> bytes:
+    def _has_more(self, kind: Any, wanted: Container[str]) -> bool:
+        """Whether a struct holds a wanted field that no struct before it held."""
+        return any(
+            self._has_more(argument[0], wanted)
+            if field_type == TType.STRUCT
+            else name in wanted and name not in self._names
+            for _, field_type, name, argument, _ in filter(None, kind.thrift_spec)
+        )
+
+    def _find_tail(self, kind: Any, name: str) -> tuple[bytes, list[Any]]:
+        """The bytes before the tail, and how it is encoded."""
+        number, field_type, found, argument, _ = kind.thrift_spec[-1]
+        if found != name or field_type != TType.STRUCT:
+            raise TypeError(f"the last field of {kind.__name__} is no struct called {name}")
+        return _FIELD.pack(field_type, number), [argument[0], argument[0].thrift_spec]
+
+    def _describe(
+        self, kind: Any, wanted: Container[str], before: bytes, skipped: str = ""
+    ) -> bytes:
         """Add the wanted fields of `kind` to what is known of an item; returns the bytes after its
         last value."""
         for number, field_type, name, argument, _ in filter(None, kind.thrift_spec):
+            if name == skipped:
+                continue
             if field_type == TType.STRUCT:
+                if not self._has_more(argument[0], wanted):
+                    continue
                 before += _FIELD.pack(field_type, number)
                 before = self._describe(argument[0], wanted, before)
                 continue
