@@ -119,6 +119,20 @@ class Chooser:
         """
         return self.by_number[number]
 
+    def propose(self, question: Question, kind: str) -> Candidates:
+        """What one source proposes for this question and may be shown, its strongest first; nothing
+        from a source that this version does not have."""
+        view = self._look()
+        with self._signals.lock:
+            proposals = [
+                (recall.source, recall(question, view))
+                for recall in self._sources
+                if recall.source.name == kind
+            ]
+            proposed = join(proposals, view)
+        fit = proposed.take(judge(proposed.rows, question, view) == Verdict.FIT)
+        return fit.take(np.argsort(-fit.strengths, kind="stable"))
+
     def choose(self, question: Question, trace: Trace | None = None) -> Chosen:
         """A batch for this question; shorter than wanted only if the channel has no more."""
         view = self._look()
@@ -171,6 +185,7 @@ class Chooser:
             ranked = few.take(order)
         _count(proposals, verdicts)
         if trace is not None:
+            trace.model = ranker.name
             for source, some in proposals:
                 trace.note_proposed(source, some, view)
             for article_id, verdict in zip(proposed.ids.tolist(), verdicts.tolist(), strict=True):

@@ -1,19 +1,22 @@
-"""The Thrift face of the recommender: checks what came in, asks the pipeline, and writes out what
-goes back.
+"""The Thrift face of the recommender: asks the pipeline, and writes out what goes back.
 
-Thrift enforces neither ranges nor presence, so every field is taken for optional and checked here,
-once.
+A feed is written as bytes, since making the structs of ten articles with fifty tokens costs more
+than choosing them. Rejected: rules of any kind in here; what a request means is `checking`'s, and
+what a feed is the pipeline's.
 
     RecommendHandler(pipeline, behaviours, tracker, now_ms).user_recommend(UserRequest(user_id=7))
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import lru_cache
 
 from redis import RedisError
 
-from services.recommender.pipeline import Feed, Pipeline
+from services.recommender.checking import check_explain, check_feed, check_similar
+from services.recommender.explaining import to_response
+from services.recommender.pipeline import Ask, Feed, Pipeline, Placed
+from services.recommender.reasons import Reason
 from services.recommender.turns import ReaderBusyError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
@@ -21,24 +24,32 @@ from tidings.reading.acts import TRACKED, Action
 from tidings.reading.behaviour import REPORT_LIMIT, Behaviours, Report
 from tidings.reading.behaviour import Verdict as ReportVerdict
 from tidings.reading.behaviour_log import BacklogFullError
-from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 from tidings.reading.tracking import TOKEN_BYTES, Shown, Tracker
 from tidings.rpc.errors import ErrorTable, invalid, not_found, unavailable
 from tidings.rpc.wire.encoded import Encoded, Pages, Row
 from tidings_idl.recommend.ttypes import (
     ArticleResponse,
+    ExplainRequest,
+    ExplainResponse,
+    Neighbour,
     ReportRequest,
     ReportResponse,
+    SimilarRequest,
+    SimilarResponse,
     UserRequest,
     Verdict,
 )
+from tidings_idl.recommend.ttypes import Reason as IdlReason
 
 # A row is the number of an article and a token for each of `TRACKED`, by the names of the IDL.
 _PAGES = Pages(
     ArticleResponse,
     ["article_id", *(action.label for action in TRACKED)],
     string_bytes=TOKEN_BYTES,
+    tail="reason",
 )
+# What an exposure is about.
+WHOLE_BATCH = Placed(0, 0, 0, None)
 VERDICTS = {
     ReportVerdict.ACCEPTED: Verdict.ACCEPTED,
     ReportVerdict.REFUSED: Verdict.REFUSED,
@@ -67,19 +78,25 @@ class RecommendHandler:
 
     def user_recommend(self, request: UserRequest) -> Encoded:
         """One page of a reader's feed: an `ArticleResponse`."""
-        asked = _check_request(request)
-        user_id, channel_id = asked.user_id, asked.channel_id
-        feed = self._pipeline.recommend(
-            user_id, channel_id, asked.article_num, at_ms=asked.time_stamp
-        )
+        ask = check_feed(request)
+        feed = self._pipeline.recommend(ask)
         now_ms = self._clock()
         exposure = ""
         if feed.fresh and feed.articles:
-            exposure = self._tracker.issue(
-                Shown(Action.EXPOSURE, user_id, channel_id, stamp_ms=feed.stamp_ms), now_ms
-            )
-        rows = self._rows(feed, user_id, channel_id, now_ms=now_ms)
-        return _PAGES.encode(ArticleResponse(exposure, feed.before_ms), rows)
+            exposure = self._tracker.issue(_shown(Action.EXPOSURE, ask, feed), now_ms)
+        tails = [_encode_reason(placed.reason) for placed in feed.articles]
+        response = ArticleResponse(exposure, feed.before_ms)
+        return _PAGES.encode(response, self._rows(ask, feed, now_ms), tails)
+
+    def similar_articles(self, request: SimilarRequest) -> SimilarResponse:
+        """The neighbours of an article."""
+        article_id, wanted = check_similar(request)
+        near = self._pipeline.similar(article_id, wanted)
+        return SimilarResponse([Neighbour(id_, score) for id_, score in near])
+
+    def explain(self, request: ExplainRequest) -> ExplainResponse:
+        """A reader's next feed, taken apart."""
+        return to_response(self._pipeline.explain(check_explain(request)))
 
     def report(self, request: ReportRequest) -> ReportResponse:
         """What readers did, in bulk."""
@@ -92,56 +109,31 @@ class RecommendHandler:
         ]
         return ReportResponse([VERDICTS[verdict] for verdict in self._behaviours.report(reports)])
 
-    def _rows(self, feed: Feed, user_id: int, channel_id: int, *, now_ms: int) -> list[Row]:
+    def _rows(self, ask: Ask, feed: Feed, now_ms: int) -> list[Row]:
         """The number of each article and its tokens, as `_PAGES` names them."""
         rows: list[Row] = []
         for placed in feed.articles:
-            shown = Shown(
-                Action.CLICK,
-                user_id,
-                channel_id,
-                stamp_ms=feed.stamp_ms,
-                article_id=placed.article_id,
-                position=placed.position,
-                source=placed.source,
-            )
+            shown = _shown(Action.CLICK, ask, feed, placed)
             tokens = self._tracker.issue_each(shown, TRACKED, now_ms)
             rows.append((placed.article_id, *tokens))
         return rows
 
 
-class _Asked(NamedTuple):
-    """A `UserRequest` as the IDL means it."""
+def _shown(action: Action, ask: Ask, feed: Feed, placed: Placed = WHOLE_BATCH) -> Shown:
+    """What a token of this feed is about."""
+    return Shown(
+        action,
+        ask.reader_id,
+        ask.channel_id,
+        stamp_ms=feed.stamp_ms,
+        article_id=placed.article_id,
+        position=placed.position,
+        source=placed.source,
+        variant=feed.variant,
+        context=feed.context,
+    )
 
-    user_id: int
-    channel_id: int
-    article_num: int
-    time_stamp: int
 
-
-def _check_request(request: UserRequest | None) -> _Asked:
-    """The request with its absent fields as their defaults.
-
-    Raises:
-        Error: 422, with a reason for each field that is out of range.
-    """
-    if request is None:
-        raise invalid({"request": "expected a UserRequest, got nothing"})
-    user_id = request.user_id or 0
-    channel_id = request.channel_id or 0
-    article_num = PAGE_SIZE if request.article_num is None else request.article_num
-    time_stamp = request.time_stamp or 0
-    reasons = {}
-    if user_id < 1:
-        reasons["user_id"] = f"expected a number above 0, got {user_id}"
-    if channel_id < 0:
-        reasons["channel_id"] = (
-            f"expected 0 for every channel or a channel's number, got {channel_id}"
-        )
-    if not 1 <= article_num <= LONGEST_PAGE:
-        reasons["article_num"] = f"expected 1 to {LONGEST_PAGE}, got {article_num}"
-    if time_stamp < 0:
-        reasons["time_stamp"] = f"expected milliseconds since 1970, or 0 for now, got {time_stamp}"
-    if reasons:
-        raise invalid(reasons)
-    return _Asked(user_id, channel_id, article_num, time_stamp=time_stamp)
+@lru_cache(maxsize=4096)
+def _encode_reason(reason: Reason | None) -> bytes:
+    return b"" if reason is None else _PAGES.encode_tail(IdlReason(*reason))

@@ -3,7 +3,7 @@
 Nothing here knows Thrift or the wire, so a feed can be made in a test, a benchmark or a command
 line.
 
-    pipeline.recommend(reader_id, channel_id=10, wanted=10, at_ms=0).articles
+    pipeline.recommend(Ask(reader_id, channel_id=10, wanted=10)).articles
 """
 
 from __future__ import annotations
@@ -14,19 +14,26 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import Counter
 
-from services.recommender.catalogue import Catalogue
-from services.recommender.choosing import STEP_SECONDS, Chooser
+from services.recommender.catalogue import NO_ROW, Catalogue
+from services.recommender.choosing import STEP_SECONDS, Chooser, Chosen
 from services.recommender.moments import Page, page_asked_for
-from services.recommender.question import Question
+from services.recommender.question import NO_IDS, Question
+from services.recommender.reasons import Reason, reason_for
+from services.recommender.similar import find_similar
+from services.recommender.trace import Trace
 from services.recommender.turns import ReaderBusyError, Turns
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.clock import Clock
 from tidings.process.deadline import current_deadline
+from tidings.reading.contexts import NO_CONTEXT, Context
 from tidings.reading.history import History
-from tidings.reading.reader_state import Batch, ReaderState
+from tidings.reading.reader_state import Batch
 
 # Calls of one reader in this process take turns, so that only other processes can come first.
 RECORD_ATTEMPTS = 8
@@ -45,8 +52,29 @@ GONE = Counter(
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """An article in its place of the batch, 0 being the top, and the number of its source.
+class Ask:
+    """Who asks for which page.
+
+    Attributes:
+        reader_id: above 0.
+        channel_id: 0 is every channel.
+        wanted: how many articles.
+        at_ms: the moment asked for; 0 is now.
+        context: how the reader came.
+        exclude: ids of articles not to choose.
+    """
+
+    reader_id: int
+    channel_id: int
+    wanted: int
+    at_ms: int = 0
+    context: Context = NO_CONTEXT
+    exclude: Sequence[int] = ()
+
+
+class Placed(NamedTuple):
+    """An article in its place of the batch, 0 being the top, the number of its source, and why it
+    is there, if that can be said.
 
     The place is the one recorded: an article that has gone from the page must not move those below
     it, or the tokens of the same click would name two events.
@@ -55,6 +83,7 @@ class Placed:
     position: int
     article_id: int
     source: int
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +95,24 @@ class Feed:
         before_ms: stamp of the batch before it, 0 if there is none.
         articles: in the order to show them.
         fresh: whether the batch was made just now.
+        variant: of the ranking that chose it.
+        context: how the reader had come, as one byte.
     """
 
     stamp_ms: int
     before_ms: int
     articles: Sequence[Placed]
     fresh: bool
+    variant: int = 0
+    context: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would be shown now, and the story of how it came about."""
+
+    chosen: Chosen
+    trace: Trace
 
 
 class Pipeline:
@@ -93,7 +134,7 @@ class Pipeline:
         self._clock = clock
         self._turns = Turns(MOST_OF_ONE_READER)
 
-    def recommend(self, reader_id: int, channel_id: int, wanted: int, at_ms: int) -> Feed:
+    def recommend(self, ask: Ask) -> Feed:
         """A fresh feed, or the page of history that `at_ms` asks for; see `page_asked_for`.
 
         Raises:
@@ -101,71 +142,134 @@ class Pipeline:
             ReaderBusyError: too many calls for this reader at once.
             RedisError: the reader's state could not be read or recorded.
         """
-        if not self._catalogue.has_channel(channel_id):
-            raise ChannelNotFoundError(channel_id)
-        with self._turns.of(reader_id):
+        self._check_channel(ask)
+        with self._turns.of(ask.reader_id):
             for attempt in range(RECORD_ATTEMPTS):
                 if attempt:
                     _wait_a_moment(attempt)
-                now_ms = self._clock()
-                with _step("read"):
-                    state = self._history.read(reader_id)
-                page = page_asked_for(state, channel_id, at_ms, now_ms)
+                question = self._question(ask)
+                page = page_asked_for(question.reader, ask.channel_id, ask.at_ms, question.now_ms)
                 if page is not None:
                     return self._page_of_history(page)
-                feed = self._make_fresh(reader_id, channel_id, wanted, now_ms=now_ms, state=state)
+                feed = self._make_fresh(question)
                 if feed is not None:
                     return feed
                 CONFLICTS.inc()
         raise ReaderBusyError
 
-    def _make_fresh(
-        self, reader_id: int, channel_id: int, wanted: int, *, now_ms: int, state: ReaderState
-    ) -> Feed | None:
+    def explain(self, ask: Ask) -> Explanation:
+        """What a fresh feed would be now, and why. Nothing is recorded.
+
+        Raises:
+            ChannelNotFoundError: there is no such channel.
+            RedisError: the reader's state could not be read.
+        """
+        self._check_channel(ask)
+        trace = Trace()
+        chosen = self._chooser.choose(self._question(ask), trace)
+        return Explanation(chosen, trace)
+
+    def similar(self, article_id: int, wanted: int) -> list[tuple[int, float]]:
+        """The neighbours of an article, as `find_similar` finds them."""
+        return find_similar(self._chooser, article_id, wanted, self._clock())
+
+    def _check_channel(self, ask: Ask) -> None:
+        if not self._catalogue.has_channel(ask.channel_id):
+            raise ChannelNotFoundError(ask.channel_id)
+
+    def _question(self, ask: Ask) -> Question:
+        now_ms = self._clock()
+        with _step("read"):
+            state = self._history.read(ask.reader_id)
+        exclude = np.unique(np.array(ask.exclude, np.int64)) if ask.exclude else NO_IDS
+        return Question(
+            ask.reader_id,
+            ask.channel_id,
+            ask.wanted,
+            now_ms,
+            state,
+            context=ask.context,
+            exclude=exclude,
+        )
+
+    def _make_fresh(self, question: Question) -> Feed | None:
         """A batch that is recorded, or none where the channel has nothing to show; None if another
         process recorded first."""
-        before_ms = state.newest_ms(channel_id)
-        chosen = self._chooser.choose(Question(reader_id, channel_id, wanted, now_ms, state))
-        ids, sources = array("q"), bytearray()
-        for article_id, source in zip(chosen.ids.tolist(), chosen.sources.tolist(), strict=True):
-            # What was taken down while it was chosen is not recorded.
-            if self._catalogue.get(article_id) is not None:
-                ids.append(article_id)
-                sources.append(source)
-        GONE.inc(len(chosen.ids) - len(ids))
+        before_ms = question.reader.newest_ms(question.channel_id)
+        chosen = self._chooser.choose(question)
+        # What was taken down while it was chosen is not recorded.
+        visible = self._are_visible(chosen.ids, question.now_ms)
+        ids, numbers = array("q", chosen.ids[visible].tobytes()), chosen.sources[visible]
+        GONE.inc(len(visible) - len(ids))
         if not ids:
             return Feed(0, before_ms, (), fresh=True)
+        wanted = Batch(
+            question.channel_id,
+            question.now_ms,
+            ids,
+            numbers.tobytes(),
+            chosen.variant,
+            question.context.code,
+        )
         with _step("record"):
-            batch = self._history.record(
-                reader_id, Batch(channel_id, now_ms, ids, bytes(sources)), state
-            )
+            batch = self._history.record(question.reader_id, wanted, question.reader)
         if batch is None:
             return None
         FEEDS.labels("fresh").inc()
-        for number in sources:
+        because = [
+            reason.article_id
+            for reason, is_visible in zip(chosen.reasons, visible.tolist(), strict=True)
+            if is_visible
+        ]
+        articles = self._places(batch, because)
+        for number in batch.sources:
             SHOWN.labels(self._chooser.source(number).name).inc()
-        return Feed(batch.stamp_ms, before_ms, _places(batch), fresh=True)
+        return Feed(
+            batch.stamp_ms,
+            before_ms,
+            articles,
+            fresh=True,
+            variant=batch.variant,
+            context=batch.context,
+        )
 
     def _page_of_history(self, page: Page) -> Feed:
         FEEDS.labels("history").inc()
         batch, before_ms = page
         if batch is None:
             return Feed(0, 0, (), fresh=False)
-        visible = [
-            placed
-            for placed in _places(batch)
-            if self._catalogue.get(placed.article_id) is not None
-        ]
-        return Feed(batch.stamp_ms, before_ms, visible, fresh=False)
-
-
-def _places(batch: Batch) -> list[Placed]:
-    return [
-        Placed(place, article_id, source)
-        for place, (article_id, source) in enumerate(
-            zip(batch.article_ids, batch.sources, strict=True)
+        visible = self._are_visible(np.frombuffer(batch.article_ids, np.int64), self._clock())
+        placed = self._places(batch, [0] * len(batch.article_ids))
+        return Feed(
+            batch.stamp_ms,
+            before_ms,
+            [one for one, is_visible in zip(placed, visible.tolist(), strict=True) if is_visible],
+            fresh=False,
+            variant=batch.variant,
+            context=batch.context,
         )
-    ]
+
+    def _are_visible(self, ids: NDArray[np.int64], now_ms: int) -> NDArray[np.bool_]:
+        view = self._catalogue.view()
+        rows = view.rows_of(ids)
+        known: NDArray[np.bool_] = rows != NO_ROW
+        known[known] = view.published[rows[known]] <= now_ms
+        return known
+
+    def _places(self, batch: Batch, because: Sequence[int]) -> list[Placed]:
+        """The articles of a batch; a batch that a release before recorded knows no sources."""
+        return [
+            Placed(place, article_id, number, self._reason(number, led_there))
+            for place, (article_id, number, led_there) in enumerate(
+                zip(batch.article_ids, batch.sources, because, strict=True)
+            )
+        ]
+
+    def _reason(self, number: int, because: int) -> Reason | None:
+        try:
+            return reason_for(self._chooser.source(number).name, because)
+        except KeyError:
+            return None
 
 
 def _wait_a_moment(attempt: int) -> None:

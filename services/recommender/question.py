@@ -27,8 +27,8 @@ SESSION_CLICKS = 10
 EARLIER_CLICKS = 30
 # What says that an article was chosen; saving or liking one follows from reading it.
 _CHOSEN = frozenset({Action.CLICK, Action.READING, Action.COLLECT, Action.LIKING})
-_NO_IDS: NDArray[np.int64] = np.empty(0, np.int64)
-_NO_IDS.setflags(write=False)
+NO_IDS: NDArray[np.int64] = np.empty(0, np.int64)
+NO_IDS.setflags(write=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +47,7 @@ class Question:
     now_ms: int
     reader: ReaderState
     context: Context = NO_CONTEXT
-    exclude: NDArray[np.int64] = field(default_factory=lambda: _NO_IDS)
+    exclude: NDArray[np.int64] = field(default_factory=lambda: NO_IDS)
 
 
 class Session(NamedTuple):

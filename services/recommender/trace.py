@@ -27,12 +27,14 @@ class Trace:
         dropped: article → why it fell out: a reason of the filter, `cut` or `mix`.
         ranked: what was ranked, with features and scores, best first; None if nothing was.
         steps_ms: how long each step took.
+        model: name of the ranker.
     """
 
     proposed: dict[str, dict[int, float]] = field(default_factory=dict)
     dropped: dict[int, str] = field(default_factory=dict)
     ranked: Candidates | None = None
     steps_ms: dict[str, float] = field(default_factory=dict)
+    model: str = ""
 
     def note_proposed(self, source: Source, proposed: Proposed, view: View) -> None:
         """A source has proposed these."""

@@ -69,7 +69,12 @@ def _values(ttype: int, spec: Any, of_enum: Sequence[Any]) -> st.SearchStrategy[
         return st.dictionaries(
             _values(spec[0], spec[1], ()), _values(spec[2], spec[3], ()), max_size=3
         )
-    return {TType.BOOL: st.booleans(), TType.STRING: st.text(max_size=20)}[ttype]
+    plain: dict[int, st.SearchStrategy[Any]] = {
+        TType.BOOL: st.booleans(),
+        TType.DOUBLE: st.floats(allow_nan=False),
+        TType.STRING: st.text(max_size=20),
+    }
+    return plain[ttype]
 
 
 def _instances(struct: Any) -> st.SearchStrategy[Any]:

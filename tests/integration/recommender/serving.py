@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from services.recommender import app
 from services.recommender.catalogue import Catalogue
-from services.recommender.signals.folding import Signals
+from services.recommender.signals.folding import Click, Signals
 from tests.lab.newsroom import Clock, Newsroom
 from tidings.process.settings import Settings
 from tidings.reading.tracking import Shown, Tracker
@@ -25,6 +25,7 @@ from tidings.rpc.serving.server import Server
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import (
     ArticleResponse,
+    Context,
     Event,
     ReportRequest,
     ReportResponse,
@@ -45,6 +46,14 @@ class Recommender:
     newsroom: Newsroom
     clock: Clock
     tracker: Tracker
+    signals: Signals
+
+    def click(self, reader_id: int, *article_ids: int) -> None:
+        """Another reader clicked these, one after another."""
+        now_s = self.clock() // 1000
+        self.signals.fold(
+            [Click(reader_id, id_, now_s, 0, undone=False) for id_ in article_ids], now_s
+        )
 
     def ask(
         self,
@@ -53,10 +62,11 @@ class Recommender:
         user_id: int = READER,
         channel_id: int = 0,
         article_num: int = 10,
+        context: Context | None = None,
     ) -> ArticleResponse:
         """One call of `user_recommend`."""
         response: ArticleResponse = self.client.call(
-            "user_recommend", UserRequest(user_id, channel_id, article_num, time_stamp)
+            "user_recommend", UserRequest(user_id, channel_id, article_num, time_stamp, context)
         )
         return response
 
@@ -83,11 +93,12 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
     tracker = Tracker([b"k" * 32])
     newsroom = Newsroom(engine, clock)
     catalogue = Catalogue(engine, clock, newsroom.read_now)
+    signals = Signals(sessions=64)
     # No balancer has to notice that this server leaves.
     options = ServerOptions(drain_window_s=0, drain_timeout_s=2)
     with mock.patch.object(app, "ServerOptions", return_value=options):
         server = app.make_server(
-            settings, catalogue, redis, signals=Signals(sessions=64), tracker=tracker, clock=clock
+            settings, catalogue, redis, signals=signals, tracker=tracker, clock=clock
         )
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -96,7 +107,7 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
         with make_client(
             UserRecommend, (f"127.0.0.1:{server.port}",), policy=policy, caller="tests"
         ) as client:
-            yield Recommender(client, server, catalogue, newsroom, clock, tracker)
+            yield Recommender(client, server, catalogue, newsroom, clock, tracker, signals)
     finally:
         server.drain()
         thread.join(10)

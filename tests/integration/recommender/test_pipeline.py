@@ -12,7 +12,7 @@ from redis import Redis
 
 from services.recommender.catalogue import Catalogue
 from services.recommender.parts import make_chooser
-from services.recommender.pipeline import Feed, Pipeline
+from services.recommender.pipeline import Ask, Feed, Pipeline
 from services.recommender.signals.folding import Signals
 from tests.lab.histories import make_history
 from tests.lab.newsroom import HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
@@ -80,7 +80,7 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         now_ms = self.clock.advance(1)
         at_ms = 0 if ahead_ms is None else max(1, now_ms + ahead_ms)
         if at_ms not in self._old_stamps(channel_id, now_ms):
-            feed = self.pipeline.recommend(READER, channel_id, wanted, at_ms)
+            feed = self.pipeline.recommend(Ask(READER, channel_id, wanted, at_ms))
             self._check_fresh(feed, channel_id, wanted, now_ms)
 
     @rule(by_ms=st.integers(1, 2 * HOUR_MS))
@@ -96,7 +96,7 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         at_ms = data.draw(
             st.sampled_from([1, NOW_MS, now_ms, now_ms - HOUR_MS, *stamps])
         ) + data.draw(st.integers(-1, 3))
-        feed = self.pipeline.recommend(READER, channel_id, wanted, at_ms)
+        feed = self.pipeline.recommend(Ask(READER, channel_id, wanted, at_ms))
 
         is_long_ago = 0 < at_ms < now_ms - HOUR_MS
         if is_long_ago or at_ms in self._old_stamps(channel_id, now_ms):
@@ -112,7 +112,7 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         while at_ms:
             self.clock.advance(1)
             visited.append(at_ms)
-            at_ms = self.pipeline.recommend(READER, channel_id, 10, at_ms).before_ms
+            at_ms = self.pipeline.recommend(Ask(READER, channel_id, 10, at_ms)).before_ms
 
         assert [stamp_ms for stamp_ms, _ in reversed(self.kept(channel_id))] == visited
 

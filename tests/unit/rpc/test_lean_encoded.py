@@ -91,11 +91,12 @@ def test_a_field_added_to_the_idl_changes_nothing_until_rows_carry_it() -> None:
     feed."""
     later = SimpleNamespace(
         __name__="Track",
-        thrift_spec=(*spec_of(Track), (6, TType.STRING, "sharing", "UTF8", None)),
+        thrift_spec=(*spec_of(Track), (7, TType.STRING, "sharing", "UTF8", None)),
     )
-    number, kind = spec_of(Article)[1:]
+    number, kind, *others = spec_of(Article)[1:]
     article = SimpleNamespace(
-        __name__="Article", thrift_spec=(None, number, (*kind[:3], [later, None], kind[4]))
+        __name__="Article",
+        thrift_spec=(None, number, (*kind[:3], [later, None], kind[4]), *others),
     )
     head, stamp, listed = spec_of(ArticleResponse)[1:]
     of = (TType.STRUCT, [article, None], False)
@@ -107,7 +108,7 @@ def test_a_field_added_to_the_idl_changes_nothing_until_rows_carry_it() -> None:
     carried = Pages(grown, (*FIELDS, "sharing"), string_bytes=4)._pack(1, [*row(), b"bbbb"])
 
     assert after == before
-    assert carried == before[:-2] + b"\x0b\0\x06\0\0\0\4bbbb" + before[-2:]
+    assert carried == before[:-2] + b"\x0b\0\x07\0\0\0\4bbbb" + before[-2:]
 
 
 def test_a_name_that_the_idl_does_not_have_is_said_at_start() -> None:

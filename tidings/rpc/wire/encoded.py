@@ -132,7 +132,8 @@ class Pages:
         if self._tail is None:
             raise TypeError(f"{self._kind.__name__} has no tail")
         header, spec = self._tail
-        return header + encode_binary(struct, spec)
+        encoded: bytes = encode_binary(struct, spec)
+        return header + encoded
 
     def encode(self, head: Any, rows: Sequence[Row], tails: Sequence[bytes] = ()) -> Encoded:
         """`head`, with its list left out, and the list.

@@ -1,0 +1,83 @@
+"""A feed taken apart, as `explain` of the IDL says it.
+
+Rejected: handing the trace out as it is, whose arrays are a matter between the steps and change
+with them.
+
+    to_response(pipeline.explain(ask)).dropped[0].why  # "seen"
+"""
+
+from __future__ import annotations
+
+from services.recommender.candidates import Candidates
+from services.recommender.features import FEATURES
+from services.recommender.pipeline import Explanation
+from services.recommender.reasons import reason_for
+from services.recommender.trace import Trace
+from tidings_idl.recommend.ttypes import Dropped, Explained, ExplainResponse, Reason
+
+MOST_DROPPED = 1000
+# Steps that leave articles out for one reason only; all other reasons are the filter's.
+_WHY = {"cut": "weaker", "mix": "crowded_out"}
+
+
+def to_response(explanation: Explanation) -> ExplainResponse:
+    """The explanation as the wire carries it."""
+    chosen, trace = explanation.chosen, explanation.trace
+    scores, features = _ranked(trace.ranked)
+    articles = []
+    for article_id, reason in zip(chosen.ids.tolist(), chosen.reasons, strict=True):
+        said = reason_for(reason.kind, reason.article_id)
+        articles.append(
+            Explained(
+                article_id=article_id,
+                source=reason.kind,
+                reason=None if said is None else Reason(*said),
+                score=scores.get(article_id, 0.0),
+                features=features.get(article_id, {}),
+                strengths=_strengths(trace, article_id),
+            )
+        )
+    return ExplainResponse(
+        articles=articles,
+        dropped=_dropped(trace, scores),
+        step_ms=trace.steps_ms,
+        variant=chosen.variant,
+        model=trace.model,
+    )
+
+
+def _ranked(ranked: Candidates | None) -> tuple[dict[int, float], dict[int, dict[str, float]]]:
+    """Article → its score, and → its features by name."""
+    if ranked is None:
+        return {}, {}
+    ids = ranked.ids.tolist()
+    rows = (dict(zip(FEATURES, row, strict=True)) for row in ranked.features.tolist())
+    return (
+        dict(zip(ids, ranked.scores.tolist(), strict=True)),
+        dict(zip(ids, rows, strict=True)),
+    )
+
+
+def _strengths(trace: Trace, article_id: int) -> dict[str, float]:
+    return {
+        source: proposed[article_id]
+        for source, proposed in trace.proposed.items()
+        if article_id in proposed
+    }
+
+
+def _dropped(trace: Trace, scores: dict[int, float]) -> list[Dropped]:
+    """What fell out, the latest step first, and within it the best score."""
+    order = {"mix": 0, "cut": 1}
+    fallen = sorted(
+        trace.dropped.items(), key=lambda item: (order.get(item[1], 2), -scores.get(item[0], 0.0))
+    )
+    return [
+        Dropped(
+            article_id=article_id,
+            step=why if why in _WHY else "filter",
+            why=_WHY.get(why, why),
+            score=scores.get(article_id),
+        )
+        for article_id, why in fallen[:MOST_DROPPED]
+    ]
