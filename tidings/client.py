@@ -46,13 +46,19 @@ from tidings_idl.recommend import UserRecommend, ttypes
 __all__ = [
     "Article",
     "CallerFaultError",
+    "Context",
     "DeadlineExceededError",
+    "Dropped",
     "Event",
     "ExpectedError",
+    "Explained",
+    "Explanation",
     "Feed",
     "MisconfiguredError",
+    "Neighbour",
     "NotFoundError",
     "Policy",
+    "Reason",
     "ServerFaultError",
     "TidingsClient",
     "TidingsError",
@@ -138,9 +144,27 @@ DeadlineExceeded = DeadlineExceededError
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """How a reader came, in the words of the IDL, and articles not to show; all of it may be left
+    out."""
+
+    device: str = ""
+    referrer: str = ""
+    exclude: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an article is there: a kind of the IDL, and the article that led there, or 0."""
+
+    kind: str
+    article_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Article:
     """One recommended article, and the tokens to report when the reader acts on it: each field of
-    the IDL's `Track`."""
+    the IDL's `Track`. `reason` is None where a service gives none."""
 
     article_id: int
     click: str
@@ -148,6 +172,7 @@ class Article:
     reading: str
     liking: str
     dislike: str = ""
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +204,49 @@ class Event:
     at_ms: int = 0
     read_ms: int | None = None
     undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An article near to another, and how near, for comparing it with others of the same answer."""
+
+    article_id: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An article that would be shown, with what the ranker saw of it, by name, and what each
+    candidate source thinks of it."""
+
+    article_id: int
+    source: str
+    reason: Reason | None
+    score: float
+    features: Mapping[str, float]
+    strengths: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An article that would not be shown: at which step it fell out, why, and its score if it came
+    so far."""
+
+    article_id: int
+    step: str
+    why: str
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A reader's next feed, taken apart; see `ExplainResponse` of the IDL."""
+
+    articles: tuple[Explained, ...]
+    dropped: tuple[Dropped, ...]
+    step_ms: Mapping[str, float]
+    variant: int
+    model: str
 
 
 class Verdict(enum.Enum):
@@ -233,7 +301,13 @@ class TidingsClient:
             raise MisconfiguredError(str(ex)) from ex
 
     def feed(
-        self, user_id: int, channel_id: int = 0, article_num: int = 10, at_ms: int = 0
+        self,
+        user_id: int,
+        channel_id: int = 0,
+        article_num: int = 10,
+        at_ms: int = 0,
+        *,
+        context: Context | None = None,
     ) -> Feed:
         """One page of a reader's feed.
 
@@ -242,9 +316,14 @@ class TidingsClient:
             channel_id: 0 is every channel.
             article_num: 1 to 100.
             at_ms: 0 makes a fresh page; a page's `before_ms` asks for the one before it.
+            context: how the reader came, and what not to show.
         """
         request = _idl.UserRequest(
-            user_id=user_id, channel_id=channel_id, article_num=article_num, time_stamp=at_ms
+            user_id=user_id,
+            channel_id=channel_id,
+            article_num=article_num,
+            time_stamp=at_ms,
+            context=_context(context),
         )
         answer = self._call("user_recommend", request)
         articles = tuple(_article(found) for found in answer.recommends or ())
@@ -286,6 +365,36 @@ class TidingsClient:
             verdicts += map(Verdict, answer.verdicts or ())
         return tuple(verdicts)
 
+    def similar(self, article_id: int, article_num: int = 10) -> tuple[Neighbour, ...]:
+        """The articles nearest to one, the nearest first; none where nothing is known of it."""
+        request = _idl.SimilarRequest(article_id=article_id, article_num=article_num)
+        near = self._call("similar_articles", request).neighbours or ()
+        return tuple(Neighbour(one.article_id, one.score) for one in near)
+
+    def explain(
+        self,
+        user_id: int,
+        channel_id: int = 0,
+        article_num: int = 10,
+        *,
+        context: Context | None = None,
+    ) -> Explanation:
+        """What `feed` would show now, and why. Nothing is recorded."""
+        request = _idl.ExplainRequest(
+            user_id=user_id,
+            channel_id=channel_id,
+            article_num=article_num,
+            context=_context(context),
+        )
+        answer = self._call("explain", request)
+        return Explanation(
+            tuple(_explained(found) for found in answer.articles or ()),
+            tuple(_dropped(found) for found in answer.dropped or ()),
+            answer.step_ms or {},
+            answer.variant or 0,
+            answer.model or "",
+        )
+
     def is_ready(self) -> bool:
         """May a recommender be sent work now. It raises only if none can be asked."""
         return bool(self._call("is_healthy", HealthProbe.READINESS))
@@ -321,7 +430,7 @@ _TIERS: Sequence[tuple[type[rpc_errors.RpcError], type[TidingsError]]] = (
     (rpc_errors.ExpectedError, ExpectedError),
     (rpc_errors.ServerFaultError, ServerFaultError),
 )
-_TOKENS = [field.name for field in fields(Article) if field.name != "article_id"]
+_TOKENS = [field.name for field in fields(Article) if field.name not in ("article_id", "reason")]
 
 
 def _as_ours(ex: rpc_errors.RpcError) -> TidingsError:
@@ -333,7 +442,34 @@ def _as_ours(ex: rpc_errors.RpcError) -> TidingsError:
 
 def _article(found: Any) -> Article:
     tokens = {name: getattr(found.track, name) or "" for name in _TOKENS}
-    return Article(article_id=found.article_id, **tokens)
+    return Article(article_id=found.article_id, reason=_reason(found.reason), **tokens)
+
+
+def _reason(found: Any) -> Reason | None:
+    return None if found is None else Reason(found.kind or "", found.article_id or 0)
+
+
+def _context(context: Context | None) -> Any:
+    if context is None:
+        return None
+    return _idl.Context(
+        device=context.device, referrer=context.referrer, exclude=list(context.exclude)
+    )
+
+
+def _explained(found: Any) -> Explained:
+    return Explained(
+        found.article_id,
+        found.source or "",
+        _reason(found.reason),
+        found.score or 0.0,
+        found.features or {},
+        found.strengths or {},
+    )
+
+
+def _dropped(found: Any) -> Dropped:
+    return Dropped(found.article_id, found.step or "", found.why or "", found.score)
 
 
 def _event(event: Event) -> Any:

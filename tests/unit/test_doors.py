@@ -48,7 +48,6 @@ ALLOWED = {
     "tidings.reading.marks.list_marks": "a route lists marks",
     # Until the recommender's question has a context.
     "tidings.reading.contexts.context_of": "the context of a question",
-    "tidings.reading.contexts.make_context": "the context of a question",
 }
 REQUEST = re.compile(r"\b((?:(?:GET|POST|PUT|PATCH|DELETE)/?)+) (/[\w/{}.-]*)")
 # What these decorate is called by its name, like any function; another decorator registers it.

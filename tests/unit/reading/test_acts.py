@@ -35,7 +35,7 @@ def behind(table: Sequence[Row]) -> dict[str, set[str]]:
     """File → what it says of acts and the table does not, and the other way round."""
     on_cards = [row for row in table if row.number != Action.EXPOSURE]
     in_idl = {f"{field[0]}: {field[2]}" for field in filter(None, vars(IdlTrack)["thrift_spec"])}
-    in_client = {field.name for field in dataclasses.fields(Article)} - {"article_id"}
+    in_client = {one.name for one in dataclasses.fields(Article)} - {"article_id", "reason"}
     counted = {field.encode_name for field in msgspec.structs.fields(Counts)}
     columns = set(article_count.columns.keys()) - {"article_id"}
     differences = {
