@@ -17,6 +17,7 @@ import falcon
 from sqlalchemy import Engine
 
 from gateway.feed.ladder import Recommending
+from gateway.http.cursors import Cursors
 from gateway.http.openapi import describe
 from gateway.http.problems import answer_problem
 from gateway.http.reader_id import IdentifyReader, ReaderSigner
@@ -26,6 +27,7 @@ from gateway.resources.behaviors import BehaviorsResource
 from gateway.resources.channels import ChannelsResource
 from gateway.resources.docs import OpenApiResource, render_docs
 from gateway.resources.health import HealthResource
+from gateway.resources.marks import mark_routes
 from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
 from gateway.resources.pages import FrontPageResource, PageResource, read_pages
 from gateway.resources.payments import CallbackResource, PaymentResource
@@ -33,6 +35,7 @@ from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.clock import Clock
 from tidings.reading.behaviour import Behaviours
+from tidings.reading.marks import Marks
 from tidings.reading.tracking import Tracker
 from tidings.shop.providers import Provider
 
@@ -47,6 +50,8 @@ def create_app(
     behaviours: Behaviours,
     tracker: Tracker,
     signer: ReaderSigner,
+    cursors: Cursors,
+    marks: Marks,
     engine: Engine,
     provider: Provider,
     clock: Clock,
@@ -60,6 +65,8 @@ def create_app(
     Args:
         tracker: reads the tokens of reported events, to know which batches were seen.
         signer: signs and reads readers' ids.
+        cursors: signs and reads where lists go on.
+        marks: what readers marked.
         engine: where orders and stock are.
         provider: takes the money for orders.
         clock: now, in ms since the epoch.
@@ -71,6 +78,16 @@ def create_app(
         "/articles": FeedResource(recommending, channels),
         "/articles/{article_id}": ArticleResource(articles),
         "/channels": ChannelsResource(channels),
+        **mark_routes(
+            engine=engine,
+            behaviours=behaviours,
+            marks=marks,
+            articles=articles,
+            channels=channels,
+            cursors=cursors,
+            tracker=tracker,
+            clock=clock,
+        ),
         "/behaviors": BehaviorsResource(
             behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock
         ),

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.http.parameters import IntParameter
+from gateway.http.parameters import IntParameter, TextParameter
 from gateway.http.problems import PROBLEM_JSON, Problem
 
 REF = "#/components/schemas/{name}"
@@ -37,7 +37,7 @@ class Operation:
     answers: Any = None
     status: HTTPStatus = HTTPStatus.OK
     body: Any = None
-    parameters: Sequence[IntParameter] = ()
+    parameters: Sequence[IntParameter | TextParameter] = ()
     path_parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     problems: Sequence[HTTPStatus] = ()
@@ -114,13 +114,16 @@ def _describe_problem(status: HTTPStatus, schema_of: Mapping[Any, Any]) -> dict[
     return {"description": status.phrase, "content": {PROBLEM_JSON: {"schema": schema_of[Problem]}}}
 
 
-def _describe_parameter(parameter: IntParameter) -> dict[str, Any]:
-    schema = {
-        "type": "integer",
-        "minimum": parameter.low,
-        "maximum": parameter.high,
-        "default": parameter.default,
-    }
+def _describe_parameter(parameter: IntParameter | TextParameter) -> dict[str, Any]:
+    if isinstance(parameter, TextParameter):
+        schema: dict[str, Any] = {"type": "string", "maxLength": parameter.most_chars}
+    else:
+        schema = {
+            "type": "integer",
+            "minimum": parameter.low,
+            "maximum": parameter.high,
+            "default": parameter.default,
+        }
     return {
         "name": parameter.name,
         "in": "query",

@@ -20,6 +20,7 @@ from gateway.http.problems import InvalidRequestError
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _SHOWN_CHARS = 40
+MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,49 @@ class IntParameter:
         return number if self.low <= number <= self.high else None
 
 
-def read_parameters(req: falcon.Request, parameters: Sequence[IntParameter] = ()) -> dict[str, int]:
-    """name → value for each of `parameters`.
+@dataclass(frozen=True, slots=True)
+class TextParameter:
+    """A word of at most so many characters; absent it is empty."""
+
+    name: str
+    most_chars: int
+    meaning: str
+
+
+def read_id(name: str, text: str) -> int:
+    """The number of a thing, out of a path.
+
+    Raises:
+        InvalidRequestError: it can be no number of a thing.
+    """
+    number = IntParameter(name, 1, MAX_ID, default=1, meaning="its number").read(text)
+    if number is None:
+        raise InvalidRequestError(
+            {name: f"must be a whole number from 1 to {MAX_ID}, got {text[:_SHOWN_CHARS]!r}"}
+        )
+    return number
+
+
+def read_text(req: falcon.Request, parameter: TextParameter) -> str:
+    """The word that was given.
+
+    Raises:
+        InvalidRequestError: it is too long, or was given twice.
+    """
+    given = req.params.get(parameter.name, "")
+    if isinstance(given, list) or len(given) > parameter.most_chars:
+        raise InvalidRequestError(
+            {parameter.name: f"must be one word of at most {parameter.most_chars} characters"}
+        )
+    return given
+
+
+def read_parameters(
+    req: falcon.Request,
+    parameters: Sequence[IntParameter] = (),
+    texts: Sequence[TextParameter] = (),
+) -> dict[str, int]:
+    """name → value for each of `parameters`; those of `texts` may be there as well.
 
     Raises:
         InvalidRequestError: naming each parameter that is unknown, given twice, or out of range.
@@ -49,10 +91,13 @@ def read_parameters(req: falcon.Request, parameters: Sequence[IntParameter] = ()
     values = {parameter.name: parameter.default for parameter in parameters}
     errors = {}
     known = {parameter.name: parameter for parameter in parameters}
+    words = {parameter.name for parameter in texts}
     for name, given in req.params.items():
+        if name in words:
+            continue
         parameter = known.get(name)
         if parameter is None:
-            errors[name] = f"is unknown here; known are: {', '.join(known) or 'none'}"
+            errors[name] = f"is unknown here; known are: {', '.join([*known, *words]) or 'none'}"
         elif isinstance(given, list):
             errors[name] = "was given more than once"
         elif (number := parameter.read(given)) is None:

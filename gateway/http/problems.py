@@ -24,6 +24,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from tidings.news.articles import ArticleNotFoundError
+from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.deadline import DeadlineExceededError
 from tidings.reading.behaviour_log import BacklogFullError
@@ -146,6 +147,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
         "There is no such channel",
         errors=lambda ex: {"channel_id": f"{ex}; GET /channels lists them"},
     ),
+    AuthorNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-author", "There is no such author"),
     BacklogFullError: Kind(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "backlog-full",

@@ -22,6 +22,7 @@ from gunicorn.glogging import Logger
 
 from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
+from gateway.http.cursors import Cursors
 from gateway.http.reader_id import ReaderSigner
 from gateway.serving.bounded_worker import BoundedWorker
 from tidings.news.articles import Articles
@@ -35,6 +36,7 @@ from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker_numbers import free_number, take_number
 from tidings.reading.behaviour import Behaviours
+from tidings.reading.marks import Marks
 from tidings.reading.noting import ReaderNotes
 from tidings.reading.tracking import Tracker
 from tidings.rpc.calling.client import make_client
@@ -157,6 +159,8 @@ def make_worker_app(settings: Settings) -> App:
         ),
         tracker=tracker,
         signer=ReaderSigner(keys),
+        cursors=Cursors(keys),
+        marks=Marks(engine, redis),
         engine=engine,
         provider=make_provider(settings.shop.payment_provider, make_site(settings)),
         clock=now_ms,

@@ -40,12 +40,6 @@ ALLOWED = {
     "tidings.reading.stored.clicks_since": "what follows the log begins with what SQL has",
     "tidings.reading.stored.Exposed": "what trains reads the exposures",
     "tidings.reading.stored.exposures_since": "what trains reads the exposures",
-    # Until the reader's marks have their routes.
-    "tidings.reading.behaviour.Behaviours.set_mark": "a route sets a mark",
-    "tidings.reading.marks.After": "a route lists marks",
-    "tidings.reading.marks.Marked": "a route lists marks",
-    "tidings.reading.marks.find_marks_on": "a route asks for them",
-    "tidings.reading.marks.list_marks": "a route lists marks",
     # Until the recommender's question has a context.
     "tidings.reading.contexts.context_of": "the context of a question",
 }

@@ -8,6 +8,7 @@ with transaction(engine) as conn:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
 from sqlalchemy import Connection, insert, select
@@ -15,9 +16,23 @@ from sqlalchemy import Connection, insert, select
 from tidings.news.tables import author
 
 
+class AuthorNotFoundError(Exception):
+    """There is no such author."""
+
+    def __init__(self, author_id: int) -> None:
+        super().__init__(f"there is no author {author_id}")
+        self.author_id = author_id
+
+
 def read_author_names(conn: Connection) -> dict[int, str]:
     """Id → name of every author."""
     rows = conn.execute(select(author.c.id, author.c.name))
+    return {row.id: str(row.name) for row in rows}
+
+
+def find_author_names(conn: Connection, ids: Collection[int]) -> dict[int, str]:
+    """Id → name, for those of these authors that there are."""
+    rows = conn.execute(select(author.c.id, author.c.name).where(author.c.id.in_(ids)))
     return {row.id: str(row.name) for row in rows}
 
 

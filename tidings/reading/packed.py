@@ -170,6 +170,23 @@ def unpack_acts(raw: bytes) -> list[Acted]:
     return acts
 
 
+def unpack_standing(raw: bytes) -> dict[tuple[Action, int], bool]:
+    """(Act, article) → whether it stands, of all that is kept: False where it was undone.
+
+    Raises:
+        CorruptStateError: these are no records.
+    """
+    if len(raw) % ACT_BYTES:
+        raise CorruptStateError("the acts of a reader end within one")
+    standing: dict[tuple[Action, int], bool] = {}
+    for article_id, act, *_, undone in _ACT.iter_unpack(raw):
+        action = _ACTIONS.get(act)
+        if action is not None:
+            place = (action, article_id)
+            standing[place] = standing.get(place, False) or not undone
+    return standing
+
+
 def split_stamp(stamp_ms: int) -> tuple[int, int]:
     """A moment in ms as its upper 32 of 48 bits and the others; 48 are enough until the year
     10889."""

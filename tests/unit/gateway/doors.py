@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from gateway.app import create_app
 from gateway.feed.ladder import Recommending
+from gateway.http.cursors import Cursors
 from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
 from tests.lab.histories import make_history, record_batch
@@ -25,6 +26,7 @@ from tidings.process.deadline import Deadline
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
+from tidings.reading.marks import Marks
 from tidings.reading.noting import ReaderNotes
 from tidings.reading.tracking import Shown, Tracker
 from tidings.shop.providers import Provider
@@ -174,6 +176,8 @@ def make_door(
         ),
         tracker=tracker,
         signer=signer,
+        cursors=Cursors(KEYS),
+        marks=Marks(engine, redis),
         engine=engine,
         provider=provider or NoProvider(),
         clock=clock,

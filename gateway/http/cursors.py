@@ -1,0 +1,68 @@
+"""Where a list goes on: an opaque, signed word that a client gives back as it was.
+
+A list is `{"results": […], "next": "…" | null}` everywhere. The word holds the place of the last
+item, so that what is added or taken away meanwhile moves nothing; it is signed for one reader and
+one list, so that no client comes to rely on what is inside. Rejected: page numbers, under which
+items come twice or never.
+
+    cursors = Cursors(keys)
+    word = cursors.sign("likings", reader_id, (since_ms, 0, 12))
+    cursors.read("likings", reader_id, word)  # (since_ms, 0, 12)
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import struct
+from collections.abc import Sequence
+
+from gateway.http.parameters import TextParameter
+from gateway.http.problems import InvalidRequestError
+
+_PLACE = struct.Struct(">qqq")
+_MAC_BYTES = 12
+Place = tuple[int, int, int]
+AFTER = TextParameter("after", 64, "the `next` of the page before; absent for the first page")
+
+
+class Cursors:
+    """Signs places under the first key and accepts them under any, so that keys can be rotated.
+
+    Args:
+        keys: secrets of 32 bytes or more, newest first.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        # A key of its own, so that a signature made for another purpose is never a cursor.
+        self._keys = [hmac.digest(key, b"tidings.cursors.1", "sha256") for key in keys]
+
+    def sign(self, name: str, reader_id: int, place: Place) -> str:
+        """The word for a place in this list of this reader."""
+        body = _PLACE.pack(*place)
+        signed = body + _mac(self._keys[0], name, reader_id, body)
+        return base64.urlsafe_b64encode(signed).decode()
+
+    def read(self, name: str, reader_id: int, word: str) -> Place | None:
+        """The place of a word; None for no word.
+
+        Raises:
+            InvalidRequestError: it was not given out for this list of this reader.
+        """
+        if not word:
+            return None
+        try:
+            raw = base64.b64decode(word, altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raw = b""
+        body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+        fits = [hmac.compare_digest(_mac(key, name, reader_id, body), mac) for key in self._keys]
+        if len(body) != _PLACE.size or not any(fits):
+            raise InvalidRequestError({AFTER.name: "is no `next` of this list"})
+        since_ms, kind, id_ = _PLACE.unpack(body)
+        return since_ms, kind, id_
+
+
+def _mac(key: bytes, name: str, reader_id: int, body: bytes) -> bytes:
+    return hmac.digest(key, f"{name}:{reader_id}:".encode() + body, "sha256")[:_MAC_BYTES]
