@@ -26,6 +26,7 @@ from tidings.process.handover import Handover
 from tidings.process.listening import bind_for_each, listen
 from tidings.process.master import Master
 from tidings.process.settings import Settings, read_secret_keys
+from tidings.process.worker import Progress
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.noting import ReaderNotes
@@ -78,7 +79,11 @@ def make_master(settings: Settings) -> Master:
 
 @contextmanager
 def working(
-    settings: Settings, tls: ssl.SSLContext | None, listener: socket.socket, handover: Handover
+    settings: Settings,
+    tls: ssl.SSLContext | None,
+    listener: socket.socket,
+    handover: Handover,
+    progress: Progress,
 ) -> Iterator[Server]:
     """A worker's server, with everything that it alone holds, until the block ends.
 
@@ -99,6 +104,7 @@ def working(
         listener=listener,
         tls=tls,
         handover=handover,
+        progress=progress,
     )
     stopping = threading.Event()
     threading.Thread(
@@ -123,6 +129,7 @@ def make_server(
     listener: socket.socket | None = None,
     tls: ssl.SSLContext | None = None,
     handover: Handover | None = None,
+    progress: Progress = lambda: None,
 ) -> Server:
     """The server, listening but not yet serving.
 
@@ -130,12 +137,13 @@ def make_server(
         catalogue: is read here for the first time, and is to be kept fresh beside the server.
         signals: what all readers did, to be folded beside the server.
         listener: has an address; None opens the recommender's own.
+        progress: called whenever the start has come further.
 
     Raises:
         SQLAlchemyError: the catalogue could not be read.
         CannotStartError: the address cannot be had, or Thrift's C codec is missing.
     """
-    catalogue.refresh()
+    catalogue.refresh(progress)
     pipeline = make_pipeline(settings, catalogue, redis, signals=signals, clock=clock)
     behaviours = Behaviours(
         redis,

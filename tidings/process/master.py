@@ -40,6 +40,7 @@ from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker import FAILED, READY, RETIRE, MakeWorker, die_with, pin, run_worker
 from tidings.process.worker_numbers import free_number, take_number
 
+# Without a word of progress: to read a million articles may take longer.
 START_S = 60.0
 DOUBTFUL_AFTER_S = 3.0
 HUNG_AFTER_S = 30.0

@@ -1,8 +1,8 @@
 """A worker's own side: what a forked process does between its first line and its exit code.
 
 It tells its master through a pipe whether it is ready, twice a second, so that a worker that hangs
-is as visible as one that died. Rejected: asking it through the door, where the kernel chooses which
-worker gets the question.
+is as visible as one that died. While it starts, it tells whenever it has come further. Rejected:
+asking it through the door, where the kernel chooses which worker gets the question.
 
     os._exit(run_worker(make_worker, listener, handover, reports))    # after the fork
 """
@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -53,9 +54,15 @@ class Service(Protocol):
         """Stop without losing a client, because another worker has taken over its socket."""
 
 
+# To be called by a start that takes long whenever it has come further.
+Progress = Callable[[], None]
 # Makes a service on a listening socket, which takes over the connections of the worker before it,
 # and takes down afterwards what it made for it.
-MakeWorker = Callable[[socket.socket, Handover], AbstractContextManager[Service]]
+MakeWorker = Callable[[socket.socket, Handover, Progress], AbstractContextManager[Service]]
+
+
+class _StoppedEarlyError(Exception):
+    """The worker was told to stop while it was starting."""
 
 
 def run_worker(make: MakeWorker, listener: socket.socket, handover: Handover, reports: int) -> int:
@@ -65,7 +72,7 @@ def run_worker(make: MakeWorker, listener: socket.socket, handover: Handover, re
     told.
     """
     try:
-        with make(listener, handover) as server:
+        with make(listener, handover, partial(_tell_progress, reports)) as server:
             signal.signal(signal.SIGTERM, lambda *_: server.drain())
             signal.signal(RETIRE, lambda *_: server.retire())
             threading.Thread(
@@ -73,6 +80,8 @@ def run_worker(make: MakeWorker, listener: socket.socket, handover: Handover, re
             ).start()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, RETIRE))
             server.serve()
+    except _StoppedEarlyError:
+        return 0
     except CannotStartError as ex:
         with suppress(OSError):
             os.write(reports, FAILED + str(ex).encode()[:2000])
@@ -83,6 +92,14 @@ def run_worker(make: MakeWorker, listener: socket.socket, handover: Handover, re
     finally:
         hand_over_all()
     return 0
+
+
+def _tell_progress(reports: int) -> None:
+    """A start is given time as long as it comes further, and is over when it is told to stop."""
+    if {signal.SIGTERM, RETIRE} & signal.sigpending():
+        raise _StoppedEarlyError
+    with suppress(OSError):  # the master is gone, and this process goes with it
+        os.write(reports, NOT_READY)
 
 
 def _report(server: Service, reports: int) -> None:

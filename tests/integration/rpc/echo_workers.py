@@ -3,7 +3,8 @@ echoing workers.
 
 An answer's `exposure` is the reader asked for, its `time_stamp` the id of the process that
 answered; reader KILLS kills that process, reader SLOW takes a second and a half. If FOLDER has a
-file `broken`, workers cannot start.
+file `broken`, workers cannot start; while it has `loading`, they come further with their start, and
+while it has `hanging`, they do not. The option `start_s` is how long a master bears that.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
     Path(folder, "metrics-files").write_text(str(files))
 
     from tests.integration.rpc.conftest import Handler
+    from tidings.process import master as master_module
     from tidings.process.handover import Handover
     from tidings.process.listening import bind_for_each
     from tidings.process.master import Master
     from tidings.process.metrics import serve_metrics
+    from tidings.process.worker import Progress
     from tidings.rpc.errors import invalid
     from tidings.rpc.serving.options import ServerOptions
     from tidings.rpc.serving.server import Server, make_server
@@ -49,6 +52,7 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
     for pair in given:
         name, _, value = pair.partition("=")
         chosen[name] = float(value)
+    master_module.START_S = chosen.pop("start_s", master_module.START_S)
     metrics_bind = Path(folder, "metrics-bind")
 
     def recommend(request: UserRequest) -> ArticleResponse:
@@ -61,9 +65,16 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
         return ArticleResponse(exposure=str(request.user_id), time_stamp=os.getpid(), recommends=[])
 
     @contextmanager
-    def working(listener: socket.socket, handover: Handover) -> Iterator[Server]:
+    def working(
+        listener: socket.socket, handover: Handover, progress: Progress
+    ) -> Iterator[Server]:
         if Path(folder, "broken").exists():
             raise CannotStartError("the folder says that this is broken")
+        while Path(folder, "loading").exists():  # as long as a test wishes
+            progress()
+            time.sleep(0.05)
+        while Path(folder, "hanging").exists():
+            time.sleep(0.05)
         yield make_server(
             UserRecommend,
             Handler(recommend),

@@ -370,3 +370,38 @@ def test_a_second_generation_ends_the_first(start: StartWorkers) -> None:
             wait_until(
                 lambda: len(workers.pids()) <= 2, PATIENCE_S, "the end of the one before the last"
             )
+
+
+# A start that takes long.
+
+
+def test_a_worker_that_loads_is_waited_for_and_one_that_hangs_is_not(
+    start: StartWorkers, connect: Connect, tmp_path: Path
+) -> None:
+    """Trap: a worker that read a million articles was killed after a minute, and the next one, and
+    the next. One that comes no further is still killed, whatever it told before."""
+    loading, hanging = tmp_path / "loading", tmp_path / "hanging"
+    for flag in (loading, hanging):
+        flag.touch()
+    workers = start(1, ready=False, start_s=1.5)
+    wait_until(lambda: has_lines(workers, "worker_started", 1), PATIENCE_S, "a worker")
+    # Longer than a start without progress may take.
+    time.sleep(4)
+    assert (workers.lines("worker_hung"), workers.is_ready()) == ([], False)
+
+    loading.unlink()
+    wait_until(lambda: workers.lines("worker_hung") != [], PATIENCE_S, "the worker to be killed")
+    hanging.unlink()
+    wait_until(workers.is_ready, PATIENCE_S, "the next worker")
+    assert ask(connect(workers.endpoint)) in workers.pids()
+
+
+def test_a_worker_that_loads_can_be_stopped(start: StartWorkers, tmp_path: Path) -> None:
+    """Not only once it has loaded, or killed."""
+    (tmp_path / "loading").touch()
+    workers = start(1, ready=False)
+    wait_until(lambda: has_lines(workers, "worker_started", 1), PATIENCE_S, "a worker")
+    workers.signal(signal.SIGTERM)
+
+    assert workers.exit_code() == 0
+    assert workers.lines("worker_killed") == []
