@@ -27,12 +27,30 @@ export async function get(path) {
 const waiting = [];
 const sent = new Set();
 let timer = null;
+let sending = Promise.resolve();
 
 // Each token is reported once, however often the reader does the same thing.
 export function report(track, readMs) {
   if (!track || sent.has(track)) return;
   sent.add(track);
-  waiting.push(readMs === undefined ? { track, at: Date.now() } : { track, at: Date.now(), read_ms: Math.round(readMs) });
+  push(readMs === undefined ? { track, at: Date.now() } : { track, at: Date.now(), read_ms: Math.round(readMs) });
+}
+
+// A like, a save or a "not for me" that the reader takes back, or takes back to. A token acts once and can
+// be undone once; after that the act has a path of its own.
+export function toggle(mark, { id, name, token }) {
+  const { pressed, times } = mark ?? { pressed: false, times: 0 };
+  if (times < 2) {
+    push({ track: token, at: Date.now(), ...(pressed ? { undone: true } : {}) });
+  } else {
+    flush();
+    inTurn(() => fetch(`/articles/${id}/${name}`, { method: pressed ? "DELETE" : "PUT", keepalive: true })).catch(() => {});
+  }
+  return { pressed: !pressed, times: times + 1 };
+}
+
+function push(event) {
+  waiting.push(event);
   waiting.splice(0, waiting.length - MOST_WAITING);
   schedule(FLUSH_AFTER_MS);
 }
@@ -41,8 +59,20 @@ function schedule(afterMs) {
   timer ??= setTimeout(flush, afterMs);
 }
 
-async function flush() {
+// What is sent arrives in the order in which it was done.
+function inTurn(work) {
+  const done = sending.then(work);
+  sending = done.catch(() => {});
+  return done;
+}
+
+function flush() {
+  clearTimeout(timer);
   timer = null;
+  inTurn(send);
+}
+
+async function send() {
   if (!waiting.length) return;
   const events = waiting.splice(0, MOST_AT_ONCE);
   try {

@@ -1,21 +1,29 @@
 // One whole article, and what the reader does with it.
 
-import { get, report } from "./api.js";
+import { get, report, toggle } from "./api.js";
 import { byline, element } from "./elements.js";
 
 const LEAST_READ_MS = 1000;
+// What the button says, what it says once pressed, and which token and path the act has.
+const ACTS = [
+  { name: "liking", label: "Like", done: "Liked" },
+  { name: "collect", label: "Save for later", done: "Saved" },
+  { name: "dislike", label: "Not for me", done: "Less like this" },
+];
 
 export class Article {
-  constructor(id, track, back) {
+  constructor({ id, track, back, memory }) {
     this.id = id;
     this.track = track;
     this.back = back;
+    this.memory = memory;
     this.readMs = 0;
     this.since = null;
   }
 
   async show(root) {
     const page = await get(`/articles/${this.id}`);
+    this.memory.titles.set(this.id, page.title);
     if (this.track) report(this.track.click);
     root.replaceChildren(...this.parts(page));
     this.resume();
@@ -40,19 +48,25 @@ export class Article {
   }
 
   acts() {
-    const like = this.act("Like", "Liked", this.track.liking);
-    const collect = this.act("Save for later", "Saved", this.track.collect);
-    return element("div", { class: "acts" }, like, collect);
+    const marks = this.memory.marks.get(this.id) ?? new Map();
+    this.memory.marks.set(this.id, marks);
+    const offered = ACTS.filter((act) => this.track[act.name]);
+    return element("div", { class: "acts" }, ...offered.map((act) => this.act(act, marks)));
   }
 
-  act(label, done, token) {
-    const button = element("button", { type: "button", "aria-pressed": "false" }, label);
+  // Pressed once more, it is undone.
+  act({ name, label, done }, marks) {
+    const button = element("button", { type: "button" });
+    const show = () => {
+      const pressed = marks.get(name)?.pressed ?? false;
+      button.setAttribute("aria-pressed", String(pressed));
+      button.textContent = pressed ? done : label;
+    };
     button.addEventListener("click", () => {
-      if (button.getAttribute("aria-pressed") === "true") return;
-      report(token);
-      button.setAttribute("aria-pressed", "true");
-      button.textContent = done;
+      marks.set(name, toggle(marks.get(name), { id: this.id, name, token: this.track[name] }));
+      show();
     });
+    show();
     return button;
   }
 

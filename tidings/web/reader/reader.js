@@ -1,17 +1,20 @@
 // The reader's page: which part of it is shown follows from the address, so that Back and bookmarks work.
-//   #/             the feed "for you"
-//   #/channels/3   another channel's feed
-//   #/articles/42  one article
+//   #/                     the feed "for you"
+//   #/earlier              what it showed before this visit
+//   #/channels/3           another channel's feed
+//   #/channels/3/earlier   what that showed before
+//   #/articles/42          one article
 
 import { flushNow, get } from "./api.js";
 import { Article } from "./article.js";
 import { element } from "./elements.js";
-import { Feed } from "./feed.js";
+import { EarlierFeed, FreshFeed } from "./feed.js";
 
 const AHEAD_PX = 600;
 const byId = (id) => document.getElementById(id);
 const feeds = new Map();
-const opened = new Set();
+// What this page knows by itself: articles that were opened, their titles, and what was done with them.
+const memory = { opened: new Set(), titles: new Map(), marks: new Map() };
 let channels = [];
 let feed = null;
 let article = null;
@@ -50,6 +53,14 @@ function hrefOf(channel) {
   return channel.channel_id ? `#/channels/${channel.channel_id}` : "#/";
 }
 
+function feedOf(channel, view) {
+  const key = `${channel.channel_id}/${view}`;
+  if (!feeds.has(key)) {
+    feeds.set(key, view === "earlier" ? new EarlierFeed(feedOf(channel, "fresh"), memory) : new FreshFeed(channel, memory));
+  }
+  return feeds.get(key);
+}
+
 function markChannel(channel) {
   for (const link of byId("channels").querySelectorAll("a")) {
     const current = channel !== null && link.getAttribute("href") === hrefOf(channel);
@@ -62,18 +73,23 @@ function markChannel(channel) {
   }
 }
 
-async function showFeed(channelId, isFirst) {
+async function showFeed(channelId, view, isFirst) {
   const channel = channels.find((known) => known.channel_id === channelId);
   if (!channel) throw new Error("There is no such channel.");
-  if (!feeds.has(channelId)) feeds.set(channelId, new Feed(channel, opened));
-  feed = feeds.get(channelId);
+  feed = feedOf(channel, view);
+  const shown = feed;
   markChannel(channel);
-  document.title = channelId ? `${channel.name} · Tidings` : "Tidings";
-  byId("feed-title").textContent = channel.name;
+  document.title = channelId || view === "earlier" ? `${feed.title} · Tidings` : "Tidings";
+  byId("feed-title").textContent = feed.title;
+  byId("answer").textContent = "";
+  byId("fresh").hidden = view === "earlier";
+  byId("earlier").textContent = view === "earlier" ? "← Back to the articles" : "Shown earlier";
+  byId("earlier").href = view === "earlier" ? hrefOf(channel) : feed.earlierHref;
   byId("batches").replaceChildren(feed.root);
   if (!feed.root.children.length) {
     byId("feed-end").textContent = "Fetching articles…";
-    await feed.fresh();
+    await feed.more();
+    if (shown !== feed) return;
   }
   show("feed");
   byId("feed-end").textContent = feed.message;
@@ -83,12 +99,11 @@ async function showFeed(channelId, isFirst) {
 }
 
 async function showArticle(id) {
-  const back = feed ? hrefOf(feed.channel) : "#/";
-  article = new Article(id, findTrack(id), back);
+  article = new Article({ id, track: findTrack(id), back: feed?.href ?? "#/", memory });
   const shown = article;
   const title = await shown.show(byId("article"));
   if (shown !== article) return;
-  opened.add(id);
+  memory.opened.add(id);
   markChannel(null);
   show("article");
   document.title = `${title} · Tidings`;
@@ -107,13 +122,14 @@ let isFirst = true;
 async function route() {
   if (article) article.leave();
   article = null;
-  const [, kind, id] = location.hash.match(/^#\/(channels|articles)\/(\d+)$/) ?? [];
+  const [, articleId] = location.hash.match(/^#\/articles\/(\d+)$/) ?? [];
+  const [, channelId, earlier] = location.hash.match(/^#\/(?:channels\/(\d+)\/?)?(earlier)?$/) ?? [];
   const first = isFirst;
   isFirst = false;
   await attempt(async () => {
     if (!channels.length) await loadChannels();
-    if (kind === "articles") await showArticle(Number(id));
-    else await showFeed(Number(id ?? 0), first);
+    if (articleId) await showArticle(Number(articleId));
+    else await showFeed(Number(channelId ?? 0), earlier ?? "fresh", first);
   });
 }
 
@@ -122,12 +138,18 @@ document.addEventListener("click", (event) => {
   if (event.target.closest?.("a[href^='#/']") && feed && !byId("feed").hidden) feed.scrollY = window.scrollY;
 });
 
+// The answer stands beside the button, where the eye is.
 byId("fresh").addEventListener("click", async () => {
+  const asked = feed;
   byId("fresh").disabled = true;
-  const found = await attempt(() => feed.fresh(), { keep: true });
+  byId("answer").textContent = "Looking…";
+  const found = await attempt(() => asked.fresh(), { keep: true });
   byId("fresh").disabled = false;
-  byId("feed-end").textContent = feed.message;
-  if (found) window.scrollTo({ top: 0 });
+  byId("answer").textContent = "";
+  if (found !== undefined && asked === feed) {
+    byId("answer").textContent = found ? `${found} fresh ${found === 1 ? "article" : "articles"}` : "Nothing new just now";
+    if (found) window.scrollTo({ top: 0 });
+  }
   byId("fresh").focus({ preventScroll: true });
   fill();
 });
@@ -137,21 +159,23 @@ byId("retry").addEventListener("click", () => {
   retry?.();
 });
 
-// Earlier articles, as long as the end of those that are there is in sight or nearly so.
+// More articles, as long as the end of those that are there is in sight or nearly so.
 const sentinel = byId("sentinel");
-const isNearEnd = () => sentinel.getBoundingClientRect().top < window.innerHeight + AHEAD_PX;
+const isWanted = () => !byId("feed").hidden && byId("trouble").hidden && sentinel.getBoundingClientRect().top < window.innerHeight + AHEAD_PX;
 
 async function fill() {
   const asked = feed;
-  while (asked?.hasOlder && asked === feed && !asked.loading && !byId("feed").hidden && isNearEnd()) {
-    byId("feed-end").textContent = "Fetching earlier articles…";
-    const done = await attempt(async () => { await asked.older(); return true; }, { keep: true, then: fill });
+  while (asked && !asked.isOver && asked === feed && !asked.loading && isWanted()) {
+    byId("feed-end").textContent = "Fetching more articles…";
+    const done = await attempt(async () => { await asked.more(); return true; }, { keep: true, then: fill });
     if (asked === feed) byId("feed-end").textContent = asked.message;
     if (!done) return;
   }
 }
 
-new IntersectionObserver(fill, { rootMargin: `${AHEAD_PX}px` }).observe(sentinel);
+// Not an IntersectionObserver: for a reader who jumps to the end while more is on its way, the end never
+// comes into sight anew, and nothing would be asked for any more.
+for (const moved of ["scroll", "resize"]) window.addEventListener(moved, fill, { passive: true });
 
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "hidden") {
