@@ -39,6 +39,7 @@ from tidings.process.settings import load_settings
 
 EXIT_REJECTS = 1
 DAY_MS = 24 * 3600 * 1000
+SHOWN_EVERY = 100
 NEXT_CLICK = "next-click"
 
 
@@ -106,13 +107,13 @@ def evaluate(
 
 
 def _compare(log: Log, asking: Asking) -> Report:
-    with click.progressbar(length=asking.sample, file=sys.stderr) as bar:
+    is_watched = sys.stderr.isatty()
 
-        def show(number: int, of: int) -> None:
-            bar.length = of
-            bar.update(1)
+    def show(number: int, of: int) -> None:
+        if is_watched and (number % SHOWN_EVERY == 0 or number == of):
+            click.echo(f"\r{number} of {of} questions", err=True, nl=number == of)
 
-        return compare(log, asking, on_question=show)
+    return compare(log, asking, on_question=show)
 
 
 def _print_tables(report: dict[str, Any]) -> None:
