@@ -15,7 +15,9 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 # A line now and then instead of a long silence or of one line a package.
 BRIEFLY := awk '/^Collecting/ && ++n % 15 == 0 { print "  " n " packages fetched" } /^Installing/ { print "  unpacking " n " packages" } { fflush() }'
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
-BENCHES := jobs pages recommender-bounds rpc rpc-connections
+BENCHES := jobs pages recommender recommender-bounds rpc rpc-connections
+# Public data sets; bench/recommender/data.py names their sources.
+export BENCH_DATA ?= ../shared/data
 FAULTS := jobs rpc
 
 ##@ Run

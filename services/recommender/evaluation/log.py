@@ -11,7 +11,7 @@ an object a click; three million of them cost a gigabyte.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from services.recommender.catalogue.view import NO_AUTHOR, View, make_view
 from tidings.importing.event_rows import NO_SESSION, EventBlock
-from tidings.news.channels import FOR_YOU
 from tidings.reading.acts import Action
 
 SESSION_IDLE_MS = 30 * 60 * 1000
@@ -74,8 +73,16 @@ class Log:
         return earlier[: np.searchsorted(self.at_ms[earlier], self.at_ms[click])]
 
 
-def make_log(blocks: Iterable[EventBlock]) -> Log:
+def make_log(
+    blocks: Iterable[EventBlock],
+    *,
+    channel_of: Callable[[NDArray[np.int64]], NDArray[np.int64]] = np.ones_like,
+) -> Log:
     """The log of a file's clicks; what readers did besides is left out.
+
+    Args:
+        blocks: of the file.
+        channel_of: the channel of each article, by its id; by default all are in one.
 
     Raises:
         EmptyLogError: there is no click.
@@ -95,7 +102,8 @@ def make_log(blocks: Iterable[EventBlock]) -> Log:
     place_by_reader, first_of_reader = _places(readers, by_reader)
     by_session = np.argsort(sessions, kind="stable")
     place, first = _places(sessions, by_session)
-    view = _make_view(articles, at_ms)
+    ids, first_clicks = np.unique(articles, return_index=True)
+    view = make_view(ids, channel_of(ids), np.full(len(ids), NO_AUTHOR), at_ms[first_clicks] + 1)
     return Log(
         view=view,
         at_ms=at_ms,
@@ -108,16 +116,6 @@ def make_log(blocks: Iterable[EventBlock]) -> Log:
         by_reader=by_reader,
         place_by_reader=place_by_reader,
         first_of_reader=first_of_reader,
-    )
-
-
-def _make_view(articles: NDArray[np.int64], at_ms: NDArray[np.int64]) -> View:
-    ids, first = np.unique(articles, return_index=True)
-    return make_view(
-        ids,
-        channels=np.full(len(ids), FOR_YOU.channel_id + 1),
-        authors=np.full(len(ids), NO_AUTHOR),
-        published=at_ms[first] + 1,
     )
 
 
