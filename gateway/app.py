@@ -22,7 +22,7 @@ from gateway.http.openapi import describe
 from gateway.http.problems import answer_problem
 from gateway.http.reader_id import IdentifyReader, ReaderSigner
 from gateway.http.request_scope import RequestScope
-from gateway.resources.articles import ArticleResource, FeedResource
+from gateway.resources.articles import ArticleResource, FeedResource, SimilarResource
 from gateway.resources.behaviors import BehaviorsResource
 from gateway.resources.channels import ChannelsResource
 from gateway.resources.docs import OpenApiResource, render_docs
@@ -77,6 +77,7 @@ def create_app(
     routes: dict[str, object] = {
         "/articles": FeedResource(recommending, channels),
         "/articles/{article_id}": ArticleResource(articles),
+        "/articles/{article_id}/similar": SimilarResource(articles, recommending),
         "/channels": ChannelsResource(channels),
         **mark_routes(
             engine=engine,

@@ -40,10 +40,19 @@ class Track(msgspec.Struct, frozen=True):
     dislike: str
 
 
+class Reason(msgspec.Struct, frozen=True):
+    """Why an article is there: `popular`, `read`, `taste`, `similar`, `fresh`, `backlog` or
+    `again`; more may come. `article_id` is the article that led there, 0 if none did."""
+
+    kind: str
+    article_id: int
+
+
 class FeedCard(Card, frozen=True):
-    """An article as a feed shows it."""
+    """An article as a feed shows it; `reason` is absent where none is known."""
 
     track: Track
+    reason: Reason | msgspec.UnsetType = msgspec.UNSET
 
 
 class Feed(msgspec.Struct, frozen=True):
@@ -62,9 +71,19 @@ _ACTIONS = tuple(_ACTION_OF[name] for name in Track.__struct_fields__)
 _LABELS = tuple(action.label for action in _ACTIONS)
 
 
-def make_feed_card(card: Card, track: Track) -> FeedCard:
+def make_feed_card(card: Card, track: Track, reason: Reason | None = None) -> FeedCard:
     """The card with its tokens; every field of a card comes along by its name."""
-    return FeedCard(**msgspec.structs.asdict(card), track=track)
+    why = msgspec.UNSET if reason is None else reason
+    return FeedCard(**msgspec.structs.asdict(card), track=track, reason=why)
+
+
+def read_reason(reason: Any) -> Reason | None:
+    """The reason that the recommender gave.
+
+    Args:
+        reason: `Reason` of the IDL. A recommender of an earlier release gives none.
+    """
+    return None if reason is None else Reason(reason.kind or "", reason.article_id or 0)
 
 
 def read_track(track: Any) -> Track:

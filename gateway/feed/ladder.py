@@ -13,6 +13,7 @@ retries and longer waits, which make every reader pay for a page that the next s
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -24,21 +25,32 @@ from redis import Redis, RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.feed.breaker import Breaker
-from gateway.feed.cards import Feed, ServedFrom, Track, issue_track, make_feed_card, read_track
+from gateway.feed.cards import (
+    Feed,
+    Reason,
+    ServedFrom,
+    Track,
+    issue_track,
+    make_feed_card,
+    read_reason,
+    read_track,
+)
 from gateway.http.problems import NothingToServeError
-from tidings.news.articles import Articles
+from tidings.news.articles import Articles, Card
 from tidings.process.clock import Clock
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.reading import popularity
 from tidings.reading.acts import Action
+from tidings.reading.contexts import NO_CONTEXT, Context, name_of
+from tidings.reading.packed import Batch
 from tidings.reading.tracking import LadderSource, Shown, Tracker
 from tidings.reading.unread import UnreadBatches
 from tidings.rpc.errors import CallerFaultError, RpcError, TransportFaultError
-from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
+from tidings_idl.recommend import ttypes
 
-# A request for a moment longer ago than this pages back; younger ones come from a clock that is a
-# little behind.
-CLOCK_SLACK_MS = 60_000
+# A moment longer ago than this pages back, as the recommender has it; a younger one comes from a
+# clock that is behind, unless it is the very stamp of a batch.
+CLOCK_SLACK_MS = 3_600_000
 # Rankings are a minute old: some of their articles may have been taken down since.
 SPARE_ARTICLES = 20
 RECOMMENDER_FAILURES = 3
@@ -56,7 +68,7 @@ FALLS = Counter(
 log = structlog.get_logger(__name__)
 
 Found = TypeVar("Found")
-_make_request: Any = UserRequest  # NOTE: generated classes carry no annotations
+_idl: Any = ttypes  # NOTE: generated classes carry no annotations
 _EXPECTED_FAILURES = (RpcError, DeadlineExceededError, RedisError, SQLAlchemyError, TimeoutError)
 
 
@@ -72,17 +84,15 @@ class RestingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks for which page. `time_stamp` is in ms since the epoch; 0 is now."""
+    """Who asks for which page, and how they came. `time_stamp` is in ms since the epoch; 0 is
+    now."""
 
     reader_id: int
     channel_id: int
     article_num: int
     time_stamp: int
     now_ms: int
-
-    @property
-    def pages_back(self) -> bool:
-        return 0 < self.time_stamp < self.now_ms - CLOCK_SLACK_MS
+    context: Context = NO_CONTEXT
 
 
 class Recommending:
@@ -126,14 +136,30 @@ class Recommending:
             (ServedFrom.LATEST, self._latest),
         )
 
-    def feed(self, reader_id: int, channel_id: int, article_num: int, time_stamp: int) -> Feed:
+    def feed(
+        self,
+        reader_id: int,
+        channel_id: int,
+        article_num: int,
+        time_stamp: int,
+        *,
+        context: Context = NO_CONTEXT,
+    ) -> Feed:
         """One page of a reader's feed.
 
         Raises:
             CallerFaultError: the recommender refused the request as such.
             NothingToServeError: every step failed.
         """
-        ask = Ask(reader_id, channel_id, article_num, time_stamp=time_stamp, now_ms=self._clock())
+        now_ms = self._clock()
+        ask = Ask(
+            reader_id,
+            channel_id,
+            article_num,
+            time_stamp=time_stamp,
+            now_ms=now_ms,
+            context=context,
+        )
         empty: Feed | None = None
         for step, make in self._steps:
             try:
@@ -144,7 +170,7 @@ class Recommending:
                 self._fall(step.value, ex)
                 continue
             if feed is not None and (
-                feed.results or (step is ServedFrom.PERSONAL and ask.pages_back)
+                feed.results or (step is ServedFrom.PERSONAL and self._pages_back(ask))
             ):
                 SERVED.labels(step.value).inc()
                 return feed
@@ -169,22 +195,48 @@ class Recommending:
 
     def _personal(self, ask: Ask) -> Feed | None:
         answer = self._ask_recommender(ask)
-        tracks = {found.article_id: found.track for found in answer.recommends or ()}
-        feed = self._hydrate(list(tracks), lambda id_: read_track(tracks[id_]), ServedFrom.PERSONAL)
+        given = {found.article_id: found for found in answer.recommends or ()}
+        feed = self._hydrate(
+            list(given),
+            lambda id_: read_track(given[id_].track),
+            ServedFrom.PERSONAL,
+            reason_of=lambda id_: read_reason(given[id_].reason),
+        )
         return _with(feed, pre_timestamp=answer.time_stamp or 0, exposure=answer.exposure or "")
 
-    def _ask_recommender(self, ask: Ask) -> ArticleResponse:
-        if not self._recommender_breaker.allows():
-            raise RestingError("the recommender failed a moment ago")
-        request = _make_request(
+    def _ask_recommender(self, ask: Ask) -> Any:
+        """An `ArticleResponse` of the IDL."""
+        device, referrer = map(name_of, ask.context)
+        request = _idl.UserRequest(
             user_id=ask.reader_id,
             channel_id=ask.channel_id,
             article_num=ask.article_num,
             time_stamp=ask.time_stamp,
+            context=_idl.Context(device, referrer),
         )
+        return self._call("user_recommend", request)
+
+    def similar(self, article_id: int, article_num: int) -> list[Card]:
+        """The cards of an article's neighbours, the nearest first; none where they cannot be
+        had."""
         try:
-            answer: ArticleResponse = self._recommender.call(
-                "user_recommend", request, deadline=Deadline.after_ms(self._recommend_ms)
+            answer = self._call(
+                "similar_articles",
+                _idl.SimilarRequest(article_id=article_id, article_num=article_num),
+            )
+            ids = [near.article_id for near in answer.neighbours or ()]
+            cards = self._articles.cards(ids)
+        except Exception as ex:  # noqa: BLE001 - a page without neighbours is a page
+            self._fall("similar", ex)
+            return []
+        return [cards[id_] for id_ in ids if id_ in cards]
+
+    def _call(self, method: str, request: Any) -> Any:
+        if not self._recommender_breaker.allows():
+            raise RestingError("the recommender failed a moment ago")
+        try:
+            answer = self._recommender.call(
+                method, request, deadline=Deadline.after_ms(self._recommend_ms)
             )
         except (TransportFaultError, DeadlineExceededError):
             self._recommender_breaker.failed()
@@ -196,16 +248,24 @@ class Recommending:
         return answer
 
     def _cached(self, ask: Ask) -> Feed | None:
-        if ask.pages_back:
+        if self._pages_back(ask):
             return None
         unread = self._with_redis(
             lambda: self._unread.find(ask.reader_id, ask.channel_id, ask.now_ms)
         )
         if unread is None:
             return None
-        stamp_ms, ids = unread.batch.stamp_ms, unread.batch.article_ids[: ask.article_num]
-        feed = self._hydrate(ids, self._track_of(ask, stamp_ms, ids), ServedFrom.CACHED)
-        exposure = Shown(Action.EXPOSURE, ask.reader_id, ask.channel_id, stamp_ms=stamp_ms)
+        batch = unread.batch
+        ids = batch.article_ids[: ask.article_num]
+        feed = self._hydrate(ids, self._track_of(ask, batch), ServedFrom.CACHED)
+        exposure = Shown(
+            Action.EXPOSURE,
+            ask.reader_id,
+            ask.channel_id,
+            stamp_ms=batch.stamp_ms,
+            variant=batch.variant,
+            context=batch.context,
+        )
         return _with(
             feed,
             pre_timestamp=unread.before_ms,
@@ -216,45 +276,71 @@ class Recommending:
         wanted = ask.article_num + SPARE_ARTICLES
         ranking = self._with_redis(lambda: popularity.top(self._redis, ask.channel_id, wanted))
         return self._unrecorded(
-            ask, [id_ for id_, _ in ranking], ServedFrom.POPULAR, LadderSource.POPULAR
+            ask, [id_ for id_, _ in ranking], ServedFrom.POPULAR, LadderSource.POPULAR, "popular"
         )
 
     def _latest(self, ask: Ask) -> Feed:
         ids = self._articles.latest(ask.channel_id, ask.article_num)
-        return self._unrecorded(ask, ids, ServedFrom.LATEST, LadderSource.NEWEST)
+        return self._unrecorded(ask, ids, ServedFrom.LATEST, LadderSource.NEWEST, "fresh")
 
     def _unrecorded(
-        self, ask: Ask, ids: Sequence[int], step: ServedFrom, source: LadderSource
+        self, ask: Ask, ids: Sequence[int], step: ServedFrom, source: LadderSource, kind: str
     ) -> Feed:
         """A page that is in no reader's history: without exposure, and paging back leads to where
         it led before."""
-        track_of = self._track_of(ask, ask.now_ms, ids, source=source)
-        feed = self._hydrate(ids, track_of, step, limit=ask.article_num)
+        batch = Batch(
+            ask.channel_id,
+            ask.now_ms,
+            array("q", ids),
+            bytes([source]) * len(ids),
+            context=ask.context.code,
+        )
+        reason = Reason(kind, 0)
+        feed = self._hydrate(
+            ids,
+            self._track_of(ask, batch),
+            step,
+            limit=ask.article_num,
+            reason_of=lambda _: reason,
+        )
         return _with(
             feed,
-            pre_timestamp=ask.time_stamp if ask.pages_back else self._newest_stamp(ask),
+            pre_timestamp=ask.time_stamp if self._pages_back(ask) else self._newest_stamp(ask),
             exposure="",
         )
 
-    def _track_of(
-        self, ask: Ask, stamp_ms: int, ids: Sequence[int], *, source: int = 0
-    ) -> Callable[[int], Track]:
-        """Issues the tokens of an article by its place in this batch; a history knows no source."""
-        places = {id_: position for position, id_ in enumerate(ids)}
+    def _track_of(self, ask: Ask, batch: Batch) -> Callable[[int], Track]:
+        """Issues the tokens of an article by its place in this batch."""
+        places = {id_: position for position, id_ in enumerate(batch.article_ids)}
 
         def issue(article_id: int) -> Track:
             shown = Shown(
                 Action.CLICK,
                 ask.reader_id,
                 ask.channel_id,
-                stamp_ms=stamp_ms,
+                stamp_ms=batch.stamp_ms,
                 article_id=article_id,
                 position=places[article_id],
-                source=source,
+                source=batch.sources[places[article_id]],
+                variant=batch.variant,
+                context=batch.context,
             )
             return issue_track(self._tracker, shown, ask.now_ms)
 
         return issue
+
+    def _pages_back(self, ask: Ask) -> bool:
+        """Whether a page of history is asked for; where Redis is away, the clock alone says so."""
+        if ask.time_stamp == 0 or ask.time_stamp >= ask.now_ms:
+            return False
+        if ask.time_stamp < ask.now_ms - CLOCK_SLACK_MS:
+            return True
+        try:
+            return self._with_redis(
+                lambda: self._unread.is_stamp(ask.reader_id, ask.channel_id, ask.time_stamp)
+            )
+        except (RedisError, RestingError):
+            return False
 
     def _newest_stamp(self, ask: Ask) -> int:
         try:
@@ -270,12 +356,14 @@ class Recommending:
         track_of: Callable[[int], Track],
         step: ServedFrom,
         limit: int | None = None,
+        *,
+        reason_of: Callable[[int], Reason | None] = lambda _: None,
     ) -> Feed:
         """Those of `ids` that may still be shown, in their order."""
         cards = self._articles.cards(ids)
         shown = [id_ for id_ in ids if id_ in cards][:limit]
         return Feed(
-            [make_feed_card(cards[id_], track_of(id_)) for id_ in shown],
+            [make_feed_card(cards[id_], track_of(id_), reason_of(id_)) for id_ in shown],
             pre_timestamp=0,
             exposure="",
             served_from=step,

@@ -1,4 +1,4 @@
-"""`/articles`: a reader's feed, and one whole article.
+"""`/articles`: a reader's feed, one whole article, and its neighbours.
 
 What a feed is made of is the ladder's business; what is here is how it is asked for and answered
 over HTTP.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 import falcon
+import msgspec
 
 from gateway.feed.cards import Feed
 from gateway.feed.ladder import Recommending
@@ -20,7 +21,8 @@ from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
 from gateway.http.reader_id import HEADER
-from tidings.news.articles import ArticleNotFoundError, Articles, WholeArticle
+from gateway.http.visit import read_context
+from tidings.news.articles import ArticleNotFoundError, Articles, Card, WholeArticle
 from tidings.news.channels import FOR_YOU, Channels
 from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE
 
@@ -40,7 +42,8 @@ FEED_PARAMETERS = (
         0,
         MAX_SAFE_INTEGER,
         default=0,
-        meaning="ms since 1970; 0 asks for fresh articles, a pre_timestamp for the page before",
+        meaning="ms since 1970; 0, or a clock's now, asks for fresh articles, a pre_timestamp for "
+        "the page before",
     ),
     IntParameter("article_num", 1, LONGEST_PAGE, default=PAGE_SIZE, meaning="how many articles"),
 )
@@ -75,10 +78,49 @@ class FeedResource:
             channel.channel_id,
             wanted["article_num"],
             time_stamp=wanted["time_stamp"],
+            context=read_context(req),
         )
         req.context.served_from = feed.served_from.value
         resp.cache_control = ["no-store"]
         answer_json(resp, feed)
+
+
+SIMILAR_PARAMETERS = (
+    IntParameter("article_num", 1, LONGEST_PAGE, default=PAGE_SIZE, meaning="how many articles"),
+)
+
+
+class Neighbours(msgspec.Struct, frozen=True):
+    """The nearest first; there are no more pages of them."""
+
+    results: list[Card]
+    next: None = None
+
+
+class SimilarResource:
+    """`GET /articles/{article_id}/similar`: its neighbours."""
+
+    operations = {
+        "get": Operation(
+            "Articles that are read by those who read this one; none while the recommender is away",
+            answers=Neighbours,
+            parameters=SIMILAR_PARAMETERS,
+            path_parameters={"article_id": "from a feed"},
+            problems=(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+        )
+    }
+
+    def __init__(self, articles: Articles, recommending: Recommending) -> None:
+        self._articles = articles
+        self._recommending = recommending
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, article_id: str) -> None:
+        wanted = read_parameters(req, SIMILAR_PARAMETERS)
+        id_ = _read_id(article_id)
+        if id_ not in self._articles.cards([id_]):
+            raise ArticleNotFoundError(id_)
+        resp.cache_control = ["no-cache"]
+        answer_json(resp, Neighbours(self._recommending.similar(id_, wanted["article_num"])))
 
 
 class ArticleResource:

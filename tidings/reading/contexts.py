@@ -67,6 +67,11 @@ def context_of(code: int) -> Context:
     return _KNOWN.get(code, NO_CONTEXT)
 
 
+def name_of(part: IntEnum) -> str:
+    """The name of a device or a referrer in the IDL; empty if it is unknown."""
+    return part.name.lower() if part else ""
+
+
 def make_context(device: str | None, referrer: str | None) -> Context:
     """The context of two names of the IDL. A name that is not known, or absent, is unknown."""
     return Context(

@@ -69,6 +69,12 @@ class UnreadBatches:
         _, batches = self._read(reader_id, channel_id)
         return batches[0].stamp_ms if batches else 0
 
+    def is_stamp(self, reader_id: int, channel_id: int, stamp_ms: int) -> bool:
+        """Whether one of the reader's batches in the channel, as far as they are kept, has this
+        stamp."""
+        _, batches = self._read(reader_id, channel_id)
+        return any(batch.stamp_ms == stamp_ms for batch in batches)
+
     def _read(self, reader_id: int, channel_id: int) -> tuple[int, list[Batch]]:
         """The stamp of the newest batch that was read, and the channel's batches, newest first."""
         with self._redis.pipeline(transaction=False) as pipe:

@@ -14,7 +14,7 @@ from tests.unit.gateway.doors import READER_ID, Door, make_response
 from tidings.process.clock import moment
 from tidings.process.deadline import DeadlineExceededError
 from tidings.reading import popularity
-from tidings.reading.acts import Action
+from tidings.reading.acts import TRACKED, Action
 from tidings.reading.tracking import LadderSource, Tracker
 from tidings.rpc.errors import (
     CallerFaultError,
@@ -23,7 +23,7 @@ from tidings.rpc.errors import (
     TransportFaultError,
 )
 from tidings.store.keys import HISTORY, READ, READER, VERSION
-from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
+from tidings_idl.recommend.ttypes import ArticleResponse, Reason, UserRequest
 
 GONE = TransportFaultError("connection refused", sent=False)
 
@@ -92,7 +92,7 @@ def test_an_empty_page_of_history_is_an_answer(door: Door) -> None:
     door.newsroom.articles(3)
     door.recommends([])
 
-    feed = fetch(door, f"time_stamp={door.clock() - HOUR_MS}")
+    feed = fetch(door, f"time_stamp={door.clock() - HOUR_MS - 1}")
 
     assert (feed["results"], feed["pre_timestamp"]) == ([], 0)
 
@@ -161,7 +161,7 @@ def test_the_last_batch_is_shown_again_while_it_was_not_read(door: Door) -> None
         ]
         for feed in (personal, cached)
     )
-    assert len(set(after)) == 5
+    assert len(set(after)) == 1 + len(TRACKED)
     assert after == before
 
 
@@ -214,11 +214,90 @@ def test_paging_back_without_the_recommender_asks_to_ask_again(door: Door) -> No
     reader's bookmark."""
     ids = door.newsroom.articles(3)
     door.recommends(ids)
+    stamp_ms = door.clock()
     fetch(door)
+    door.clock.advance(10 * MINUTE_MS)
     door.recommender.fails_with(GONE)
-    back_to = door.clock() - 10 * MINUTE_MS
 
-    assert fetch(door, f"time_stamp={back_to}", served_from="latest")["pre_timestamp"] == back_to
+    for back_to in (stamp_ms, door.clock() - HOUR_MS - 1):
+        page = fetch(door, f"time_stamp={back_to}", served_from="latest")
+        assert page["pre_timestamp"] == back_to
+
+
+def test_a_clock_a_little_behind_gets_the_page_that_now_gets(door: Door) -> None:
+    """Only the stamp of a batch pages back within the hour: the unread batch is shown again."""
+    ids = door.newsroom.articles(3)
+    door.recommends(ids)
+    fetch(door)
+    door.clock.advance(10 * MINUTE_MS)
+    door.recommender.fails_with(GONE)
+    behind_ms = door.clock() - 11 * MINUTE_MS
+
+    assert ids_of(fetch(door, f"time_stamp={behind_ms}", served_from="cached")) == ids
+
+
+def test_a_card_says_why_it_is_there_where_that_is_known(door: Door) -> None:
+    """The recommender's words, and on the lower rungs the rung's own."""
+    ids = door.newsroom.articles(2)
+
+    def answer(request: UserRequest) -> ArticleResponse:
+        now_ms = door.clock()
+        page = make_response(door.tracker, request, ids, stamp_ms=now_ms, now_ms=now_ms)
+        page.recommends[0].reason = Reason("read", 12)
+        return page
+
+    door.recommender.answer = answer
+    read, unknown = fetch(door)["results"]
+    assert read["reason"] == {"kind": "read", "article_id": 12}
+    assert "reason" not in unknown
+
+    door.recommender.fails_with(GONE)
+    for card in fetch(door, served_from="latest")["results"]:
+        assert card["reason"] == {"kind": "fresh", "article_id": 0}
+
+
+def test_the_recommender_is_told_how_the_reader_came(door: Door) -> None:
+    door.recommends(door.newsroom.articles(3))
+
+    door.client.simulate_get(
+        "/articles",
+        headers={
+            "User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X)",
+            "Referer": "https://www.google.co.uk/",
+        },
+    )
+    door.get("/articles")
+
+    with_headers, without = (request.context for request in door.recommender.requests)
+    assert (with_headers.device, with_headers.referrer) == ("mobile", "search")
+    assert (without.device, without.referrer) == ("other", ""), "Falcon's own test client"
+
+
+def test_neighbours_are_cards_in_the_recommenders_order(door: Door) -> None:
+    ids = door.newsroom.articles(4)
+    door.newsroom.change(ids[2], status="taken_down")
+    door.recommender.near = [ids[3], ids[2], ids[1]]
+
+    answer = door.get(f"/articles/{ids[0]}/similar?article_num=3")
+
+    assert answer.status_code == 200
+    assert ids_of(answer.json) == [ids[3], ids[1]]
+    assert answer.json["next"] is None
+    assert (door.recommender.asked_near) == [(ids[0], 3)]
+    assert "track" not in answer.json["results"][0]
+
+
+@pytest.mark.parametrize("failure", [GONE, DeadlineExceededError("too late")], ids=repr)
+def test_neighbours_are_none_while_the_recommender_is_away(door: Door, failure: Exception) -> None:
+    """Absent, and no error: a page is a page without them."""
+    (article_id,) = door.newsroom.articles(1)
+    door.recommender.fails_with(failure)
+
+    answer = door.get(f"/articles/{article_id}/similar")
+
+    assert (answer.status_code, answer.json) == (200, {"results": [], "next": None})
+    assert door.get("/articles/999/similar").status_code == 404
+    assert door.get(f"/articles/{article_id}/similar?article_num=101").status_code == 422
 
 
 def test_the_ranking_is_served_in_its_order_without_what_was_taken_down(

@@ -35,6 +35,8 @@ class Handler:
     def report(self, _request: Any) -> Any:
         raise NotImplementedError
 
+    similar_articles = explain = report
+
 
 @contextmanager
 def thrift(door: Door, answer: Answer) -> Iterator[None]:

@@ -31,7 +31,14 @@ from tidings.reading.noting import ReaderNotes
 from tidings.reading.tracking import Shown, Tracker
 from tidings.shop.providers import Provider
 from tidings.shop.providers.none import NoProvider
-from tidings_idl.recommend.ttypes import Article, ArticleResponse, Track, UserRequest
+from tidings_idl.recommend.ttypes import (
+    Article,
+    ArticleResponse,
+    Neighbour,
+    SimilarResponse,
+    Track,
+    UserRequest,
+)
 
 KEYS = (SECRET_KEY.encode(),)
 READER_ID = 2**52 + 7
@@ -78,10 +85,16 @@ class StubRecommender:
 
     answer: Callable[[UserRequest], ArticleResponse]
     requests: list[UserRequest] = field(default_factory=list)
+    near: Sequence[int] = ()
+    asked_near: list[tuple[int, int]] = field(default_factory=list)
 
     def call(self, method: str, request: Any, deadline: Deadline | None = None) -> Any:
-        assert method == "user_recommend"
         assert deadline is not None
+        if method == "similar_articles":
+            self.asked_near.append((request.article_id, request.article_num))
+            self.answer(request)
+            return SimilarResponse([Neighbour(id_, 1.0) for id_ in self.near])
+        assert method == "user_recommend"
         self.requests.append(request)
         return self.answer(request)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 import structlog
@@ -71,7 +72,7 @@ def test_a_request_has_its_deadline_and_leaves_none_behind(
     seen = []
     feed = door.recommending.feed
 
-    def watch(*args: int, **named: int) -> object:
+    def watch(*args: int, **named: Any) -> object:
         deadline = current_deadline()
         assert deadline is not None
         seen.append(deadline.remaining_ms())
