@@ -4,7 +4,7 @@ A source is its own file and a line here. The order is their rank where several 
 article: the first is named in its token and gives the reason. Rejected: finding them by looking
 into the folder, where a file that is there for a test would serve readers.
 
-    make_sources(signals, walks)
+    make_sources(signals, walks, tastes=tastes, exposures=exposures)
 """
 
 from __future__ import annotations
@@ -12,19 +12,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.recommender.candidates import Recall, Source
+from services.recommender.exposures import Exposures
 from services.recommender.signals.folding import Signals
 from services.recommender.sources.again import AGAIN
 from services.recommender.sources.backlog import BACKLOG
 from services.recommender.sources.hot import Hot
 from services.recommender.sources.latest import Latest
 from services.recommender.sources.neighbours import Neighbours
+from services.recommender.sources.taste import TasteSource
+from services.recommender.sources.text import TextSource
+from services.recommender.sources.untried import Untried
+from services.recommender.taste import Tastes
 from services.recommender.walks import Walks
 from tidings.reading.tracking import LadderSource
 
 
-def make_sources(signals: Signals, walks: Walks) -> list[Recall]:
+def make_sources(
+    signals: Signals, walks: Walks, *, tastes: Tastes, exposures: Exposures
+) -> list[Recall]:
     """The sources that are asked for every fresh feed."""
-    return [Neighbours(signals, walks), Hot(signals), Latest()]
+    return [
+        Neighbours(signals, walks),
+        TasteSource(tastes),
+        TextSource(tastes),
+        Hot(signals),
+        Untried(exposures),
+        Latest(),
+    ]
 
 
 def check_sources(sources: Sequence[Source]) -> dict[int, Source]:

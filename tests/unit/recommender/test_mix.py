@@ -12,7 +12,7 @@ from services.recommender.candidates import Candidates
 from services.recommender.catalogue import View
 from services.recommender.mix import EXPLORED_AT, mix
 from services.recommender.sources.hot import HOT
-from services.recommender.sources.latest import LATEST
+from services.recommender.sources.untried import UNTRIED
 from tests.lab.feeds import a_view, candidates
 
 
@@ -26,7 +26,7 @@ def ranked_by_chance(seed: int, number: int) -> tuple[Candidates, View]:
         authors={id_: rng.randrange(0, 5) for id_ in ids},
     )
     scores = sorted((rng.random() for _ in ids), reverse=True)
-    sources = [rng.choice([LATEST.number, HOT.number]) for _ in ids]
+    sources = [rng.choice([UNTRIED.number, HOT.number]) for _ in ids]
     rng.shuffle(ids)
     return candidates(ids, view, scores=scores, sources=sources), view
 
@@ -68,7 +68,7 @@ def test_one_place_in_ten_goes_to_the_best_of_what_few_have_seen() -> None:
     """Popular articles fill the page; what came out just now gets the seventh place."""
     view = a_view(30)
     ids = list(range(1, 31))
-    sources = [LATEST.number if id_ > 28 else HOT.number for id_ in ids]
+    sources = [UNTRIED.number if id_ > 28 else HOT.number for id_ in ids]
     scores = [2 - id_ / 100 for id_ in ids]
     some = candidates(ids, view, scores=scores, sources=sources)
     page = some.ids[mix(some, view, 10)].tolist()
@@ -81,7 +81,7 @@ def test_a_second_channel_comes_in_where_it_is_nearly_as_good() -> None:
     """Ten articles of one channel, a little better than ten of another, are not the whole page."""
     view = a_view(20, channels={id_: 1 + id_ % 2 for id_ in range(1, 21)})
     best = [id_ for id_ in range(1, 21) if id_ % 2] + [id_ for id_ in range(1, 21) if not id_ % 2]
-    scores = [1.0] * 10 + [0.8] * 10
+    scores = [1.0] * 10 + [0.9] * 9 + [0.0]
     some = candidates(best, view, scores=scores, sources=[HOT.number] * 20)
     channels = view.channels[some.rows[mix(some, view, 10)]].tolist()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.recommender.candidates import Source
+from services.recommender.exposures import Exposures
+from services.recommender.parts import no_texts
 from services.recommender.signals.folding import Signals
 from services.recommender.sources.again import AGAIN
 from services.recommender.sources.backlog import BACKLOG
@@ -12,6 +14,7 @@ from services.recommender.sources.hot import HOT
 from services.recommender.sources.latest import LATEST
 from services.recommender.sources.neighbours import NEIGHBOURS
 from services.recommender.sources.table import check_sources, make_sources
+from services.recommender.taste import Tastes
 from services.recommender.walks import Walks
 from tests.lab.feeds import Room, a_view
 from tidings.reading.tracking import LadderSource
@@ -20,8 +23,20 @@ from tidings.reading.tracking import LadderSource
 def test_the_sources_in_use_have_the_numbers_that_tokens_were_issued_with() -> None:
     """A number that changed would tell of the wrong source in every token that is out."""
     signals = Signals(sessions=16)
-    used = [recall.source for recall in make_sources(signals, Walks(signals))]
-    expected = {1: "latest", 2: "hot", 3: "again", 4: "neighbours", 8: "backlog"}
+    exposures = Exposures()
+    tastes = Tastes(exposures, no_texts)
+    made = make_sources(signals, Walks(signals), tastes=tastes, exposures=exposures)
+    used = [recall.source for recall in made]
+    expected = {
+        1: "latest",
+        2: "hot",
+        3: "again",
+        4: "neighbours",
+        5: "taste",
+        6: "text",
+        7: "untried",
+        8: "backlog",
+    }
     known = check_sources(used)
 
     assert expected.items() <= {number: one.name for number, one in known.items()}.items()
