@@ -57,11 +57,6 @@ class TasteColumns(Protocol):
     ) -> NDArray[np.float32]: ...
 
 
-def no_taste(candidates: Candidates, question: Question, view: View) -> NDArray[np.float32]:
-    """Of no reader any taste is known."""
-    return np.zeros((len(candidates), len(TASTE_FEATURES)), np.float32)
-
-
 def make_features(
     candidates: Candidates,
     walk: Walk,
