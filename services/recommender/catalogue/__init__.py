@@ -10,7 +10,7 @@ the reader's history.
     catalogue.view().newest(10, now_ms())
 """
 
-from services.recommender.catalogue.following import Catalogue, Entry
+from services.recommender.catalogue.following import Catalogue
 from services.recommender.catalogue.view import NO_AUTHOR, NO_ROW, View, make_view
 
-__all__ = ["NO_AUTHOR", "NO_ROW", "Catalogue", "Entry", "View", "make_view"]
+__all__ = ["NO_AUTHOR", "NO_ROW", "Catalogue", "View", "make_view"]
