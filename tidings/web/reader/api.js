@@ -36,17 +36,16 @@ export function report(track, readMs) {
   push(readMs === undefined ? { track, at: Date.now() } : { track, at: Date.now(), read_ms: Math.round(readMs) });
 }
 
-// A like, a save or a "not for me" that the reader takes back, or takes back to. A token acts once and can
-// be undone once; after that the act has a path of its own.
-export function toggle(mark, { id, name, token }) {
-  const { pressed, times } = mark ?? { pressed: false, times: 0 };
-  if (times < 2) {
-    push({ track: token, at: Date.now(), ...(pressed ? { undone: true } : {}) });
+// A like, a save or a "not for me", pressed or taken back. The first time by the token of the card, which
+// says where the article stood; a token acts once, so from then on by the article's own path.
+export function mark({ id, name, token, pressed }) {
+  if (pressed && token && !sent.has(token)) {
+    report(token);
   } else {
     flush();
-    inTurn(() => fetch(`/articles/${id}/${name}`, { method: pressed ? "DELETE" : "PUT", keepalive: true })).catch(() => {});
+    const method = pressed ? "PUT" : "DELETE";
+    inTurn(() => fetch(`/articles/${id}/${name}`, { method, keepalive: true })).catch(() => {});
   }
-  return { pressed: !pressed, times: times + 1 };
 }
 
 function push(event) {

@@ -1,14 +1,14 @@
 // One whole article, and what the reader does with it.
 
-import { get, report, toggle } from "./api.js";
+import { get, mark, report } from "./api.js";
 import { byline, element } from "./elements.js";
 
 const LEAST_READ_MS = 1000;
-// What the button says, what it says once pressed, and which token and path the act has.
+// Which token and path an act has, how the site says that it was done, and what the button says.
 const ACTS = [
-  { name: "liking", label: "Like", done: "Liked" },
-  { name: "collect", label: "Save for later", done: "Saved" },
-  { name: "dislike", label: "Not for me", done: "Less like this" },
+  { name: "liking", mine: "liked", label: "Like", done: "Liked" },
+  { name: "collect", mine: "collected", label: "Save for later", done: "Saved" },
+  { name: "dislike", mine: "disliked", label: "Not for me", done: "Less like this" },
 ];
 
 export class Article {
@@ -22,12 +22,26 @@ export class Article {
   }
 
   async show(root) {
-    const page = await get(`/articles/${this.id}`);
+    const [page, mine] = await Promise.all([get(`/articles/${this.id}`), this.fetchMine()]);
+    this.track ??= mine?.track ?? null; // of a visit that came from no feed
+    this.learnMarks(mine);
     this.memory.titles.set(this.id, page.title);
     if (this.track) report(this.track.click);
     root.replaceChildren(...this.parts(page));
     this.resume();
     return page.title;
+  }
+
+  // The article can be read without.
+  fetchMine() {
+    return get(`/articles/${this.id}/mine`).catch(() => null);
+  }
+
+  // What was pressed on this page is known here first.
+  learnMarks(mine) {
+    if (this.memory.marks.has(this.id)) return;
+    const pressed = ACTS.filter((act) => mine?.[act.mine]).map((act) => act.name);
+    this.memory.marks.set(this.id, new Set(pressed));
   }
 
   parts(page) {
@@ -48,22 +62,21 @@ export class Article {
   }
 
   acts() {
-    const marks = this.memory.marks.get(this.id) ?? new Map();
-    this.memory.marks.set(this.id, marks);
     const offered = ACTS.filter((act) => this.track[act.name]);
-    return element("div", { class: "acts" }, ...offered.map((act) => this.act(act, marks)));
+    return element("div", { class: "acts" }, ...offered.map((act) => this.act(act)));
   }
 
   // Pressed once more, it is undone.
-  act({ name, label, done }, marks) {
+  act({ name, label, done }) {
+    const marks = this.memory.marks.get(this.id);
     const button = element("button", { type: "button" });
     const show = () => {
-      const pressed = marks.get(name)?.pressed ?? false;
-      button.setAttribute("aria-pressed", String(pressed));
-      button.textContent = pressed ? done : label;
+      button.setAttribute("aria-pressed", String(marks.has(name)));
+      button.textContent = marks.has(name) ? done : label;
     };
     button.addEventListener("click", () => {
-      marks.set(name, toggle(marks.get(name), { id: this.id, name, token: this.track[name] }));
+      if (!marks.delete(name)) marks.add(name);
+      mark({ id: this.id, name, token: this.track[name], pressed: marks.has(name) });
       show();
     });
     show();
