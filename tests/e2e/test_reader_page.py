@@ -131,18 +131,18 @@ def test_what_was_shown_before_this_visit_is_behind_a_link(page: Page, site: Sit
     ("reason", "heading"),
     [
         ("undefined", "Popular now"),
-        ("({ kind: 'hot' })", "Popular now"),
-        ("({ kind: index % 3 ? 'latest' : 'hot' })", "New"),
+        ("({ kind: 'popular' })", "Popular now"),
+        ("({ kind: index % 3 ? 'fresh' : 'popular' })", "New"),
         ("({ kind: 'taste' })", "Chosen by what you read"),
         (
-            "({ kind: 'neighbours', article_id: index < 4 && page.results[9].article_id })",
+            "({ kind: 'read', article_id: index < 4 ? page.results[9].article_id : 0 })",
             "Because you read “TITLE”",
         ),
         (
-            "index ? undefined : { kind: 'neighbours', article_id: page.results[9].article_id }",
+            "index ? undefined : { kind: 'read', article_id: page.results[9].article_id }",
             "Popular now",
         ),
-        ("({ kind: 'neighbours', article_id: 999999999 })", "Because of what you read"),
+        ("({ kind: 'read', article_id: 999999999 })", "Because of what you read"),
     ],
 )
 def test_the_heading_says_how_a_batch_came_about(

@@ -1,13 +1,18 @@
-"""A recommender whose catalogue falls behind says so to those who choose where calls go."""
+"""A recommender whose catalogue falls behind says so to those who choose where calls go; one that
+waits for Redis lets the others through."""
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from services.recommender.catalogue.following import STALE_AFTER_S
-from tests.integration.recommender.serving import Recommender, ids_of
+from tests.integration.recommender.serving import READER, Recommender, ids_of
+from tidings.reading.history import History
+from tidings.reading.reader_state import ReaderState
 
 
 def test_a_recommender_with_an_old_catalogue_is_not_ready_and_serves_on(
@@ -27,3 +32,31 @@ def test_a_recommender_with_an_old_catalogue_is_not_ready_and_serves_on(
     monkeypatch.undo()
     assert recommender.server.is_ready()
     assert ids_of(recommender.ask()) == [id_]
+
+
+def test_one_readers_slow_redis_holds_no_other(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap: a channel's ranking was read from Redis under a lock, so that one slow read held every
+    feed of the channel. Now all that is shared is in memory, and no lock is held around Redis."""
+    id_ = recommender.newsroom.article()
+    recommender.catalogue.refresh()
+    entered, release = threading.Event(), threading.Event()
+    read = History.read
+
+    def slow(history: History, reader_id: int) -> ReaderState:
+        if reader_id == READER:
+            entered.set()
+            release.wait(10)
+        return read(history, reader_id)
+
+    monkeypatch.setattr(History, "read", slow)
+    with ThreadPoolExecutor(1) as threads:
+        held = threads.submit(recommender.ask)
+        assert entered.wait(10)
+        try:
+            assert ids_of(recommender.ask(user_id=READER + 1)) == [id_]
+            assert not held.done()
+        finally:
+            release.set()
+        assert ids_of(held.result(10)) == [id_]

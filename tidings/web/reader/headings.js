@@ -5,12 +5,10 @@ import { element, timeAgo } from "./elements.js";
 
 const POPULAR = "Popular now";
 const STEPS = { cached: "Shown a little earlier", popular: POPULAR, latest: "The newest" };
-// By the kind of reason that most cards of a batch give; a card without any is taken for the first of
-// these.
-const TASTE = "Chosen by what you read";
+// By the kind of reason that most cards of a batch give; a card without any is taken for popular.
 const KINDS = {
-  hot: POPULAR, latest: "New", untried: "New", backlog: "More to read", again: "Shown before",
-  taste: TASTE, text: TASTE, collaborative: TASTE, neighbours: TASTE,
+  popular: POPULAR, read: "Because of what you read", taste: "Chosen by what you read", similar: "Like what you read",
+  fresh: "New", backlog: "More to read", again: "Shown before",
 };
 const LEAST_BECAUSE = 2;
 
@@ -43,7 +41,7 @@ export class Headings {
       const title = this.titles.get(because);
       return title ? `Because you read “${title}”` : "Because of what you read";
     }
-    return KINDS[mostFrequent(page.results.map((card) => card.reason?.kind ?? "hot")).value] ?? POPULAR;
+    return KINDS[mostFrequent(page.results.map((card) => card.reason?.kind ?? "popular")).value] ?? POPULAR;
   }
 
   // The article that led to most of the batch; one card alone does not name the whole.
