@@ -4,8 +4,9 @@ Of several calls at once for one reader only one can record its batch, and the o
 chosen in vain. In one process they wait for each other, which costs nothing; between processes
 `History.record` tells. While a queue is there, its reader gets a share of one thread and no more;
 beyond a bound calls are refused. Rejected: trying again until it is recorded, with which one
-reader's 200 connections took 99 of 100 answers; and a fixed number of locks that readers share,
-where one reader's queue holds up strangers.
+reader's 200 connections took 99 of 100 answers; a fixed number of locks that readers share, where
+one reader's queue holds up strangers; and a lock a reader, which wakes its waiters in no order, so
+that one of them waited ten seconds.
 
     turns = Turns(most=16)
     with turns.of(reader_id):
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -43,13 +45,13 @@ class ReaderBusyError(Exception):
 
 
 class _Queue:
-    """The calls of one reader that wait or are served."""
+    """The calls of one reader that wait or are served, in the order in which they came: the first
+    has its turn, and each is told when it is the first."""
 
-    __slots__ = ("free_at_s", "lock", "number")
+    __slots__ = ("calls", "free_at_s")
 
     def __init__(self) -> None:
-        self.number = 0
-        self.lock = threading.Lock()
+        self.calls: deque[threading.Event] = deque()
         self.free_at_s = 0.0
 
 
@@ -81,17 +83,14 @@ class Turns:
         Raises:
             ReaderBusyError: too many wait already, or the turn did not come within the deadline.
         """
-        queue = self._join(reader_id)
+        queue, turn = self._join(reader_id)
         try:
-            if not queue.lock.acquire(timeout=_left_s()):
+            if not turn.wait(_left_s()):
                 REFUSED.inc()
                 raise ReaderBusyError
-            try:
-                yield from self._serve(queue)
-            finally:
-                queue.lock.release()
+            yield from self._serve(queue)
         finally:
-            self._leave(reader_id, queue)
+            self._leave(reader_id, queue, turn)
 
     def _serve(self, queue: _Queue) -> Iterator[None]:
         pause_s = queue.free_at_s - self._monotonic()
@@ -102,28 +101,32 @@ class Turns:
             yield
         finally:
             ended_s = self._monotonic()
-            paced = queue.number > UNPACED
+            paced = len(queue.calls) > UNPACED
             pause_s = (PACED_SHARE - 1) * (ended_s - started_s) if paced else 0.0
             queue.free_at_s = ended_s + pause_s
 
-    def _join(self, reader_id: int) -> _Queue:
+    def _join(self, reader_id: int) -> tuple[_Queue, threading.Event]:
         with self._lock:
             queue = self._queues.get(reader_id)
             if queue is None:
                 queue = self._queues[reader_id] = _Queue()
-            if queue.number == self._most:
+            if len(queue.calls) == self._most:
                 REFUSED.inc()
                 raise ReaderBusyError
-            queue.number += 1
-            return queue
+            turn = threading.Event()
+            queue.calls.append(turn)
+            queue.calls[0].set()
+            return queue, turn
 
-    def _leave(self, reader_id: int, queue: _Queue) -> None:
+    def _leave(self, reader_id: int, queue: _Queue, turn: threading.Event) -> None:
         with self._lock:
-            queue.number -= 1
-            if not queue.number:
+            queue.calls.remove(turn)
+            if queue.calls:
+                queue.calls[0].set()
+            else:
                 del self._queues[reader_id]
 
 
-def _left_s() -> float:
+def _left_s() -> float | None:
     deadline = current_deadline()
-    return -1 if deadline is None else max(0.0, deadline.remaining_ms() / 1000)
+    return None if deadline is None else max(0.0, deadline.remaining_ms() / 1000)
