@@ -41,6 +41,7 @@ CLAIM_AFTER_MS = 30_000
 KEEP_S = 600
 FLOOR_EVERY_S = 60
 BEGINNING = b"0-0"
+UNLIMITED = 2**53
 
 log = structlog.get_logger(__name__)
 UNDECODABLE = Counter(
@@ -129,10 +130,11 @@ class BehaviourLog:
 
     Args:
         redis: keeps the log; how durable an appended event is, is its `appendfsync`.
-        backlog_limit: events that may wait for SQL before `BacklogFullError`.
+        backlog_limit: events that may wait for SQL before `BacklogFullError`. What is moved here was
+            taken in already, so that there is no limit for it.
     """
 
-    def __init__(self, redis: Redis, backlog_limit: int = 0) -> None:
+    def __init__(self, redis: Redis, backlog_limit: int = UNLIMITED) -> None:
         self._redis = redis
         self._backlog_limit = backlog_limit
         self._append = redis.register_script(_APPEND)

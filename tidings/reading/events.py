@@ -41,7 +41,7 @@ class Target(IntEnum):
     CHANNEL = 2
 
 
-class Event(msgspec.Struct, array_like=True, frozen=True, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     """What happened.
 
     Attributes:
