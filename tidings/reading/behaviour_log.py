@@ -130,8 +130,8 @@ class BehaviourLog:
 
     Args:
         redis: keeps the log; how durable an appended event is, is its `appendfsync`.
-        backlog_limit: events that may wait for SQL before `BacklogFullError`. What is moved here was
-            taken in already, so that there is no limit for it.
+        backlog_limit: events that may wait for SQL before `BacklogFullError`. What is moved here
+            was taken in already, so there is no limit for it.
     """
 
     def __init__(self, redis: Redis, backlog_limit: int = UNLIMITED) -> None:
