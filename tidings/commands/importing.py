@@ -1,4 +1,5 @@
-"""`tidings import articles`: at a terminal with a progress bar, from cron with one line.
+"""`tidings import articles` and `tidings import events`: at a terminal with a progress bar, from
+cron with one line.
 
 The exit code is the verdict: 0 everything is in, 1 some rows were rejected, 2 nothing could be done
 or not all of it, 130 stopped by Ctrl-C.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.importing import Format, Report, SourceError, import_articles
+from tidings.importing.events import import_events
 from tidings.importing.loading import OnProgress
 from tidings.importing.rows import make_slug
 from tidings.importing.workspace import FOLDER
@@ -25,7 +27,7 @@ from tidings.process.boot import prepare_var_dir
 from tidings.process.clock import now_ms
 from tidings.process.errors import CannotStartError
 from tidings.process.logs import configure_logging
-from tidings.process.settings import load_settings
+from tidings.process.settings import Settings, load_settings
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 
@@ -79,19 +81,66 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
         if not stale:  # A Redis that is away costs one try, not one a batch.
             stored.forget(ids)
 
+    report = _run(
+        source,
+        settings,
+        lambda on_progress: import_articles(
+            source,
+            engine,
+            folder=settings.site.var_dir / FOLDER,
+            format_=Format(format_) if format_ else None,
+            channel=channel,
+            restart=restart,
+            on_change=forget,
+            on_progress=on_progress,
+        ),
+    )
+    if stale and report.counts.updated:
+        click.echo(
+            "Redis does not answer: changed articles may show their old text for "
+            f"{settings.gateway.card_ttl_s} s",
+            err=True,
+        )
+    sys.exit(EXIT_REJECTS if report.counts.rejected else 0)
+
+
+@import_group.command()
+@click.argument("source")
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Begin at the first row, even if an earlier run was interrupted.",
+)
+def events(source: str, *, restart: bool) -> None:
+    """Import what readers did from SOURCE: a CSV file, an http(s) address, or -.
+
+    Columns ts,user_id,article_id[,event,session_id,device,referrer], packed or not. Running it
+    again changes nothing. Exit code 1: some rows were rejected; the last line says where they are.
+    """
+    settings = load_settings()
+    engine = open_database(settings)
+    prepare_var_dir(settings)
+    configure_logging(settings, "import")
+    report = _run(
+        source,
+        settings,
+        lambda on_progress: import_events(
+            source,
+            engine,
+            folder=settings.site.var_dir / FOLDER,
+            restart=restart,
+            on_progress=on_progress,
+        ),
+    )
+    sys.exit(EXIT_REJECTS if report.counts.rejected else 0)
+
+
+def _run(source: str, settings: Settings, import_: Callable[[OnProgress], Report]) -> Report:
+    """Import with a progress bar, and say how it went. What prevents it is one line."""
     started_s = time.monotonic()
     try:
         with _progress_bar() as on_progress:
-            report = import_articles(
-                source,
-                engine,
-                folder=settings.site.var_dir / FOLDER,
-                format_=Format(format_) if format_ else None,
-                channel=channel,
-                restart=restart,
-                on_change=forget,
-                on_progress=on_progress,
-            )
+            report = import_(on_progress)
     except SourceError as ex:
         raise CannotStartError(str(ex)) from None
     except OSError as ex:
@@ -107,13 +156,7 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
         click.echo("\ntidings: stopped; the same command continues where it was", err=True)
         sys.exit(EXIT_INTERRUPTED)
     _summarise(source, report, time.monotonic() - started_s)
-    if stale and report.counts.updated:
-        click.echo(
-            "Redis does not answer: changed articles may show their old text for "
-            f"{settings.gateway.card_ttl_s} s",
-            err=True,
-        )
-    sys.exit(EXIT_REJECTS if report.counts.rejected else 0)
+    return report
 
 
 @contextmanager

@@ -37,13 +37,15 @@ class Checkpoint(msgspec.Struct, frozen=True):
         of: what is imported, into which database.
         counts: what became of the rows that are committed.
         rejects_bytes: how long the reject file was then.
-        witness: the source id of the last article that was committed.
+        witness: names what was committed last: an article by its source id, or an event.
+        lines: of a file of events, how many are done with.
     """
 
     of: str
     counts: Counts
     rejects_bytes: int
     witness: str
+    lines: int = 0
 
 
 @dataclass(slots=True)
@@ -75,10 +77,10 @@ class Workspace:
         line = json.dumps(place | {"reason": reject.reason, "row": reject.row}, default=str)
         self._rejects.write(line.encode() + b"\n")
 
-    def save_checkpoint(self, of: str, counts: Counts, witness: str) -> None:
+    def save_checkpoint(self, of: str, counts: Counts, witness: str, lines: int = 0) -> None:
         """Say that all rows up to here are committed."""
         self._rejects.flush()
-        checkpoint = Checkpoint(of, counts, self._rejects.tell(), witness)
+        checkpoint = Checkpoint(of, counts, self._rejects.tell(), witness, lines)
         fresh = self._checkpoint_path.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(checkpoint))
         fresh.replace(self._checkpoint_path)
