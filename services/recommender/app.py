@@ -9,17 +9,21 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 from redis import Redis
 
 from services.recommender.catalogue import Catalogue
+from services.recommender.exposures import Exposures
+from services.recommender.following_exposures import ExposureFollower
 from services.recommender.handler import ERRORS, RecommendHandler
-from services.recommender.parts import make_chooser
+from services.recommender.parts import make_chooser, no_texts
 from services.recommender.pipeline import Pipeline
+from services.recommender.reading_texts import TextKeeper
 from services.recommender.signals.folding import Signals
+from services.recommender.texts import Texts
 from tidings.process.clock import Clock, now_ms
 from tidings.process.errors import PREFIX, naming
 from tidings.process.handover import Handover
@@ -45,7 +49,14 @@ SPARE_S = 1.5  # for a worker that has drained to end
 
 
 def make_pipeline(
-    settings: Settings, catalogue: Catalogue, redis: Redis, *, signals: Signals, clock: Clock
+    settings: Settings,
+    catalogue: Catalogue,
+    redis: Redis,
+    *,
+    signals: Signals,
+    clock: Clock,
+    exposures: Exposures | None = None,
+    texts: Callable[[], Texts] = no_texts,
 ) -> Pipeline:
     """The pipeline with this version's sources."""
     history = History(
@@ -55,7 +66,9 @@ def make_pipeline(
         ttl_s=settings.reading.reader_ttl_days * DAY_S,
         channels=catalogue.channel_ids,
     )
-    return Pipeline(catalogue, history, make_chooser(signals, catalogue.view), clock=clock)
+    return Pipeline(
+        catalogue, history, make_chooser(signals, catalogue.view, exposures, texts), clock=clock
+    )
 
 
 def make_master(settings: Settings) -> Master:
@@ -94,6 +107,9 @@ def working(
     engine = open_database(settings)
     redis = make_redis(settings.redis)
     catalogue = Catalogue(engine, now_ms)
+    exposures = Exposures()
+    follower = ExposureFollower(engine, exposures, now_ms)
+    keeper = TextKeeper(engine, catalogue.view)
     server = make_server(
         settings,
         catalogue,
@@ -101,15 +117,20 @@ def working(
         signals=Signals(),
         tracker=tracker,
         clock=now_ms,
+        exposures=exposures,
+        texts=keeper.texts,
         listener=listener,
         tls=tls,
         handover=handover,
         progress=progress,
     )
     stopping = threading.Event()
-    threading.Thread(
-        target=catalogue.keep_fresh, args=(stopping,), name="catalogue", daemon=True
-    ).start()
+    for name, follow in (
+        ("catalogue", catalogue.keep_fresh),
+        ("texts", keeper.keep),
+        ("exposures", follower.follow),
+    ):
+        threading.Thread(target=follow, args=(stopping,), name=name, daemon=True).start()
     try:
         yield server
     finally:
@@ -126,6 +147,8 @@ def make_server(
     signals: Signals,
     tracker: Tracker,
     clock: Clock,
+    exposures: Exposures | None = None,
+    texts: Callable[[], Texts] = no_texts,
     listener: socket.socket | None = None,
     tls: ssl.SSLContext | None = None,
     handover: Handover | None = None,
@@ -136,6 +159,8 @@ def make_server(
     Args:
         catalogue: is read here for the first time, and is to be kept fresh beside the server.
         signals: what all readers did, to be folded beside the server.
+        exposures: what all readers saw, to be followed beside the server.
+        texts: the vectors of articles as they are now.
         listener: has an address; None opens the recommender's own.
         progress: called whenever the start has come further.
 
@@ -144,7 +169,15 @@ def make_server(
         CannotStartError: the address cannot be had, or Thrift's C codec is missing.
     """
     catalogue.refresh(progress)
-    pipeline = make_pipeline(settings, catalogue, redis, signals=signals, clock=clock)
+    pipeline = make_pipeline(
+        settings,
+        catalogue,
+        redis,
+        signals=signals,
+        clock=clock,
+        exposures=exposures,
+        texts=texts,
+    )
     behaviours = Behaviours(
         redis,
         tracker,
