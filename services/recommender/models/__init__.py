@@ -1,0 +1,1 @@
+"""What was learned, in files: written by `tidings train`, loaded by each worker."""
