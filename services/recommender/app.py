@@ -19,7 +19,13 @@ from services.recommender.catalogue import Catalogue
 from services.recommender.exposures import Exposures
 from services.recommender.following_exposures import ExposureFollower
 from services.recommender.handler import ERRORS, RecommendHandler
-from services.recommender.parts import make_chooser, no_texts
+from services.recommender.parts import (
+    NOTHING_LEARNED,
+    Models,
+    make_chooser,
+    make_models,
+    no_texts,
+)
 from services.recommender.pipeline import Pipeline
 from services.recommender.reading_texts import TextKeeper
 from services.recommender.signals.folding import Signals
@@ -57,6 +63,7 @@ def make_pipeline(
     clock: Clock,
     exposures: Exposures | None = None,
     texts: Callable[[], Texts] = no_texts,
+    models: Models = NOTHING_LEARNED,
 ) -> Pipeline:
     """The pipeline with this version's sources."""
     history = History(
@@ -66,9 +73,8 @@ def make_pipeline(
         ttl_s=settings.reading.reader_ttl_days * DAY_S,
         channels=catalogue.channel_ids,
     )
-    return Pipeline(
-        catalogue, history, make_chooser(signals, catalogue.view, exposures, texts), clock=clock
-    )
+    chooser = make_chooser(signals, catalogue.view, exposures, texts, models)
+    return Pipeline(catalogue, history, chooser, clock=clock)
 
 
 def make_master(settings: Settings) -> Master:
@@ -110,11 +116,14 @@ def working(
     exposures = Exposures()
     follower = ExposureFollower(engine, exposures, now_ms)
     keeper = TextKeeper(engine, catalogue.view)
+    models = make_models(settings)
+    models.look()
     server = make_server(
         settings,
         catalogue,
         redis,
         signals=Signals(),
+        models=models,
         tracker=tracker,
         clock=now_ms,
         exposures=exposures,
@@ -129,6 +138,7 @@ def working(
         ("catalogue", catalogue.keep_fresh),
         ("texts", keeper.keep),
         ("exposures", follower.follow),
+        ("models", models.keep_looking),
     ):
         threading.Thread(target=follow, args=(stopping,), name=name, daemon=True).start()
     try:
@@ -149,6 +159,7 @@ def make_server(
     clock: Clock,
     exposures: Exposures | None = None,
     texts: Callable[[], Texts] = no_texts,
+    models: Models = NOTHING_LEARNED,
     listener: socket.socket | None = None,
     tls: ssl.SSLContext | None = None,
     handover: Handover | None = None,
@@ -161,6 +172,7 @@ def make_server(
         signals: what all readers did, to be folded beside the server.
         exposures: what all readers saw, to be followed beside the server.
         texts: the vectors of articles as they are now.
+        models: what was learned, to be looked for beside the server.
         listener: has an address; None opens the recommender's own.
         progress: called whenever the start has come further.
 
@@ -177,6 +189,7 @@ def make_server(
         clock=clock,
         exposures=exposures,
         texts=texts,
+        models=models,
     )
     behaviours = Behaviours(
         redis,

@@ -66,3 +66,7 @@ def main(site: str | None) -> None:
     """Run and look after a Tidings site."""
     if site is not None:
         name_site(site)
+
+
+if __name__ == "__main__":
+    main()

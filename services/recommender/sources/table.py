@@ -4,18 +4,22 @@ A source is its own file and a line here. The order is their rank where several 
 article: the first is named in its token and gives the reason. Rejected: finding them by looking
 into the folder, where a file that is there for a test would serve readers.
 
-    make_sources(signals, walks, tastes=tastes, exposures=exposures)
+    make_sources(
+        signals, walks, tastes=tastes, exposures=exposures, learned=lambda: models.neighbours
+    )
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.recommender.candidates import Recall, Source
 from services.recommender.exposures import Exposures
+from services.recommender.models.neighbours import Neighbours as Learned
 from services.recommender.signals.folding import Signals
 from services.recommender.sources.again import AGAIN
 from services.recommender.sources.backlog import BACKLOG
+from services.recommender.sources.collaborative import Collaborative
 from services.recommender.sources.hot import Hot
 from services.recommender.sources.latest import Latest
 from services.recommender.sources.neighbours import Neighbours
@@ -28,13 +32,23 @@ from tidings.reading.tracking import LadderSource
 
 
 def make_sources(
-    signals: Signals, walks: Walks, *, tastes: Tastes, exposures: Exposures
+    signals: Signals,
+    walks: Walks,
+    *,
+    tastes: Tastes,
+    exposures: Exposures,
+    learned: Callable[[], Learned | None],
 ) -> list[Recall]:
-    """The sources that are asked for every fresh feed."""
+    """The sources that are asked for every fresh feed.
+
+    Args:
+        learned: the neighbours that were learned at night; None where none were.
+    """
     return [
         Neighbours(signals, walks),
         TasteSource(tastes),
         TextSource(tastes),
+        Collaborative(learned),
         Hot(signals),
         Untried(exposures),
         Latest(),

@@ -25,7 +25,9 @@ def test_the_sources_in_use_have_the_numbers_that_tokens_were_issued_with() -> N
     signals = Signals(sessions=16)
     exposures = Exposures()
     tastes = Tastes(exposures, no_texts)
-    made = make_sources(signals, Walks(signals), tastes=tastes, exposures=exposures)
+    made = make_sources(
+        signals, Walks(signals), tastes=tastes, exposures=exposures, learned=lambda: None
+    )
     used = [recall.source for recall in made]
     expected = {
         1: "latest",
@@ -36,6 +38,7 @@ def test_the_sources_in_use_have_the_numbers_that_tokens_were_issued_with() -> N
         6: "text",
         7: "untried",
         8: "backlog",
+        9: "collaborative",
     }
     known = check_sources(used)
 

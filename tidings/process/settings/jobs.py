@@ -31,5 +31,5 @@ class JobsSettings(Group):
     training_command: str = Field(
         "",
         validation_alias=named("TRAINING_COMMAND"),
-        description="program and arguments run nightly",
+        description="program and arguments run nightly in place of `tidings train`",
     )

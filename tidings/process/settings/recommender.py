@@ -8,7 +8,7 @@ A function takes the group that it needs, and no other.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field
 
@@ -28,6 +28,46 @@ def _check_endpoints(endpoints: tuple[str, ...]) -> tuple[str, ...]:
     for endpoint in endpoints:
         check_bind(endpoint)
     return endpoints
+
+
+class Share(NamedTuple):
+    """A share of the readers, served by a ranker of its own, to compare it with others.
+
+    Attributes:
+        number: what tokens, records and figures call it; 0 is for readers outside of all shares.
+        ranker: `blend`, `in-use`, or the name of a model.
+    """
+
+    number: int
+    ranker: str
+    percent: float
+
+
+def split_share(text: str) -> Share:
+    """`NUMBER:RANKER:PERCENT`, such as `1:blend:10`.
+
+    Raises:
+        ValueError: it is not that.
+    """
+    try:
+        number, ranker, percent = text.split(":")
+        share = Share(int(number), ranker.strip(), float(percent))
+    except ValueError as ex:
+        raise ValueError("expected NUMBER:RANKER:PERCENT, such as 1:blend:10") from ex
+    if not 1 <= share.number <= 255 or not share.ranker:
+        raise ValueError("a variant's number is from 1 to 255, and its ranker has a name")
+    if not 0 < share.percent <= 100:
+        raise ValueError("a variant's share is above 0 and at most 100 percent")
+    return share
+
+
+def _check_variants(variants: tuple[str, ...]) -> tuple[str, ...]:
+    shares = [split_share(text) for text in variants]
+    if len({share.number for share in shares}) != len(shares):
+        raise ValueError("two variants have the same number")
+    if sum(share.percent for share in shares) > 100:
+        raise ValueError("the shares of the variants are more than 100 percent")
+    return variants
 
 
 def _endpoint_of(bind: str) -> str:
@@ -62,6 +102,11 @@ class RecommenderSettings(Group):
     )
     drain_window_s: float = Field(
         1, ge=0, description="on SIGTERM, serve on this long while clients look elsewhere"
+    )
+    variants: Annotated[CommaSeparated, AfterValidator(_check_variants)] = Field(
+        (),
+        description="comma-separated NUMBER:RANKER:PERCENT, such as 1:blend:10; shares of readers "
+        "who are served by another ranker, to compare it",
     )
     tls_cert: Path | None = Field(
         None, description="PEM; this process's certificate towards its peer"
