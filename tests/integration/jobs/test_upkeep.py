@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, insert, select, update
 
-from jobs.static.context import Context, JobFailedError, Run
+from jobs.static.context import Context, JobFailedError, Routine, Run
 from jobs.static.runs import read_now
 from jobs.table import STATIC_JOBS
 from jobs.tables import job_run
@@ -175,7 +175,6 @@ def test_old_rows_go_and_the_last_run_of_each_job_stays(paper: Engine, make_run:
 
 
 def test_training_runs_apart_and_says_how_it_went(make_run: MakeRun, tmp_path: Path) -> None:
-    assert training.train(make_run()) == "no TRAINING_COMMAND is set"
     script = tmp_path / "train.py"
     script.write_text("import sys; print('epoch 1'); print('auc 0.7'); sys.exit(int(sys.argv[1]))")
     assert training.train(make_run(training_command=f"{sys.executable} {script} 0")) == "auc 0.7"
@@ -183,6 +182,32 @@ def test_training_runs_apart_and_says_how_it_went(make_run: MakeRun, tmp_path: P
         training.train(make_run(training_command=f"{sys.executable} {script} 3"))
     with pytest.raises(JobFailedError, match="no-such-program"):
         training.train(make_run(training_command="/no-such-program"))
+
+
+def test_tidings_train_is_what_trains_where_nothing_else_is_set(make_run: MakeRun) -> None:
+    """A paper without readers has nothing to learn from, which is no failure."""
+    ended = training.train(make_run())
+    assert isinstance(ended, Routine)
+    assert "0 readers have read 5 articles or more" in ended
+
+
+def test_without_the_extra_training_says_what_to_install(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(training, "missing_of", lambda extra: ["duckdb", "lightgbm"])
+    ended = training.train(make_run())
+    assert isinstance(ended, Routine)
+    assert "without duckdb, lightgbm: pip install 'tidings[train]'" in ended
+    script = tmp_path / "own.py"
+    script.write_text("print('own')")
+    assert training.train(make_run(training_command=f"{sys.executable} {script}")) == "own"
+
+
+def test_training_that_fails_says_why(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    monkeypatch.setenv("TIDINGS_RECOMMENDER_VARIANTS", "nonsense")
+    with pytest.raises(JobFailedError, match=r"exited with 2: .*NUMBER:RANKER:PERCENT"):
+        training.train(run)
 
 
 def test_training_ends_when_the_daemon_does(make_run: MakeRun) -> None:
