@@ -16,7 +16,7 @@ batches such a profile shows none of the new taste, and this one .94 (`docs/reco
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,10 +26,10 @@ from services.recommender.candidates import Candidates
 from services.recommender.catalogue import View
 from services.recommender.exposures import Exposures
 from services.recommender.question import Question
-from services.recommender.sorted_ids import find_in
+from services.recommender.sorted_ids import find_in, is_in
 from services.recommender.texts import Profile, Texts
 from tidings.reading.acts import Action
-from tidings.reading.reader_state import ReaderState
+from tidings.reading.reader_state import Batch, ReaderState
 
 # Until old evidence counts half. By clicks alone, a taste that has changed is found late: its old
 # channels get no clicks, so that nothing makes the old ones fade (batches until half a batch is of
@@ -109,23 +109,29 @@ def read_taste(
         expected: `Exposures.expected()`.
         texts: the vectors of articles.
     """
+    batches = _seen(reader)
     clicks = [act for act in reader.acts if act.action is Action.CLICK]
-    dislikes = [act.article_id for act in reader.acts if act.action is Action.DISLIKE]
-    click_ms = np.array([act.at_ms for act in clicks], np.int64)
     clicked = np.array([act.article_id for act in clicks], np.int64)
-    stamps = np.array([batch.stamp_ms for batch in reader.batches], np.int64)
-    weights = 2.0 ** (-np.arange(len(clicks) - 1, -1, -1) / HALF_LIFE_CLICKS)
-    weights *= 2.0 ** (-(len(stamps) - np.searchsorted(stamps, click_ms)) / HALF_LIFE_BATCHES)
-    shown, hopes = _expect(reader, clicks_at=click_ms, expected=expected)
+    click_ms = np.array([act.at_ms for act in clicks], np.int64)
+    stamps = np.array([batch.stamp_ms for batch in batches], np.int64)
+    weights = _decay(
+        clicks_since=np.arange(len(clicks) - 1, -1, -1),
+        batches_since=len(stamps) - np.searchsorted(stamps, click_ms),
+    )
+    shown, hopes = _expect(batches, clicks_at=click_ms, expected=expected)
+    dislikes = [act.article_id for act in reader.acts if act.action is Action.DISLIKE]
     ids = np.concatenate([shown, np.array(dislikes, np.int64), clicked])
-    none = np.zeros(len(shown) + len(dislikes))
     hoped = np.concatenate(
         [hopes, np.full(len(dislikes), EXPECTED_PER_DISLIKE), np.zeros(len(clicked))]
     )
-    happened = np.concatenate([none, weights])
+    # A click without an exposure says what was read, and not that it was chosen among others.
+    chosen = np.array([act.stamp_ms for act in clicks], np.int64)
+    happened = np.concatenate(
+        [np.zeros(len(shown) + len(dislikes)), weights * is_in(stamps, chosen)]
+    )
     rows = view.rows_of(ids)
     known = rows >= 0
-    clicked_rows = rows[len(none) :]
+    clicked_rows = rows[len(ids) - len(clicked) :]
     rows, hoped, happened = rows[known], hoped[known], happened[known]
     channel_ids, channel_affinities = _affinities(view.channels[rows], happened, hoped)
     author_ids, author_affinities = _affinities(view.authors[rows], happened, hoped)
@@ -141,29 +147,42 @@ def read_taste(
     )
 
 
-def _expect(
-    reader: ReaderState, *, clicks_at: Ids, expected: NDArray[np.float64]
-) -> tuple[Ids, NDArray[np.float64]]:
-    """The articles that the reader saw, and the clicks that their places were worth by now."""
-    # A click proves that its batch was seen, though no exposure was reported.
+def _seen(reader: ReaderState) -> list[Batch]:
+    """The newest batches that the reader saw, oldest first. An act proves that its batch was seen,
+    though no exposure was reported."""
     proved = {act.stamp_ms for act in reader.acts}
-    batches = [
+    return [
         batch
         for batch in reader.batches[-MOST_BATCHES:]
         if batch.stamp_ms in reader.exposed or batch.stamp_ms in proved
     ]
+
+
+def _decay(
+    clicks_since: NDArray[np.integer], batches_since: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """What evidence counts after so many clicks and batches."""
+    return np.asarray(
+        2.0 ** (-clicks_since / HALF_LIFE_CLICKS - batches_since / HALF_LIFE_BATCHES), np.float64
+    )
+
+
+def _expect(
+    batches: Sequence[Batch], *, clicks_at: Ids, expected: NDArray[np.float64]
+) -> tuple[Ids, NDArray[np.float64]]:
+    """The articles of these batches, and the clicks that their places are worth by now."""
     if not batches:
         return np.zeros(0, np.int64), np.zeros(0)
     sizes = np.array([len(batch.article_ids) for batch in batches])
     stamps = np.array([batch.stamp_ms for batch in batches], np.int64)
-    clicks_since = len(clicks_at) - np.searchsorted(clicks_at, stamps)
     ids = np.concatenate([np.asarray(batch.article_ids, np.int64) for batch in batches])
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
     positions = np.minimum(np.arange(len(ids)) - starts, len(expected) - 1)
-    batches_since = np.arange(len(batches) - 1, -1, -1)
-    weights = 2.0 ** (-clicks_since / HALF_LIFE_CLICKS - batches_since / HALF_LIFE_BATCHES)
-    decayed = np.repeat(weights, sizes)
-    return ids, expected[positions] * decayed
+    weights = _decay(
+        clicks_since=len(clicks_at) - np.searchsorted(clicks_at, stamps),
+        batches_since=np.arange(len(batches) - 1, -1, -1),
+    )
+    return ids, expected[positions] * np.repeat(weights, sizes)
 
 
 def _affinities(

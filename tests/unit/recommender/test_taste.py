@@ -89,6 +89,15 @@ def test_a_click_proves_that_its_batch_was_seen() -> None:
     assert culture < 0
 
 
+def test_a_click_that_was_made_elsewhere_is_no_choice_among_others() -> None:
+    """By a link from outside, or in a batch that is no longer known: it says what the reader reads,
+    and nothing of what they passed over for it."""
+    elsewhere = Acted(Action.CLICK, 1, 0, NOW_MS - MINUTE_MS)
+    taste = taste_of(ReaderState(acts=[elsewhere]))
+    assert taste.of_channels(np.array([SPORT])).tolist() == [0]
+    assert taste.clicked_ids.tolist() == [1]
+
+
 def test_a_taste_that_changes_is_followed() -> None:
     """Twelve batches of one channel alone, and then of the other, both shown all the time."""
     both = [1, 31, 2, 32, 4, 34, 5, 35, 7, 37]
