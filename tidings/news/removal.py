@@ -3,7 +3,7 @@ left of.
 
 A take-down keeps the row, so that it can be undone and that every process sees a change; deleting
 is for what should never have been there. Take an article down first and delete it seconds later, or
-a process that keeps articles in memory will not notice.
+a process that keeps articles in memory finds out only when its sweep comes by.
 
     with transaction(engine) as conn:
         delete_articles(conn, [42], articles)
