@@ -56,6 +56,11 @@ def read_channels(conn: Connection) -> list[Channel]:
     return [Channel(channel_id=row.id, slug=row.slug, name=row.name) for row in rows]
 
 
+def read_channel_ids(conn: Connection) -> frozenset[int]:
+    """The channels of the table, for a process that asks again every second."""
+    return frozenset(conn.scalars(select(channel.c.id)))
+
+
 def ensure_channels(conn: Connection, names: Mapping[str, str]) -> dict[str, int]:
     """Slug → id of these channels; those that are missing are opened.
 

@@ -30,7 +30,7 @@ from services.recommender.catalogue.columns import Columns, join, read_columns
 from services.recommender.catalogue.merging import changes_of, merge, removal_of
 from services.recommender.catalogue.view import View, make_view
 from tidings.news.changes import RawRow, articles_after, changed_after, place_at, place_of
-from tidings.news.channels import FOR_YOU, is_every_channel, read_channels
+from tidings.news.channels import FOR_YOU, is_every_channel, read_channel_ids
 from tidings.news.storing import read_database_clock
 from tidings.process.clock import Clock
 
@@ -40,9 +40,9 @@ PAGE_ROWS = 10_000
 # Longer than any transaction may last, so that no row commits behind our back with an older
 # `updated_at`.
 OVERLAP = timedelta(seconds=30)
-# After an import the overlap holds many rows. Each look then reads only this much of it again, and
-# all of it once in `OVERLAP`.
-SHORT_OVERLAP = timedelta(seconds=5)
+# After an import the overlap holds many rows, and to read them with each look would delay what
+# editors do. Each look then reads only this much of it again, and all of it once in `OVERLAP`.
+SHORT_OVERLAP = timedelta(seconds=2)
 CHEAP_ROWS = 5000
 # About a millisecond; a million articles in forty minutes.
 SWEEP_ROWS = 300
@@ -124,7 +124,7 @@ class Catalogue:
         """
         with self._engine.connect() as conn:
             now = self._read_now(conn)
-            self._channel_ids = frozenset(known.channel_id for known in read_channels(conn))
+            self._channel_ids = read_channel_ids(conn)
         if self._looked_at is None or self._looked_back_at is None:
             self._view = self._read_all(progress)
             # By the clock of before: what changes meanwhile is read again by the next look.
