@@ -1,7 +1,7 @@
 """Composition root of the recommender: what it is made of, put together from the collaborators it
 is given.
 
-    server = make_server(settings, catalogue, redis, tracker=tracker, clock=now_ms)
+    server = make_server(settings, engine, catalogue, redis, tracker=tracker, clock=now_ms, …)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from redis import Redis
+from sqlalchemy import Engine
 
 from services.recommender.catalogue import Catalogue
 from services.recommender.exposures import Exposures
@@ -40,6 +41,7 @@ from tidings.process.worker import Progress
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.noting import ReaderNotes
+from tidings.reading.restoring import HiddenInSql
 from tidings.reading.tracking import Tracker
 from tidings.rpc.serving.options import ServerOptions
 from tidings.rpc.serving.server import Server
@@ -56,6 +58,7 @@ SPARE_S = 1.5  # for a worker that has drained to end
 
 def make_pipeline(
     settings: Settings,
+    engine: Engine,
     catalogue: Catalogue,
     redis: Redis,
     *,
@@ -66,12 +69,14 @@ def make_pipeline(
     models: Models = NOTHING_LEARNED,
 ) -> Pipeline:
     """The pipeline with this version's sources."""
+    notes = ReaderNotes(settings.reading.reader_ttl_days * DAY_S)
     history = History(
         redis,
         batches_kept=settings.reading.history_batches,
         seen_kept=settings.reading.seen_articles,
         ttl_s=settings.reading.reader_ttl_days * DAY_S,
         channels=catalogue.channel_ids,
+        restore=HiddenInSql(engine, redis, notes),
     )
     chooser = make_chooser(signals, catalogue.view, exposures, texts, models)
     return Pipeline(catalogue, history, chooser, clock=clock)
@@ -120,6 +125,7 @@ def working(
     models.look()
     server = make_server(
         settings,
+        engine,
         catalogue,
         redis,
         signals=Signals(),
@@ -151,6 +157,7 @@ def working(
 
 def make_server(
     settings: Settings,
+    engine: Engine,
     catalogue: Catalogue,
     redis: Redis,
     *,
@@ -168,6 +175,7 @@ def make_server(
     """The server, listening but not yet serving.
 
     Args:
+        engine: the database that the catalogue is read from.
         catalogue: is read here for the first time, and is to be kept fresh beside the server.
         signals: what all readers did, to be folded beside the server.
         exposures: what all readers saw, to be followed beside the server.
@@ -183,6 +191,7 @@ def make_server(
     catalogue.refresh(progress)
     pipeline = make_pipeline(
         settings,
+        engine,
         catalogue,
         redis,
         signals=signals,

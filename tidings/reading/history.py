@@ -50,6 +50,10 @@ return 1
 """
 
 
+def _as_it_is(_reader_id: int, state: ReaderState) -> ReaderState:
+    return state
+
+
 class History:
     """Reads readers' states and records batches.
 
@@ -59,6 +63,7 @@ class History:
         seen_kept: newest exposures of one reader that are not shown again.
         ttl_s: a reader who was not there for so long is forgotten.
         channels: the channels in which a worker of the release before may have shown something.
+        restore: completes the state of a reader who has none in Redis.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class History:
         seen_kept: int,
         ttl_s: int,
         channels: Callable[[], Iterable[int]],
+        restore: Callable[[int, ReaderState], ReaderState] = _as_it_is,
     ) -> None:
         self._redis = redis
         self._record = redis.register_script(_RECORD)
@@ -76,6 +82,7 @@ class History:
         self._seen_kept = seen_kept
         self._ttl_s = ttl_s
         self._channels = channels
+        self._restore = restore
 
     def read(self, reader_id: int) -> ReaderState:
         """A reader's state, in one round trip.
@@ -88,6 +95,8 @@ class History:
             pipe.hmget(READER.of(reader_id), FIELDS)
             version, raw = pipe.execute()
         state = read_fields(int(version or 0), raw, reader_id)
+        if raw[0] is None:
+            state = self._restore(reader_id, state)
         if state.version == state.newest_stamp_ms:
             return state
         # Another batch than ours was the last: a worker of the release before recorded it.

@@ -98,7 +98,7 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
     options = ServerOptions(drain_window_s=0, drain_timeout_s=2)
     with mock.patch.object(app, "ServerOptions", return_value=options):
         server = app.make_server(
-            settings, catalogue, redis, signals=signals, tracker=tracker, clock=clock
+            settings, engine, catalogue, redis, signals=signals, tracker=tracker, clock=clock
         )
     thread = threading.Thread(target=server.serve)
     thread.start()
