@@ -16,6 +16,7 @@ from jobs.static.context import Context, Routine, Run
 from jobs.static.runs import StaticJob
 from jobs.work import feeds, orders, training, upkeep
 from tidings.reading import behaviour, popularity
+from tidings.reading.rates import tell_rates
 from tidings.reading.tallies import prune_tallies
 from tidings.store.engine import transaction
 
@@ -28,6 +29,7 @@ def rebuild_popularity(run: Run) -> str:
     with transaction(run.context.engine) as conn:
         prune_tallies(conn, run.now)
     popularity.rebuild(run.context.engine, run.context.redis, run.now)
+    tell_rates(run.context.engine, run.now)
     return Routine("rankings rebuilt")
 
 

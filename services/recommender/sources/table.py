@@ -19,7 +19,7 @@ from services.recommender.models.neighbours import Neighbours as Learned
 from services.recommender.signals.folding import Signals
 from services.recommender.sources.again import AGAIN
 from services.recommender.sources.backlog import BACKLOG
-from services.recommender.sources.collaborative import Collaborative
+from services.recommender.sources.collaborative import COLLABORATIVE, Collaborative
 from services.recommender.sources.hot import Hot
 from services.recommender.sources.latest import Latest
 from services.recommender.sources.neighbours import Neighbours
@@ -53,6 +53,23 @@ def make_sources(
         Untried(exposures),
         Latest(),
     ]
+
+
+def source_names() -> dict[int, str]:
+    """The name of each number in a token, the ladder's too; 0 is what no source brought."""
+    known = check_sources(
+        [
+            Neighbours.source,
+            TasteSource.source,
+            TextSource.source,
+            COLLABORATIVE,
+            Hot.source,
+            Untried.source,
+            Latest.source,
+        ]
+    )
+    names = {number: source.name for number, source in known.items()}
+    return names | {ladder.value: ladder.name.lower() for ladder in LadderSource}
 
 
 def check_sources(sources: Sequence[Source]) -> dict[int, Source]:
