@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -19,19 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.recommender.data import find
 from services.recommender.models.neighbours import Neighbours
 from services.recommender.training.judging import judge_neighbours, judge_popular, leave_last_out
 from services.recommender.training.neighbouring import learn
 
-DATA = "ml-latest-small"
 LEAST_STARS = 4
 LEAST_RATINGS = 5
 
 
 def measure() -> dict[str, float]:
     """The figures of the source, and of the most liked films in its place."""
-    data = Path(os.environ.get("BENCH_DATA", "../shared/data"))
-    return judge(read_likings(data / DATA / "ratings.csv.gz"))
+    return judge(read_likings(find("ml-latest-small") / "ratings.csv.gz"))
 
 
 def judge(likings: Sequence[Sequence[int]]) -> dict[str, float]:

@@ -36,8 +36,6 @@ ALLOWED = {
     "tidings.reading.behaviour_log.Read": "what follows the log reads it",
     "tidings.reading.behaviour_log.log_end": "what follows the log begins there",
     "tidings.reading.behaviour_log.read_log": "what follows the log reads it",
-    "tidings.reading.stored.Exposed": "what trains reads the exposures",
-    "tidings.reading.stored.exposures_since": "what trains reads the exposures",
 }
 REQUEST = re.compile(r"\b((?:(?:GET|POST|PUT|PATCH|DELETE)/?)+) (/[\w/{}.-]*)")
 # What these decorate is called by its name, like any function; another decorator registers it.

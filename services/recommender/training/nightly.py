@@ -18,6 +18,7 @@ import numpy as np
 
 from services.recommender.evaluation.log import EmptyLogError, Log
 from services.recommender.evaluation.replay import sample_clicks
+from services.recommender.evaluation.serving import Serving
 from services.recommender.features import FEATURES
 from services.recommender.models.files import BLEND, About, BadModelError, Kind, ModelFolder
 from services.recommender.models.loading import neighbours_of, ranker_of
@@ -48,7 +49,6 @@ from services.recommender.training.ranking import (
     program_versions,
     train,
 )
-from services.recommender.training.replaying import Replayed
 from services.recommender.training.samples import collect
 from services.recommender.training.wanted import Wanted
 from tidings.process.settings import Settings
@@ -145,7 +145,7 @@ def train_ranker(
             f"{len(taught)} clicks that follow another one in their session, and {LEAST_LISTS} are "
             "needed to learn from"
         )
-    replayed = Replayed(log)
+    serving = Serving(log)
     clicks = np.concatenate([taught, held])
     done = 0
 
@@ -157,17 +157,17 @@ def train_ranker(
     lists = collect(
         log,
         clicks,
-        replayed.chooser,
-        question_of=replayed.question_of,
-        learn=replayed.learn,
+        serving.chooser,
+        question_of=serving.question,
+        learn=serving.learn,
         on_list=count,
     )
     progress.say(f"{len(clicks)} lists of candidates, {len(held)} of them held out")
     trained = train(lists.part(0, len(taught)), seed=seed)
     progress.say(f"trees grown on {trained.lists} lists and {len(trained.features)} features")
     others: dict[str, Ranker] = {BLEND: Blend()}
-    if serving := read_ranker_in_use(folder):
-        others["serving"] = serving
+    if in_use := read_ranker_in_use(folder):
+        others["serving"] = in_use
     compared = compare(trained.ranker, others, lists.part(len(taught), len(lists)))
     window = {**span._asdict(), "clicks": len(log), "lists": len(taught), "held": len(held)}
     name = folder.publish(about(trained, compared, window, seed), trained.arrays)

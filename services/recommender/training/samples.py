@@ -6,7 +6,7 @@ other candidates teach something else: with drawn negatives from the tail the tr
 .045 of hit@10. A list whose click is not among the candidates teaches nothing, but it counts when a
 ranker is judged. Rejected: features computed by SQL beside those of serving.
 
-    lists = collect(log, clicks, chooser, signals, question_of=ask)
+    lists = collect(log, clicks, serving.chooser, question_of=serving.question, learn=serving.learn)
     judge(lists, Blend())["hit10"]
 """
 

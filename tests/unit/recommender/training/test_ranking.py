@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from services.recommender.evaluation.log import Log, make_log
 from services.recommender.evaluation.replay import replay, sample_clicks
+from services.recommender.evaluation.serving import Serving
 from services.recommender.features import FEATURES
 from services.recommender.models.files import BLEND, Kind, ModelFolder
 from services.recommender.models.neighbours import reading_weights
@@ -19,11 +20,9 @@ from services.recommender.training.events import Readings
 from services.recommender.training.measured import Progress
 from services.recommender.training.nightly import Span, make_span, train_neighbours, train_ranker
 from services.recommender.training.ranking import TooLittleError, compare, train
-from services.recommender.training.replaying import Replayed, context_of_codes
 from services.recommender.training.samples import MISSED, Lists, changing, collect, judge, teach
 from services.recommender.training.wanted import Wanted
 from tests.lab.clicks import DAY_MS, START_MS, some_clicks
-from tidings.reading.contexts import Context, Device, Referrer
 
 SILENT = Progress(lambda text: None)
 
@@ -58,17 +57,17 @@ def made_lists(number: int, seed: int = 1) -> Lists:
 
 def test_a_list_holds_what_serving_would_have_ranked_at_that_moment(log: Log) -> None:
     clicks = sample_clicks(log, since_ms=0, until_ms=START_MS + 3 * DAY_MS, most=40, seed=2)
-    replayed = Replayed(log)
+    replayed = Serving(log)
     lists = collect(
         log,
         clicks,
         replayed.chooser,
-        question_of=replayed.question_of,
+        question_of=replayed.question,
         learn=replayed.learn,
     )
-    served = Replayed(log)
+    served = Serving(log)
     for number, asked in enumerate(replay(log, clicks, served.learn)):
-        chosen = served.chooser.choose(served.question_of(asked))
+        chosen = served.chooser.choose(served.question(asked))
         length = lists.starts[number + 1] - lists.starts[number]
         assert length == len(chosen.ranked_ids)
         right = np.flatnonzero(chosen.ranked_ids == log.view.ids[asked.next_row])
@@ -79,18 +78,13 @@ def test_a_list_holds_what_serving_would_have_ranked_at_that_moment(log: Log) ->
 
 def test_a_question_knows_nothing_of_what_came_later(log: Log) -> None:
     clicks = sample_clicks(log, since_ms=0, until_ms=START_MS + 3 * DAY_MS, most=40, seed=2)
-    replayed = Replayed(log)
+    replayed = Serving(log)
     for asked in replay(log, clicks, replayed.learn):
-        acts = replayed.question_of(asked).reader.acts
+        acts = replayed.question(asked).reader.acts
         assert acts
         assert all(act.at_ms < asked.now_ms for act in acts)
         known = [act for act in acts if act.article_id == log.view.ids[asked.next_row]]
         assert all(act.at_ms < log.at_ms[asked.click] for act in known)
-
-
-def test_codes_of_a_foreign_log_are_some_other_device_and_place() -> None:
-    assert context_of_codes(2, 3) == Context(Device.MOBILE, Referrer.SEARCH)
-    assert context_of_codes(9, 15) == Context(Device.OTHER, Referrer.OTHER)
 
 
 def test_a_list_without_its_click_teaches_nothing_and_counts_as_missed() -> None:
