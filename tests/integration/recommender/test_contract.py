@@ -530,3 +530,39 @@ def _assert_unavailable(recommender: Recommender, token: str) -> None:
         with pytest.raises(ServerFaultError, match="histories cannot be reached") as caught:
             call()
         assert (caught.value.code, caught.value.retryable) == (503, True)
+
+
+def test_two_hundred_clients_of_one_reader_get_disjoint_batches_and_all_are_in_history(
+    recommender: Recommender,
+) -> None:
+    """What is refused says so, may be tried again, and has recorded nothing; another reader is
+    served beside them."""
+    recommender.newsroom.articles(1500)
+    recommender.catalogue.refresh()
+    at_once = Barrier(200)
+
+    def ask(_: int) -> list[int]:
+        at_once.wait(30)
+        with stock_client(recommender.server.port, TBinaryProtocolAccelerated) as client:
+            try:
+                return ids_of(client.user_recommend(UserRequest(user_id=READER)))
+            except Error as ex:
+                if (ex.code, ex.retryable) != (503, True):
+                    raise
+                return []
+
+    with ThreadPoolExecutor(200) as pool:
+        answers = pool.map(ask, range(200))
+        assert len(recommender.ask(user_id=READER + 1).recommends) == 10
+        pages = [page for page in answers if page]
+
+    assert len(pages) >= 16
+    shown = [id_ for page in pages for id_ in page]
+    assert len(shown) == len({*shown}) == 10 * len(pages)
+    recommender.clock.advance(SECOND_MS)
+    kept, time_stamp = [], recommender.ask().time_stamp
+    while time_stamp:
+        response = recommender.ask(time_stamp)
+        kept.append(sorted(ids_of(response)))
+        time_stamp = response.time_stamp
+    assert sorted(kept)[: len(pages)] == sorted(map(sorted, pages))
