@@ -41,8 +41,8 @@ class ReaderBusyError(Exception):
     again.
 
     Attributes:
-        hold_back_s: the answer waits so long, outside of the calls in flight. With it 200
-            connections of one reader leave others .97 of their answers, without it .6.
+        hold_back_s: the answer waits so long, outside of the calls in flight, since connections
+            that ask again at once would be refused as fast as they ask.
     """
 
     hold_back_s = 1.0
