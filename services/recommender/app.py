@@ -43,6 +43,7 @@ from tidings.process.worker import Progress
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.noting import ReaderNotes
+from tidings.reading.older_pages import OlderPages
 from tidings.reading.restoring import HiddenInSql
 from tidings.reading.tracking import Tracker
 from tidings.rpc.serving.options import ServerOptions
@@ -82,7 +83,7 @@ def make_pipeline(
         restore=HiddenInSql(engine, redis, notes),
     )
     chooser = make_chooser(signals, catalogue.view, exposures, texts, models)
-    return Pipeline(catalogue, history, chooser, clock=clock)
+    return Pipeline(catalogue, history, chooser, older=OlderPages(engine), clock=clock)
 
 
 def make_master(settings: Settings) -> Master:
