@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
 from services.recommender.models.files import models_of
+from services.recommender.models.loading import ModelsInUse
 from services.recommender.parts import make_models
 from services.recommender.training import nightly, ranking
 from tests.lab.clicks import some_clicks
@@ -61,6 +62,10 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
+def has_neighbours(models: ModelsInUse) -> bool:
+    return models.neighbours is not None
+
+
 @pytest.mark.usefixtures("few")
 def test_a_file_of_clicks_becomes_models_that_a_worker_takes(typed: Type, file: str) -> None:
     settings = load_settings()
@@ -76,7 +81,7 @@ def test_a_file_of_clicks_becomes_models_that_a_worker_takes(typed: Type, file: 
         assert typed("models", "use", name).output == f"{name} is in use\n"
     models.look()
     assert models.of(1).ranker.name == ranker
-    assert models.neighbours is not None
+    assert has_neighbours(models)
     shown = [json.loads(line) for line in typed("models", "list", "--json").output.splitlines()]
     assert [(row["model"], row["kind"], row["state"]) for row in shown] == [
         (ranker, "ranker", "whole"),
@@ -87,7 +92,7 @@ def test_a_file_of_clicks_becomes_models_that_a_worker_takes(typed: Type, file: 
     assert typed("models", "use", "no-neighbours").exit_code == 0
     models.look()
     assert models.of(1).ranker.name == "blend"
-    assert models.neighbours is None
+    assert not has_neighbours(models)
     assert typed("models", "prune", "--keep", "0").output.endswith("2 removed, 0 left\n")
 
 
