@@ -19,11 +19,15 @@ from numpy.typing import NDArray
 
 from services.recommender.candidates import Candidates
 from services.recommender.catalogue import NO_AUTHOR, View
+from services.recommender.features import FEATURES
 from services.recommender.sources.untried import UNTRIED
+from services.recommender.taste import MOST_AFFINITY
 
-# Of the distance between the best and the worst candidate, what each article already taken from a
-# channel costs the others of that channel. The figures are in docs/recommender.md.
+# What each article already taken from a channel costs the others of that channel: in general, and
+# besides where the reader's affinities to channels are at their bound, so that their second channel
+# has a place beside the first, and a taste that has changed is looked for in many.
 CHANNEL_COST = 0.06
+TASTE_COST = 0.2
 AUTHOR_PLACES = 3
 PAGE = 10
 # The seventh place is looked at by half of the readers, and costs none of the first ones.
@@ -32,6 +36,7 @@ EXPLORED_AT = 6
 NEARLY_SAME_BITS = 8
 # Farther than any two scores: such articles come last, in the order of their scores.
 BEYOND = 1e6
+_CHANNEL = FEATURES.index("channel")
 
 
 # From ids, int64 (n,), the `Texts.prints` of each.
@@ -58,7 +63,8 @@ def mix(
     prints = prints_of(candidates.ids)
     channels, authors = view.channels[candidates.rows], view.authors[candidates.rows]
     value = candidates.scores.astype(np.float64)
-    spread = float(np.ptp(value)) if len(value) else 0.0
+    affinity = float(np.abs(candidates.features[:, _CHANNEL]).max(initial=0.0))
+    channel_cost = CHANNEL_COST + TASTE_COST * affinity / MOST_AFFINITY
     untried = candidates.sources == UNTRIED.number
     taken = np.zeros(len(value), np.bool_)
     most_by_author = max(1, -(-wanted * AUTHOR_PLACES // PAGE))
@@ -68,7 +74,7 @@ def mix(
         best = _best(value, taken, untried if place % PAGE == EXPLORED_AT else None)
         order.append(best)
         taken[best] = True
-        value[channels == channels[best]] -= CHANNEL_COST * spread
+        value[channels == channels[best]] -= channel_cost
         author = int(authors[best])
         by_author[author] = by_author.get(author, 0) + 1
         if author != NO_AUTHOR and by_author[author] == most_by_author:

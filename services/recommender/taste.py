@@ -35,7 +35,7 @@ from tidings.reading.reader_state import Batch, ReaderState
 # channels get no clicks, so that nothing makes the old ones fade (batches until half a batch is of
 # the new taste: 11, and with both 7).
 HALF_LIFE_CLICKS = 20.0
-HALF_LIFE_BATCHES = 6.0
+HALF_LIFE_BATCHES = 4.0
 # More than this says no more: a second liked channel stands beside the first, rather than below it.
 MOST_AFFINITY = 0.8
 # A disliked article, beside being hidden, speaks against its channel and author as much as that

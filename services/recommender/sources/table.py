@@ -25,6 +25,7 @@ from services.recommender.sources.latest import Latest
 from services.recommender.sources.neighbours import Neighbours
 from services.recommender.sources.taste import TasteSource
 from services.recommender.sources.text import TextSource
+from services.recommender.sources.unfamiliar import Unfamiliar
 from services.recommender.sources.untried import Untried
 from services.recommender.taste import Tastes
 from services.recommender.walks import Walks
@@ -51,6 +52,7 @@ def make_sources(
         Collaborative(learned),
         Hot(signals),
         Untried(exposures),
+        Unfamiliar(tastes),
         Latest(),
     ]
 
@@ -65,6 +67,7 @@ def source_names() -> dict[int, str]:
             COLLABORATIVE,
             Hot.source,
             Untried.source,
+            Unfamiliar.source,
             Latest.source,
         ]
     )

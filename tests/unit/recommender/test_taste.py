@@ -13,6 +13,7 @@ from services.recommender.exposures import Exposures
 from services.recommender.parts import no_texts
 from services.recommender.sources.taste import TasteSource
 from services.recommender.sources.text import TextSource
+from services.recommender.sources.unfamiliar import Unfamiliar
 from services.recommender.sources.untried import FIRST_SHOWINGS, Untried
 from services.recommender.taste import MOST_AFFINITY, Taste, Tastes
 from services.recommender.texts import make_texts
@@ -194,3 +195,22 @@ def test_what_the_reader_saw_is_not_tried_on_them_again() -> None:
     seen = list(range(1, ARTICLES))
     proposed = Untried(Exposures())(question(reader_of([seen], {})), VIEW)
     assert VIEW.ids[proposed.rows].tolist() == [ARTICLES]
+
+
+def test_channels_of_which_nothing_is_known_take_turns_and_those_passed_over_do_not() -> None:
+    view = a_view(60, channels={id_: 1 + id_ % 30 for id_ in range(1, 61)})
+    source = Unfamiliar(Tastes(Exposures(), no_texts))
+    reader = reader_of([[1, 2, 31]], {0: [1]})
+    proposed = source(question(reader), view)
+    channels = view.channels[proposed.rows].tolist()
+    assert len(set(channels)) == len(channels) == 10
+    assert not {2} & set(channels)
+    later = reader_of([[1, 2, 31], [1, 2, 31]], {0: [1]})
+    assert set(view.channels[source(question(later), view).rows].tolist()) != set(channels)
+
+
+def test_a_reader_who_clicked_nothing_yet_is_shown_what_is_popular_and_no_odd_channel() -> None:
+    source = Unfamiliar(Tastes(Exposures(), no_texts))
+    assert not len(source(question(ReaderState()), VIEW).rows)
+    reader = reader_of([[1]], {0: [1]})
+    assert not len(source(question(reader, channel_id=SPORT), VIEW).rows)
