@@ -16,6 +16,7 @@ import numpy as np
 from services.recommender.candidates import Candidates
 from services.recommender.catalogue import View, make_view
 from services.recommender.choosing import Chosen
+from services.recommender.exposures import Exposures
 from services.recommender.features import FEATURES
 from services.recommender.parts import make_chooser
 from services.recommender.question import Question
@@ -95,7 +96,8 @@ class Room:
     def __init__(self, view: View) -> None:
         self.view = view
         self.signals = Signals(sessions=4096)
-        self.chooser = make_chooser(self.signals, lambda: self.view)
+        self.exposures = Exposures()
+        self.chooser = make_chooser(self.signals, lambda: self.view, self.exposures)
 
     def click(self, reader_id: int, *article_ids: int, at_ms: int = NOW_MS) -> None:
         """Someone else clicked these, one after another."""

@@ -48,7 +48,7 @@ def simulate(sizes: tuple[str, ...], seeds: int, *, as_json: bool) -> None:
         [(shape, seed) for shape in chosen for seed in range(1, seeds + 1)], file=sys.stderr
     ) as worlds:
         for shape, seed in worlds:
-            figures = judge(shape, seed, ServingFeed)
+            figures = judge(shape, seed, ServingFeed).figures
             rows += [
                 {"articles": shape.articles, "seed": seed, "figure": name, "value": round(value, 3)}
                 for name, value in figures.items()

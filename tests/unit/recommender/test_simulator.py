@@ -57,14 +57,22 @@ def popular(view: View, texts: Mapping[int, str], exposures: Exposures) -> Known
 
 
 def test_the_page_that_knows_the_taste_is_the_measure() -> None:
-    figures = judge(TINY, SEED, perfect)
+    figures = judge(TINY, SEED, perfect).figures
     assert figures["taste_gain"] == pytest.approx(1.0)
     assert figures["utility_gain"] == pytest.approx(1.0)
     assert figures["readers_judged"] > 0.9
 
 
+def test_the_curves_tell_of_each_batch_and_a_changed_taste_shows_in_them() -> None:
+    curves = judge(TINY, SEED, perfect).curves
+    assert len(curves["feed"]) == TINY.batches + TINY.after_change
+    assert len(curves["hot"]) == TINY.counted
+    assert curves["feed"][0] == pytest.approx(1.0, abs=0.05)
+    assert curves["hot"][0] < 0.5
+
+
 def test_the_page_of_what_the_crowd_clicks_gains_nothing() -> None:
-    figures = judge(TINY, SEED, popular)
+    figures = judge(TINY, SEED, popular).figures
     assert figures["taste_gain"] == pytest.approx(0.0)
     assert figures["utility_gain"] == pytest.approx(0.0)
 

@@ -6,12 +6,13 @@ many as the site has, new to all, of which only a crowd's clicks are known. The 
 ranked by these clicks alone ("hot") and by the reader's true taste. 0 is then no better than hot,
 and 1 is perfect.
 
-    judge(SMALL, seed=1, make_feed=make_feed)["taste_gain"]
+    judge(SMALL, seed=1, make_feed=make_feed).figures["taste_gain"]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from services.recommender.evaluation.simulator.world import (
     FIRST_MS,
     READERS,
     Shape,
+    Tastes,
     World,
     make_world,
 )
@@ -118,7 +120,21 @@ class HeldOut:
         return float((held >= 2).all(axis=1).mean()) if len(came) else 0.0
 
 
-def judge(shape: Shape, seed: int, make_feed: MakeFeed) -> Figures:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of one world.
+
+    Attributes:
+        figures: by name, see `judge`.
+        curves: by name, a share for each batch of the running site: of the readers' first taste in
+            ours (`feed`) and hot only's (`hot`), and of the second taste in ours (`changed`).
+    """
+
+    figures: Figures
+    curves: Mapping[str, Sequence[float]]
+
+
+def judge(shape: Shape, seed: int, make_feed: MakeFeed) -> Judged:
     """Run a site with planted tastes on a feed, and again on clicks alone.
 
     Returns:
@@ -158,7 +174,13 @@ def judge(shape: Shape, seed: int, make_feed: MakeFeed) -> Figures:
         figures["changed_taste_p50"], figures["changed_taste_p90"] = np.percentile(
             reached, [50, 90]
         )
-    return figures
+    curves = {
+        "feed": _share_of(world.tastes[0], ours.shown),
+        "hot": _share_of(world.tastes[0], theirs.shown),
+        "changed": _share_of(world.tastes[1], ours.shown),
+    }
+    means = {name: share.mean(axis=0).tolist() for name, share in curves.items()}
+    return Judged(figures, means)
 
 
 def _view_of(world: World, published: NDArray[np.int64], number: int) -> View:
@@ -194,10 +216,15 @@ def _channels_in(world: World, batches: NDArray[np.int64]) -> float:
 def _batches_to_half(world: World, shown: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of each reader the first of these batches that is half of their second taste, counted from 1;
     one more than there are if none is."""
-    planted = world.tastes[1].planted
-    readers = np.arange(READERS)[:, None, None]
-    half = (planted[readers, np.maximum(shown, 1) - 1] & (shown > 0)).mean(axis=2) >= 0.5
+    half = _share_of(world.tastes[1], shown) >= 0.5
     first: NDArray[np.int64] = np.where(
         half.any(axis=1), half.argmax(axis=1) + 1, half.shape[1] + 1
     )
     return first
+
+
+def _share_of(tastes: Tastes, shown: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of each reader's batches what of them is planted, (readers, batches)."""
+    readers = np.arange(READERS)[:, None, None]
+    planted = tastes.planted[readers, np.maximum(shown, 1) - 1] & (shown > 0)
+    return np.asarray(planted.mean(axis=2), np.float64)
