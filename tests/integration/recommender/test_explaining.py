@@ -11,6 +11,8 @@ from services.recommender.features import FEATURES
 from services.recommender.reasons import KINDS, reason_for
 from tests.integration.recommender.serving import READER, Recommender, ids_of
 from tests.lab.newsroom import NOW_MS, SECOND_MS
+from tidings import client
+from tidings.client import TidingsClient
 from tidings.rpc.errors import CallerFaultError, ExpectedError
 from tidings_idl.recommend.ttypes import (
     Context,
@@ -181,3 +183,22 @@ def test_every_source_has_a_reason_and_no_other_name_has(recommender: Recommende
     assert reason_for("a source of another release") is None
     assert reason_for("neighbours") == ("popular", 0)
     assert reason_for("neighbours", 12) == ("read", 12)
+
+
+def test_a_program_in_python_gets_all_of_it_as_plain_data(recommender: Recommender) -> None:
+    """Context, reasons, neighbours and an explanation, through `TidingsClient`."""
+    with TidingsClient(f"127.0.0.1:{recommender.server.port}") as tidings:
+        story = tidings.explain(READER, article_num=5)
+        came = client.Context("tablet", "social", exclude=[30])
+        feed = tidings.feed(READER, article_num=40, context=came)
+        near = tidings.similar(1, 2)
+        history = tidings.explain(READER, channel_id=1)
+
+    assert story.articles[0].article_id in {2, 3, 30}
+    assert story.articles[0].reason == client.Reason("popular")
+    assert {one.step for one in story.dropped} <= {"mix", "cut", "filter"}
+    assert 30 not in {article.article_id for article in feed.articles}
+    assert all(article.reason is not None for article in feed.articles)
+    assert recommender.read(feed.articles[0].click).context == 3 << 4 | 4
+    assert [one.article_id for one in near] == [2, 3]
+    assert {one.why for one in history.dropped} >= {"seen"}
