@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,9 @@ STEP_SECONDS = Histogram(
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5),
 )
 PROPOSED = Counter("tidings_candidates_proposed_total", "Candidates by source", ["source"])
+# PERF: `labels` takes a lock and three microseconds, twenty times a feed.
+_step_seconds = cache(STEP_SECONDS.labels)
+_proposed = cache(PROPOSED.labels)
 
 # Which candidates to show, in order: indices into candidates that have scores.
 Mix = Callable[[Candidates, View, int], NDArray[np.intp]]
@@ -200,7 +204,7 @@ class Chooser:
             missing = question.wanted - len(batch)
             if missing > 0:
                 more = recall(question, view, taken=np.sort(batch.ids), number=missing)
-                PROPOSED.labels(source.name).inc(len(more.rows))
+                _proposed(source.name).inc(len(more.rows))
                 batch = batch.followed_by(_in_order(source, more, view))
         return batch
 
@@ -213,7 +217,7 @@ def _in_order(source: Source, proposed: Proposed, view: View) -> Candidates:
 
 def _count(proposals: Sequence[tuple[Source, Proposed]], verdicts: NDArray[np.uint8]) -> None:
     for source, proposed in proposals:
-        PROPOSED.labels(source.name).inc(len(proposed.rows))
+        _proposed(source.name).inc(len(proposed.rows))
     count_dropped(verdicts)
 
 
@@ -224,6 +228,6 @@ def _step(name: str, trace: Trace | None) -> Iterator[None]:
         yield
     finally:
         took_s = time.perf_counter() - started_s
-        STEP_SECONDS.labels(name).observe(took_s)
+        _step_seconds(name).observe(took_s)
         if trace is not None:
             trace.steps_ms[name] = took_s * 1000

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,12 @@ def count_dropped(verdicts: NDArray[np.uint8]) -> None:
     numbers = np.bincount(verdicts, minlength=len(Verdict))
     for verdict in _REASONS:
         if numbers[verdict]:
-            DROPPED.labels(verdict.name.lower()).inc(int(numbers[verdict]))
+            _dropped(verdict).inc(int(numbers[verdict]))
+
+
+@cache
+def _dropped(verdict: Verdict) -> Counter:
+    return DROPPED.labels(verdict.name.lower())
 
 
 def _sorted(ids: Set[int]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
+from itertools import repeat
 from threading import Lock
 from typing import NamedTuple
 
@@ -89,8 +90,7 @@ class Signals:
 
     def slots_of(self, ids: Iterable[int]) -> NDArray[np.intp]:
         """The slot of each article, -1 for one that is not active."""
-        slot = self._slots.get
-        return np.array([slot(id_, -1) for id_ in ids], np.intp)
+        return np.fromiter(map(self._slots.get, ids, repeat(-1)), np.intp)
 
     def fold(self, clicks: Iterable[Click], now_s: float) -> int:
         """Take clicks in; returns how many counted. Any order will do, though a click that comes
