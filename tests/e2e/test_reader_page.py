@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab.browser import Browser, Page, open_browser
+from tests.lab.browser import PATIENCE_S, Browser, Page, open_browser
+from tests.lab.servers import wait_until
 from tests.lab.sites import Site
 
 CARDS = "document.querySelectorAll('.card').length"
@@ -234,5 +235,8 @@ def test_without_scripts_the_page_says_where_the_articles_are(browser: Browser, 
     with browser.page() as page:
         page.command("Emulation.setScriptExecutionDisabled", value=True)
         page.go(site.url + "/")
-        text = page.command("DOM.getDocument", depth=-1)
-        assert "This page needs JavaScript" in json.dumps(text)
+        wait_until(
+            lambda: "needs JavaScript" in json.dumps(page.command("DOM.getDocument", depth=-1)),
+            PATIENCE_S,
+            "the words for a browser without scripts",
+        )
