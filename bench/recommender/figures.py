@@ -47,6 +47,8 @@ FIGURES = {
     "next_click_hit10": Meant("next click, hit@10 before mix", 0.60, 0.64),
     "next_click_ndcg10": Meant("… ndcg@10", 0.365, 0.395),
     "next_click_mrr10": Meant("… mrr@10"),
+    "next_click_hit10_blend": Meant("hand blend, nothing learned, hit@10", 0.60),
+    "next_click_ndcg10_blend": Meant("… ndcg@10", 0.365),
     "next_click_hit10_covisit": Meant("co-visitation 6 h + counter, same run, hit@10"),
     "next_click_ndcg10_covisit": Meant("… ndcg@10"),
     "next_click_margin_hit10": Meant("margin over it, hit@10", 0.04, 0.07),

@@ -14,8 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.recommender.data import find
-from services.recommender.evaluation.comparing import SAMPLE, Asking, compare
+from services.recommender.evaluation.comparing import HAND_BLEND, SAMPLE, Asking, compare
 from services.recommender.evaluation.log import Log, make_log
+from services.recommender.features import FEATURES
+from services.recommender.models.files import Kind, ModelFolder
+from services.recommender.models.loading import ModelsInUse
+from services.recommender.models.variants import Shares
+from services.recommender.parts import Models
+from services.recommender.rank.blend import PLAIN, Blend
+from services.recommender.training.measured import Progress
+from services.recommender.training.nightly import Span, train_ranker
 from tidings.importing.event_rows import read_events
 from tidings.importing.sources import open_source
 from tidings.process.clock import now_ms
@@ -27,6 +35,9 @@ CHANNEL_BLOCK = 9000
 FULL = bool(os.environ.get("FULL"))
 QUESTIONS = SAMPLE if FULL else SAMPLE // 2
 SEEDS = (1, 2, 3) if FULL else (1,)
+LISTS = 24_000 if FULL else 12_000
+# The end of the day that is learned from, which `tidings train` would judge by.
+HELD_MS = 10 * 60 * 1000
 COVISITATION = "co-visitation 6 h + .3 counter"
 
 
@@ -34,7 +45,8 @@ def measure() -> dict[str, float]:
     """`next_click_*`, `next_click_*_covisit`, `next_click_margin_*` and `mix_cost_hit10`, with half
     their intervals; means over the seeds."""
     log = read_log()
-    runs = [figures_of(log, seed) for seed in SEEDS]
+    models = learn(log)
+    runs = [figures_of(log, models, seed) for seed in SEEDS]
     return {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
 
 
@@ -46,16 +58,29 @@ def read_log() -> Log:
         return make_log(blocks, channel_of=lambda ids: ids // CHANNEL_BLOCK + 1)
 
 
-def figures_of(log: Log, seed: int) -> dict[str, float]:
+def learn(log: Log) -> Models:
+    """The ranker of 9 October, as `tidings train` makes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        published = ModelFolder(Path(folder))
+        span = Span(SCORED_MS - DAY_MS, SCORED_MS - HELD_MS, SCORED_MS)
+        report = train_ranker(published, log, span, Progress(print), seed=1, most=LISTS)
+        published.use(Kind.RANKER, report.name)
+        models = ModelsInUse(published, FEATURES, blend=Blend(), taste=PLAIN, shares=Shares(()))
+        models.look()
+    return models
+
+
+def figures_of(log: Log, models: Models, seed: int) -> dict[str, float]:
     """One run's figures by their names."""
     asking = Asking(SCORED_MS, SCORED_MS + DAY_MS, sample=QUESTIONS, seed=seed)
-    report = compare(log, asking, on_question=lambda number, of: None)
+    report = compare(log, asking, models=models, on_question=lambda number, of: None)
     contenders = {one["name"]: one for one in report["contenders"]}
     ours, covisitation = report["contenders"][0], contenders[COVISITATION]
     margin = ours["margins"][COVISITATION]
     figures = {"mix_cost_hit10": value(ours, "hit@10") - ours["after_mix"]["hit@10"]["value"]}
     for measured, short in (("hit@10", "hit10"), ("ndcg@10", "ndcg10"), ("mrr@10", "mrr10")):
         figures[f"next_click_{short}"] = value(ours, measured)
+        figures[f"next_click_{short}_blend"] = value(contenders[HAND_BLEND], measured)
         figures[f"next_click_{short}_covisit"] = value(covisitation, measured)
         figures[f"next_click_margin_{short}"] = margin[measured]["value"]
         figures[f"next_click_{short}_half_interval"] = half_interval(ours["before_mix"][measured])

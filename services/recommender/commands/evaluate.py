@@ -26,6 +26,7 @@ from services.recommender.evaluation.report import (
     prefix_rows,
     source_rows,
 )
+from services.recommender.parts import make_models
 from tidings.commands.printing import json_option, print_json, print_rows
 from tidings.importing import SourceError
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
@@ -113,7 +114,9 @@ def _compare(log: Log, asking: Asking) -> Report:
         if is_watched and (number % SHOWN_EVERY == 0 or number == of):
             click.echo(f"\r{number} of {of} questions", err=True, nl=number == of)
 
-    return compare(log, asking, on_question=show)
+    models = make_models(load_settings())
+    models.look()
+    return compare(log, asking, models=models, on_question=show)
 
 
 def _print_tables(report: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from services.recommender.evaluation.baselines import (
     Contender,
@@ -23,9 +24,12 @@ from services.recommender.evaluation.next_click import judge
 from services.recommender.evaluation.replay import sample_clicks
 from services.recommender.evaluation.report import Report, report_next_click
 from services.recommender.evaluation.serving import Serving
+from services.recommender.parts import NOTHING_LEARNED, Models, make_chooser
+from services.recommender.rank.blend import Blend
 from tidings.process.clock import moment
 
 SAMPLE = 20_000
+HAND_BLEND = "hand blend, nothing learned"
 
 
 class NoQuestionsError(ValueError):
@@ -51,12 +55,19 @@ class Asking:
     late_ms: int = 0
 
 
-def compare(log: Log, asking: Asking, *, on_question: Callable[[int, int], None]) -> Report:
-    """Judge the recommender and its baselines.
+def compare(
+    log: Log,
+    asking: Asking,
+    *,
+    models: Models = NOTHING_LEARNED,
+    on_question: Callable[[int, int], None],
+) -> Report:
+    """Judge the recommender and its baselines; the hand blend is one where a ranker was learned.
 
     Args:
         log: what happened.
         asking: which questions.
+        models: what the recommender has learned.
         on_question: called after each with its number, from 1, and how many there are.
 
     Raises:
@@ -74,8 +85,10 @@ def compare(log: Log, asking: Asking, *, on_question: Callable[[int, int], None]
         raise NoQuestionsError(
             f"no session goes on between {since:%Y-%m-%d %H:%M}Z and {until:%Y-%m-%d %H:%M}Z"
         )
-    serving = Serving(log)
+    serving = Serving(log, make=partial(make_chooser, models=models))
     contenders: list[Contender] = [serving, Covisitation(log), HourlyCounter(log), Released(log)]
+    if models.of(0).ranker.name != Blend.name:
+        contenders.append(Serving(log, name=HAND_BLEND, beside=serving))
     judged = judge(
         log,
         clicks,

@@ -43,14 +43,21 @@ class Serving:
         log: what happened.
         name: in tables.
         make: puts the chooser together.
+        beside: another one of the same log, whose signals this one looks at; that one is told of
+            the log, and this one is not.
     """
 
     def __init__(
-        self, log: Log, *, name: str = "recommender", make: MakeChooser = make_chooser
+        self,
+        log: Log,
+        *,
+        name: str = "recommender",
+        make: MakeChooser = make_chooser,
+        beside: Serving | None = None,
     ) -> None:
         self.name = name
         self._log = log
-        self._signals = Signals()
+        self._signals: Signals = beside._signals if beside else Signals()
         self.chooser = make(self._signals, lambda: log.view)
         self._articles = log.view.ids[log.rows]
         self._contexts = log.devices << 4 | log.referrers

@@ -127,15 +127,18 @@ def make_span(log: Log, wanted: Wanted) -> Span:
 
 
 def train_ranker(
-    folder: ModelFolder, log: Log, span: Span, progress: Progress, *, seed: int
+    folder: ModelFolder, log: Log, span: Span, progress: Progress, *, seed: int, most: int = 0
 ) -> Report:
     """Train a ranker, judge it beside the one in use, publish it, and use it if it is not worse.
+
+    Args:
+        most: learn from so many lists at most; 0 for `LISTS`.
 
     Raises:
         TooLittleError: there are too few clicks to learn from.
     """
     taught = sample_clicks(
-        log, since_ms=span.since_ms, until_ms=span.held_ms, most=LISTS, seed=seed
+        log, since_ms=span.since_ms, until_ms=span.held_ms, most=most or LISTS, seed=seed
     )
     held = sample_clicks(
         log, since_ms=span.held_ms, until_ms=span.until_ms, most=HELD_LISTS, seed=seed
