@@ -57,6 +57,7 @@ class Recommender:
     environment: dict[str, str]
     log: Path
     namespace: str = ""
+    start_s: float = START_S
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -68,7 +69,7 @@ class Recommender:
                 command, env=self.environment, cwd=REPOSITORY, stdout=output, stderr=output
             )
         try:
-            wait_until(self._is_ready, START_S, f"the recommender at {self.bind}")
+            wait_until(self._is_ready, self.start_s, f"the recommender at {self.bind}")
         except TimeoutError as ex:
             raise AssertionError(self.log.read_text()[-2000:]) from ex
 
@@ -135,9 +136,14 @@ class Site:
     recommenders: list[Recommender] = field(default_factory=list)
 
     def add(
-        self, *, address: str = "127.0.0.1", namespace: str = "", workers: int = 1
+        self,
+        *,
+        address: str = "127.0.0.1",
+        namespace: str = "",
+        workers: int = 1,
+        start_s: float = START_S,
     ) -> Recommender:
-        """Start one more recommender."""
+        """Start one more recommender; it has `start_s` to be ready."""
         number = len(self.recommenders)
         bind, metrics_bind = f"{address}:{free_port()}", f"127.0.0.1:{free_port()}"
         environment = {
@@ -150,7 +156,12 @@ class Site:
             f"{PREFIX}RECOMMENDER_ALLOW_PLAINTEXT": "true",
         }
         one = Recommender(
-            bind, metrics_bind, environment, self.folder / f"recommender-{number}.log", namespace
+            bind,
+            metrics_bind,
+            environment,
+            self.folder / f"recommender-{number}.log",
+            namespace=namespace,
+            start_s=start_s,
         )
         self.recommenders.append(one)
         one.start()
