@@ -14,7 +14,7 @@ acknowledged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from itertools import groupby
 from operator import attrgetter
@@ -32,10 +32,11 @@ from tidings.reading.events import MAX_READ_MS, Event, Target
 from tidings.reading.exposing import with_batches
 from tidings.reading.log_before import move_before
 from tidings.reading.noting import Hideable, ReaderNotes
-from tidings.reading.packed import Acted
+from tidings.reading.packed import Acted, unpack_standing
 from tidings.reading.storing import Placed, store_events
 from tidings.reading.tracking import Shown, TokenExpiredError, TokenRefusedError, Tracker
 from tidings.store.engine import transaction
+from tidings.store.keys import READER
 from tidings.store.retry import is_overtaken, run_again
 
 REPORT_LIMIT = 100
@@ -168,6 +169,24 @@ class Behaviours:
             for reader_id, mine in _by_reader(events).items():
                 self._note(pipe, reader_id, mine)
             pipe.execute()
+            self._change_hidden(pipe, [event for event in events if event.action is Action.DISLIKE])
+
+    def _change_hidden(self, pipe: Pipeline, dislikes: Sequence[Event]) -> None:
+        """Hide what these dislike, and show what they take back. A token that was taken back
+        before hides nothing: the acts that were just noted say so."""
+        if not dislikes:
+            return
+        readers = list(dict.fromkeys(event.reader_id for event in dislikes))
+        for reader_id in readers:
+            pipe.hget(READER.of(reader_id), "acts")
+        standing = dict(zip(readers, map(unpack_standing, _as_bytes(pipe.execute())), strict=True))
+        for event in dislikes:
+            act = (event.action, event.article_id)
+            is_hidden = not event.undone and standing[event.reader_id].get(act, True)
+            change = self._notes.hide if is_hidden else self._notes.show
+            target_id = event.target_id or event.article_id
+            change(pipe, event.reader_id, Hideable(event.target), target_id)
+        pipe.execute()
 
     def _note(self, pipe: Pipeline, reader_id: int, events: Sequence[Event]) -> None:
         """Write these events of a reader into their state."""
@@ -181,10 +200,6 @@ class Behaviours:
                 Acted(event.action, event.article_id, event.stamp_ms, event.at_ms) for event in run
             ]
             (notes.undo_acts if undone else notes.note_acts)(pipe, reader_id, acted)
-        for event in events:
-            if event.action is Action.DISLIKE:
-                change = notes.show if event.undone else notes.hide
-                change(pipe, reader_id, Hideable(event.target), event.target_id or event.article_id)
 
 
 def fold(
@@ -230,6 +245,10 @@ def fold(
     FOLDED.labels("repeated").inc(len(placed) - new)
     log.acknowledge(entries)
     return sum(max(entry.size, 1) for entry in entries)
+
+
+def _as_bytes(values: Iterable[bytes | None]) -> list[bytes]:
+    return [value or b"" for value in values]
 
 
 def _by_reader(events: Sequence[Event]) -> dict[int, list[Event]]:

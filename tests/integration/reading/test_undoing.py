@@ -198,6 +198,12 @@ def test_a_dislike_hides_at_once_and_its_undoing_shows_again(site: Site) -> None
     site.delete(Action.DISLIKE, by_request)
     assert site.hidden() == frozenset()
 
+    # Sent again by a telephone that had no answer, the token hides nothing; a newer one does.
+    site.report(site.token(Action.DISLIKE, by_token))
+    assert site.hidden() == frozenset()
+    site.report(site.token(Action.DISLIKE, by_token, STAMP_MS + 1))
+    assert site.hidden() == {by_token}
+
 
 def test_an_author_and_a_channel_are_hidden_and_shown_again(site: Site) -> None:
     """They have no counter; the mark and the reader's state know them."""
