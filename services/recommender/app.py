@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from redis import Redis
+import structlog
+from redis import Redis, RedisError
 from sqlalchemy import Engine
 
 from services.recommender.catalogue import Catalogue
@@ -30,6 +31,7 @@ from services.recommender.parts import (
 from services.recommender.pipeline import Pipeline
 from services.recommender.reading_texts import TextKeeper
 from services.recommender.signals.folding import Signals
+from services.recommender.tailing import WARM_UP_MS, Tail
 from services.recommender.texts import Texts
 from tidings.process.clock import Clock, now_ms
 from tidings.process.errors import PREFIX, naming
@@ -41,6 +43,7 @@ from tidings.process.worker import Progress
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.noting import ReaderNotes
+from tidings.reading.older_pages import OlderPages
 from tidings.reading.restoring import HiddenInSql
 from tidings.reading.tracking import Tracker
 from tidings.rpc.serving.options import ServerOptions
@@ -52,6 +55,7 @@ from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 from tidings_idl.recommend import UserRecommend
 
+log = structlog.get_logger(__name__)
 DAY_S = 24 * 3600
 SPARE_S = 1.5  # for a worker that has drained to end
 
@@ -79,7 +83,7 @@ def make_pipeline(
         restore=HiddenInSql(engine, redis, notes),
     )
     chooser = make_chooser(signals, catalogue.view, exposures, texts, models)
-    return Pipeline(catalogue, history, chooser, clock=clock)
+    return Pipeline(catalogue, history, chooser, older=OlderPages(engine), clock=clock)
 
 
 def make_master(settings: Settings) -> Master:
@@ -118,6 +122,8 @@ def working(
     engine = open_database(settings)
     redis = make_redis(settings.redis)
     catalogue = Catalogue(engine, now_ms)
+    signals = Signals()
+    tail = Tail(redis, engine, signals, now_ms)
     exposures = Exposures()
     follower = ExposureFollower(engine, exposures, now_ms)
     keeper = TextKeeper(engine, catalogue.view)
@@ -128,7 +134,8 @@ def working(
         engine,
         catalogue,
         redis,
-        signals=Signals(),
+        signals=signals,
+        tail=tail,
         models=models,
         tracker=tracker,
         clock=now_ms,
@@ -142,6 +149,7 @@ def working(
     stopping = threading.Event()
     for name, follow in (
         ("catalogue", catalogue.keep_fresh),
+        ("signals", tail.follow),
         ("texts", keeper.keep),
         ("exposures", follower.follow),
         ("models", models.keep_looking),
@@ -162,6 +170,7 @@ def make_server(
     redis: Redis,
     *,
     signals: Signals,
+    tail: Tail,
     tracker: Tracker,
     clock: Clock,
     exposures: Exposures | None = None,
@@ -177,7 +186,8 @@ def make_server(
     Args:
         engine: the database that the catalogue is read from.
         catalogue: is read here for the first time, and is to be kept fresh beside the server.
-        signals: what all readers did, to be folded beside the server.
+        signals: what all readers did.
+        tail: fills them here for the first time, and is to follow the log beside the server.
         exposures: what all readers saw, to be followed beside the server.
         texts: the vectors of articles as they are now.
         models: what was learned, to be looked for beside the server.
@@ -189,6 +199,11 @@ def make_server(
         CannotStartError: the address cannot be had, or Thrift's C codec is missing.
     """
     catalogue.refresh(progress)
+    try:
+        tail.catch_up(clock() - WARM_UP_MS, progress)
+    except RedisError as ex:
+        # A worker that starts before Redis does is ready once it has read the log.
+        log.warning("behaviours_not_followed", error=repr(ex))
     pipeline = make_pipeline(
         settings,
         engine,
@@ -218,7 +233,7 @@ def make_server(
         options=make_options(settings),
         errors=ERRORS,
         tls=tls,
-        is_fit=catalogue.is_fresh,
+        is_fit=lambda: catalogue.is_fresh() and tail.is_fresh(),
         handover=handover,
     )
 

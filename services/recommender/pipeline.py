@@ -33,6 +33,7 @@ from tidings.process.clock import Clock
 from tidings.process.deadline import current_deadline
 from tidings.reading.contexts import NO_CONTEXT, Context
 from tidings.reading.history import History
+from tidings.reading.older_pages import OlderPages
 from tidings.reading.reader_state import Batch
 
 # Calls of one reader in this process take turns, so that only other processes can come first.
@@ -122,15 +123,23 @@ class Pipeline:
         catalogue: what may be shown.
         history: what was shown to whom.
         chooser: makes fresh batches.
+        older: what was shown before what the history keeps.
         clock: now, in ms since the epoch.
     """
 
     def __init__(
-        self, catalogue: Catalogue, history: History, chooser: Chooser, clock: Clock
+        self,
+        catalogue: Catalogue,
+        history: History,
+        chooser: Chooser,
+        *,
+        older: OlderPages,
+        clock: Clock,
     ) -> None:
         self._catalogue = catalogue
         self._history = history
         self._chooser = chooser
+        self._older = older
         self._clock = clock
         self._turns = Turns(MOST_OF_ONE_READER)
 
@@ -148,7 +157,7 @@ class Pipeline:
                 if attempt:
                     _wait_a_moment(attempt)
                 question = self._question(ask)
-                page = page_asked_for(question.reader, ask.channel_id, ask.at_ms, question.now_ms)
+                page = self._find_page(ask, question)
                 if page is not None:
                     return self._page_of_history(page)
                 feed = self._make_fresh(question)
@@ -192,10 +201,17 @@ class Pipeline:
             exclude=exclude,
         )
 
+    def _find_page(self, ask: Ask, question: Question) -> Page | None:
+        """The page of history that is asked for, None for a fresh batch."""
+        reader = question.reader
+        if ask.at_ms:
+            reader = self._older.before(reader, ask.reader_id, ask.channel_id, at_ms=ask.at_ms)
+        return page_asked_for(reader, ask.channel_id, ask.at_ms, question.now_ms)
+
     def _make_fresh(self, question: Question) -> Feed | None:
         """A batch that is recorded, or none where the channel has nothing to show; None if another
         process recorded first."""
-        before_ms = question.reader.newest_ms(question.channel_id)
+        before_ms = self._newest_ms(question)
         chosen = self._chooser.choose(question)
         # What was taken down while it was chosen is not recorded.
         visible = self._are_visible(chosen.ids, question.now_ms)
@@ -232,6 +248,17 @@ class Pipeline:
             variant=batch.variant,
             context=batch.context,
         )
+
+    def _newest_ms(self, question: Question) -> int:
+        """The stamp of the channel's newest batch, though it may no longer be in Redis."""
+        reader, channel_id = question.reader, question.channel_id
+        newest_ms = reader.newest_ms(channel_id)
+        if newest_ms or not reader.older:
+            return newest_ms
+        older = self._older.before(
+            reader, question.reader_id, channel_id, at_ms=reader.newest_stamp_ms
+        )
+        return older.newest_ms(channel_id)
 
     def _page_of_history(self, page: Page) -> Feed:
         FEEDS.labels("history").inc()

@@ -38,7 +38,14 @@ REFUSED = Counter(
 
 class ReaderBusyError(Exception):
     """So many calls for one reader at once that this one could not be served; it may be tried
-    again."""
+    again.
+
+    Attributes:
+        hold_back_s: the answer waits so long, outside of the calls in flight, since connections
+            that ask again at once would be refused as fast as they ask.
+    """
+
+    hold_back_s = 1.0
 
     def __init__(self) -> None:
         super().__init__("too many requests for this reader at once; try again")

@@ -32,10 +32,6 @@ ALLOWED = {
     "tidings.rpc.errors.http_status": "docs/rpc.md promises a status for each failed call",
     "tidings.rpc.calling.balance.Endpoint.in_flight": "shows that no call stays counted",
     "tidings.rpc.calling.pool.Pool.in_use": "shows that no connection stays lent",
-    # Until the recommender follows the log.
-    "tidings.reading.behaviour_log.Read": "what follows the log reads it",
-    "tidings.reading.behaviour_log.log_end": "what follows the log begins there",
-    "tidings.reading.behaviour_log.read_log": "what follows the log reads it",
 }
 REQUEST = re.compile(r"\b((?:(?:GET|POST|PUT|PATCH|DELETE)/?)+) (/[\w/{}.-]*)")
 # What these decorate is called by its name, like any function; another decorator registers it.

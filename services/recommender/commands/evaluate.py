@@ -9,20 +9,26 @@ done, 1: some rows were refused and are kept aside, 2: nothing could be done.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from services.recommender.commands.leave_last_out import NoReadersError, judge_last_left_out
 from services.recommender.evaluation.comparing import SAMPLE, Asking, NoQuestionsError, compare
+from services.recommender.evaluation.impressions import (
+    NoPagesError,
+    judge_impressions,
+    make_pages,
+)
 from services.recommender.evaluation.log import EmptyLogError, Log, make_log
 from services.recommender.evaluation.report import (
     Report,
     figure_rows,
     margin_rows,
+    plain_rows,
     prefix_rows,
     source_rows,
 )
@@ -42,6 +48,9 @@ EXIT_REJECTS = 1
 DAY_MS = 24 * 3600 * 1000
 SHOWN_EVERY = 100
 NEXT_CLICK = "next-click"
+LEAVE_LAST_OUT = "leave-last-out"
+IMPRESSIONS = "impressions"
+PROTOCOLS = (NEXT_CLICK, LEAVE_LAST_OUT, IMPRESSIONS)
 
 
 class _Moment(click.ParamType[int]):
@@ -61,7 +70,7 @@ class _Moment(click.ParamType[int]):
 
 @click.command()
 @click.argument("file")
-@click.option("--protocol", type=click.Choice([NEXT_CLICK]), default=NEXT_CLICK, show_default=True)
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default=NEXT_CLICK, show_default=True)
 @click.option("--since", type=_Moment(), help="Ask from here on. Default: 24 h before the end.")
 @click.option("--until", type=_Moment(), help="Ask until before. Default: 24 h after --since.")
 @click.option("--sample", default=SAMPLE, show_default=True, type=click.IntRange(min=1))
@@ -90,20 +99,34 @@ def evaluate(
 
     FILE is CSV, plain, .gz or .xz, or - for standard input:
     ts,user_id,article_id[,event,session_id,device,referrer]. Events before --since only warm the
-    signals up; later ones than --until are not looked at.
+    signals up; later ones than --until are not looked at. docs/evaluation.md describes the
+    protocols.
     """
-    with _read_log(file) as (log, rejected):
-        since_ms = int(log.at_ms[-1]) + 1 - DAY_MS if since is None else since
-        until_ms = since_ms + DAY_MS if until is None else until
-        asking = Asking(since_ms, until_ms, sample=sample, seed=seed, late_ms=late_s * 1000)
-        try:
-            report = {"protocol": protocol, "rejected": rejected} | _compare(log, asking)
-        except NoQuestionsError as ex:
-            raise CannotStartError(f"{file}: {ex}") from None
+    blocks, rejected = _read(file)
+    report: Report = {"protocol": protocol, "rejected": rejected}
+    try:
+        match protocol:
+            case "impressions":
+                report["contenders"] = judge_impressions(make_pages(blocks), seed=seed)
+            case "leave-last-out":
+                report["contenders"] = judge_last_left_out(make_log(blocks), seed=seed)
+            case _:
+                log = make_log(blocks)
+                since_ms = int(log.at_ms[-1]) + 1 - DAY_MS if since is None else since
+                until_ms = since_ms + DAY_MS if until is None else until
+                report |= _compare(
+                    log, Asking(since_ms, until_ms, sample=sample, seed=seed, late_ms=late_s * 1000)
+                )
+    except (EmptyLogError, NoQuestionsError, NoPagesError, NoReadersError) as ex:
+        raise CannotStartError(f"{file}: {ex}") from None
+    except ImportError as ex:
+        raise CannotStartError(f"{ex}; `pip install tidings[train]` brings it") from None
     if as_json:
         print_json([report])
-    else:
+    elif protocol == NEXT_CLICK:
         _print_tables(report)
+    else:
+        print_rows(plain_rows(report["contenders"]), as_json=False)
     sys.exit(EXIT_REJECTS if rejected else 0)
 
 
@@ -136,9 +159,8 @@ def _print_tables(report: dict[str, Any]) -> None:
             print_rows(rows, as_json=False)
 
 
-@contextmanager
-def _read_log(file: str) -> Iterator[tuple[Log, int]]:
-    """The log of a file, and how many of its rows were refused."""
+def _read(file: str) -> tuple[list[EventBlock], int]:
+    """The events of a file, and how many of its rows were refused."""
     settings = load_settings()
     prepare_var_dir(settings)
     folder = settings.site.var_dir / FOLDER
@@ -147,15 +169,11 @@ def _read_log(file: str) -> Iterator[tuple[Log, int]]:
         with open_source(file, folder) as source, open_workspace(folder, source.name) as workspace:
             workspace.begin()
             blocks = list(read_events(source.stream, until_ms=now_ms()))
-            rejected = _keep_rejects(blocks, workspace)
-            log = make_log(blocks)
+            return blocks, _keep_rejects(blocks, workspace)
     except SourceError as ex:
         raise CannotStartError(str(ex)) from None
-    except (EventsHeaderError, EmptyLogError) as ex:
+    except (EventsHeaderError, *UNREADABLE) as ex:
         raise CannotStartError(f"{file}: {ex}") from None
-    except UNREADABLE as ex:
-        raise CannotStartError(f"{file}: {ex}") from None
-    yield log, rejected
 
 
 def _keep_rejects(blocks: Sequence[EventBlock], workspace: Workspace) -> int:

@@ -56,13 +56,13 @@ def measure(ranks: Ranks, weights: Weights) -> Mapping[str, Figure]:
         ranks: the place of the right answer from 1, `MISSED` where it is not among `DEPTH`; int32.
         weights: of `resample`.
     """
-    return {name: _figure(values, weights) for name, values in worth(ranks).items()}
+    return {name: figure(values, weights) for name, values in worth(ranks).items()}
 
 
 def margins(ranks: Ranks, others: Ranks, weights: Weights) -> Mapping[str, Figure]:
     """By how much a contender is better than another on the same questions."""
     ours, theirs = worth(ranks), worth(others)
-    return {name: _figure(ours[name] - theirs[name], weights) for name in ours}
+    return {name: figure(ours[name] - theirs[name], weights) for name in ours}
 
 
 def worth(ranks: Ranks) -> Mapping[str, NDArray[np.float32]]:
@@ -77,6 +77,7 @@ def worth(ranks: Ranks) -> Mapping[str, NDArray[np.float32]]:
     }
 
 
-def _figure(values: NDArray[np.float32], weights: Weights) -> Figure:
+def figure(values: NDArray[np.float32], weights: Weights) -> Figure:
+    """The mean of what n questions are worth, and its interval."""
     low, high = np.percentile(weights @ values, _CONFIDENCE)
     return Figure(float(values.mean(dtype=np.float64)), float(low), float(high))

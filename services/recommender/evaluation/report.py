@@ -66,6 +66,15 @@ def figure_rows(contenders: Sequence[Report]) -> list[dict[str, str]]:
     return rows
 
 
+def plain_rows(contenders: Sequence[Report]) -> list[dict[str, str]]:
+    """The figures of contenders that have nothing besides, as the rows of a table."""
+    return [
+        {"contender": one["name"]}
+        | {name: _show(value) for name, value in one.items() if isinstance(value, dict)}
+        for one in contenders
+    ]
+
+
 def margin_rows(contenders: Sequence[Report]) -> list[dict[str, str]]:
     """By how much the first one is better than each other, as the rows of a table."""
     first = contenders[0]

@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 DEPTH = 10
 IDLE_S = 30 * 60
 LONGEST = 100
-# An entry names a click: its session and its column, which needs four bits.
+# An entry names a click in 31 bits: how often its session's row had been used before (the last nine
+# bits of that), the row, and the column.
 COLUMN_BITS = 4
+ROW_BITS = 18
+TURN_MASK = (1 << 9) - 1
 _EMPTY = array("i", [-1]) * DEPTH
 
 
@@ -43,10 +46,14 @@ class Sessions:
         times: (sessions, DEPTH) uint32, seconds since the epoch.
         lengths: (sessions,) int32, how many clicks each has had.
         contexts: (sessions,) uint8.
+        turns: (sessions,) int32, how often each row was used before, as an entry says it.
     """
 
     def __init__(self, number: int) -> None:
+        if number > 1 << ROW_BITS:
+            raise ValueError(f"an entry cannot name one of {number} sessions")
         self._number = number
+        self._turns = array("i", bytes(4 * number))
         self._articles = array("i", [-1]) * (number * DEPTH)
         self._times = array("I", bytes(4 * number * DEPTH))
         self._lengths = array("i", bytes(4 * number))
@@ -62,6 +69,7 @@ class Sessions:
             number, DEPTH
         )
         self.lengths: NDArray[np.int32] = np.frombuffer(self._lengths, np.int32)
+        self.turns: NDArray[np.int32] = np.frombuffer(self._turns, np.int32)
         self.contexts: NDArray[np.uint8] = np.frombuffer(self._contexts, np.uint8)
 
     def place(self, reader_id: int, article: int, at_s: int, context: int) -> Place:
@@ -86,7 +94,8 @@ class Sessions:
         self._articles[base + column] = article
         self._times[base + column] = at_s
         self._lengths[session] = length + 1
-        return Place(session << COLUMN_BITS | column, is_later=length > 0, counts=True)
+        row = self._turns[session] << ROW_BITS | session
+        return Place(row << COLUMN_BITS | column, is_later=length > 0, counts=True)
 
     def take_back(self, reader_id: int, article: int) -> Taken | None:
         """Remove a click from the reader's session; None if it is not in it."""
@@ -115,6 +124,7 @@ class Sessions:
             del self._of[before]
         self._articles[session * DEPTH : (session + 1) * DEPTH] = _EMPTY
         self._lengths[session] = 0
+        self._turns[session] = (self._turns[session] + 1) & TURN_MASK
         self._last_s[session] = 0
         self._contexts[session] = context
         self._readers[session] = reader_id

@@ -8,8 +8,8 @@ millisecond, and is never behind. Rejected: pair counts kept while folding, for 
 pays, and which forget at one speed only.
 
     walk = signals.walk(session=[12, 7], earlier=[], context=0, now_s=now_s)
-    walk.slots        # what was found, and for each of them:
-    walk.sums(Window.M20)  # Σ over the session of P(next | clicked) / distance
+    walk.slots             # what was found, and for each of them:
+    walk.sums(Window.M20)  # sum over the session of P(later | clicked) / d
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from services.recommender.signals.sessions import COLUMN_BITS, DEPTH, Sessions
+from services.recommender.signals.sessions import COLUMN_BITS, DEPTH, ROW_BITS, Sessions
 
 # How many of its latest clicks are walked for the last article, the next three and the others.
 WALKED = (600, 300, 300, 300, 150, 150, 150, 150, 150, 150)
@@ -34,7 +34,9 @@ KNN_CLICKS = 300
 KNN_MISMATCH = 0.4
 KNN_BEFORE = 0.3
 FORGOTTEN_S = 24 * 3600
+_MISMATCHES = KNN_MISMATCH ** np.arange(3)
 _COLUMN_MASK = (1 << COLUMN_BITS) - 1
+_ROW_MASK = (1 << ROW_BITS) - 1
 _NO_ENTRIES: NDArray[np.int32] = np.empty(0, np.int32)
 _DISTANCES = np.arange(-DEPTH, DEPTH + 1)
 # By distance: the next counts 1 and what follows e^(-1/2) of it each, what came before KNN_BEFORE.
@@ -54,10 +56,45 @@ class Window(IntEnum):
     """Half-lives of a walk; the value is the power of the 24-hour decay that makes it."""
 
     DAY = 1
+    H12 = 2
     H3 = 8
     H1 = 24
     M20 = 72
     M10 = 144
+
+
+# Each window is a small power of a longer one.
+_ROOTS = {
+    Window.H12: (Window.DAY, 2),
+    Window.H3: (Window.H12, 4),
+    Window.H1: (Window.H3, 3),
+    Window.M20: (Window.H1, 3),
+    Window.M10: (Window.M20, 2),
+}
+
+
+class _Decays:
+    """What clicks weigh now, by window: powers of one decay, which cost a multiplication or three
+    where an exponential costs twenty."""
+
+    def __init__(self, of_day: NDArray[np.float64]) -> None:
+        self._known = {Window.DAY: of_day}
+
+    def at(self, which: NDArray[np.intp]) -> _Decays:
+        """Those of some of the clicks."""
+        return _Decays(self._known[Window.DAY][which])
+
+    def of(self, window: Window) -> NDArray[np.float64]:
+        """(n,), from 0 to 1."""
+        known = self._known.get(window)
+        if known is None:
+            root, power = _ROOTS[window]
+            base = self.of(root)
+            known = base * base
+            for _ in range(power - 2):
+                known = known * base
+            self._known[window] = known
+        return known
 
 
 class Walk:
@@ -80,43 +117,43 @@ class Walk:
         sessions: Sessions,
         seats: NDArray[np.intp],
     ) -> None:
-        self._asked = asked
         self._length = len(asked.session)
+        self._width = self._length + len(asked.earlier)
         walked = np.array([*asked.session, *asked.earlier], np.int32)
         entry = np.concatenate([*entries, _NO_ENTRIES])
-        source = np.repeat(np.arange(len(walked)), [len(some) for some in entries])
-        session, column = entry >> COLUMN_BITS, entry & _COLUMN_MASK
+        source = np.repeat(np.arange(self._width), [len(some) for some in entries])
+        session, column = entry >> COLUMN_BITS & _ROW_MASK, entry & _COLUMN_MASK
         articles = sessions.articles[session]
         own = walked[source]
         # An entry is stale once its session was overwritten, or its click taken back.
         alive = articles[np.arange(len(entry)), column] == own
+        alive &= sessions.turns[session] == entry >> (COLUMN_BITS + ROW_BITS)
         if not alive.all():
             source, session, column = source[alive], session[alive], column[alive]
             articles, own = articles[alive], own[alive]
-        day = self._decay(sessions.times[session, column])
-        # Two readings of one context: 0 where both are the same, 1 where one is, 2 where none is.
+        self._source = source
+        self._day = _Decays(_decay(sessions.times[session, column], asked.now_s))
+        ends = np.cumsum(np.bincount(source, minlength=self._width))
+        self._rank = ends[source] - np.arange(len(source))
         contexts = sessions.contexts[session]
+        self._other_referrer = (contexts & 15) != asked.context & 15
+        # 0 where the whole context is the same, 1 where half of it is, 2 where none is.
         other_device = (contexts >> 4) != asked.context >> 4
-        other_referrer = (contexts & 15) != asked.context & 15
-        self._strange = other_device.astype(np.intp) + other_referrer
-        self._other_referrer = other_referrer
-        self._source, self._day = source, day
-        counts = np.bincount(source, minlength=len(walked))
-        self._rank = np.cumsum(counts)[source] - np.arange(len(source))
+        self._strange = other_device.astype(np.intp) + self._other_referrer
 
         cells = np.flatnonzero((articles >= 0) & (articles != own[:, None]))
         row, there = cells // DEPTH, cells % DEPTH
-        length = sessions.lengths[session][row]
-        # Beyond ten clicks a session writes over its oldest: columns turn into ordinals.
-        here = column[row]
-        wrapped = length - 1 - (length - 1 - there) % DEPTH
-        wrapped_here = length - 1 - (length - 1 - here) % DEPTH
-        self._distance = np.where(length > DEPTH, wrapped - wrapped_here, there - here)
-        self._row = row
-        self._of = source[row]
-        self._cell_day = self._decay(sessions.times[session[row], there])
-        found = articles.ravel()[cells].astype(np.intp)
-        self.slots, self._to = _compact(found, seats)
+        self._row, self._of = row, source[row]
+        self._distance = there - column[row]
+        lengths = sessions.lengths[session]
+        if (lengths > DEPTH).any():
+            # Such a session has written over its oldest: its columns are not yet ordinals.
+            newest = lengths[row] - 1
+            order = (newest - column[row]) % DEPTH - (newest - there) % DEPTH
+            self._distance = np.where(newest >= DEPTH, order, self._distance)
+        times = sessions.times[session].ravel()[cells]
+        self._cell_day = _Decays(_decay(times, asked.now_s))
+        self.slots, self._to = _compact(articles.ravel()[cells].astype(np.intp), seats)
         self._seats = seats
 
     def __len__(self) -> int:
@@ -141,25 +178,23 @@ class Walk:
         return columns
 
     def sums(self, window: Window) -> NDArray[np.float64]:
-        """Σ over the session of P(later | clicked) / d, d = 1 for the last click.
+        """Sum over the session of P(later | clicked) / d, d = 1 for the last click.
 
-        P = Σ decay of the later clicks ÷ (Σ decay of the article's walked clicks + `PRIOR`).
+        P = sum of the decayed later clicks / (that of the article's walked clicks + `PRIOR`).
         """
-        ahead = self._ahead
-        weights = self._power(self._cell_day[ahead], window) * self._shares(window)[self._of[ahead]]
-        return self._count(ahead, weights)
+        weights = self._ahead_day.of(window) * self._shares(window)[self._of[self._ahead]]
+        return self._count(self._ahead, weights)
 
     def earlier(self) -> NDArray[np.float64]:
-        """The same over the reader's earlier sessions, all alike."""
-        behind = np.flatnonzero((self._distance > 0) & (self._of >= self._length))
-        weights = self._power(self._cell_day[behind], Window.H3)
-        walked = self._walked(Window.H3)
-        return self._count(behind, weights / (walked[self._of[behind]] + PRIOR))
+        """The same over the reader's earlier sessions, all alike, 3 h."""
+        cells = np.flatnonzero((self._distance > 0) & (self._of >= self._length))
+        shares = 1.0 / (self._walked(Window.H3) + PRIOR)
+        return self._count(cells, self._cell_day.of(Window.H3)[cells] * shares[self._of[cells]])
 
     def adjacent(self) -> NDArray[np.float64]:
         """What came straight after the last click, half-life 10 minutes."""
-        weights = self._power(self._cell_day[self._next], Window.M10)
-        return self._count(self._next, weights / (self._last_walked(Window.M10) + PRIOR))
+        walked = float(self._day.of(Window.M10)[self._source == 0].sum())
+        return self._count(self._next, self._next_day.of(Window.M10) / (walked + PRIOR))
 
     def next_share(self, transitions: int) -> NDArray[np.float64]:
         """Of the last so many clicks that followed the last click's article, each one's share."""
@@ -178,48 +213,37 @@ class Walk:
         """Sessions like this one: those that hold one of the last four articles, the nearer in
         time, in context and in the session the more, and in each what came next the most."""
         near = (self._rank <= KNN_CLICKS) & (self._source < min(KNN_ARTICLES, self._length))
+        alike = self._day.of(Window.M20) * _MISMATCHES[self._strange] / (self._source + 1.0)
         cells = np.flatnonzero(near[self._row])
-        row = self._row[cells]
-        alike = self._power(self._day, Window.M20) * KNN_MISMATCH**self._strange
-        alike = alike / (self._source + 1.0)
-        return self._count(cells, alike[row] * _NEAR[self._distance[cells] + DEPTH])
+        weights = alike[self._row[cells]] * _NEAR[self._distance[cells] + DEPTH]
+        return self._count(cells, weights)
 
     def together(self) -> NDArray[np.float64]:
-        """Σ over the session of the decayed sessions that hold both, 3 h, in either order, / d; to
-        be divided by the roots of both counts."""
+        """Sum over the session of the decayed sessions that hold both, 3 h, in either order, / d;
+        to be divided by the root of the other's count."""
         cells = np.flatnonzero(self._of < self._length)
-        roots = np.sqrt(self._walked(Window.H3) + 1.0)
-        of = self._of[cells]
-        weights = self._power(self._cell_day[cells], Window.H3) / ((of + 1.0) * roots[of])
-        return self._count(cells, weights)
+        roots = np.sqrt(self._walked(Window.H3) + 1.0) * (np.arange(self._width) + 1.0)
+        return self._count(cells, self._cell_day.of(Window.H3)[cells] / roots[self._of[cells]])
 
     def because(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
         """For each place in `slots` which walked article led there most; (n,) indices into the
         session, then the earlier ones."""
-        width = self._length + len(self._asked.earlier)
-        onward = np.flatnonzero(self._distance > 0)
-        weights = (
-            self._power(self._cell_day[onward], Window.H3)
-            * self._shares(Window.H3)[self._of[onward]]
-        )
-        table = np.bincount(
-            self._to[onward] * width + self._of[onward], weights, minlength=len(self) * width
-        ).reshape(-1, width)
-        return np.asarray(table[places].argmax(axis=1), np.intp)
-
-    def _decay(self, times: NDArray[np.uint32]) -> NDArray[np.float32]:
-        ages = (self._asked.now_s - times).astype(np.float32)
-        # A clock that was set back must not make the past weigh more than now.
-        np.maximum(ages, 0.0, out=ages)
-        return np.asarray(np.exp2(ages * np.float32(-1.0 / FORGOTTEN_S)), np.float32)
-
-    @staticmethod
-    def _power(day: NDArray[np.float32], window: Window) -> NDArray[np.float64]:
-        return np.asarray(np.asarray(day, np.float64) ** int(window), np.float64)
+        among = np.full(len(self), -1, np.intp)
+        among[places] = np.arange(len(places))
+        cells = np.flatnonzero((self._distance > 0) & (among[self._to] >= 0))
+        of = self._of[cells]
+        weights = self._cell_day.of(Window.H3)[cells] * self._shares(Window.H3)[of]
+        size = len(places) * self._width
+        table = np.bincount(among[self._to[cells]] * self._width + of, weights, minlength=size)
+        return np.asarray(table.reshape(len(places), -1).argmax(axis=1), np.intp)
 
     @cached_property
     def _ahead(self) -> NDArray[np.intp]:
         return np.flatnonzero((self._distance > 0) & (self._of < self._length))
+
+    @cached_property
+    def _ahead_day(self) -> _Decays:
+        return self._cell_day.at(self._ahead)
 
     @cached_property
     def _next(self) -> NDArray[np.intp]:
@@ -227,26 +251,32 @@ class Walk:
             return np.empty(0, np.intp)
         return np.flatnonzero((self._distance == 1) & (self._of == 0))
 
+    @cached_property
+    def _next_day(self) -> _Decays:
+        return self._cell_day.at(self._next)
+
     def _walked(self, window: Window) -> NDArray[np.float64]:
-        width = self._length + len(self._asked.earlier)
-        counts = np.bincount(self._source, self._power(self._day, window), minlength=width)
+        counts = np.bincount(self._source, self._day.of(window), minlength=self._width)
         return np.asarray(counts, np.float64)
 
-    def _last_walked(self, window: Window) -> float:
-        return float(self._power(self._day[self._source == 0], window).sum())
-
     def _shares(self, window: Window) -> NDArray[np.float64]:
-        walked = self._walked(window)
-        return 1.0 / ((np.arange(len(walked)) + 1.0) * (walked + PRIOR))
+        return 1.0 / ((np.arange(self._width) + 1.0) * (self._walked(window) + PRIOR))
 
     def _next_among(self, alike: NDArray[np.bool_]) -> NDArray[np.float64]:
-        cells = self._next[alike]
-        weights = self._power(self._cell_day[cells], Window.H1)
-        return self._count(cells, weights / (weights.sum() + PRIOR))
+        weights = self._next_day.of(Window.H1)[alike]
+        return self._count(self._next[alike], weights / (weights.sum() + PRIOR))
 
     def _count(self, cells: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:
         counts = np.bincount(self._to[cells], weights, minlength=len(self.slots))
         return np.asarray(counts, np.float64)
+
+
+def _decay(times: NDArray[np.uint32], now_s: float) -> NDArray[np.float64]:
+    """What a click of each moment weighs now, half-life 24 h."""
+    # A clock that was set back must not make the past weigh more than now.
+    ages = np.maximum(now_s - times, 0.0).astype(np.float32)
+    weights = np.exp2(ages * np.float32(-1.0 / FORGOTTEN_S))
+    return np.asarray(weights, np.float64)
 
 
 def _compact(

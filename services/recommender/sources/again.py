@@ -23,15 +23,12 @@ AGAIN = Source(number=3, name="again")
 def recall_again(
     question: Question, view: View, *, taken: NDArray[np.int64], number: int
 ) -> Proposed:
-    """Up to `number` articles of the channel, what was shown the longest ago first; what was read
-    without having been shown comes last.
+    """Up to `number` articles of the channel, what was shown the longest ago first.
 
     Args:
         taken: ids that are in the batch already, ascending.
     """
-    reader = question.reader
-    before = dict.fromkeys([*reader.shown_before, *(act.article_id for act in reader.acts)])
-    rows = view.rows_of(list(before))
+    rows = view.rows_of(question.reader.shown_before)
     rows = rows[rows != NO_ROW]
     rows = rows[judge_seen(rows, question, view) == Verdict.FIT]
     rows = rows[~is_in(taken, view.ids[rows])][:number]

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from services.recommender import app
 from services.recommender.catalogue import Catalogue
 from services.recommender.signals.folding import Click, Signals
+from services.recommender.tailing import Tail
 from tests.lab.newsroom import Clock, Newsroom
 from tidings.process.settings import Settings
 from tidings.reading.tracking import Shown, Tracker
@@ -93,12 +94,19 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
     tracker = Tracker([b"k" * 32])
     newsroom = Newsroom(engine, clock)
     catalogue = Catalogue(engine, clock, newsroom.read_now)
-    signals = Signals(sessions=64)
     # No balancer has to notice that this server leaves.
     options = ServerOptions(drain_window_s=0, drain_timeout_s=2)
     with mock.patch.object(app, "ServerOptions", return_value=options):
+        signals = Signals(sessions=64)
         server = app.make_server(
-            settings, engine, catalogue, redis, signals=signals, tracker=tracker, clock=clock
+            settings,
+            engine,
+            catalogue,
+            redis,
+            signals=signals,
+            tail=Tail(redis, engine, signals, clock),
+            tracker=tracker,
+            clock=clock,
         )
     thread = threading.Thread(target=server.serve)
     thread.start()

@@ -14,7 +14,9 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol, TBinaryProtocolAcce
 from thrift.transport.TSocket import TSocket
 from thrift.transport.TTransport import TFramedTransport
 
+from services.recommender.mix import EXPLORED_AT
 from services.recommender.sources.latest import LATEST
+from services.recommender.sources.untried import UNTRIED
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import READER, Recommender, ids_of, serve
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
@@ -303,9 +305,11 @@ def test_tokens_name_the_batch_the_article_its_place_and_the_action(
     assert Shown(Action.EXPOSURE, READER, 1, stamp_ms) == recommender.read(response.exposure)
     for position, article in enumerate(response.recommends):
         track = article.track
+        source = recommender.read(track.click).source
+        assert source in {LATEST.number, UNTRIED.number}
         tokens = (track.click, track.collect, track.reading, track.liking, track.dislike)
         expected = [
-            Shown(action, READER, 1, stamp_ms, article.article_id, position, LATEST.number)
+            Shown(action, READER, 1, stamp_ms, article.article_id, position, source)
             for action in TRACKED
         ]
         assert expected == [recommender.read(token) for token in tokens]
@@ -490,7 +494,9 @@ def test_a_stock_thrift_client_is_served_like_any_other(
     with stock_client(recommender.server.port, protocol) as client:
         ours = ids_of(recommender.ask())
         theirs = client.user_recommend(UserRequest(user_id=READER + 1))
-        assert ours == ids_of(theirs)
+        # Which new article a reader is to try differs from reader to reader.
+        assert ours[:EXPLORED_AT] == ids_of(theirs)[:EXPLORED_AT]
+        assert len(ours) == len(theirs.recommends)
         # Python's own codec reads and writes an enum as its name, the one in C as its number.
         (verdict,) = client.report(ReportRequest([Event(theirs.exposure)])).verdicts
         assert verdict in (Verdict.ACCEPTED, Verdict.ACCEPTED.name)
@@ -530,3 +536,39 @@ def _assert_unavailable(recommender: Recommender, token: str) -> None:
         with pytest.raises(ServerFaultError, match="histories cannot be reached") as caught:
             call()
         assert (caught.value.code, caught.value.retryable) == (503, True)
+
+
+def test_two_hundred_clients_of_one_reader_get_disjoint_batches_and_all_are_in_history(
+    recommender: Recommender,
+) -> None:
+    """What is refused says so, may be tried again, and has recorded nothing; another reader is
+    served beside them."""
+    recommender.newsroom.articles(1500)
+    recommender.catalogue.refresh()
+    at_once = Barrier(200)
+
+    def ask(_: int) -> list[int]:
+        at_once.wait(30)
+        with stock_client(recommender.server.port, TBinaryProtocolAccelerated) as client:
+            try:
+                return ids_of(client.user_recommend(UserRequest(user_id=READER)))
+            except Error as ex:
+                if (ex.code, ex.retryable) != (503, True):
+                    raise
+                return []
+
+    with ThreadPoolExecutor(200) as pool:
+        answers = pool.map(ask, range(200))
+        assert len(recommender.ask(user_id=READER + 1).recommends) == 10
+        pages = [page for page in answers if page]
+
+    assert len(pages) >= 16
+    shown = [id_ for page in pages for id_ in page]
+    assert len(shown) == len({*shown}) == 10 * len(pages)
+    recommender.clock.advance(SECOND_MS)
+    kept, time_stamp = [], recommender.ask().time_stamp
+    while time_stamp:
+        response = recommender.ask(time_stamp)
+        kept.append(sorted(ids_of(response)))
+        time_stamp = response.time_stamp
+    assert sorted(kept)[: len(pages)] == sorted(map(sorted, pages))

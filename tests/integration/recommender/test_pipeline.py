@@ -17,6 +17,7 @@ from services.recommender.signals.folding import Signals
 from tests.lab.histories import make_history
 from tests.lab.newsroom import HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tidings.news.visibility import PUBLISHED, TAKEN_DOWN
+from tidings.reading.older_pages import OlderPages
 
 READER = 7
 SEEN_KEPT = 30
@@ -42,7 +43,8 @@ class PipelineAgainstContract(RuleBasedStateMachine):
         self.catalogue.refresh()
         history = make_history(self.redis, batches_kept=1000, seen_kept=SEEN_KEPT)
         chooser = make_chooser(Signals(sessions=64), self.catalogue.view)
-        self.pipeline = Pipeline(self.catalogue, history, chooser, self.clock)
+        older = OlderPages(self.newsroom.engine)
+        self.pipeline = Pipeline(self.catalogue, history, chooser, older=older, clock=self.clock)
         self.recorded: list[tuple[int, int, list[int]]] = []
         self.shown: list[int] = []
         self.newest_ms = 0

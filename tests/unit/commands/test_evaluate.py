@@ -8,6 +8,7 @@ import json
 import lzma
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 from click.testing import CliRunner
@@ -92,3 +93,65 @@ def test_what_cannot_be_evaluated_is_one_line(
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_last_choice_of_each_reader_is_found_by_what_went_with_the_others(
+    run: CliRunner, tmp_path: Path
+) -> None:
+    """Two kinds of readers, who each read one half of the articles."""
+    rows = []
+    for reader in range(1, 61):
+        half = 100 * (reader % 2)
+        for place in range(6):
+            article = half + (reader * 7 + place) % 12 + 1
+            rows.append(f"{1_507_600_800 + 10 * reader + place},{reader},{article},")
+    (tmp_path / "log.csv").write_text(HEADER + "".join(f"{row}\n" for row in rows))
+    done = run.invoke(main, ["evaluate", "log.csv", "--protocol", "leave-last-out", "--json"])
+    assert done.exit_code == 0
+    ours, popular = json.loads(done.stdout)["contenders"]
+    assert (ours["name"], ours["questions"]) == ("collaborative", 60)
+    assert ours["hit@10"]["value"] > 0.9
+    assert ours["ndcg@10"]["value"] > popular["ndcg@10"]["value"]
+
+
+def make_pages(rate_of: dict[int, float]) -> str:
+    """A thousand pages of three articles, each clicked as often as it is said."""
+    random = Random(1)
+    lines = ["ts,user_id,article_id,event,session_id\n"]
+    for page in range(1, 1001):
+        for article in random.sample(sorted(rate_of), 3):
+            start = f"{1_507_600_800 + page},{page},{article}"
+            lines.append(f"{start},exposure,{page}\n")
+            if random.random() < rate_of[article]:
+                lines.append(f"{start},click,{page}\n")
+    return "".join(lines)
+
+
+def test_pages_are_judged_by_the_click_rates_before_them(run: CliRunner, tmp_path: Path) -> None:
+    """Rates that differ are found, and where all are alike no order is better than another."""
+    (tmp_path / "log.csv").write_text(make_pages({10: 0.8, 20: 0.4, 30: 0.1, 40: 0.05}))
+    done = run.invoke(main, ["evaluate", "log.csv", "--protocol", "impressions", "--json"])
+    assert done.exit_code == 0
+    for contender in json.loads(done.stdout)["contenders"]:
+        assert contender["auc"]["value"] > 0.75
+        assert contender["ndcg"]["value"] > 0.85
+
+    (tmp_path / "log.csv").write_text(make_pages({10: 0.3, 20: 0.3, 30: 0.3, 40: 0.3}))
+    done = run.invoke(main, ["evaluate", "log.csv", "--protocol", "impressions", "--json"])
+    for contender in json.loads(done.stdout)["contenders"]:
+        assert contender["auc"]["low"] - 0.03 < 0.5 < contender["auc"]["high"] + 0.03
+
+
+@pytest.mark.parametrize(
+    ("protocol", "said"),
+    [
+        ("leave-last-out", "no reader has chosen 5 articles"),
+        ("impressions", "there is no page with a click and something that was not clicked"),
+    ],
+)
+def test_a_log_that_does_not_fit_its_protocol_is_told_so(
+    run: CliRunner, tmp_path: Path, protocol: str, said: str
+) -> None:
+    (tmp_path / "log.csv").write_text(make_log())
+    done = run.invoke(main, ["evaluate", "log.csv", "--protocol", protocol])
+    assert (done.exit_code, done.stderr) == (2, f"tidings: log.csv: {said}\n")

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from services.recommender import parts
 from services.recommender.candidates import Source
 from services.recommender.exposures import Exposures
 from services.recommender.parts import no_texts
@@ -16,7 +21,7 @@ from services.recommender.sources.neighbours import NEIGHBOURS
 from services.recommender.sources.table import check_sources, make_sources
 from services.recommender.taste import Tastes
 from services.recommender.walks import Walks
-from tests.lab.feeds import Room, a_view
+from tests.lab.feeds import Room, a_view, question
 from tidings.reading.tracking import LadderSource
 
 
@@ -73,3 +78,25 @@ def test_a_number_that_no_token_can_carry_ends_the_start(number: int) -> None:
 def test_two_sources_that_could_be_taken_for_one_end_the_start(other: Source) -> None:
     with pytest.raises(ValueError, match="is another source's"):
         check_sources([LATEST, HOT, other])
+
+
+def test_the_source_of_the_documentation_proposes_what_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Run as it stands there: with a line in the table its picks are in the next batch, under its
+    number and name, though nobody has clicked them."""
+    page = Path(__file__).parents[3] / "docs" / "recommender.md"
+    (code,) = re.findall(r"```python\n(.*?class Picks.*?)```", page.read_text(), re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)  # the example is ours
+    picks = made["Picks"]([7, 99])
+    monkeypatch.setattr(
+        parts, "make_sources", lambda *known, **named: [picks, *make_sources(*known, **named)]
+    )
+    room = Room(a_view(60))
+    room.click(1, *range(20, 40))
+    chosen = room.choose(question(wanted=60))
+    place = chosen.ids.tolist().index(7)
+
+    assert (chosen.sources[place], chosen.reasons[place].kind) == (100, "picks")
+    assert room.chooser.source(100).name == "picks"

@@ -156,6 +156,9 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         reply = self._reply_to(
             method, getattr(arguments, method.argument), budget, refusal, started_s
         )
+        if reply.held_back_s:
+            # Outside of the calls in flight: nobody waits behind this connection but its caller.
+            time.sleep(reply.held_back_s)
         protocol.allow_until(time.monotonic() + self._io_timeout_s)
         try:
             kind, struct = reply.as_message()
@@ -189,7 +192,11 @@ class Dispatcher(TProcessor):  # type: ignore[misc]  # thrift has no annotations
         try:
             value = self._functions[method.name](argument)
         except Exception as ex:  # noqa: BLE001 - translated, or logged and counted as unclassified
-            return _failed(method, self._translated(ex))
+            failed = _failed(method, self._translated(ex))
+            hold_back_s = getattr(ex, "hold_back_s", 0.0)
+            if hold_back_s:
+                failed.held_back_s = min(hold_back_s, budget_ms / 2000)
+            return failed
         except BaseException as ex:  # noqa: BLE001 - SystemExit: the thread would go and the caller wait
             return _failed(method, ex)
         finally:
@@ -265,9 +272,15 @@ def _accept_caller(name: bytes) -> str:
 
 
 class Reply:
-    """What a call came to: a value, or a failure and whose it was."""
+    """What a call came to: a value, or a failure and whose it was.
 
-    __slots__ = ("failure", "method", "outcome", "value")
+    Attributes:
+        held_back_s: wait so long before it is sent. An exception of a handler says so by an
+            attribute `hold_back_s`: a caller that is refused and asks again at once would take the
+            time of those who are served.
+    """
+
+    __slots__ = ("failure", "held_back_s", "method", "outcome", "value")
 
     def __init__(
         self, method: Method, value: Any, failure: BaseException | None = None, outcome: str = "ok"
@@ -276,6 +289,7 @@ class Reply:
         self.value = value
         self.failure = failure
         self.outcome = outcome
+        self.held_back_s = 0.0
 
     def as_message(self) -> tuple[int, Any]:
         """The message's type and its struct. A failure the IDL does not declare becomes an internal

@@ -1,0 +1,115 @@
+"""`tidings recommend`: a feed with its reasons, in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from services.recommender.commands import recommend as command
+from tests.conftest import MakeSettings
+from tests.integration.recommender.serving import READER, Recommender, ids_of
+from tests.lab.servers import free_port
+from tidings.process.errors import CannotStartError
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(
+    recommender: Recommender,
+    make_settings: MakeSettings,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Run:
+    """The command, at a recommender with twelve articles, of which others read 1 and then 2."""
+    recommender.newsroom.articles(12, channel_id=1)
+    recommender.catalogue.refresh()
+    for reader_id in range(100, 120):
+        recommender.click(reader_id, 1, 2)
+    settings = make_settings(
+        database_url=database_url,
+        recommender_endpoints=f"127.0.0.1:{recommender.server.port}",
+    )
+    monkeypatch.setattr(command, "load_settings", lambda: settings)
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(command.recommend, [str(READER), *arguments])
+
+    return call
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.output
+    # The server's log lines stand there as well, since it is in this process.
+    return [json.loads(line) for line in result.output.splitlines() if line.startswith("{")]
+
+
+def test_each_article_has_its_title_source_features_score_and_reason(
+    run: Run, recommender: Recommender
+) -> None:
+    """And they are those that the next feed has, since asking records nothing."""
+    told = lines(run("--num", "4", "--json"))
+    shown = [line for line in told if line["is"] == "shown"]
+
+    assert [line["article_id"] for line in shown] == ids_of(recommender.ask(article_num=4))
+    first = shown[0]
+    assert first["title"]
+    assert first["reason"]["kind"] == "popular"
+    assert first["source"] in first["strengths"]
+    assert first["features"]
+    assert first["score"] > 0
+    assert told[-1]["model"] == "blend"
+
+
+def test_the_others_are_told_with_the_step_at_which_they_fell_out(
+    run: Run, recommender: Recommender
+) -> None:
+    seen = ids_of(recommender.ask(article_num=2))
+    dropped = {
+        line["article_id"]: (line["step"], line["why"])
+        for line in lines(run("--num", "3", "--json"))
+        if line["is"] == "dropped"
+    }
+
+    assert {dropped[id_] for id_ in seen if id_ in dropped} == {("filter", "seen")}
+    assert ("mix", "crowded_out") in dropped.values()
+
+
+def test_people_get_a_table(run: Run) -> None:
+    result = run("--num", "3")
+
+    assert result.exit_code == 0
+    assert "ranked by blend, variant 0" in result.output
+    assert "popular" in result.output
+    assert "left out: crowded_out" in result.output
+
+
+@pytest.mark.parametrize("arguments", [["--num", "101"], ["--num", "0"], ["--channel", "x"]])
+def test_what_is_out_of_range_is_said_before_anything_is_asked(
+    run: Run, arguments: list[str]
+) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_a_channel_that_is_not_there_is_said(run: Run) -> None:
+    result = run("--channel", "99")
+
+    assert isinstance(result.exception, CannotStartError)
+    assert "99" in str(result.exception)
+
+
+def test_a_recommender_that_does_not_run_is_said_in_one_line(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = f"127.0.0.1:{free_port()}"
+    settings = make_settings(recommender_endpoints=endpoint)
+    monkeypatch.setattr(command, "load_settings", lambda: settings)
+
+    result = CliRunner().invoke(command.recommend, ["7"])
+
+    assert isinstance(result.exception, CannotStartError)
+    assert f"no recommender answers at {endpoint}" in str(result.exception)
