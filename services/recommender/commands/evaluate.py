@@ -24,6 +24,7 @@ from services.recommender.evaluation.impressions import (
     make_pages,
 )
 from services.recommender.evaluation.log import EmptyLogError, Log, make_log
+from services.recommender.evaluation.picture import draw
 from services.recommender.evaluation.report import (
     Report,
     figure_rows,
@@ -83,6 +84,11 @@ class _Moment(click.ParamType[int]):
     type=click.IntRange(min=0),
     help="Seconds by which the signals that readers share are late.",
 )
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the next clicks into this file, as SVG.",
+)
 @json_option
 def evaluate(
     file: str,
@@ -92,6 +98,7 @@ def evaluate(
     sample: int,
     seed: int,
     late_s: int,
+    picture: Path | None,
     *,
     as_json: bool,
 ) -> None:
@@ -121,6 +128,8 @@ def evaluate(
         raise CannotStartError(f"{file}: {ex}") from None
     except ImportError as ex:
         raise CannotStartError(f"{ex}; `pip install tidings[train]` brings it") from None
+    if picture is not None and protocol == NEXT_CLICK:
+        _draw(report, picture)
     if as_json:
         print_json([report])
     elif protocol == NEXT_CLICK:
@@ -128,6 +137,13 @@ def evaluate(
     else:
         print_rows(plain_rows(report["contenders"]), as_json=False)
     sys.exit(EXIT_REJECTS if rejected else 0)
+
+
+def _draw(report: Report, picture: Path) -> None:
+    try:
+        picture.write_text(draw(report["contenders"]))
+    except OSError as ex:
+        raise CannotStartError(f"{picture}: {ex.strerror}") from None
 
 
 def _compare(log: Log, asking: Asking) -> Report:

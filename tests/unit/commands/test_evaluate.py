@@ -9,6 +9,7 @@ import lzma
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from xml.etree.ElementTree import fromstring
 
 import pytest
 from click.testing import CliRunner
@@ -61,6 +62,18 @@ def test_people_get_a_table_of_the_same(run: CliRunner, tmp_path: Path) -> None:
     assert done.stdout.startswith("50 next clicks of 360 clicks on 2 articles, from 2017-10-09 ")
     assert "counter of the last hour" in done.stdout
     assert "margin over" in done.stdout
+
+
+def test_the_contenders_are_drawn_beside_each_other(run: CliRunner, tmp_path: Path) -> None:
+    """A line for each, as SVG that an XML reader takes."""
+    (tmp_path / "log.csv").write_text(make_log())
+    done = run.invoke(main, ["evaluate", "log.csv", "--picture", "figures.svg"])
+    assert done.exit_code == 0
+    root = fromstring((tmp_path / "figures.svg").read_text())
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}polyline")) == 4
+
+    done = run.invoke(main, ["evaluate", "log.csv", "--picture", "no/such/folder.svg"])
+    assert (done.exit_code, "No such file" in done.stderr) == (2, True)
 
 
 def test_bad_rows_are_told_by_their_line_and_kept(run: CliRunner, tmp_path: Path) -> None:
