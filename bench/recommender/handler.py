@@ -19,6 +19,7 @@ from contextlib import ExitStack
 
 import numpy as np
 from redis import Redis
+from sqlalchemy import create_engine
 
 from services.recommender.catalogue import Catalogue, View, make_view
 from services.recommender.handler import RecommendHandler
@@ -31,6 +32,7 @@ from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
 from tidings.reading.noting import ReaderNotes
+from tidings.reading.older_pages import OlderPages
 from tidings.reading.reader_state import Acted
 from tidings.reading.tracking import Tracker
 from tidings_idl.recommend.ttypes import UserRequest
@@ -99,7 +101,14 @@ class Worker:
         history = History(
             redis, batches_kept=100, seen_kept=2000, ttl_s=DAY_S, channels=catalogue.channel_ids
         )
-        pipeline = Pipeline(catalogue, history, make_chooser(signals, catalogue.view), clock=now_ms)
+        pipeline = Pipeline(
+            catalogue,
+            history,
+            make_chooser(signals, catalogue.view),
+            # No reader here walks back so far that it is asked.
+            older=OlderPages(create_engine("sqlite://")),
+            clock=now_ms,
+        )
         behaviours = Behaviours(redis, tracker, self._notes, backlog_limit=10**6, clock=now_ms)
         self._handler = RecommendHandler(pipeline, behaviours, tracker, now_ms)
         self._next_reader = articles * 10
