@@ -190,7 +190,8 @@ struct Dropped {
   1: i64 article_id
   /** The step at which it fell out: `filter`, `cut` or `mix`. */
   2: string step
-  /** Why, in one word. */
+  /** Why, in one word. `weaker`: not among the best by score. `crowded_out`: among them, but the
+      place went to an article of another channel or author, or to one that few have seen. */
   3: string why
   /** What the ranker made of it, if it came so far. */
   4: optional double score

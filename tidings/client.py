@@ -96,6 +96,11 @@ class TidingsError(Exception):
         self.details = dict(details or {})
         self.retryable = retryable
 
+    def __str__(self) -> str:
+        """The message, and what was wrong with each field, as a log or a terminal needs it."""
+        wrong = "; ".join(f"{field}: {why}" for field, why in self.details.items())
+        return f"{self.message}: {wrong}" if wrong else self.message
+
 
 class MisconfiguredError(TidingsError):
     """An endpoint is malformed or would be spoken to in plain text, a certificate cannot be used,

@@ -16,8 +16,8 @@ from services.recommender.trace import Trace
 from tidings_idl.recommend.ttypes import Dropped, Explained, ExplainResponse, Reason
 
 MOST_DROPPED = 1000
-# Steps that leave articles out for one reason only; all other reasons are the filter's.
-_WHY = {"cut": "weaker", "mix": "crowded_out"}
+# What these steps leave out is told apart by score; all other reasons are the filter's.
+_BY_SCORE = ("cut", "mix")
 
 
 def to_response(explanation: Explanation) -> ExplainResponse:
@@ -39,7 +39,7 @@ def to_response(explanation: Explanation) -> ExplainResponse:
         )
     return ExplainResponse(
         articles=articles,
-        dropped=_dropped(trace, scores),
+        dropped=_dropped(trace, scores, len(chosen.ids)),
         step_ms=trace.steps_ms,
         variant=chosen.variant,
         model=trace.model,
@@ -66,18 +66,23 @@ def _strengths(trace: Trace, article_id: int) -> dict[str, float]:
     }
 
 
-def _dropped(trace: Trace, scores: dict[int, float]) -> list[Dropped]:
-    """What fell out, the latest step first, and within it the best score."""
+def _dropped(trace: Trace, scores: dict[int, float], places: int) -> list[Dropped]:
+    """What fell out, the latest step first, and within it the best score.
+
+    Only what is among the best by score was crowded out by mix. The rest would not have had one of
+    the places in any case, and is weaker.
+    """
     order = {"mix": 0, "cut": 1}
+    best = set(sorted(scores, key=lambda article_id: -scores[article_id])[:places])
     fallen = sorted(
         trace.dropped.items(), key=lambda item: (order.get(item[1], 2), -scores.get(item[0], 0.0))
     )
-    return [
-        Dropped(
-            article_id=article_id,
-            step=why if why in _WHY else "filter",
-            why=_WHY.get(why, why),
-            score=scores.get(article_id),
+    dropped = []
+    for article_id, why in fallen[:MOST_DROPPED]:
+        step = why if why in _BY_SCORE else "filter"
+        if why in _BY_SCORE:
+            why = "crowded_out" if article_id in best else "weaker"
+        dropped.append(
+            Dropped(article_id=article_id, step=step, why=why, score=scores.get(article_id))
         )
-        for article_id, why in fallen[:MOST_DROPPED]
-    ]
+    return dropped

@@ -57,23 +57,32 @@ class Session(NamedTuple):
     earlier: Sequence[int]
 
 
+def disliked(acts: Sequence[Acted]) -> frozenset[int]:
+    """The articles that these acts dislike; what was taken back is not among acts."""
+    return frozenset(act.article_id for act in acts if act.action is Action.DISLIKE)
+
+
 def session_of(acts: Sequence[Acted], now_ms: int) -> Session:
     """The last ten articles of the session that goes on, and the last thirty of those before.
 
     A session ends after thirty idle minutes. A clock that was set back ends none: what lies in the
-    future was just now.
+    future was just now. An article that the reader did not care for after all leads to no other:
+    "Because you read" over what they sent away would be an affront.
 
     Args:
         acts: oldest first.
     """
     clicked: dict[int, None] = {}
     earlier: dict[int, None] = {}
+    unwanted = disliked(acts)
     goes_on, after_ms = True, now_ms
     for act in reversed(acts):
         if act.action not in _CHOSEN:
             continue
         goes_on = goes_on and after_ms - act.at_ms <= SESSION_IDLE_MS
         after_ms = min(act.at_ms, after_ms)
+        if act.article_id in unwanted:
+            continue
         if goes_on:
             clicked[act.article_id] = None
         elif act.article_id not in clicked:

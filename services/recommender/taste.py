@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from services.recommender.candidates import Candidates
 from services.recommender.catalogue import View
 from services.recommender.exposures import Exposures
-from services.recommender.question import Question
+from services.recommender.question import Question, disliked
 from services.recommender.sorted_ids import find_in, is_in
 from services.recommender.texts import Profile, Texts
 from tidings.reading.acts import Action
@@ -56,7 +56,7 @@ class Taste:
         channel_affinities: float32, by channel.
         author_ids: int64, sorted, without 0.
         author_affinities: float32, by author.
-        clicked_ids: int64, the articles that were clicked, the newest last.
+        clicked_ids: int64, the articles that were clicked and not disliked, the newest last.
         clicked_rows: int32, their rows; those that are no longer published are left out of both.
         profile: what they are about together; None if that is not known.
         texts: the vectors that it was made of.
@@ -119,7 +119,7 @@ def read_taste(
         batches_since=len(stamps) - np.searchsorted(stamps, click_ms),
     )
     shown, hopes = _expect(batches, clicks_at=click_ms, expected=expected)
-    dislikes = [act.article_id for act in reader.acts if act.action is Action.DISLIKE]
+    dislikes = list(disliked(reader.acts))
     ids = np.concatenate([shown, np.array(dislikes, np.int64), clicked])
     hoped = np.concatenate(
         [hopes, np.full(len(dislikes), EXPECTED_PER_DISLIKE), np.zeros(len(clicked))]
@@ -132,6 +132,9 @@ def read_taste(
     rows = view.rows_of(ids)
     known = rows >= 0
     clicked_rows = rows[len(ids) - len(clicked) :]
+    # What was clicked and then disliked is like nothing that the reader wants.
+    kept = ~np.isin(clicked, dislikes)
+    led = kept & (clicked_rows >= 0)
     rows, hoped, happened = rows[known], hoped[known], happened[known]
     channel_ids, channel_affinities = _affinities(view.channels[rows], happened, hoped)
     author_ids, author_affinities = _affinities(view.authors[rows], happened, hoped)
@@ -140,9 +143,9 @@ def read_taste(
         channel_affinities=channel_affinities,
         author_ids=author_ids,
         author_affinities=author_affinities,
-        clicked_ids=clicked[clicked_rows >= 0],
-        clicked_rows=clicked_rows[clicked_rows >= 0],
-        profile=texts.profile(clicked, weights.astype(np.float32)),
+        clicked_ids=clicked[led],
+        clicked_rows=clicked_rows[led],
+        profile=texts.profile(clicked[kept], weights[kept].astype(np.float32)),
         texts=texts,
     )
 

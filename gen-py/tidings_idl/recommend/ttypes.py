@@ -1436,7 +1436,8 @@ class Dropped(object):
     Attributes:
      - article_id
      - step: The step at which it fell out: `filter`, `cut` or `mix`.
-     - why: Why, in one word.
+     - why: Why, in one word. `weaker`: not among the best by score. `crowded_out`: among them, but the
+    place went to an article of another channel or author, or to one that few have seen.
      - score: What the ranker made of it, if it came so far.
 
     """

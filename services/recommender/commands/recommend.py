@@ -69,7 +69,7 @@ def _explain(settings: Settings, user: int, channel: int, num: int) -> Explanati
 
 def _say(ex: TidingsError, settings: Settings) -> str:
     if ex.code:
-        return f"{ex.message} {ex.details or ''}".strip()
+        return str(ex)
     where = ", ".join(settings.recommender.endpoints)
     return f"no recommender answers at {where} ({ex.message}); `tidings up` starts one"
 

@@ -77,6 +77,18 @@ def test_history_keeps_each_articles_source_variant_and_context(recommender: Rec
     assert kinds[0] == kinds[1]
 
 
+def test_only_what_is_among_the_best_was_crowded_out(recommender: Recommender) -> None:
+    """What scores less than the places there are is weaker, at mix as at the cut."""
+    told = explain(recommender, article_num=10)
+    at_mix = [left for left in told.dropped if left.step == "mix"]
+    scores = sorted(
+        [one.score for one in told.articles] + [left.score for left in at_mix], reverse=True
+    )
+
+    assert {left.why for left in at_mix if left.score < scores[9]} == {"weaker"}
+    assert {left.why for left in at_mix if left.score > scores[9]} <= {"crowded_out"}
+
+
 def test_what_is_excluded_is_not_shown(recommender: Recommender) -> None:
     excluded = [30, 1, 1, 10**12, -5]
 

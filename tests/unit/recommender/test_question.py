@@ -34,6 +34,14 @@ def test_an_article_counts_once_and_only_what_was_chosen_counts() -> None:
     assert session_of(acts, NOW_MS) == ((1,), ())
 
 
+def test_an_article_that_was_disliked_after_all_leads_to_no_other() -> None:
+    """It was clicked, and so was another one, before and after; the dislike outweighs both."""
+    acts = [acted(1, 4000), acted(2, 3000), acted(1, 2000, Action.DISLIKE)]
+    acts.append(acted(1, 1000, Action.READING))
+
+    assert session_of(acts, NOW_MS) == ((2,), ())
+
+
 def test_ten_of_the_session_and_thirty_of_earlier_ones_are_kept() -> None:
     """A reader of hundreds of articles costs no more than another."""
     before = [acted(100 + number, 3 * SESSION_IDLE_MS) for number in range(50)]

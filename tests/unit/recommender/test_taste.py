@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,6 +129,20 @@ def test_a_dislike_turns_the_channel_down() -> None:
     liked = reader_of([[1, 2, 31]], {0: [2]})
     disliked = reader_of([[1, 2, 31]], {0: [1]}, act=Action.DISLIKE)
     assert affinities(disliked)[0] < -0.5 < 0 < affinities(liked)[0]
+
+
+def test_an_article_that_was_clicked_and_then_disliked_leads_to_no_other() -> None:
+    """Neither because of it nor by its words: another click of the reader does both."""
+    reader = reader_of([[1, 2, 31]], {0: [1, 2]})
+    dislike = Acted(Action.DISLIKE, 1, 0, NOW_MS)
+    texts = make_texts({1: "Lighthouse keepers", 2: "Sourdough", 4: "Lighthouse lamps"})
+    taste = Tastes(Exposures(), lambda: texts).of(
+        question(replace(reader, acts=[*reader.acts, dislike])), VIEW
+    )
+
+    assert taste.clicked_ids.tolist() == [2]
+    assert taste.profile is not None
+    assert set(taste.texts.origins(taste.profile, np.array([1, 2])).tolist()) <= {0, 2}
 
 
 def test_an_article_that_has_gone_is_no_evidence() -> None:
