@@ -78,10 +78,10 @@ def _dropped(trace: Trace, scores: dict[int, float], places: int) -> list[Droppe
         trace.dropped.items(), key=lambda item: (order.get(item[1], 2), -scores.get(item[0], 0.0))
     )
     dropped = []
-    for article_id, why in fallen[:MOST_DROPPED]:
-        step = why if why in _BY_SCORE else "filter"
-        if why in _BY_SCORE:
-            why = "crowded_out" if article_id in best else "weaker"
+    for article_id, verdict in fallen[:MOST_DROPPED]:
+        step, why = "filter", verdict
+        if verdict in _BY_SCORE:
+            step, why = verdict, "crowded_out" if article_id in best else "weaker"
         dropped.append(
             Dropped(article_id=article_id, step=step, why=why, score=scores.get(article_id))
         )

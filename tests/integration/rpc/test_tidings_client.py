@@ -134,6 +134,7 @@ def test_a_field_that_was_refused_is_named(serve: Serve) -> None:
     with TidingsClient(serve(fail).endpoint) as tidings, pytest.raises(CallerFaultError) as ex:
         tidings.feed(7, article_num=0)
     assert (ex.value.code, ex.value.details) == (422, {"article_num": "expected 1 to 100, got 0"})
+    assert str(ex.value) == "the request is not valid: article_num: expected 1 to 100, got 0"
 
 
 def test_who_cannot_be_reached_got_nothing(serve: Serve) -> None:
