@@ -86,7 +86,7 @@ def make_features(
             walk.next_share_of_referrer(),
             walk.next_share_of_context(),
             walk.neighbours(),
-            walk.earlier(),
+            walk.earlier,
         ],
     )
     clicks_3h = _at(counters.of(Kind.ALL_3H), slots) * counters.scale(

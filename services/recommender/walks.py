@@ -55,7 +55,7 @@ class Walks:
             context=question.context.code,
             now_s=question.now_ms / 1000,
         )
-        blend = EARLIER_WEIGHT * walk.earlier()
+        blend = EARLIER_WEIGHT * walk.earlier
         for window, weight in SUM_WEIGHTS:
             blend += weight * walk.sums(window)
         return Walked(session, walk, blend)

@@ -117,6 +117,8 @@ class Walk:
         sessions: Sessions,
         seats: NDArray[np.intp],
     ) -> None:
+        self._sums: dict[Window, NDArray[np.float64]] = {}
+        self._counts: dict[Window, NDArray[np.float64]] = {}
         self._length = len(asked.session)
         self._width = self._length + len(asked.earlier)
         walked = np.array([*asked.session, *asked.earlier], np.int32)
@@ -182,9 +184,14 @@ class Walk:
 
         P = sum of the decayed later clicks / (that of the article's walked clicks + `PRIOR`).
         """
-        weights = self._ahead_day.of(window) * self._shares(window)[self._of[self._ahead]]
-        return self._count(self._ahead, weights)
+        # PERF: the cut and the features ask for the same ones.
+        known = self._sums.get(window)
+        if known is None:
+            weights = self._ahead_day.of(window) * self._shares(window)[self._of[self._ahead]]
+            known = self._sums[window] = self._count(self._ahead, weights)
+        return known
 
+    @cached_property
     def earlier(self) -> NDArray[np.float64]:
         """The same over the reader's earlier sessions, all alike, 3 h."""
         cells = np.flatnonzero((self._distance > 0) & (self._of >= self._length))
@@ -256,8 +263,11 @@ class Walk:
         return self._cell_day.at(self._next)
 
     def _walked(self, window: Window) -> NDArray[np.float64]:
-        counts = np.bincount(self._source, self._day.of(window), minlength=self._width)
-        return np.asarray(counts, np.float64)
+        known = self._counts.get(window)
+        if known is None:
+            counts = np.bincount(self._source, self._day.of(window), minlength=self._width)
+            known = self._counts[window] = np.asarray(counts, np.float64)
+        return known
 
     def _shares(self, window: Window) -> NDArray[np.float64]:
         return 1.0 / ((np.arange(self._width) + 1.0) * (self._walked(window) + PRIOR))

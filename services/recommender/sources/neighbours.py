@@ -47,7 +47,7 @@ class Neighbours:
         because = clicked[walk.because(best)]
         counters = self._signals.counters
         share = counters.of(Kind.ALL_1H)[slots] / counters.total(Kind.ALL_1H)
-        led = walk.sums(Window.H1)[best] + walk.earlier()[best]
+        led = walk.sums(Window.H1)[best] + walk.earlier[best]
         because[led < TELLING_LIFT * share] = 0
         rows = view.rows_of(self._signals.ids_of(slots))
         return Proposed(rows, blend[best].astype(np.float32), because)
