@@ -106,6 +106,9 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver must not open transactions by itself: it would start them as readers and fail to
     # upgrade.
     connection.isolation_level = None
+    # SQLite holds any bytes as text, and one title that another program spoilt would take every
+    # page with it that it stands on.
+    connection.text_factory = _read_text
     cursor = connection.cursor()
     for pragma in (
         "journal_mode=WAL",
@@ -115,6 +118,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _read_text(text: bytes) -> str:
+    return text.decode(errors="replace")
 
 
 def _begin_sqlite(conn: Any) -> None:

@@ -78,6 +78,19 @@ def test_a_tag_is_no_word_and_only_the_beginning_of_a_long_body_is_read(
     assert "last" not in text
 
 
+def test_a_text_that_is_no_utf8_or_no_text_holds_up_no_other(
+    kept: Kept, newsroom: Newsroom, engine: Engine
+) -> None:
+    """SQLite holds what another program put there; the words that can be read are used."""
+    spoilt, bytes_, ferry = (newsroom.article(title="Ferry", summary="x", body="") for _ in "123")
+    with transaction(engine) as conn:
+        spoil = "UPDATE article SET title = CAST(X'4665727279FF' AS TEXT) WHERE id = ?"
+        conn.exec_driver_sql(spoil, (spoilt,))
+        conn.exec_driver_sql("UPDATE article SET body = X'FF00' WHERE id = ?", (bytes_,))
+    kept.look()
+    assert set(kept.similar(ferry)) == {spoilt, bytes_}
+
+
 def test_a_database_that_does_not_answer_ends_no_thread(
     kept: Kept, newsroom: Newsroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:

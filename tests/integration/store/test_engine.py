@@ -48,6 +48,22 @@ def add_reader(engine: Engine, reader_id: int, seen_at: datetime) -> None:
         )
 
 
+def test_a_text_of_another_program_that_is_no_utf8_hides_no_row(
+    make_settings: MakeSettings, sqlite_url: str
+) -> None:
+    """SQLite holds any bytes as text; what can be read of them is."""
+    engine = make_engine(make_settings(database_url=sqlite_url).database)
+    with transaction(engine) as conn:
+        conn.execute(
+            insert(channel), [{"id": i, "slug": f"s{i}", "name": "Örtlich"} for i in (1, 2)]
+        )
+        conn.execute(text("UPDATE channel SET name = CAST(X'C3966CFF' AS TEXT) WHERE id = 2"))
+    with engine.connect() as conn:
+        names = conn.scalars(select(channel.c.name).order_by(channel.c.id)).all()
+    engine.dispose()
+    assert names == ["Örtlich", "Öl\N{REPLACEMENT CHARACTER}"]
+
+
 @pytest.mark.parametrize(
     "moment",
     [
