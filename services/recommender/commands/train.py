@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,15 +110,18 @@ def _run(settings: Settings, wanted: Wanted) -> bool:
 
     folder = models_of(settings.site.var_dir)
     reports = []
-    with folder.lock(), tempfile.TemporaryDirectory(dir=settings.site.var_dir) as scratch:
-        for result in run(settings, wanted, folder, Path(scratch), Progress(click.echo)):
-            if isinstance(result, Report):
-                reports.append(result)
-                _show(result.figures)
-                end = "is in use" if result.is_used else "is worse, and kept but not used"
-                click.echo(f"{result.name} {end}")
-            else:
-                click.echo(f"nothing is trained: {result}; readers are served as before")
+    with folder.lock():
+        # What a training that was killed left behind: up to gigabytes of events, each night anew.
+        folder.prune(KEEP_MODELS)
+        with folder.scratch() as scratch:
+            for result in run(settings, wanted, folder, Path(scratch), Progress(click.echo)):
+                if isinstance(result, Report):
+                    reports.append(result)
+                    _show(result.figures)
+                    end = "is in use" if result.is_used else "is worse, and kept but not used"
+                    click.echo(f"{result.name} {end}")
+                else:
+                    click.echo(f"nothing is trained: {result}; readers are served as before")
         folder.prune(KEEP_MODELS)
     return bool(reports)
 

@@ -21,6 +21,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -258,6 +259,11 @@ class ModelFolder:
         for name in removed:
             shutil.rmtree(self._path / name)
         return removed
+
+    def scratch(self) -> tempfile.TemporaryDirectory[str]:
+        """A folder for what a training works with. It goes with its block; where the process is
+        killed in there, `prune` removes it."""
+        return tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=self._path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +124,26 @@ def test_without_the_extra_the_command_says_what_to_install(
     assert ended.exit_code == 2
     (line,) = ended.stderr.splitlines()
     assert "training needs duckdb: pip install 'tidings[train]'" in line
+
+
+def test_a_training_that_was_killed_leaves_nothing_for_ever(typed: Type, file: str) -> None:
+    """Its events are on disk when it is killed; the next training removes them."""
+    program = (
+        "import os, pathlib, sys\n"
+        "from services.recommender.training import nightly\n"
+        "nightly.make_training_log = lambda *_: os.kill(os.getpid(), 9)\n"
+        "from tidings.commands.main import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", program, "train", "--events", file]
+    killed = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    var = load_settings().site.var_dir
+    assert [*var.rglob("*.parquet")]
+
+    assert typed("train").exit_code == os.EX_NOINPUT
+    assert not [*var.rglob("*.parquet")]
+    assert [path.name for path in (var / "models").iterdir()] == ["training.lock"]
 
 
 def test_two_trainings_do_not_run_at_once(typed: Type) -> None:
