@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 SERVING = "services.recommender.app, services.recommender.commands.models"
-TRAINING = "{'lightgbm', 'duckdb', 'implicit', 'scipy'}"
+TRAINING = "{'lightgbm', 'duckdb', 'scipy'}"
 
 
 def test_serving_imports_no_library_that_trains() -> None:
