@@ -74,11 +74,12 @@ def _referrer(req: falcon.Request) -> Referrer:
     try:
         parts = urlsplit(referer)
         host = parts.hostname or ""
+        own_host = req.host.lower()  # which may be no host either
     except ValueError:
         return Referrer.OTHER
     if parts.scheme not in ("http", "https"):
         return Referrer.OTHER  # an app
-    return Referrer.INTERNAL if host == req.host.lower() else _kind_of(host)
+    return Referrer.INTERNAL if host == own_host else _kind_of(host)
 
 
 def _kind_of(host: str) -> Referrer:

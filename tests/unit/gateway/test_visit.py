@@ -39,6 +39,12 @@ def test_the_user_agent_names_the_device(agent: str, device: Device) -> None:
     assert context(User_Agent=agent).device is device
 
 
+@pytest.mark.parametrize("host", [":", "news.example:x", "[::1", "a:b:c"])
+def test_a_host_that_is_none_is_no_error(host: str) -> None:
+    headers = {"Host": host, "Referer": "https://elsewhere.example/"}
+    assert read_context(testing.create_req(headers=headers)).referrer is Referrer.OTHER
+
+
 @pytest.mark.parametrize(
     ("hints", "device"),
     [
