@@ -48,7 +48,7 @@ class OlderPages:
         first_ms = min(at_ms + 1, *(one.stamp_ms for one in state.batches), 2**63 - 1)
         try:
             found = self._read(reader_id, channel_id, first_ms)
-        except SQLAlchemyError as ex:
+        except (SQLAlchemyError, TypeError) as ex:  # or a row holds text where ids should be
             FAILURES.inc()
             log.warning("older_pages_not_read", reader_id=reader_id, error=repr(ex))
             return state

@@ -2,7 +2,8 @@
 
 Apart from what takes in what is new: what is stored is asked by other commands, and by a worker
 that learns what happened before it came. Exposures are asked in both forms, the one a batch and the
-one an article that programs of schema 4 stored.
+one an article that programs of schema 4 stored. A row that cannot be read, since another program
+wrote into it, is counted and left out: no worker fails to start for it.
 
     with engine.connect() as conn:
         for piece in clicks_since(conn, a_day_ago):
@@ -11,19 +12,31 @@ one an article that programs of schema 4 stored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Select, and_, delete, or_, select
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import Connection, Select, and_, delete, or_, select, type_coerce
+from sqlalchemy.types import NullType
 
 from tidings.process.clock import milliseconds
 from tidings.reading.acts import Action
 from tidings.reading.events import unpack_ids
 from tidings.reading.known import chunks
 from tidings.reading.tables import behaviour, exposure, mark, reader
+from tidings.store.metadata import ReadableMoment
 
 PIECE = 10_000
+
+log = structlog.get_logger(__name__)
+UNREADABLE = Counter(
+    "tidings_behaviours_unreadable_total",
+    "Rows of behaviours and exposures that were left out since they could not be read",
+)
+
+_Made = TypeVar("_Made")
 
 
 class Clicked(NamedTuple):
@@ -69,7 +82,7 @@ def clicks_since(conn: Connection, since: datetime, piece: int = PIECE) -> Itera
     mine = behaviour.c
     query = select(
         mine.id,
-        mine.at,
+        _at(mine),
         mine.reader_id,
         mine.article_id,
         mine.channel_id,
@@ -79,7 +92,7 @@ def clicks_since(conn: Connection, since: datetime, piece: int = PIECE) -> Itera
         mine.context,
     ).where(mine.action == Action.CLICK.label, mine.undone == 0)
     for rows in _pieces(conn, query, behaviour, since, piece):
-        yield [Clicked(milliseconds(row.at), *row[2:]) for row in rows]
+        yield _read(rows, _clicked)
 
 
 def exposures_since(
@@ -91,45 +104,89 @@ def exposures_since(
     mine = exposure.c
     query = select(
         mine.id,
-        mine.at,
+        _at(mine),
         mine.reader_id,
         mine.channel_id,
         mine.batch_stamp,
         mine.variant,
         mine.context,
-        mine.article_ids,
-        mine.sources,
+        # As they are: a text among them would fail the piece that it stands in.
+        type_coerce(mine.article_ids, NullType()).label("article_ids"),
+        type_coerce(mine.sources, NullType()).label("sources"),
     )
     for rows in _pieces(conn, query, exposure, since, piece):
-        yield [
-            Exposed(
-                milliseconds(row.at),
-                row.reader_id,
-                row.channel_id,
-                row.batch_stamp,
-                variant=row.variant,
-                context=row.context,
-                article_ids=unpack_ids(bytes(row.article_ids)),
-                sources=bytes(row.sources),
-            )
-            for row in rows
-        ]
+        yield _read(rows, _exposed)
 
 
 def _exposures_before(conn: Connection, since: datetime, piece: int) -> Iterator[list[Exposed]]:
     mine = behaviour.c
     query = select(
-        mine.id, mine.at, mine.reader_id, mine.channel_id, mine.batch_stamp, mine.article_id
+        mine.id,
+        _at(mine),
+        mine.reader_id,
+        mine.channel_id,
+        mine.batch_stamp,
+        mine.article_id,
     ).where(mine.action == Action.EXPOSURE.label, mine.layout == 0)
     for rows in _pieces(conn, query, behaviour, since, piece):
         batches: dict[tuple[int, int, int], tuple[int, list[int]]] = {}
-        for row in rows:
-            place = (row.reader_id, row.channel_id, row.batch_stamp)
-            batches.setdefault(place, (milliseconds(row.at), []))[1].append(row.article_id)
+        for at_ms, reader_id, channel_id, stamp_ms, article_id in _read(rows, _numbers):
+            place = (reader_id, channel_id, stamp_ms)
+            batches.setdefault(place, (at_ms, []))[1].append(article_id)
         yield [
             Exposed(at_ms, *place, 0, 0, ids, bytes(len(ids)))
             for place, (at_ms, ids) in batches.items()
         ]
+
+
+def _at(mine: Any) -> Any:
+    """When it was; None where that is no date."""
+    return type_coerce(mine.at, ReadableMoment()).label("at")
+
+
+def _clicked(row: Any) -> Clicked:
+    return Clicked(milliseconds(row.at), *map(int, row[2:9]))
+
+
+def _exposed(row: Any) -> Exposed:
+    at_ms, reader_id, channel_id, stamp_ms, variant, context = (
+        milliseconds(row.at),
+        *map(int, row[2:7]),
+    )
+    return Exposed(
+        at_ms,
+        reader_id,
+        channel_id,
+        stamp_ms,
+        variant=variant,
+        context=context,
+        article_ids=unpack_ids(bytes(row.article_ids)),
+        sources=bytes(row.sources),
+    )
+
+
+def _numbers(row: Any) -> tuple[int, ...]:
+    return (milliseconds(row.at), *map(int, row[2:6]))
+
+
+def _read(rows: Iterable[Any], make: Callable[[Any], _Made]) -> list[_Made]:
+    """What can be made of the rows; those that cannot be read are counted, the last one named."""
+    made, unreadable = [], 0
+    for row in rows:
+        try:
+            made.append(make(row))
+        except (AttributeError, TypeError, ValueError) as ex:
+            unreadable += 1
+            failed, error = row.id, repr(ex)
+    if unreadable:
+        UNREADABLE.inc(unreadable)
+        log.error("behaviours_unreadable", rows=unreadable, last=failed, error=error)
+    return made
+
+
+def _raw(mine: Any) -> Any:
+    """The moment as the driver gives it: a place in the order, though it be no date."""
+    return type_coerce(mine.at, NullType())
 
 
 def _pieces(
@@ -138,15 +195,15 @@ def _pieces(
     """The rows since then in the order of their moments: each piece goes on after the last row of
     the one before, so that none is read twice and no server keeps a result."""
     mine, after = table.c, None
+    at = _raw(mine)
     while True:
-        start = (
-            mine.at >= since
-            if after is None
-            else or_(mine.at > after.at, and_(mine.at == after.at, mine.id > after.id))
-        )
-        floor = since if after is None else after.at
+        if after is None:
+            rest = query.where(mine.at >= since)
+        else:
+            newer = or_(at > after.place, and_(at == after.place, mine.id > after.id))
+            rest = query.where(at >= after.place, newer)
         rows = conn.execute(
-            query.where(mine.at >= floor, start).order_by(mine.at, mine.id).limit(piece)
+            rest.add_columns(at.label("place")).order_by(mine.at, mine.id).limit(piece)
         ).all()
         if rows:
             yield rows

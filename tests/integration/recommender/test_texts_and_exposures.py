@@ -7,6 +7,7 @@ import threading
 from array import array
 
 import pytest
+from redis import Redis
 from sqlalchemy import Engine, insert
 
 from services.recommender import reading_texts
@@ -14,10 +15,13 @@ from services.recommender.catalogue import Catalogue
 from services.recommender.exposures import Exposures
 from services.recommender.following_exposures import LOOK_EVERY_S, ExposureFollower
 from services.recommender.reading_texts import TextKeeper
+from services.recommender.signals.folding import Signals
+from services.recommender.tailing import Tail
 from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
 from tidings.news.texts import read_texts
 from tidings.news.visibility import TAKEN_DOWN
 from tidings.process.clock import moment
+from tidings.reading.stored import clicks_since
 from tidings.reading.tables import behaviour, exposure
 from tidings.store.engine import transaction
 
@@ -182,6 +186,32 @@ def test_a_worker_learns_of_the_last_day_and_then_of_each_event_once(
     clock.advance(int(LOOK_EVERY_S * 1000))
     follower.look()
     assert exposures.showings([3]).tolist() == [3]
+
+
+def test_a_row_that_cannot_be_read_keeps_no_worker_from_the_others(
+    engine: Engine, redis: Redis, clock: Clock
+) -> None:
+    """Nor from starting: a moment that is none, a place that is no number, articles that are
+    text."""
+    seen, exposures, signals = Seen(engine), Exposures(), Signals(sessions=16)
+    for minutes in range(4):
+        seen.batch([1], NOW_MS - minutes * MINUTE_MS, reader_id=7 + minutes)
+        seen.click(1, 0, NOW_MS - minutes * MINUTE_MS, reader_id=7 + minutes)
+    with transaction(engine) as conn:
+        for table in ("behaviour", "exposure"):
+            spoil = f"UPDATE {table} SET at = '2026-11-31 00:00:00.000' WHERE reader_id = 7"
+            conn.exec_driver_sql(spoil)
+        conn.exec_driver_sql("UPDATE behaviour SET position = 'top' WHERE reader_id = 8")
+        conn.exec_driver_sql("UPDATE exposure SET article_ids = '1,2' WHERE reader_id = 8")
+
+    ExposureFollower(engine, exposures, clock).look()
+    assert exposures.showings([1]).tolist() == [2]
+    Tail(redis, engine, signals, clock).catch_up(NOW_MS - HOUR_MS)
+    assert len(signals) == 1
+    # In pieces of one row, none is lost or met twice.
+    with engine.connect() as conn:
+        clicks = [one for piece in clicks_since(conn, moment(0), piece=1) for one in piece]
+    assert [click.reader_id for click in clicks] == [10, 9]
 
 
 def test_a_clock_that_is_set_back_counts_nothing_twice(engine: Engine, clock: Clock) -> None:
