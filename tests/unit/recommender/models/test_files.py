@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -131,6 +132,18 @@ def put_nothing(path: Path) -> None:
     forge(path, b"")
 
 
+def put_an_archive(path: Path) -> None:
+    np.savez(path / "several.npz", leaf=np.ones(4))
+    forge(path, (path / "several.npz").read_bytes())
+
+
+def put_more_than_there_is_memory_for(path: Path) -> None:
+    data = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": (2**50,)}
+    np.lib.format.write_array_header_1_0(data, header)
+    forge(path, data.getvalue())
+
+
 def put_nan(path: Path) -> None:
     np.save(path / "leaf.npy", np.array([1.0, np.nan, 1.0, 1.0]))
     forge(path, (path / "leaf.npy").read_bytes())
@@ -153,6 +166,8 @@ def put_words(path: Path) -> None:
         (name_a_file_elsewhere, "files outside of its folder"),
         (put_a_pickle, "leaf.npy is no array"),
         (put_nothing, "leaf.npy is no array"),
+        (put_an_archive, "leaf.npy is no array"),
+        (put_more_than_there_is_memory_for, "leaf.npy is no array"),
         (put_nan, "leaf.npy holds NaN or infinity"),
         (put_words, "no numbers"),
     ],
