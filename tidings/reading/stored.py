@@ -36,6 +36,10 @@ UNREADABLE = Counter(
     "Rows of behaviours and exposures that were left out since they could not be read",
 )
 
+# So many by one process; where there are more, that has been told.
+TOLD = 1000
+_told: set[tuple[str, int]] = set()
+
 _Made = TypeVar("_Made")
 
 
@@ -170,17 +174,17 @@ def _numbers(row: Any) -> tuple[int, ...]:
 
 
 def _read(rows: Iterable[Any], make: Callable[[Any], _Made]) -> list[_Made]:
-    """What can be made of the rows; those that cannot be read are counted, the last one named."""
-    made, unreadable = [], 0
+    """What can be made of the rows; one that cannot be read is told once, not with each look."""
+    made = []
     for row in rows:
         try:
             made.append(make(row))
         except (AttributeError, TypeError, ValueError) as ex:
-            unreadable += 1
-            failed, error = row.id, repr(ex)
-    if unreadable:
-        UNREADABLE.inc(unreadable)
-        log.error("behaviours_unreadable", rows=unreadable, last=failed, error=error)
+            row_of = (make.__name__, row.id)
+            if row_of not in _told and len(_told) < TOLD:
+                _told.add(row_of)
+                UNREADABLE.inc()
+                log.error("behaviour_left_out", row=row.id, error=repr(ex))
     return made
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import threading
 from array import array
+from unittest import mock
 
 import pytest
 from redis import Redis
 from sqlalchemy import Engine, insert
+from structlog.testing import capture_logs
 
 from services.recommender import reading_texts
 from services.recommender.catalogue import Catalogue
@@ -21,6 +23,7 @@ from tests.lab.newsroom import HOUR_MS, NOW_MS, Clock, Newsroom
 from tidings.news.texts import read_texts
 from tidings.news.visibility import TAKEN_DOWN
 from tidings.process.clock import moment
+from tidings.reading import stored
 from tidings.reading.stored import clicks_since
 from tidings.reading.tables import behaviour, exposure
 from tidings.store.engine import transaction
@@ -204,8 +207,12 @@ def test_a_row_that_cannot_be_read_keeps_no_worker_from_the_others(
         conn.exec_driver_sql("UPDATE behaviour SET position = 'top' WHERE reader_id = 8")
         conn.exec_driver_sql("UPDATE exposure SET article_ids = '1,2' WHERE reader_id = 8")
 
-    ExposureFollower(engine, exposures, clock).look()
+    with mock.patch.object(stored, "_told", set()), capture_logs() as logs:
+        follower = ExposureFollower(engine, exposures, clock)
+        for _ in range(3):
+            follower.look()
     assert exposures.showings([1]).tolist() == [2]
+    assert [line["event"] for line in logs] == ["behaviour_left_out"] * 4
     Tail(redis, engine, signals, clock).catch_up(NOW_MS - HOUR_MS)
     assert len(signals) == 1
     # In pieces of one row, none is lost or met twice.
