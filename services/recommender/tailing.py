@@ -128,6 +128,10 @@ class Tail:
         elif behind_s > KEEP_S / 2:
             self.catch_up(self._clock() - int(behind_s * 1000))
         is_more = self._read(set())
+        if not is_more and _place(log_end(self._redis)) < _place(self._last_id):
+            # Another log: Redis was emptied, and its clock set back. All of it is new.
+            self._last_id = BEGINNING
+            is_more = True
         self._note_success()
         return is_more
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -207,6 +208,19 @@ def test_a_worker_that_was_cut_off_for_long_asks_sql_for_what_the_log_dropped(si
         wait_until(lambda: 2 in site.clicked(signals), 10, "the clicks are counted")
 
     assert site.clicked(signals) == {0: 1.0, 1: 1.0, 2: 1.0}
+
+
+def test_a_log_that_begins_anew_by_an_earlier_clock_is_followed(site: Site) -> None:
+    """Redis was emptied and its clock set back: new entries have lower ids than what was read."""
+    site.click(1, 0)
+    signals, tail = site.warm()
+    site.redis.flushall()
+    site.click(2, 1)
+    written: Any = site.redis.xrange(LOG)
+    site.redis.delete(LOG)
+    site.redis.xadd(LOG, written[0][1], id="1000-0")
+    with following(tail):
+        wait_until(lambda: site.clicked(signals) == {0: 1.0, 1: 1.0}, 10, "the click is known")
 
 
 def test_an_entry_that_cannot_be_read_stops_nothing(site: Site) -> None:
