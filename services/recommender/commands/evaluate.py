@@ -75,7 +75,13 @@ class _Moment(click.ParamType[int]):
 @click.option("--since", type=_Moment(), help="Ask from here on. Default: 24 h before the end.")
 @click.option("--until", type=_Moment(), help="Ask until before. Default: 24 h after --since.")
 @click.option("--sample", default=SAMPLE, show_default=True, type=click.IntRange(min=1))
-@click.option("--seed", default=1, show_default=True, help="Of the sample and the intervals.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 2**31 - 1),
+    help="Of the sample and the intervals.",
+)
 @click.option(
     "--late",
     "late_s",

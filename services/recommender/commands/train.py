@@ -63,7 +63,13 @@ class _Moment(click.ParamType[int]):
 @click.option("--since", type=_Moment(), help="Learn from clicks from here on.")
 @click.option("--held-out", type=_Moment(), help="Judge on clicks from here on.")
 @click.option("--until", type=_Moment(), help="Leave out all from here on.")
-@click.option("--seed", default=1, show_default=True, help="Of the samples and the trees.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 2**31 - 1),
+    help="Of the samples and the trees.",
+)
 def train(
     file: str | None,
     kinds: tuple[str, ...],

@@ -146,6 +146,15 @@ def test_a_training_that_was_killed_leaves_nothing_for_ever(typed: Type, file: s
     assert [path.name for path in (var / "models").iterdir()] == ["training.lock"]
 
 
+@pytest.mark.parametrize("words", [("train", "--events"), ("evaluate",)])
+def test_a_seed_that_is_none_is_refused_before_anything_is_read(
+    typed: Type, file: str, words: tuple[str, ...]
+) -> None:
+    ended = typed(*words, file, "--seed", "-1")
+    assert ended.exit_code == 2
+    assert "-1 is not in the range" in ended.output
+
+
 def test_two_trainings_do_not_run_at_once(typed: Type) -> None:
     with models_of(load_settings().site.var_dir).lock():
         for words in (["train"], ["models", "prune"]):
