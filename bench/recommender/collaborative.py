@@ -27,8 +27,8 @@ from services.recommender.models.neighbours import Neighbours
 from services.recommender.training.judging import (
     AT,
     LastLeftOut,
-    figures_of,
     judge_neighbours,
+    judge_places,
     judge_popular,
     leave_last_out,
 )
@@ -51,9 +51,9 @@ def judge(likings: Sequence[Sequence[int]]) -> dict[str, float]:
     films = np.concatenate([np.array(liked, np.int64) for liked in likings])
     kept, asked = leave_last_out(readers, films, least=LEAST_RATINGS)
     sides: Mapping[str, Mapping[str, float]] = {
-        "cf": judge_neighbours(Neighbours(*learn(readers[kept], films[kept])), asked),
+        "cf": judge_neighbours(Neighbours(*learn(readers[kept], films[kept])), asked).figures,
         "als": judge_als(readers[kept], films[kept], asked),
-        "popular": judge_popular(films[kept], asked),
+        "popular": judge_popular(films[kept], asked).figures,
     }
     return {f"{side}_{name}": value for side, some in sides.items() for name, value in some.items()}
 
@@ -72,7 +72,7 @@ def judge_als(
         int(np.flatnonzero(ids[row] == one.right)[0]) if one.right in ids[row] else -1
         for row, one in zip(found, asked, strict=True)
     ]
-    return figures_of(places)
+    return judge_places(places).figures
 
 
 def read_likings(path: Path) -> list[list[int]]:

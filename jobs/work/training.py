@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 from jobs.static.context import JobFailedError, Routine, Run
 from tidings.process.errors import PREFIX
-from tidings.process.extras import missing_of
+from tidings.process.extras import how_to_install, missing_of
 from tidings.process.settings import Settings
 
 EXTRA = "train"
@@ -40,7 +40,7 @@ def train(run: Run) -> str:
         status, last = _run(run, command, os.environ)
     elif missing := missing_of(EXTRA):
         return Routine(
-            f"nothing is trained without {', '.join(missing)}: pip install 'tidings[{EXTRA}]'; "
+            f"nothing is trained without {', '.join(missing)}: {how_to_install(EXTRA)}; "
             "readers are served by the hand blend"
         )
     else:

@@ -9,6 +9,7 @@ Rejected: a list in code of what an extra holds, beside the one in `setup.cfg`.
 from __future__ import annotations
 
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, distribution, requires
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
@@ -20,6 +21,14 @@ def missing_of(extra: str) -> list[str]:
     needed = [text for text in requires("tidings") or () if marker.search(text)]
     names = [found[0] for text in needed if (found := _NAME.match(text))]
     return sorted(name for name in names if not _is_installed(name))
+
+
+def how_to_install(extra: str) -> str:
+    """What to type for this extra, into the environment that this program runs in."""
+    return (
+        f"`make install-{extra}` in a clone of Tidings, or "
+        f"`{sys.executable} -m pip install 'tidings[{extra}]'`"
+    )
 
 
 def _is_installed(name: str) -> bool:

@@ -43,9 +43,11 @@ from tidings.importing.workspace import FOLDER, Workspace, open_workspace
 from tidings.process.boot import prepare_var_dir
 from tidings.process.clock import milliseconds, now_ms
 from tidings.process.errors import CannotStartError
+from tidings.process.extras import how_to_install
 from tidings.process.settings import load_settings
 
 EXIT_REJECTS = 1
+EXTRA = "train"
 DAY_MS = 24 * 3600 * 1000
 SHOWN_EVERY = 100
 NEXT_CLICK = "next-click"
@@ -133,7 +135,7 @@ def evaluate(
     except (EmptyLogError, NoQuestionsError, NoPagesError, NoReadersError) as ex:
         raise CannotStartError(f"{file}: {ex}") from None
     except ImportError as ex:
-        raise CannotStartError(f"{ex}; `pip install tidings[train]` brings it") from None
+        raise CannotStartError(f"{ex}: {how_to_install(EXTRA)}") from None
     if picture is not None and protocol == NEXT_CLICK:
         _draw(report, picture)
     if as_json:

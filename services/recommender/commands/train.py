@@ -24,7 +24,7 @@ from tidings.commands.printing import print_rows
 from tidings.process.boot import prepare_var_dir
 from tidings.process.clock import milliseconds
 from tidings.process.errors import CannotStartError
-from tidings.process.extras import missing_of
+from tidings.process.extras import how_to_install, missing_of
 from tidings.process.settings import Settings, load_settings
 
 EXTRA = "train"
@@ -79,15 +79,16 @@ def train(
     until: int | None,
     seed: int,
 ) -> None:
-    """Train what ranks articles, and what proposes them; use it if it is not worse.
+    """Train what ranks articles, and what proposes them; use it if it proves not worse.
 
     Learns from the clicks of the site's readers, or of FILE, CSV as `tidings import events` reads:
     ts,user_id,article_id[,event,session_id,device,referrer]. The last part is held out: the new
-    model is judged on it beside the one in use, and kept but not used where it is worse.
+    model is judged on it beside the one in use, and kept but not used unless that says that it is
+    not worse.
     """
     if missing := missing_of(EXTRA):
         raise CannotStartError(
-            f"training needs {', '.join(missing)}: pip install 'tidings[{EXTRA}]'; until then "
+            f"training needs {', '.join(missing)}: {how_to_install(EXTRA)}; until then "
             "readers are served by the hand blend, which needs nothing more"
         )
     settings = load_settings()
@@ -124,8 +125,10 @@ def _run(settings: Settings, wanted: Wanted) -> bool:
                 if isinstance(result, Report):
                     reports.append(result)
                     _show(result.figures)
-                    end = "is in use" if result.is_used else "is worse, and kept but not used"
-                    click.echo(f"{result.name} {end}")
+                    why = result.why_not
+                    click.echo(
+                        f"{result.name} is {f'kept, but not used: {why}' if why else 'in use'}"
+                    )
                 else:
                     click.echo(f"nothing is trained: {result}; readers are served as before")
         folder.prune(KEEP_MODELS)

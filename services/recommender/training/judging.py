@@ -3,19 +3,20 @@
 One question a reader, so that those who read most do not count most. Rejected: drawing readings at
 random, which lets a model learn from what came later.
 
-    figures = judge_neighbours(learnt_without_last, asked)
-    figures["recall10"], figures["ndcg10"]
+    judged = judge_neighbours(learnt_without_last, asked)
+    judged.figures["recall10"], judged.figures["ndcg10"]
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.recommender.models.neighbours import Neighbours, reading_weights
+from services.recommender.training.deciding import Judged
 
 AT = 10
 
@@ -54,28 +55,29 @@ def leave_last_out(
     return kept, asked
 
 
-def judge_neighbours(neighbours: Neighbours, asked: Sequence[LastLeftOut]) -> Mapping[str, float]:
+def judge_neighbours(neighbours: Neighbours, asked: Sequence[LastLeftOut]) -> Judged:
     """recall@10 and ndcg@10 of what neighbours propose."""
     places = [
         _place(neighbours.of(one.read, reading_weights(len(one.read)), len(one.read) + AT).ids, one)
         for one in asked
     ]
-    return figures_of(places)
+    return judge_places(places)
 
 
-def judge_popular(articles: NDArray[np.int64], asked: Sequence[LastLeftOut]) -> Mapping[str, float]:
+def judge_popular(articles: NDArray[np.int64], asked: Sequence[LastLeftOut]) -> Judged:
     """The same of what most readers wanted."""
     ids, readings = np.unique(articles, return_counts=True)
     popular = ids[np.argsort(-readings, kind="stable")]
-    return figures_of([_place(popular[: len(one.read) + AT], one) for one in asked])
+    return judge_places([_place(popular[: len(one.read) + AT], one) for one in asked])
 
 
-def figures_of(places: Sequence[int]) -> Mapping[str, float]:
+def judge_places(places: Sequence[int]) -> Judged:
     """Of places from 0; -1 is not found."""
     place = np.array(places, np.int64)
     hit = place >= 0
     worth = np.where(hit, 1 / np.log2(np.maximum(place, 0) + 2), 0.0)
-    return {f"recall{AT}": float(hit.mean()), f"ndcg{AT}": float(worth.mean())}
+    figures = {f"recall{AT}": float(hit.mean()), f"ndcg{AT}": float(worth.mean())}
+    return Judged(figures, worth.astype(np.float32))
 
 
 def _place(proposed: NDArray[np.int64], asked: LastLeftOut) -> int:

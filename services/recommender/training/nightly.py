@@ -5,7 +5,7 @@ as many lists are kept as fit into 300 MB. Rejected: a training that learns on w
 ended; a mistake of one night would stay for ever.
 
     for report in run(settings, Wanted(), folder, Path("scratch"), Progress(print)):
-        report.name, report.is_used
+        report.name, report.why_not
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from services.recommender.models.neighbours import BadNeighboursError, Neighbour
 from services.recommender.models.trees import BadTreesError
 from services.recommender.rank.blend import PLAIN, Blend
 from services.recommender.rank.ranker import Ranker
+from services.recommender.training.deciding import NEW, why_not
 from services.recommender.training.events import Events, Readings
 from services.recommender.training.gathering import gather, make_training_log
 from services.recommender.training.judging import (
@@ -61,7 +62,6 @@ HELD_SHARE = 0.25
 LEAST_READINGS = 5
 LEAST_ASKED = 200
 MOST_ASKED = 5_000
-JUDGED_BY = "ndcg10"
 
 
 class Span(NamedTuple):
@@ -77,12 +77,12 @@ class Report(NamedTuple):
 
     Attributes:
         name: of the model.
-        is_used: whether it serves from now on.
+        why_not: why it does not serve; empty where it does from now on.
         figures: side → figure → value, of the new one and of those it was compared with.
     """
 
     name: str
-    is_used: bool
+    why_not: str
     figures: Mapping[str, Mapping[str, float]]
 
 
@@ -174,9 +174,9 @@ def train_ranker(
     compared = compare(trained.ranker, others, lists.part(len(taught), len(lists)))
     window = {**span._asdict(), "clicks": len(log), "lists": len(taught), "held": len(held)}
     name = folder.publish(about(trained, compared, window, seed), trained.arrays)
-    if compared.is_used:
+    if not compared.why_not:
         folder.use(Kind.RANKER, name)
-    return Report(name, compared.is_used, compared.figures)
+    return Report(name, compared.why_not, compared.figures)
 
 
 def read_ranker_in_use(folder: ModelFolder) -> Ranker | None:
@@ -205,28 +205,27 @@ def train_neighbours(folder: ModelFolder, readings: Readings, progress: Progress
         )
     asked = asked[:: -(-len(asked) // MOST_ASKED)]
     left = readings.articles[kept]
-    judged = Neighbours(*learn(readings.readers[kept], left))
-    figures = {"new": judge_neighbours(judged, asked), "popular": judge_popular(left, asked)}
-    del judged
+    new = Neighbours(*learn(readings.readers[kept], left))
+    judged = {NEW: judge_neighbours(new, asked), "popular": judge_popular(left, asked)}
+    del new
     if serving := read_neighbours_in_use(folder):
-        figures["serving"] = judge_neighbours(serving, asked)
+        judged["serving"] = judge_neighbours(serving, asked)
     progress.say(f"neighbours judged by {len(asked)} readers")
     learnt = learn(readings.readers, readings.articles)
-    best = max(theirs[JUDGED_BY] for side, theirs in figures.items() if side != "new")
-    is_used = figures["new"][JUDGED_BY] >= best
+    reason = why_not(judged)
     name = folder.publish(
         About(
             Kind.NEIGHBOURS,
-            figures=figures["new"],
+            figures=judged[NEW].figures,
             window={"readings": len(readings.readers), "asked": len(asked)},
             versions=program_versions(("tidings", "numpy", "scipy")),
             settings={"ridge": RIDGE, "kept": KEPT, "articles": len(learnt.ids)},
         ),
         learnt._asdict(),
     )
-    if is_used:
+    if not reason:
         folder.use(Kind.NEIGHBOURS, name)
-    return Report(name, is_used, figures)
+    return Report(name, reason, {side: one.figures for side, one in judged.items()})
 
 
 def read_neighbours_in_use(folder: ModelFolder) -> Neighbours | None:

@@ -1,9 +1,9 @@
 """Trains a ranker on one part of the lists, judges it on the last, and decides whether it serves.
 
 The held-out lists are later than all that was learned from, and every ranker answers the same ones:
-the new one, the one in use, and the hand blend. The new one is used if its ndcg@10 is not below any
-of theirs. Rejected: using what is newest; a night's model from a quiet week may be worse than the
-one of the week before, and a model three days old loses nothing.
+the new one, the one in use, and the hand blend. The new one is used if these lists say that it is
+not worse than any of them. Rejected: using what is newest; a night's model from a quiet week may be
+worse than the one of the week before, and a model three days old loses nothing.
 
     trained = train(lists, held, seed=1)
     verdict = compare(trained, {"blend": Blend()}, held)
@@ -24,12 +24,12 @@ from services.recommender.models.learned import Learned
 from services.recommender.models.trees import DTYPES, Nodes, Trees
 from services.recommender.rank.blend import PLAIN
 from services.recommender.rank.ranker import Ranker
+from services.recommender.training.deciding import NEW, why_not
 from services.recommender.training.growing import LEARNING_RATE, LEAVES, TREES, grow
 from services.recommender.training.samples import Lists, changing, judge, teach
 
 # Fewer clicks than these say less than the hand blend knows.
 LEAST_LISTS = 1_000
-JUDGED_BY = "ndcg10"
 
 
 class TooLittleError(Exception):
@@ -65,10 +65,11 @@ class Trained(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How rankers answered the same lists, by name and figure; and whether the new one serves."""
+    """How rankers answered the same lists, by name and figure; and why the new one does not serve,
+    empty where it does."""
 
     figures: Mapping[str, Mapping[str, float]]
-    is_used: bool
+    why_not: str
 
 
 def train(lists: Lists, *, seed: int) -> Trained:
@@ -92,17 +93,16 @@ def train(lists: Lists, *, seed: int) -> Trained:
 
 def compare(new: Ranker, others: Mapping[str, Ranker], held: Lists) -> Compared:
     """Judge the new ranker beside the others."""
-    figures = {"new": judge(held, new)}
-    figures |= {name: judge(held, ranker) for name, ranker in others.items()}
-    best = max((figures[name][JUDGED_BY] for name in others), default=0.0)
-    return Compared(figures, is_used=figures["new"][JUDGED_BY] >= best)
+    judged = {NEW: judge(held, new)}
+    judged |= {name: judge(held, ranker) for name, ranker in others.items()}
+    return Compared({name: one.figures for name, one in judged.items()}, why_not(judged))
 
 
 def about(trained: Trained, compared: Compared, window: Mapping[str, int], seed: int) -> About:
     """What the manifest of a ranker says."""
-    figures = dict(compared.figures["new"])
+    figures = dict(compared.figures[NEW])
     for name, theirs in compared.figures.items():
-        if name != "new":
+        if name != NEW:
             figures |= {f"{figure}_of_{name}": value for figure, value in theirs.items()}
     return About(
         Kind.RANKER,

@@ -7,12 +7,12 @@ other candidates teach something else: with drawn negatives from the tail the tr
 ranker is judged. Rejected: features computed by SQL beside those of serving.
 
     lists = collect(log, clicks, serving.chooser, question_of=serving.question, learn=serving.learn)
-    judge(lists, Blend())["hit10"]
+    judge(lists, Blend()).figures["hit10"]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from services.recommender.features import FEATURES, SIGNAL_FEATURES
 from services.recommender.question import Question
 from services.recommender.rank.ranker import Ranker
 from services.recommender.trace import Trace
+from services.recommender.training.deciding import Judged
 
 AT = 10
 MISSED = -1
@@ -124,7 +125,7 @@ def teach(
     return features, clicked[kept], lengths[teaches].astype(np.int32)
 
 
-def judge(lists: Lists, ranker: Ranker) -> Mapping[str, float]:
+def judge(lists: Lists, ranker: Ranker) -> Judged:
     """hit@10, ndcg@10 and mrr@10 of a ranker over these lists; of equal scores the clicked article
     counts as the last."""
     places = np.full(len(lists), MISSED)
@@ -133,8 +134,10 @@ def judge(lists: Lists, ranker: Ranker) -> Mapping[str, float]:
         places[number] = (scores >= scores[lists.right[number]]).sum() - 1
     hit = (places != MISSED) & (places < AT)
     place = np.where(hit, places, 0)
-    return {
+    worth = hit / np.log2(place + 2)
+    figures = {
         "hit10": float(hit.mean()),
-        "ndcg10": float((hit / np.log2(place + 2)).mean()),
+        "ndcg10": float(worth.mean()),
         "mrr10": float((hit / (place + 1)).mean()),
     }
+    return Judged(figures, worth.astype(np.float32))

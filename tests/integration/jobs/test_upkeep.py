@@ -197,7 +197,8 @@ def test_without_the_extra_training_says_what_to_install(
     monkeypatch.setattr(training, "missing_of", lambda extra: ["duckdb", "lightgbm"])
     ended = training.train(make_run())
     assert isinstance(ended, Routine)
-    assert "without duckdb, lightgbm: pip install 'tidings[train]'" in ended
+    assert "without duckdb, lightgbm: `make install-train` in a clone" in ended
+    assert f"`{sys.executable} -m pip install 'tidings[train]'`" in ended
     script = tmp_path / "own.py"
     script.write_text("print('own')")
     assert training.train(make_run(training_command=f"{sys.executable} {script}")) == "own"

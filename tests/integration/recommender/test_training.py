@@ -79,7 +79,7 @@ def test_a_file_of_clicks_becomes_models_that_a_worker_takes(typed: Type, file: 
     assert ended.exit_code == 0, ended.output
     assert "1 refused" in ended.output
     assert "MiB" in ended.output
-    ranker, neighbours = models_of(settings.site.var_dir).names()
+    ranker, neighbours = sorted(models_of(settings.site.var_dir).names(), reverse=True)
     for name in (ranker, neighbours):
         assert typed("models", "use", name).output == f"{name} is in use\n"
     models.look()
@@ -108,6 +108,17 @@ def test_the_same_events_and_seed_give_the_same_trees(typed: Type, file: str) ->
     assert first.arrays == second.arrays
 
 
+@pytest.mark.usefixtures("few")
+def test_a_ranker_that_few_lists_judge_is_kept_and_said_why_it_is_not_used(
+    typed: Type, file: str
+) -> None:
+    ended = typed("train", "--events", file, "--kind", "ranker")
+    assert ended.exit_code == 0, ended.output
+    assert "kept, but not used: 60 held-out questions judge it, and 200 are needed" in ended.output
+    (listed,) = [json.loads(line) for line in typed("models", "list", "--json").output.splitlines()]
+    assert not listed["in use"]
+
+
 def test_a_site_without_readers_has_too_little_to_learn_from(typed: Type) -> None:
     ended = typed("train")
     assert ended.exit_code == os.EX_NOINPUT
@@ -123,7 +134,8 @@ def test_without_the_extra_the_command_says_what_to_install(
     ended = typed("train")
     assert ended.exit_code == 2
     (line,) = ended.stderr.splitlines()
-    assert "training needs duckdb: pip install 'tidings[train]'" in line
+    assert "training needs duckdb: `make install-train` in a clone" in line
+    assert f"`{sys.executable} -m pip install 'tidings[train]'`" in line
 
 
 def test_a_training_that_was_killed_leaves_nothing_for_ever(typed: Type, file: str) -> None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from services.recommender.models.neighbours import Neighbours, reading_weights
 from services.recommender.training.judging import (
-    figures_of,
     judge_neighbours,
+    judge_places,
     judge_popular,
     leave_last_out,
 )
@@ -68,7 +68,7 @@ def test_the_last_reading_of_those_who_read_enough_is_left_out() -> None:
 
 
 def test_figures_are_of_places_from_the_top() -> None:
-    assert figures_of([0, -1, 1, -1]) == {
+    assert judge_places([0, -1, 1, -1]).figures == {
         "recall10": 0.5,
         "ndcg10": pytest.approx((1 + 1 / np.log2(3)) / 4),
     }
@@ -79,7 +79,7 @@ def test_neighbours_beat_what_is_popular_where_readers_differ() -> None:
     readers = [(random.permutation(12)[:6] + 100 * random.integers(4)).tolist() for _ in range(300)]
     who, what = read_by(*readers)
     kept, asked = leave_last_out(who, what, least=5)
-    learnt = judge_neighbours(Neighbours(*learn(who[kept], what[kept])), asked)
-    popular = judge_popular(what[kept], asked)
+    learnt = judge_neighbours(Neighbours(*learn(who[kept], what[kept])), asked).figures
+    popular = judge_popular(what[kept], asked).figures
     assert learnt["recall10"] > 0.9
     assert popular["recall10"] < 0.5

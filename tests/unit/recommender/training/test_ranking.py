@@ -15,7 +15,8 @@ from services.recommender.features import FEATURES
 from services.recommender.models.files import BLEND, Kind, ModelFolder
 from services.recommender.models.neighbours import reading_weights
 from services.recommender.rank.blend import Blend
-from services.recommender.training import nightly, ranking
+from services.recommender.training import deciding, nightly, ranking
+from services.recommender.training.deciding import Judged
 from services.recommender.training.events import Readings
 from services.recommender.training.measured import Progress
 from services.recommender.training.nightly import Span, make_span, train_neighbours, train_ranker
@@ -100,12 +101,12 @@ def test_a_list_without_its_click_teaches_nothing_and_counts_as_missed() -> None
         10 + lists.right[2],
         20 + lists.right[3],
     ]
-    assert judge(lists, ByColumn(0)) == {"hit10": 0.75, "ndcg10": 0.75, "mrr10": 0.75}
+    assert judge(lists, ByColumn(0)).figures == {"hit10": 0.75, "ndcg10": 0.75, "mrr10": 0.75}
 
 
 def test_a_ranker_that_cannot_decide_gets_no_credit_for_it() -> None:
     lists = made_lists(50)
-    assert judge(lists, ByColumn(2)) == pytest.approx(
+    assert judge(lists, ByColumn(2)).figures == pytest.approx(
         {"hit10": 1, "ndcg10": 1 / np.log2(11), "mrr10": 0.1}
     )
 
@@ -120,7 +121,7 @@ def test_what_was_learned_orders_what_was_held_out(monkeypatch: pytest.MonkeyPat
     trained = train(made_lists(600), seed=1)
     assert trained.features == FEATURES[:2]
     assert trained.lists == 600
-    assert judge(made_lists(200, seed=2), trained.ranker)["mrr10"] > 0.8
+    assert judge(made_lists(200, seed=2), trained.ranker).figures["mrr10"] > 0.8
 
 
 def test_too_few_lists_are_refused_with_both_numbers() -> None:
@@ -129,13 +130,26 @@ def test_too_few_lists_are_refused_with_both_numbers() -> None:
 
 
 def test_a_ranker_serves_only_if_no_other_is_better_on_the_same_lists() -> None:
-    held = made_lists(50)
+    held = made_lists(200)
     good, bad = ByColumn(0), ByColumn(0, sign=-1)
-    assert compare(good, {"blend": bad}, held).is_used
-    assert compare(good, {"blend": good}, held).is_used
-    assert not compare(bad, {"blend": good, "serving": bad}, held).is_used
-    assert not compare(bad, {"blend": bad, "serving": good}, held).is_used
+    assert not compare(good, {"blend": bad}, held).why_not
+    assert not compare(good, {"blend": good}, held).why_not
+    assert "worse than blend" in compare(bad, {"blend": good, "serving": bad}, held).why_not
+    assert "worse than serving" in compare(bad, {"blend": bad, "serving": good}, held).why_not
     assert compare(good, {"blend": bad}, held).figures["new"]["mrr10"] == 1
+
+
+def test_neither_of_two_rankers_that_only_guess_serves_in_place_of_the_other() -> None:
+    """By their means one of them is better, as by the throw of a coin."""
+    held = made_lists(244)
+    heads, tails = ByColumn(1), ByColumn(1, sign=-1)
+    assert "244 held-out questions do not say" in compare(heads, {"serving": tails}, held).why_not
+    assert "244 held-out questions do not say" in compare(tails, {"serving": heads}, held).why_not
+
+
+def test_the_best_ranker_does_not_serve_on_the_word_of_a_few_lists() -> None:
+    why = compare(ByColumn(0), {"blend": ByColumn(0, sign=-1)}, made_lists(199)).why_not
+    assert why.startswith("199 held-out questions judge it, and 200 are needed")
 
 
 def test_by_default_the_first_half_of_a_log_only_warms_up(log: Log) -> None:
@@ -161,6 +175,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
         (nightly, "LEAST_LISTS", 50),
         (nightly, "LEAST_ASKED", 20),
         (ranking, "LEAST_LISTS", 50),
+        (deciding, "LEAST_JUDGED", 20),
     ):
         monkeypatch.setattr(module, name, value)
 
@@ -171,7 +186,7 @@ def test_a_training_publishes_a_ranker_with_its_figures(log: Log, folder: ModelF
     report = train_ranker(folder, log, span, SILENT, seed=1)
     (listed,) = folder.listed()
     assert listed.name == report.name
-    assert listed.is_used == report.is_used
+    assert listed.is_used == (not report.why_not)
     assert listed.manifest is not None
     about = listed.manifest.about
     assert set(about.features) <= set(FEATURES)
@@ -192,10 +207,12 @@ def test_a_worse_ranker_is_kept_but_not_used(
     monkeypatch.setattr(
         ranking,
         "judge",
-        lambda lists, ranker: {"ndcg10": 1.0 if isinstance(ranker, Better) else 0.5},
+        lambda lists, ranker: Judged(
+            {"ndcg10": 1.0}, np.full(len(lists), isinstance(ranker, Better), np.float32)
+        ),
     )
     report = train_ranker(folder, log, make_span(log, Wanted()), SILENT, seed=1)
-    assert not report.is_used
+    assert "worse than serving" in report.why_not
     assert folder.names() == [report.name]
     assert folder.pointer(Kind.RANKER).name == BLEND
 
@@ -209,7 +226,7 @@ def test_the_next_training_is_compared_with_the_ranker_in_use(
     folder.use(Kind.RANKER, first.name)
     second = train_ranker(folder, log, span, SILENT, seed=1)
     assert second.figures["serving"] == first.figures["new"] == second.figures["new"]
-    assert second.is_used == first.is_used
+    assert second.why_not == first.why_not
 
 
 def test_too_few_clicks_are_too_little(log: Log, folder: ModelFolder) -> None:
@@ -230,7 +247,7 @@ def test_neighbours_are_published_and_used_where_they_beat_what_is_popular(
     folder: ModelFolder,
 ) -> None:
     report = train_neighbours(folder, some_readings(), SILENT)
-    assert report.is_used
+    assert not report.why_not
     assert report.figures["new"]["ndcg10"] > report.figures["popular"]["ndcg10"]
     assert folder.pointer(Kind.NEIGHBOURS).name == report.name
     neighbours = nightly.read_neighbours_in_use(folder)
