@@ -99,7 +99,7 @@ class Candidates:
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Candidates:
         """Those of a mask, or of indices in their order."""
-        return Candidates(*(column[which] for column in self._columns()))
+        return Candidates(*[column[which] for column in self._columns()])
 
     def followed_by(self, others: Candidates) -> Candidates:
         """These and then those, which have neither features nor scores."""
@@ -109,10 +109,11 @@ class Candidates:
         return Candidates(*map(np.concatenate, zip(mine, theirs, strict=True)))
 
     def _columns(self) -> list[NDArray[Any]]:
-        return [getattr(self, field.name) for field in fields(self)]
+        return [getattr(self, name) for name in _COLUMNS]
 
 
-_FEATURES = [field.name for field in fields(Candidates)].index("features")
+_COLUMNS = [field.name for field in fields(Candidates)]
+_FEATURES = _COLUMNS.index("features")
 
 
 def join(proposals: Sequence[tuple[Source, Proposed]], view: View) -> Candidates:
@@ -126,12 +127,16 @@ def join(proposals: Sequence[tuple[Source, Proposed]], view: View) -> Candidates
     because = np.concatenate([p.because for _, p in proposals] or [NOTHING.because])
     lengths = [len(proposed.rows) for _, proposed in proposals]
     numbers = np.repeat(np.array([s.number for s, _ in proposals], np.uint8), lengths)
-    _, first = np.unique(rows, return_index=True)
-    first = first[rows[first] != NO_ROW]
+    # PERF: `np.unique` finds the same first ones in twice the time.
+    order = rows.argsort(kind="stable")
+    ordered = rows[order]
+    is_first = ordered != NO_ROW
+    is_first[1:] &= ordered[1:] != ordered[:-1]
+    first, own = order[is_first], ordered[is_first]
     number = len(first)
     return Candidates(
-        rows=rows[first],
-        ids=view.ids[rows[first]],
+        rows=own,
+        ids=view.ids[own],
         sources=numbers[first],
         strengths=strengths[first],
         because=because[first],

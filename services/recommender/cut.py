@@ -39,7 +39,7 @@ def cut(
     """
     if len(candidates) <= most:
         return candidates
-    slots = signals.slots_of(candidates.ids.tolist())
+    slots = signals.slots_of(candidates.ids)
     value = cheap_blend(slots, walked, signals)
     keep = np.zeros(len(candidates), np.bool_)
     keep[np.argpartition(-value, most)[:most]] = True

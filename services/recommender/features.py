@@ -67,7 +67,7 @@ def make_features(
     taste: TasteColumns,
 ) -> NDArray[np.float32]:
     """(n, len(FEATURES)), every number finite."""
-    slots = signals.slots_of(candidates.ids.tolist())
+    slots = signals.slots_of(candidates.ids)
     counters = signals.counters
 
     def share(kind: Kind) -> NDArray[np.float64]:

@@ -14,10 +14,19 @@ def find_in(known: NDArray[np.int64], asked: NDArray[np.integer]) -> NDArray[np.
     """The place of each asked id in `known`, which is ascending; -1 where it is not there."""
     if not len(known):
         return np.full(len(asked), -1, np.int64)
-    places = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+    places = _places(known, asked)
     return np.where(known[places] == asked, places, -1)
 
 
 def is_in(known: NDArray[np.int64], asked: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Whether each asked id is in `known`, which is ascending."""
-    return find_in(known, asked) >= 0
+    if not len(known):
+        return np.zeros(len(asked), np.bool_)
+    found: NDArray[np.bool_] = known[_places(known, asked)] == asked
+    return found
+
+
+def _places(known: NDArray[np.int64], asked: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Where each asked id would stand in `known`, which is not empty."""
+    places = known.searchsorted(asked)
+    return np.minimum(places, len(known) - 1, out=places)

@@ -19,7 +19,7 @@ from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from services.recommender.signals.counters import Counters, context_column
 from services.recommender.signals.sessions import Sessions
@@ -34,6 +34,10 @@ TIDY_EVERY_S = 3600
 # make everything else a year old.
 AHEAD_S = 300
 _FOLDED_AT_ONCE = 4096
+# The slots of articles with ids below this stand in a table: 700 of a million are found in 10 us,
+# where looking for one after the other takes 200. A page of memory is taken once it is needed, 16
+# MB at most.
+TABLED = 2**22
 
 
 class Click(NamedTuple):
@@ -60,6 +64,8 @@ class Signals:
         self._most_active = most_active
         self._counters = Counters()
         self._slots: dict[int, int] = {}
+        # The slot + 1 by article; 0 for one that is not active.
+        self._tabled: NDArray[np.int32] = np.zeros(TABLED, np.int32)
         self._free: list[int] = []
         self._rings: list[array[int] | None] = []
         self._ring_lengths = array("q")
@@ -88,9 +94,14 @@ class Signals:
         """The articles of these slots."""
         return self._ids[slots]
 
-    def slots_of(self, ids: Iterable[int]) -> NDArray[np.intp]:
+    def slots_of(self, ids: ArrayLike) -> NDArray[np.intp]:
         """The slot of each article, -1 for one that is not active."""
-        return np.fromiter(map(self._slots.get, ids, repeat(-1)), np.intp)
+        asked = np.asarray(ids, np.int64)
+        is_tabled = (asked >= 0) & (asked < TABLED)
+        if is_tabled.all():
+            return self._tabled[asked].astype(np.intp) - 1
+        found = map(self._slots.get, asked.tolist(), repeat(-1))
+        return np.fromiter(found, np.intp, len(asked))
 
     def fold(self, clicks: Iterable[Click], now_s: float) -> int:
         """Take clicks in; returns how many counted. Any order will do, though a click that comes
@@ -184,6 +195,8 @@ class Signals:
             if slot >= self._capacity:
                 self._grow()
         self._slots[article_id] = slot
+        if 0 <= article_id < TABLED:
+            self._tabled[article_id] = slot + 1
         self._ids[slot] = article_id
         self._last_s[slot] = 0
         return slot
@@ -217,7 +230,10 @@ class Signals:
         self._sessions.forget(gone)
         self._counters.forget(slots)
         for slot in slots.tolist():
-            del self._slots[int(self._ids[slot])]
+            article_id = int(self._ids[slot])
+            del self._slots[article_id]
+            if 0 <= article_id < TABLED:
+                self._tabled[article_id] = 0
             self._rings[slot] = None
             self._ring_lengths[slot] = 0
             self._free.append(slot)
