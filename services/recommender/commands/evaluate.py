@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from services.recommender.commands.leave_last_out import NoReadersError, judge_last_left_out
+from services.recommender.commands.moment_option import Moment
 from services.recommender.evaluation.comparing import SAMPLE, Asking, NoQuestionsError, compare
 from services.recommender.evaluation.impressions import (
     NoPagesError,
@@ -41,7 +41,7 @@ from tidings.importing.report import SHOWN_REJECTS
 from tidings.importing.sources import UNREADABLE, open_source
 from tidings.importing.workspace import FOLDER, Workspace, open_workspace
 from tidings.process.boot import prepare_var_dir
-from tidings.process.clock import milliseconds, now_ms
+from tidings.process.clock import now_ms
 from tidings.process.errors import CannotStartError
 from tidings.process.extras import how_to_install
 from tidings.process.settings import load_settings
@@ -56,26 +56,11 @@ IMPRESSIONS = "impressions"
 PROTOCOLS = (NEXT_CLICK, LEAVE_LAST_OUT, IMPRESSIONS)
 
 
-class _Moment(click.ParamType[int]):
-    """A moment in ISO 8601; without a zone it is UTC."""
-
-    name = "moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            when = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no moment like 2017-10-10T03:00Z", param, ctx)
-        return milliseconds(when if when.tzinfo else when.replace(tzinfo=UTC))
-
-
 @click.command()
 @click.argument("file")
 @click.option("--protocol", type=click.Choice(PROTOCOLS), default=NEXT_CLICK, show_default=True)
-@click.option("--since", type=_Moment(), help="Ask from here on. Default: 24 h before the end.")
-@click.option("--until", type=_Moment(), help="Ask until before. Default: 24 h after --since.")
+@click.option("--since", type=Moment(), help="Ask from here on. Default: 24 h before the end.")
+@click.option("--until", type=Moment(), help="Ask until before. Default: 24 h after --since.")
 @click.option("--sample", default=SAMPLE, show_default=True, type=click.IntRange(min=1))
 @click.option(
     "--seed",

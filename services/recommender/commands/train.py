@@ -12,36 +12,21 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
+from services.recommender.commands.moment_option import Moment
 from services.recommender.models.files import Kind, TrainingRunsError, models_of
 from services.recommender.training.wanted import DAYS, Wanted
 from tidings.commands.printing import print_rows
 from tidings.process.boot import prepare_var_dir
-from tidings.process.clock import milliseconds
 from tidings.process.errors import CannotStartError
 from tidings.process.extras import how_to_install, missing_of
 from tidings.process.settings import Settings, load_settings
 
 EXTRA = "train"
 KEEP_MODELS = 7
-
-
-class _Moment(click.ParamType[int]):
-    """A moment in ISO 8601, in ms since the epoch; without a zone it is UTC."""
-
-    name = "moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            when = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no moment like 2017-10-10T03:00Z", param, ctx)
-        return milliseconds(when if when.tzinfo else when.replace(tzinfo=UTC))
 
 
 @click.command()
@@ -60,9 +45,9 @@ class _Moment(click.ParamType[int]):
     type=click.IntRange(1, 90),
     help="Learn from so many days of the site's own events.",
 )
-@click.option("--since", type=_Moment(), help="Learn from clicks from here on.")
-@click.option("--held-out", type=_Moment(), help="Judge on clicks from here on.")
-@click.option("--until", type=_Moment(), help="Leave out all from here on.")
+@click.option("--since", type=Moment(), help="Learn from clicks from here on.")
+@click.option("--held-out", type=Moment(), help="Judge on clicks from here on.")
+@click.option("--until", type=Moment(), help="Leave out all from here on.")
 @click.option(
     "--seed",
     default=1,

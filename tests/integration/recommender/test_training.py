@@ -86,10 +86,10 @@ def test_a_file_of_clicks_becomes_models_that_a_worker_takes(typed: Type, file: 
     assert models.of(1).ranker.name == ranker
     assert has_neighbours(models)
     shown = [json.loads(line) for line in typed("models", "list", "--json").output.splitlines()]
-    assert [(row["model"], row["kind"], row["state"]) for row in shown] == [
+    assert {(row["model"], row["kind"], row["state"]) for row in shown} == {
         (ranker, "ranker", "whole"),
         (neighbours, "neighbours", "whole"),
-    ]
+    }
     assert "yes" in typed("models", "list").output
     assert typed("models", "use", "blend").exit_code == 0
     assert typed("models", "use", "no-neighbours").exit_code == 0
@@ -165,6 +165,30 @@ def test_a_seed_that_is_none_is_refused_before_anything_is_read(
     ended = typed(*words, file, "--seed", "-1")
     assert ended.exit_code == 2
     assert "-1 is not in the range" in ended.output
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00+14:00", "9999-12-31T23:59:59-14:00", "0001-01-01", "soon"]
+)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "--events", "clicks.csv", "--since"),
+        ("train", "--events", "clicks.csv", "--held-out"),
+        ("train", "--events", "clicks.csv", "--until"),
+        ("evaluate", "clicks.csv", "--since"),
+        ("evaluate", "clicks.csv", "--until"),
+        ("articles", "publish", "1", "--at"),
+        ("jobs", "publish", "1", "--at"),
+    ],
+)
+def test_a_moment_outside_of_the_calendar_is_refused_in_one_line(
+    typed: Type, file: str, words: tuple[str, ...], moment: str
+) -> None:
+    ended = typed(*words, moment)
+    assert isinstance(ended.exception, SystemExit)
+    assert ended.exit_code in ({1, 2} if "--at" in words else {2})
+    assert "Error: " in ended.stderr.splitlines()[-1]
 
 
 def test_two_trainings_do_not_run_at_once(typed: Type) -> None:
