@@ -68,6 +68,7 @@ __all__ = [
 ]
 
 MOST_EVENTS = 100  # of one report, as `idl/recommend.thrift` says
+MOST_EXCLUDED = 1000  # of one request
 # NOTE: generated classes carry no annotations.
 _idl: Any = ttypes
 
@@ -150,8 +151,8 @@ DeadlineExceeded = DeadlineExceededError
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """How a reader came, in the words of the IDL, and articles not to show; all of it may be left
-    out."""
+    """How a reader came, in the words of the IDL, and articles not to show, at most 1,000; all of
+    it may be left out."""
 
     device: str = ""
     referrer: str = ""
@@ -322,6 +323,9 @@ class TidingsClient:
             article_num: 1 to 100.
             at_ms: 0 makes a fresh page; a page's `before_ms` asks for the one before it.
             context: how the reader came, and what not to show.
+
+        Raises:
+            CallerFaultError: more than 1,000 articles are not to be shown; nothing was sent.
         """
         request = _idl.UserRequest(
             user_id=user_id,
@@ -457,6 +461,11 @@ def _reason(found: Any) -> Reason | None:
 def _context(context: Context | None) -> Any:
     if context is None:
         return None
+    number = len(context.exclude)
+    if number > MOST_EXCLUDED:
+        # A service closes the connection on a list that is longer still, and says nothing.
+        reason = f"expected at most {MOST_EXCLUDED} articles, got {number}"
+        raise CallerFaultError("the request is not valid", code=422, details={"exclude": reason})
     return _idl.Context(
         device=context.device, referrer=context.referrer, exclude=list(context.exclude)
     )

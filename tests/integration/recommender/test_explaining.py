@@ -11,6 +11,7 @@ from services.recommender.features import FEATURES
 from services.recommender.reasons import KINDS, reason_for
 from tests.integration.recommender.serving import READER, Recommender, ids_of
 from tests.lab.newsroom import NOW_MS, SECOND_MS
+from tests.lab.servers import free_port
 from tidings import client
 from tidings.client import TidingsClient
 from tidings.rpc.errors import CallerFaultError, ExpectedError
@@ -106,6 +107,25 @@ def test_a_context_of_another_release_is_none_and_too_many_exclusions_are_refuse
     with pytest.raises(CallerFaultError) as caught:
         recommender.ask(context=Context(exclude=[1] * 1001))
     assert set(caught.value.details) == {"exclude"}
+    assert caught.value.code == 422
+
+
+def test_the_client_refuses_too_many_exclusions_before_it_sends_them(
+    recommender: Recommender,
+) -> None:
+    """A thousand are taken; the connection stays open for the next call."""
+    with TidingsClient(f"127.0.0.1:{recommender.server.port}") as tidings:
+        assert tidings.feed(READER, context=client.Context(exclude=range(2, 1002))).articles
+        for call in (tidings.feed, tidings.explain):
+            with pytest.raises(client.CallerFaultError, match="at most 1000 articles, got 4097"):
+                call(READER, context=client.Context(exclude=range(4097)))
+        assert tidings.feed(READER).articles
+
+    with pytest.raises(client.CallerFaultError) as caught:
+        TidingsClient(f"127.0.0.1:{free_port()}").feed(
+            READER, context=client.Context(exclude=range(1001))
+        )
+    assert (caught.value.code, set(caught.value.details)) == (422, {"exclude"})
 
 
 def test_an_explanation_names_source_features_score_and_what_fell_out(
