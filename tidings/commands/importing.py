@@ -132,6 +132,8 @@ def events(source: str, *, restart: bool) -> None:
             on_progress=on_progress,
         ),
     )
+    if not report.counts.rows:
+        click.echo(f"{source} has a header and no row under it", err=True)
     sys.exit(EXIT_REJECTS if report.counts.rejected else 0)
 
 

@@ -2,8 +2,8 @@
 `tidings evaluate` read it.
 
 CSV with a header: `ts,user_id,article_id[,event,session_id,device,referrer]`, columns in any order;
-others are ignored. `ts` is Unix time in seconds, or in milliseconds from 10^11 on: as seconds that
-is the year 5138. Rows come as columns of a block of lines, since a log has millions: a block whose
+others are ignored. Lines end with LF, CRLF or CR. `ts` is Unix time in seconds, or in milliseconds
+from 10^11 on: as seconds that is the year 5138. Rows come as columns of a block of lines, since a log has millions: a block whose
 lines are all plain is converted as a whole, any other line by line, so that a bad row costs its
 line only. Rejected: the strict reader of articles, a dictionary a row, at nine times the time.
 
@@ -118,11 +118,13 @@ def context_code(name: str, known: Sequence[str]) -> int:
 def _numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
     """Blocks of whole lines with the number of their first one; the header is a block of its own.
 
-    A line longer than `MAX_LINE_BYTES` is cut there, and refused by what reads it.
+    A line longer than `MAX_LINE_BYTES` is cut there, and refused by what reads it. Where the first
+    block has no line feed, lines end as on old Macs, with a carriage return.
     """
-    number, rest, is_long = 1, b"", False
+    number, rest, is_long, end = 1, b"", False, b""
     while chunk := stream.read(BLOCK_BYTES):
-        *whole, rest = (rest + chunk).split(b"\n")
+        end = end or (b"\r" if b"\r" in chunk and b"\n" not in chunk else b"\n")
+        *whole, rest = (rest + chunk).split(end)
         if whole and is_long:
             whole[0], is_long = whole[0][: MAX_LINE_BYTES + 1], False
         if len(rest) > MAX_LINE_BYTES:
@@ -138,6 +140,8 @@ def _numbered_lines(stream: BinaryIO) -> Iterator[tuple[int, list[bytes]]]:
 
 
 def _read_header(header: str) -> tuple[str, dict[str, int]]:
+    if "\r" in header.rstrip("\r"):
+        raise EventsHeaderError("the first line ends with a carriage return, and others do not")
     for delimiter in _DELIMITERS:
         names = [name.strip().strip('"').lower() for name in header.split(delimiter)]
         if any(name in names for name in REQUIRED):

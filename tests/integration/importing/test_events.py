@@ -190,3 +190,45 @@ def test_the_command_says_how_it_went(
     assert done.stdout.startswith("log.csv: 2 rows: 1 new, 0 changed, 0 unchanged, 1 rejected in ")
     assert "log.csv.rejects.jsonl" in done.stdout
     assert count(engine, behaviour) == 1
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_rows_come_in_however_the_lines_of_a_file_end(
+    engine: Engine, ids: list[int], tmp_path: Path, end: str
+) -> None:
+    """As Unix, Windows and old Macs write them, and with an empty last line or without one."""
+    rows = [HEADER.strip(), *(f"{AT_S + number},7,{ids[number]},,," for number in range(3))]
+    (tmp_path / "log.csv").write_bytes((end.join(rows) + end).encode())
+    report = import_events(str(tmp_path / "log.csv"), engine, folder=tmp_path / "import")
+    assert str(report.counts) == "3 rows: 3 new, 0 changed, 0 unchanged, 0 rejected"
+    (tmp_path / "log.csv").write_bytes(end.join([*rows, "soon,7,1,,,"]).encode())
+    report = import_events(str(tmp_path / "log.csv"), engine, folder=tmp_path / "import")
+    assert str(report.counts) == "4 rows: 0 new, 0 changed, 3 unchanged, 1 rejected"
+
+
+def test_a_header_that_ends_as_the_other_lines_do_not_is_refused(
+    engine: Engine, ids: list[int], tmp_path: Path
+) -> None:
+    """Its first row would be taken for a part of the header."""
+    rows = f"{AT_S},7,{ids[0]},,,\n{AT_S},8,{ids[0]},,,\n"
+    (tmp_path / "log.csv").write_text(f"{HEADER.strip()},more\r{rows}", newline="")
+    with pytest.raises(SourceError, match="the first line ends with a carriage return, and others"):
+        import_events(str(tmp_path / "log.csv"), engine, folder=tmp_path / "import")
+
+
+def test_the_command_says_that_there_is_no_row(
+    engine: Engine, tmp_path: Path, database_url: str, environment: Callable[...
+) -> None:
+    """A quiet hour's export is no failure, and still worth a word."""
+    (tmp_path / "log.csv").write_text(HEADER)
+    done = subprocess.run(
+        [TIDINGS, "import", "events", "log.csv"],
+        env=environment(database_url=database_url),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "log.csv has a header and no row under it" in done.stderr

@@ -54,6 +54,13 @@ def test_the_figures_of_every_contender_are_one_json_object(
         assert [part["questions"] for part in contender["by_prefix"]] == [180]
 
 
+def test_a_file_with_carriage_returns_alone_is_read_whole(run: CliRunner, tmp_path: Path) -> None:
+    """As old Macs and some spreadsheets write it."""
+    (tmp_path / "log.csv").write_bytes(make_log().replace("\n", "\r").encode())
+    done = run.invoke(main, ["evaluate", "log.csv", "--json"])
+    assert json.loads(done.stdout)["events"] == 360
+
+
 def test_people_get_a_table_of_the_same(run: CliRunner, tmp_path: Path) -> None:
     """With the margins over the baselines."""
     (tmp_path / "log.csv").write_text(make_log())
