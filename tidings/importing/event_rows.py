@@ -3,9 +3,10 @@
 
 CSV with a header: `ts,user_id,article_id[,event,session_id,device,referrer]`, columns in any order;
 others are ignored. Lines end with LF, CRLF or CR. `ts` is Unix time in seconds, or in milliseconds
-from 10^11 on: as seconds that is the year 5138. Rows come as columns of a block of lines, since a log has millions: a block whose
-lines are all plain is converted as a whole, any other line by line, so that a bad row costs its
-line only. Rejected: the strict reader of articles, a dictionary a row, at nine times the time.
+from 10^11 on: as seconds that is the year 5138. Rows come as columns of a block of lines, since a
+log has millions: a block whose lines are all plain is converted as a whole, any other line by line,
+so that a bad row costs its line only. Rejected: the strict reader of articles, a dictionary a row,
+at nine times the time.
 
     for block in read_events(stream, until_ms=now_ms()):
         print(len(block.at_ms), "events,", len(block.rejects), "refused")

@@ -217,7 +217,10 @@ def test_a_header_that_ends_as_the_other_lines_do_not_is_refused(
 
 
 def test_the_command_says_that_there_is_no_row(
-    engine: Engine, tmp_path: Path, database_url: str, environment: Callable[...
+    engine: Engine,
+    tmp_path: Path,
+    database_url: str,
+    environment: Callable[..., dict[str, str]],
 ) -> None:
     """A quiet hour's export is no failure, and still worth a word."""
     (tmp_path / "log.csv").write_text(HEADER)
