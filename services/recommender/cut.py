@@ -44,7 +44,7 @@ def cut(
     keep = np.zeros(len(candidates), np.bool_)
     keep[np.argpartition(-value, most)[:most]] = True
     for number, places in reserved.items():
-        own = np.flatnonzero((candidates.sources == number) & ~keep)
+        own = ((candidates.sources == number) & ~keep).nonzero()[0]
         if len(own) > places:
             own = own[np.argpartition(-candidates.strengths[own], places)[:places]]
         keep[own] = True

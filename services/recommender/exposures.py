@@ -16,7 +16,7 @@ or thirty on a desk.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +65,7 @@ class Exposures:
 
     def showings(self, article_ids: Iterable[int]) -> NDArray[np.int64]:
         """How often each of these articles was shown."""
-        counts = self._showings
-        return np.array([counts.get(article_id, 0) for article_id in article_ids], np.int64)
+        return np.fromiter(map(self._showings.get, article_ids, repeat(0)), np.int64)
 
     def _weight(self, at_ms: int) -> float:
         """What an event of that moment weighs. Periods begin at the same moments in each worker."""

@@ -69,10 +69,7 @@ def make_features(
     """(n, len(FEATURES)), every number finite."""
     slots = signals.slots_of(candidates.ids)
     counters = signals.counters
-
-    def share(kind: Kind) -> NDArray[np.float64]:
-        return _at(counters.of(kind), slots) / counters.total(kind)
-
+    shares = counters.shares(slots)
     walked = walk.at(
         slots,
         [
@@ -89,26 +86,24 @@ def make_features(
             walk.earlier,
         ],
     )
-    clicks_3h = _at(counters.of(Kind.ALL_3H), slots) * counters.scale(
-        Kind.ALL_3H, question.now_ms / 1000
+    clicks_3h = (
+        shares[Kind.ALL_3H]
+        * counters.total(Kind.ALL_3H)
+        * counters.scale(Kind.ALL_3H, question.now_ms / 1000)
     )
     column = context_column(question.context.code)
     in_context = counters.share_in_context(np.maximum(slots, 0), column) * (slots >= 0)
-    by_20m = share(Kind.ALL_20M)
     out = np.empty((len(candidates), len(FEATURES)), np.float32)
     out[:, :10] = walked[:, :10]
     out[:, 3] = walked[:, 3] / np.sqrt(clicks_3h + 1.0)
     out[:, 10] = in_context
-    out[:, 11] = share(Kind.LATER_5M)
-    out[:, 12] = share(Kind.ALL_1H)
-    out[:, 13] = (share(Kind.ALL_5M) + _VELOCITY_FLOOR) / (by_20m + _VELOCITY_FLOOR)
+    out[:, 11] = shares[Kind.LATER_5M]
+    out[:, 12] = shares[Kind.ALL_1H]
+    floored = shares[: Kind.ALL_20M + 1] + _VELOCITY_FLOOR
+    out[:, 13] = floored[Kind.ALL_5M] / floored[Kind.ALL_20M]
     out[:, 14] = np.maximum(question.now_ms - view.published[candidates.rows], 0) / _MS_PER_H
     out[:, 15] = walked[:, 10]
     out[:, len(SIGNAL_FEATURES) :] = taste(candidates, question, view)
     # A feature that cannot be is as good as unknown; a NaN would make an order of chance.
-    return np.nan_to_num(out, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _at(values: NDArray[np.float64], slots: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The values of these slots, never below 0; 0 for an article that is not active."""
-    return np.where(slots >= 0, np.maximum(values[slots], 0.0), 0.0)
+    out[~np.isfinite(out)] = 0.0
+    return out

@@ -45,6 +45,7 @@ EXPECTED_PER_DISLIKE = 3.0
 MOST_BATCHES = 200
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
+_NONE: Ids = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ def read_taste(
         batches_since=len(stamps) - np.searchsorted(stamps, click_ms),
     )
     shown, hopes = _expect(batches, clicks_at=click_ms, expected=expected)
-    dislikes = list(disliked(reader.acts))
-    ids = np.concatenate([shown, np.array(dislikes, np.int64), clicked])
+    dislikes = disliked(reader.acts)
+    ids = np.concatenate([shown, np.fromiter(dislikes, np.int64, len(dislikes)), clicked])
     hoped = np.concatenate(
         [hopes, np.full(len(dislikes), EXPECTED_PER_DISLIKE), np.zeros(len(clicked))]
     )
@@ -133,7 +134,7 @@ def read_taste(
     known = rows >= 0
     clicked_rows = rows[len(ids) - len(clicked) :]
     # What was clicked and then disliked is like nothing that the reader wants.
-    kept = ~np.isin(clicked, dislikes)
+    kept = np.array([act.article_id not in dislikes for act in clicks], np.bool_)
     led = kept & (clicked_rows >= 0)
     rows, hoped, happened = rows[known], hoped[known], happened[known]
     channel_ids, channel_affinities = _affinities(view.channels[rows], happened, hoped)
@@ -191,6 +192,9 @@ def _expect(
 def _affinities(
     groups: NDArray[np.integer], happened: NDArray[np.float64], hoped: NDArray[np.float64]
 ) -> tuple[Ids, Floats]:
+    if not (happened.any() or hoped.any()):
+        # Nothing speaks for or against any: as good as unknown.
+        return _NONE, np.zeros(0, np.float32)
     # 0 is no channel, and no author.
     named = groups != 0
     ids, places = np.unique(groups[named], return_inverse=True)

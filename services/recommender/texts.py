@@ -191,6 +191,8 @@ class Texts:
         newest = slice(-PROFILE_ARTICLES, None)
         rows = self._rows_of(article_ids[newest])
         known = np.flatnonzero(rows >= 0)
+        if not len(known):
+            return None
         rows = rows[known]
         strengths = (self._weights[rows] * weights[newest][known, None]).ravel()
         words, places = np.unique(self._words[rows].ravel(), return_inverse=True)

@@ -27,6 +27,7 @@ STEP_S = 6 * 3600
 DEVICES = 5
 REFERRERS = 6
 CONTEXTS = DEVICES * REFERRERS
+_LEAST_TOTAL = 1e-9
 
 
 class Kind(IntEnum):
@@ -112,9 +113,15 @@ class Counters:
         counts: NDArray[np.float64] = self._counts[kind]
         return counts
 
+    def shares(self, slots: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Of all clicks each slot's share, never below 0; (len(Kind), n), 0 for a slot of -1."""
+        counts = np.maximum(self._counts[:, slots], 0.0)
+        counts[:, slots < 0] = 0.0
+        return counts / np.maximum(self._totals, _LEAST_TOTAL)[:, None]
+
     def total(self, kind: Kind) -> float:
         """Their sum, above 0."""
-        return max(float(self._totals[kind]), 1e-9)
+        return max(float(self._totals[kind]), _LEAST_TOTAL)
 
     def scale(self, kind: Kind, now_s: float) -> float:
         """What makes a count the number of clicks as they weigh at `now_s`."""
@@ -122,7 +129,7 @@ class Counters:
 
     def share_in_context(self, slots: NDArray[np.intp], column: int) -> NDArray[np.float64]:
         """Of the clicks from this referrer on this device each slot's share; (n,)."""
-        total = max(float(self._context_totals[column]), 1e-9)
+        total = max(float(self._context_totals[column]), _LEAST_TOTAL)
         return np.asarray(self._by_context[slots, column] / total, np.float64)
 
     def _move_reference(self, newest_s: float) -> None:

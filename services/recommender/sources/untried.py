@@ -36,16 +36,14 @@ class Untried:
 
     def __call__(self, question: Question, view: View) -> Proposed:
         rows = view.newest(question.channel_id, question.now_ms)[:NEWEST_LOOKED_AT]
-        rows = rows[~is_in(question.reader.seen, view.ids[rows])]
-        showings = self._exposures.showings(view.ids[rows].tolist())
-        few = showings < FIRST_SHOWINGS
-        rows, showings = rows[few], showings[few]
+        ids = view.ids[rows]
+        showings = self._exposures.showings(ids.tolist())
+        few = (showings < FIRST_SHOWINGS) & ~is_in(question.reader.seen, ids)
+        rows, ids, showings = rows[few], ids[few], showings[few]
         if not len(rows):
             return NOTHING
         # A multiplicative hash of reader and article, below 1: it only parts equals.
-        mixed = (view.ids[rows] ^ question.reader_id).astype(np.uint64) * np.uint64(
-            0x9E3779B97F4A7C15
-        )
+        mixed = (ids ^ question.reader_id).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         turn = (mixed >> np.uint64(40)).astype(np.float64) / 2**24
         first = np.argsort(showings + turn)[:MOST_PROPOSED]
         strengths = (1.0 - showings[first] / FIRST_SHOWINGS).astype(np.float32)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.recommender.signals.counters import HALF_LIVES_S, Counters, Kind, context_column
-from services.recommender.signals.folding import AHEAD_S, INACTIVE_S, RING, Click, Signals
+from services.recommender.signals.folding import AHEAD_S, INACTIVE_S, RING, TABLED, Click, Signals
 from services.recommender.signals.sessions import IDLE_S, LONGEST, Sessions
 from services.recommender.signals.walk import PRIOR, Window
 from tidings.reading.contexts import Context, Device, Referrer
@@ -190,6 +190,19 @@ class TestBadInput:
 
 class TestBounds:
     """Memory follows what is read now, and not what ever was."""
+
+    def test_articles_are_found_by_ids_of_any_size(self) -> None:
+        """Those that no table holds too; they are forgotten like the others."""
+        ids = [0, 10, TABLED - 1, TABLED, 2**62]
+        signals = folded(click(1, article_id) for article_id in ids)
+
+        assert signals.ids_of(signals.slots_of(ids)).tolist() == ids
+        assert signals.ids_of(signals.slots_of(ids[:3])).tolist() == ids[:3]
+        assert signals.slots_of([-1, 11, 2**61]).tolist() == [-1, -1, -1]
+        later = NOW_S + INACTIVE_S + 7200
+        signals.fold([click(2, 20, later)], later)
+        assert signals.slots_of(ids).tolist() == [-1] * len(ids)
+        assert signals.slots_of([10, 11]).tolist() == [-1, -1]
 
     def test_an_article_that_nobody_clicks_for_a_day_is_dropped(self) -> None:
         """Its slot goes to another article, and old sessions do not lend it their clicks."""
