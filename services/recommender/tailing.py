@@ -3,7 +3,8 @@ seconds.
 
 A new worker takes in the clicks of the last 24 hours from SQL and goes on where the log was before
 that, so nothing falls between; what both have counts once. Then it is ready. The log keeps ten
-minutes that SQL has too: a worker that could not read for longer asks SQL again. Rejected: a worker
+minutes that SQL has too: a worker that could not read for longer asks SQL again, as does one whose
+clock was ahead and has been set back. Rejected: a worker
 that begins with empty signals and serves; after each restart its readers would get the newest
 articles for an hour.
 
@@ -23,7 +24,7 @@ from prometheus_client import Counter, Gauge
 from redis import Redis
 from sqlalchemy import Engine
 
-from services.recommender.signals.folding import Click, Signals
+from services.recommender.signals.folding import AHEAD_S, Click, Signals
 from tidings.process.clock import Clock, moment
 from tidings.reading.acts import Action
 from tidings.reading.behaviour_log import BEGINNING, KEEP_S, log_end, read_log
@@ -43,6 +44,10 @@ STALE_AFTER_S = 60.0
 
 log = structlog.get_logger(__name__)
 FOLDED = Counter("tidings_signals_clicks_total", "Clicks that a worker took into its signals")
+AHEAD = Counter(
+    "tidings_signals_clicks_ahead_total",
+    "Clicks left out because they lie more than 300 s ahead of the worker's clock",
+)
 FAILURES = Counter("tidings_signals_failures_total", "Looks into the log of behaviours that failed")
 ACTIVE = Gauge(
     "tidings_signals_articles", "Articles that were clicked lately", multiprocess_mode="max"
@@ -74,6 +79,7 @@ class Tail:
         self._clock = clock
         self._last_id = BEGINNING
         self._followed_s: float | None = None
+        self._told_ahead = False
 
     def is_fresh(self) -> bool:
         """True once the signals are warm, and as long as the log could be read lately."""
@@ -123,7 +129,13 @@ class Tail:
 
     def _look(self) -> bool:
         behind_s = time.monotonic() - (self._followed_s or 0.0)
-        if self._followed_s is None:
+        if self._signals.is_ahead(self._clock() / 1000):
+            log.warning("signals_ahead_of_clock")
+            with self._signals.lock:
+                self._signals.forget()
+            self._last_id = BEGINNING
+            self.catch_up(self._clock() - WARM_UP_MS)
+        elif self._followed_s is None:
             self.catch_up(self._clock() - WARM_UP_MS)
         elif behind_s > KEEP_S / 2:
             self.catch_up(self._clock() - int(behind_s * 1000))
@@ -153,8 +165,17 @@ class Tail:
         waiting: Sequence[Click] = list(clicks)
         while waiting:
             with self._signals.lock:
+                before = self._signals.ahead
                 FOLDED.inc(self._signals.fold(waiting[:FOLDED_AT_ONCE], now_s))
+                self._count_ahead(self._signals.ahead - before)
             waiting = waiting[FOLDED_AT_ONCE:]
+
+    def _count_ahead(self, number: int) -> None:
+        AHEAD.inc(number)
+        if number and not self._told_ahead:
+            # One line: a clock that is behind drops each click, and the metric says how many.
+            self._told_ahead = True
+            log.warning("clicks_ahead_of_clock", clicks=number, by_more_than_s=AHEAD_S)
 
     def _note_success(self) -> None:
         self._followed_s = time.monotonic()

@@ -125,7 +125,8 @@ class Counters:
 
     def scale(self, kind: Kind, now_s: float) -> float:
         """What makes a count the number of clicks as they weigh at `now_s`."""
-        return float(np.exp2((self._reference_s - now_s) / HALF_LIVES_S[kind]))
+        # A clock that was set back is far behind the reference, until the signals begin anew.
+        return float(np.exp2(min((self._reference_s - now_s) / HALF_LIVES_S[kind], 64.0)))
 
     def share_in_context(self, slots: NDArray[np.intp], column: int) -> NDArray[np.float64]:
         """Of the clicks from this referrer on this device each slot's share; (n,)."""

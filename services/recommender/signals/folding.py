@@ -56,12 +56,20 @@ _Counted = tuple[int, float, bool, int, float]
 
 class Signals:
     """Not safe between threads by itself: `lock` is held round a fold, and round all arithmetic of
-    a request."""
+    a request.
+
+    Attributes:
+        ahead: how many clicks were left out because this worker's clock is not there yet.
+    """
 
     def __init__(self, *, sessions: int = SESSIONS, most_active: int = MOST_ACTIVE) -> None:
         self.lock = Lock()
-        self._sessions = Sessions(sessions)
+        self.ahead = 0
         self._most_active = most_active
+        self._begin_anew(sessions)
+
+    def _begin_anew(self, sessions: int) -> None:
+        self._sessions = Sessions(sessions)
         self._counters = Counters()
         self._slots: dict[int, int] = {}
         # The slot + 1 by article; 0 for one that is not active.
@@ -103,12 +111,22 @@ class Signals:
         found = map(self._slots.get, asked.tolist(), repeat(-1))
         return np.fromiter(found, np.intp, len(asked))
 
+    def is_ahead(self, now_s: float) -> bool:
+        """Whether these were folded by a clock that was ahead and has been set back: what is new
+        would weigh nothing beside what counts as newer."""
+        return self._newest_s > now_s + 2 * AHEAD_S
+
+    def forget(self) -> None:
+        """Begin anew, with nothing folded."""
+        self._begin_anew(len(self._sessions.lengths))
+
     def fold(self, clicks: Iterable[Click], now_s: float) -> int:
         """Take clicks in; returns how many counted. Any order will do, though a click that comes
         half an hour late belongs to no session any more."""
         counted = 0
         for click in clicks:
             if not 0 <= click.at_s <= now_s + AHEAD_S:
+                self.ahead += click.at_s > 0
                 continue
             if click.at_s - self._tidied_s >= TIDY_EVERY_S:
                 self._tidy(click.at_s)

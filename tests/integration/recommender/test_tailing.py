@@ -13,6 +13,7 @@ import pytest
 from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from services.recommender import tailing
 from services.recommender.signals.counters import Kind
@@ -230,3 +231,37 @@ def test_an_entry_that_cannot_be_read_stops_nothing(site: Site) -> None:
     with following(tail):
         site.click(1, 3)
         wait_until(lambda: 3 in site.clicked(signals), 10, "the clicks are counted")
+
+
+def test_a_worker_whose_clock_is_behind_counts_what_it_leaves_out_and_says_so_once(
+    site: Site,
+) -> None:
+    """The others' clicks are in its future; its own are not."""
+    signals, tail = site.warm()
+    counted = tailing.AHEAD._value.get()
+    site.click(1, 0, 1, ago_ms=-6 * MINUTE_MS)
+    site.click(2, 2)
+    site.click(3, 0, ago_ms=-7 * MINUTE_MS)
+    with capture_logs() as logs, following(tail):
+        wait_until(lambda: 2 in site.clicked(signals), 10, "its own click is counted")
+        site.click(4, 3, ago_ms=-8 * MINUTE_MS)
+        wait_until(lambda: tailing.AHEAD._value.get() == counted + 4, 10, "all are counted")
+    assert site.clicked(signals).keys() == {2}
+    assert [log["event"] for log in logs] == ["clicks_ahead_of_clock"]
+
+
+def test_a_clock_that_was_far_ahead_and_is_set_right_does_not_spoil_the_signals(
+    site: Site,
+) -> None:
+    """What was clicked a year ahead would make everything else a year old."""
+    site.click(1, 0, 1)
+    signals, tail = site.warm()
+    site.clock.advance(365 * 24 * HOUR_MS)
+    site.click(2, 3)
+    with following(tail):
+        wait_until(lambda: 3 in site.clicked(signals), 10, "the click of next year is counted")
+        site.clock.advance(-365 * 24 * HOUR_MS)
+        site.click(4, 0, 2)
+        wait_until(lambda: 2 in site.clicked(signals), 10, "the click of today is counted")
+    assert site.clicked(signals) == {0: 2.0, 1: 1.0, 2: 1.0}
+    assert site.told(signals) == site.told(site.warm()[0])
