@@ -66,15 +66,15 @@ def mix(
     affinity = float(np.abs(candidates.features[:, _CHANNEL]).max(initial=0.0))
     channel_cost = CHANNEL_COST + TASTE_COST * affinity / MOST_AFFINITY
     untried = candidates.sources == UNTRIED.number
-    taken = np.zeros(len(value), np.bool_)
     most_by_author = max(1, -(-wanted * AUTHOR_PLACES // PAGE))
     by_author: dict[int, int] = {}
     order: list[int] = []
     for place in range(min(wanted, len(value))):
-        best = _best(value, taken, untried if place % PAGE == EXPLORED_AT else None)
+        best = _best(value, untried if place % PAGE == EXPLORED_AT else None)
         order.append(best)
-        taken[best] = True
-        value[channels == channels[best]] -= channel_cost
+        # PERF: half of what a mask takes as an index.
+        value -= channel_cost * (channels == channels[best])
+        value[best] = -np.inf
         author = int(authors[best])
         by_author[author] = by_author.get(author, 0) + 1
         if author != NO_AUTHOR and by_author[author] == most_by_author:
@@ -85,14 +85,11 @@ def mix(
     return np.array(order, np.intp)
 
 
-def _best(
-    value: NDArray[np.float64], taken: NDArray[np.bool_], preferred: NDArray[np.bool_] | None
-) -> int:
+def _best(value: NDArray[np.float64], preferred: NDArray[np.bool_] | None) -> int:
     """The best that is left, of the preferred ones if one of those is left and may still come."""
-    left = np.where(taken, -np.inf, value)
     if preferred is not None:
-        among = np.where(preferred, left, -np.inf)
+        among = np.where(preferred, value, -np.inf)
         best = int(among.argmax())
         if among[best] > -BEYOND / 2:
             return best
-    return int(left.argmax())
+    return int(value.argmax())

@@ -11,9 +11,10 @@ from __future__ import annotations
 import random
 import time
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter as Tally
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from prometheus_client import Counter
 
 from services.recommender.catalogue import NO_ROW, Catalogue
-from services.recommender.choosing import STEP_SECONDS, Chooser, Chosen
+from services.recommender.choosing import Chooser, Chosen, Step
 from services.recommender.moments import Page, page_asked_for
 from services.recommender.question import NO_IDS, Question
 from services.recommender.reasons import Reason, reason_for
@@ -50,6 +51,8 @@ CONFLICTS = Counter(
 GONE = Counter(
     "tidings_articles_gone_total", "Articles taken down between being chosen and recorded"
 )
+_feeds = cache(FEEDS.labels)
+_shown = cache(SHOWN.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ class Pipeline:
 
     def _question(self, ask: Ask) -> Question:
         now_ms = self._clock()
-        with _step("read"):
+        with Step("read"):
             state = self._history.read(ask.reader_id)
         exclude = np.unique(np.array(ask.exclude, np.int64)) if ask.exclude else NO_IDS
         return Question(
@@ -227,19 +230,19 @@ class Pipeline:
             chosen.variant,
             question.context.code,
         )
-        with _step("record"):
+        with Step("record"):
             batch = self._history.record(question.reader_id, wanted, question.reader)
         if batch is None:
             return None
-        FEEDS.labels("fresh").inc()
+        _feeds("fresh").inc()
         because = [
             reason.article_id
             for reason, is_visible in zip(chosen.reasons, visible.tolist(), strict=True)
             if is_visible
         ]
         articles = self._places(batch, because)
-        for number in batch.sources:
-            SHOWN.labels(self._chooser.source(number).name).inc()
+        for number, times in Tally(batch.sources).items():
+            _shown(self._chooser.source(number).name).inc(times)
         return Feed(
             batch.stamp_ms,
             before_ms,
@@ -261,7 +264,7 @@ class Pipeline:
         return older.newest_ms(channel_id)
 
     def _page_of_history(self, page: Page) -> Feed:
-        FEEDS.labels("history").inc()
+        _feeds("history").inc()
         batch, before_ms = page
         if batch is None:
             return Feed(0, 0, (), fresh=False)
@@ -309,12 +312,3 @@ def _wait_a_moment(attempt: int) -> None:
     if deadline is not None:
         deadline.check()
     time.sleep(random.uniform(0, LONGEST_JITTER_S * attempt))  # noqa: S311 - no secret
-
-
-@contextmanager
-def _step(name: str) -> Iterator[None]:
-    started_s = time.perf_counter()
-    try:
-        yield
-    finally:
-        STEP_SECONDS.labels(name).observe(time.perf_counter() - started_s)
