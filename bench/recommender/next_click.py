@@ -33,9 +33,9 @@ DAY_MS = 24 * 3600 * 1000
 SCORED_MS = 1_507_604_400_000
 CHANNEL_BLOCK = 9000
 FULL = bool(os.environ.get("FULL"))
-QUESTIONS = SAMPLE if FULL else SAMPLE // 2
+QUESTIONS = SAMPLE if FULL else SAMPLE // 4
 SEEDS = (1, 2, 3) if FULL else (1,)
-LISTS = 24_000 if FULL else 12_000
+LISTS = 24_000 if FULL else 6_000
 # The end of the day that is learned from, which `tidings train` would judge by.
 HELD_MS = 10 * 60 * 1000
 COVISITATION = "co-visitation 6 h + .3 counter"
