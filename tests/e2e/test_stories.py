@@ -32,7 +32,7 @@ SHELL = ("sh", "bash", "shell")
 BLOCK = re.compile(r"((?:^<!-- .*? -->\n+)*)^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"<!-- (not run:|run with) (.*?) -->", re.DOTALL)
 STORY_TIMEOUT_S = 120
-MOST_NOT_RUN = 12
+MOST_NOT_RUN = 14
 # What is typed has to succeed; curl takes a 4xx for a success unless it is told.
 PROLOGUE = """
 set -euo pipefail

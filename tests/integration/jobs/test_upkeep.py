@@ -34,7 +34,9 @@ def make_run(engine: Engine, make_settings: Any) -> MakeRun:
     def make(**values: Any) -> Run:
         with engine.connect() as conn:
             now = read_now(conn)
-        return Run(Context(engine, None, make_settings(**values), "me"), now, now)  # type: ignore[arg-type]
+        url = engine.url.render_as_string(hide_password=False)
+        settings = make_settings(**{"database_url": url, **values})
+        return Run(Context(engine, None, settings, "me"), now, now)  # type: ignore[arg-type]
 
     return make
 

@@ -146,8 +146,8 @@ def test_both_ends_switch_nagle_off(
     switched_off = []
     original = transport.SocketTransport.__init__
 
-    def spy(self: Any, sock: Any, max_message_bytes: int) -> None:
-        original(self, sock, max_message_bytes)
+    def spy(self: Any, sock: Any, *rest: Any, **named: Any) -> None:
+        original(self, sock, *rest, **named)
         switched_off.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0)
 
     monkeypatch.setattr(transport.SocketTransport, "__init__", spy)
@@ -306,13 +306,13 @@ def test_an_unknown_method_is_said_to_be_unknown(serve: Serve, connect: Connect)
     with dialled(serve().endpoint) as sock:
         sock.sendall(
             header_frame(
-                "explain", TMessageType.CALL, 5, user_recommend_args(UserRequest(user_id=1))
+                "foretell", TMessageType.CALL, 5, user_recommend_args(UserRequest(user_id=1))
             )
         )
         plain = TSocket()
         plain.setHandle(sock)
         protocol = THeaderProtocol(plain, HEADERS)
-        assert protocol.readMessageBegin() == ("explain", TMessageType.EXCEPTION, 5)
+        assert protocol.readMessageBegin() == ("foretell", TMessageType.EXCEPTION, 5)
         failure = TApplicationException()
         failure.read(protocol)
         assert failure.type == TApplicationException.UNKNOWN_METHOD

@@ -177,5 +177,7 @@ def test_health_is_answered_by_the_layer(serve: Serve, connect: Connect) -> None
 
 def test_a_handler_that_lacks_a_method_fails_at_start() -> None:
     """Not at the first call."""
-    with pytest.raises(TypeError, match="object lacks report, user_recommend"):
+    with pytest.raises(
+        TypeError, match="object lacks explain, report, similar_articles, user_recommend"
+    ):
         make_server(UserRecommend, object(), "127.0.0.1:0")
