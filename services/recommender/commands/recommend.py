@@ -15,7 +15,14 @@ from typing import Any
 import click
 
 from services.recommender.app import make_tls_options
-from tidings.client import Explanation, Policy, TidingsClient, TidingsError
+from tidings.client import (
+    DeadlineExceededError,
+    Explained,
+    Explanation,
+    Policy,
+    TidingsClient,
+    TidingsError,
+)
 from tidings.commands.printing import ID, json_option, print_json, print_rows
 from tidings.news.listing import Headline, read_headlines
 from tidings.process.errors import CannotStartError
@@ -68,9 +75,11 @@ def _explain(settings: Settings, user: int, channel: int, num: int) -> Explanati
 
 
 def _say(ex: TidingsError, settings: Settings) -> str:
+    where = ", ".join(settings.recommender.endpoints)
+    if isinstance(ex, DeadlineExceededError):
+        return f"the recommender at {where} did not answer within {TIMEOUT_MS / 1000:g} s ({ex})"
     if ex.code:
         return str(ex)
-    where = ", ".join(settings.recommender.endpoints)
     return f"no recommender answers at {where} ({ex.message}); `tidings up` starts one"
 
 
@@ -109,14 +118,9 @@ def _print_for_people(told: Explanation, headlines: Mapping[int, Headline]) -> N
                 "place": place,
                 "article": one.article_id,
                 "source": one.source,
-                "reason": _reason(one.reason, headlines),
                 "score": f"{one.score:.3f}",
-                "title": _title(headlines, one.article_id),
-                "features": " ".join(
-                    f"{name}={value:.3f}"
-                    for name, value in one.features.items()
-                    if abs(value) >= LEAST_FEATURE
-                ),
+                # All that is long, since a terminal wraps the last column only.
+                "title (reason) features": _about(one, headlines),
             }
             for place, one in enumerate(told.articles, 1)
         ],
@@ -140,6 +144,14 @@ def _print_for_people(told: Explanation, headlines: Mapping[int, Headline]) -> N
         ],
         as_json=False,
     )
+
+
+def _about(one: Explained, headlines: Mapping[int, Headline]) -> str:
+    features = " ".join(
+        f"{name}={value:.3f}" for name, value in one.features.items() if abs(value) >= LEAST_FEATURE
+    )
+    reason = _reason(one.reason, headlines) or "no reason"
+    return f"{_title(headlines, one.article_id)} ({reason}) {features}"
 
 
 def _reason(reason: Any, headlines: Mapping[int, Headline]) -> str:

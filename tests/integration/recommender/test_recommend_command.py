@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -121,3 +122,34 @@ def test_a_recommender_that_does_not_run_is_said_in_one_line(
 
     assert isinstance(result.exception, CannotStartError)
     assert f"no recommender answers at {endpoint}" in str(result.exception)
+
+
+def test_a_recommender_that_hangs_is_said_with_its_endpoint(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection and never answers."""
+    monkeypatch.setattr(command, "TIMEOUT_MS", 300)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = make_settings(recommender_endpoints=endpoint)
+        monkeypatch.setattr(command, "load_settings", lambda: settings)
+
+        result = CliRunner().invoke(command.recommend, ["7"])
+
+    assert isinstance(result.exception, CannotStartError)
+    assert f"the recommender at {endpoint} did not answer within 0.3 s" in str(result.exception)
+
+
+def test_on_a_narrow_terminal_no_line_of_the_table_is_wider(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long reasons, titles and features are wrapped."""
+    monkeypatch.setenv("COLUMNS", "48")
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True)
+
+    rows = [
+        line for line in run("--num", "3").output.split("left out: ")[0].splitlines()[2:] if line
+    ]
+
+    assert len(rows) > 6
+    assert max(map(len, rows)) <= 48
