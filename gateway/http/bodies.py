@@ -24,6 +24,9 @@ from gateway.http.problems import (
 Body = TypeVar("Body")
 _PATH = re.compile(r"(?P<reason>.*) - at `\$\.?(?P<path>.*)`", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
+_LENGTH = re.compile(r"Expected `(?P<type>\w+)` of length (?P<bound>[<>]=) (?P<length>\d+)")
+_TYPE = re.compile(r"Expected `(?P<wanted>[^`]+)`, got `(?P<got>[^`]+)`")
+_BOUNDS = {">=": "at least", "<=": "at most"}
 _SHOWN_CHARS = 200
 
 
@@ -82,4 +85,15 @@ def _name_field(message: str) -> dict[str, str]:
     if unknown:
         name = unknown["name"][:_SHOWN_CHARS]
         return {f"{path}.{name}" if path else name: "is unknown"}
-    return {path or "body": reason[:_SHOWN_CHARS]}
+    return {path or "body": _say(reason)[:_SHOWN_CHARS]}
+
+
+def _say(reason: str) -> str:
+    """The parser's reason in words that need no knowledge of the parser."""
+    if found := _LENGTH.fullmatch(reason):
+        of = "entries" if found["type"] == "array" else "characters"
+        return f"expected {_BOUNDS[found['bound']]} {found['length']} {of}"
+    if found := _TYPE.fullmatch(reason):
+        wanted = found["wanted"].replace(" | ", " or ")
+        return f"expected JSON of the type {wanted}, got {found['got']}"
+    return reason

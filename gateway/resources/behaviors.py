@@ -47,8 +47,9 @@ class Events(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`accepted`: stored, and counted once however often it is sent. `refused`, `expired`: do not
-    send it again."""
+    """`accepted`: stored, and counted once however often it is sent. `refused`: the token is
+    none of this site, or is an exposure's with `undone`, which cannot be taken back. `expired`: the
+    token is over 30 days old. Do not send these two again."""
 
     verdict: Verdict
 

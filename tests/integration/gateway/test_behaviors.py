@@ -66,3 +66,16 @@ def test_a_full_backlog_is_503_with_when_to_come_back(door: Door, redis_client: 
     assert answer.json["type"] == "/docs#backlog-full"
     assert int(answer.headers["Retry-After"]) > 0
     assert redis_client.exists(LOG) == 0
+
+
+def test_an_exposure_that_is_to_be_taken_back_is_refused_as_the_description_says(
+    door: Door, redis_client: Redis
+) -> None:
+    token = door.tracker.issue(Shown(Action.EXPOSURE, READER_ID, 0, 1), door.clock())
+
+    assert verdicts(door.report([{"track": token, "undone": True}])) == ["refused"]
+    assert redis_client.exists(LOG) == 0
+    result = door.client.simulate_get("/openapi.json").json["components"]["schemas"]["Result"]
+    assert "`refused`: the token is none of this site, or is an exposure's with `undone`" in (
+        " ".join(result["description"].split())
+    )

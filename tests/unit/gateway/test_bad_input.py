@@ -147,6 +147,24 @@ def test_a_wrong_field_of_a_body_is_named_with_its_place(door: Door, body: Any, 
     assert list(problem(answer, 422, "invalid-request")["errors"]) == [field]
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ([], "expected JSON of the type object, got array"),
+        ({"events": []}, "expected at least 1 entries"),
+        ({"events": [{"track": "t"}] * 101}, "expected at most 100 entries"),
+        ({"events": [{"track": ""}]}, "expected at least 1 characters"),
+        ({"events": [{"track": 5}]}, "expected JSON of the type str, got int"),
+        ({"events": [{"track": "t", "read_ms": "x"}]}, "expected JSON of the type int or null, "),
+    ],
+)
+def test_a_wrong_field_is_told_in_plain_words(door: Door, body: Any, reason: str) -> None:
+    answer = door.post_raw(json.dumps(body).encode())
+
+    (told,) = problem(answer, 422, "invalid-request")["errors"].values()
+    assert told.startswith(reason)
+
+
 def test_a_body_nested_a_hundred_thousand_deep_is_refused(door: Door) -> None:
     depth = MAX_BODY_BYTES - 20
 
