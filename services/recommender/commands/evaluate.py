@@ -44,10 +44,13 @@ from tidings.process.boot import prepare_var_dir
 from tidings.process.clock import now_ms
 from tidings.process.errors import CannotStartError
 from tidings.process.extras import how_to_install
+from tidings.process.logs import configure_logging
 from tidings.process.settings import load_settings
 
 EXIT_REJECTS = 1
 EXTRA = "train"
+# At so many the 95 % interval of a hit is still ±.1.
+LEAST_QUESTIONS = 100
 DAY_MS = 24 * 3600 * 1000
 SHOWN_EVERY = 100
 NEXT_CLICK = "next-click"
@@ -107,9 +110,12 @@ def evaluate(
     try:
         match protocol:
             case "impressions":
-                report["contenders"] = judge_impressions(make_pages(blocks), seed=seed)
+                pages = make_pages(blocks)
+                report["contenders"] = judge_impressions(pages, seed=seed)
+                number = len(pages)
             case "leave-last-out":
                 report["contenders"] = judge_last_left_out(make_log(blocks), seed=seed)
+                number = report["contenders"][0]["questions"]
             case _:
                 log = make_log(blocks)
                 since_ms = int(log.at_ms[-1]) + 1 - DAY_MS if since is None else since
@@ -117,6 +123,7 @@ def evaluate(
                 report |= _compare(
                     log, Asking(since_ms, until_ms, sample=sample, seed=seed, late_ms=late_s * 1000)
                 )
+                number = report["questions"]
     except (EmptyLogError, NoQuestionsError, NoPagesError, NoReadersError) as ex:
         raise CannotStartError(f"{file}: {ex}") from None
     except ImportError as ex:
@@ -129,6 +136,12 @@ def evaluate(
         _print_tables(report)
     else:
         print_rows(plain_rows(report["contenders"]), as_json=False)
+    if number < LEAST_QUESTIONS:
+        click.echo(
+            f"{number} questions are too few to judge by: with fewer than {LEAST_QUESTIONS} a "
+            "figure says little",
+            err=True,
+        )
     sys.exit(EXIT_REJECTS if rejected else 0)
 
 
@@ -172,6 +185,7 @@ def _read(file: str) -> tuple[list[EventBlock], int]:
     """The events of a file, and how many of its rows were refused."""
     settings = load_settings()
     prepare_var_dir(settings)
+    configure_logging(settings, "evaluate")
     folder = settings.site.var_dir / FOLDER
     folder.mkdir(exist_ok=True)
     try:

@@ -23,6 +23,7 @@ from tidings.commands.printing import print_rows
 from tidings.process.boot import prepare_var_dir
 from tidings.process.errors import CannotStartError
 from tidings.process.extras import how_to_install, missing_of
+from tidings.process.logs import configure_logging
 from tidings.process.settings import Settings, load_settings
 
 EXTRA = "train"
@@ -78,6 +79,7 @@ def train(
         )
     settings = load_settings()
     prepare_var_dir(settings)
+    configure_logging(settings, "train")
     wanted = Wanted(
         kinds=tuple(map(Kind, kinds)) or tuple(Kind),
         file=file,

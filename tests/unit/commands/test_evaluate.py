@@ -6,6 +6,8 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -59,6 +61,30 @@ def test_a_file_with_carriage_returns_alone_is_read_whole(run: CliRunner, tmp_pa
     (tmp_path / "log.csv").write_bytes(make_log().replace("\n", "\r").encode())
     done = run.invoke(main, ["evaluate", "log.csv", "--json"])
     assert json.loads(done.stdout)["events"] == 360
+
+
+def test_a_handful_of_questions_is_said_to_be_too_little(run: CliRunner, tmp_path: Path) -> None:
+    """Of a hundred on nothing is said."""
+    (tmp_path / "log.csv").write_text(make_log())
+    for sample, said in (
+        ("99", ["99 questions are too few to judge by: with fewer than 100 a figure says little"]),
+        ("100", []),
+    ):
+        done = run.invoke(main, ["evaluate", "log.csv", "--sample", sample])
+        assert (done.exit_code, done.stderr.splitlines()) == (0, said)
+
+
+def test_the_log_of_the_program_is_not_among_the_figures(tmp_path: Path) -> None:
+    """A model in use is logged on stderr."""
+    (tmp_path / "log.csv").write_text(make_log())
+    (tmp_path / "var" / "models").mkdir(parents=True)
+    (tmp_path / "var" / "models" / "ranker.in_use").write_text("blend")
+    command = [str(Path(sys.executable).with_name("tidings")), "evaluate", "log.csv", "--json"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "ranker_in_use" in done.stderr
+    assert json.loads(done.stdout)["questions"] == 180
 
 
 def test_people_get_a_table_of_the_same(run: CliRunner, tmp_path: Path) -> None:
