@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
 
 from services.recommender.commands import recommend as command
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import READER, Recommender, ids_of
 from tests.lab.servers import free_port
+from tidings.news.tables import article
 from tidings.process.errors import CannotStartError
+from tidings.store.engine import transaction
 
 Run = Callable[..., Result]
 
@@ -141,9 +144,11 @@ def test_a_recommender_that_hangs_is_said_with_its_endpoint(
 
 
 def test_on_a_narrow_terminal_no_line_of_the_table_is_wider(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Long reasons, titles and features are wrapped."""
+    """Long titles and features are wrapped."""
+    with transaction(recommender.newsroom.engine) as conn:
+        conn.execute(update(article).values(title="A title of many words that goes on and on"))
     monkeypatch.setenv("COLUMNS", "48")
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True)
 
