@@ -99,7 +99,8 @@ class Candidates:
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Candidates:
         """Those of a mask, or of indices in their order."""
-        return Candidates(*[column[which] for column in self._columns()])
+        places = which.nonzero()[0] if which.dtype == np.bool_ else which
+        return Candidates(*[column.take(places, axis=0) for column in self._columns()])
 
     def followed_by(self, others: Candidates) -> Candidates:
         """These and then those, which have neither features nor scores."""

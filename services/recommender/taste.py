@@ -238,11 +238,8 @@ class Tastes:
         """The affinity to channel and author and the likeness of texts of each candidate, float32
         (n, 3): the columns `TASTE_FEATURES`."""
         taste, rows = self.of(question, view), candidates.rows
-        return np.stack(
-            [
-                taste.of_channels(view.channels[rows]),
-                taste.of_authors(view.authors[rows]),
-                taste.of_texts(candidates.ids),
-            ],
-            axis=1,
-        )
+        columns = np.empty((len(rows), 3), np.float32)
+        columns[:, 0] = taste.of_channels(view.channels[rows])
+        columns[:, 1] = taste.of_authors(view.authors[rows])
+        columns[:, 2] = taste.of_texts(candidates.ids)
+        return columns

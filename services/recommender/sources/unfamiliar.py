@@ -42,10 +42,11 @@ class Unfamiliar:
         channels = np.fromiter(view.by_channel, np.int64, len(view.by_channel))
         little = channels[np.abs(taste.of_channels(channels)) < LITTLE_AFFINITY]
         # Others in each batch.
-        turn = len(question.reader.batches) * MOST_CHANNELS % max(len(little), 1)
+        turn = len(question.reader.batches) * MOST_CHANNELS
+        turned = (turn + np.arange(min(MOST_CHANNELS, len(little)))) % max(len(little), 1)
         newest = [
             view.newest(channel_id, question.now_ms)[:NEWEST_LOOKED_AT]
-            for channel_id in np.roll(little, -turn)[:MOST_CHANNELS].tolist()
+            for channel_id in little[turned].tolist()
         ]
         if not newest:
             return NOTHING
