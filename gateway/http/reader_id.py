@@ -22,6 +22,8 @@ import falcon
 from prometheus_client import Counter
 
 COOKIE = "tidings_reader"
+# Over HTTPS. Browsers take it from this very host alone, so that no subdomain can plant a reader.
+HOST_COOKIE = f"__Host-{COOKIE}"
 HEADER = "X-Reader"
 COOKIE_TTL_S = 365 * 24 * 3600
 FIRST_ID = 2**52
@@ -70,7 +72,8 @@ class IdentifyReader:
     """Falcon middleware: sets `req.context.reader_id` for resources that say `needs_reader = True`.
 
     A request that brought no valid id gets a new one, in a cookie and in `X-Reader` of its answer.
-    A resource that says `renews_reader = True` gives a known id again, so that its cookie lives on.
+    A resource that says `renews_reader = True` gives a known id again, so that its cookie lives on;
+    and so does a request over HTTPS that still brings the cookie of plain HTTP.
     """
 
     def __init__(self, signer: ReaderSigner) -> None:
@@ -83,34 +86,42 @@ class IdentifyReader:
         resource: object,
         _params: dict[str, object],
     ) -> None:
-        if not getattr(resource, "needs_reader", False):
+        # A preflight brings no cookie: an id for each would be an id for nothing.
+        if not getattr(resource, "needs_reader", False) or req.method == "OPTIONS":
             return
         known, outcome = self._identify(req)
         if known is None:
             req.context.reader_id = self._signer.new_id()
         else:
             req.context.reader_id, _ = known
-        if known is None or not known[1] or getattr(resource, "renews_reader", False):
+        is_old = outcome == "old_cookie"
+        if known is None or not known[1] or is_old or getattr(resource, "renews_reader", False):
             self._give(req, resp, req.context.reader_id)
         IDENTIFIED.labels(outcome).inc()
 
     def _identify(self, req: falcon.Request) -> tuple[tuple[int, bool] | None, str]:
-        claims = [claim for claim in (req.get_header(HEADER), req.cookies.get(COOKIE)) if claim]
-        for claim in claims:
-            known = self._signer.read(claim)
+        cookies = req.cookies
+        claims = [
+            (req.get_header(HEADER), "known"),
+            (cookies.get(HOST_COOKIE), "known"),
+            (cookies.get(COOKIE), "old_cookie" if req.scheme == "https" else "known"),
+        ]
+        for claim, outcome in claims:
+            known = self._signer.read(claim) if claim else None
             if known is not None:
-                return known, "known" if known[1] else "signed_anew"
-        return None, "refused" if claims else "new"
+                return known, outcome if known[1] else "signed_anew"
+        return None, "refused" if any(claim for claim, _ in claims) else "new"
 
     def _give(self, req: falcon.Request, resp: falcon.Response, reader_id: int) -> None:
         signed = self._signer.sign(reader_id)
         resp.set_header(HEADER, signed)
+        is_secure = req.scheme == "https"
         resp.set_cookie(
-            COOKIE,
+            HOST_COOKIE if is_secure else COOKIE,
             signed,
             max_age=COOKIE_TTL_S,
             path="/",
-            secure=req.scheme == "https",
+            secure=is_secure,
             http_only=True,
             same_site="Lax",
         )

@@ -7,7 +7,7 @@ from falcon import testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.reader_id import COOKIE, FIRST_ID, ReaderSigner
+from gateway.http.reader_id import COOKIE, FIRST_ID, HOST_COOKIE, ReaderSigner
 from tests.unit.gateway.doors import READER_ID, Door
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -79,10 +79,46 @@ def test_a_new_reader_gets_an_id_in_a_cookie_and_in_a_header(door: Door) -> None
     assert door.recommender.requests[0].user_id == read[0]
 
 
-def test_over_https_the_cookie_is_secure(door: Door) -> None:
+def test_over_https_the_cookie_is_this_hosts_alone(door: Door) -> None:
+    """`__Host-` binds it: browsers refuse one without Secure, with a domain, or on a path."""
     answer = door.client.simulate_get("/", protocol="https")
 
-    assert answer.cookies[COOKIE].secure is True
+    (line,) = [value for name, value in answer.headers.items() if name == "set-cookie"]
+    assert line.startswith("__Host-tidings_reader=")
+    assert answer.cookies[HOST_COOKIE].secure is True
+    assert answer.cookies[HOST_COOKIE].path == "/"
+    assert "domain" not in line.lower()
+
+
+def test_over_https_the_cookie_of_plain_http_is_still_read_and_renewed(door: Door) -> None:
+    signed = door.signer.sign(READER_ID)
+    door.newsroom.channels(1)
+
+    first = door.client.simulate_get("/articles", protocol="https", cookies={COOKIE: signed})
+    later = door.client.simulate_get("/articles", protocol="https", cookies={HOST_COOKIE: signed})
+
+    assert door.recommender.requests[0].user_id == READER_ID
+    assert first.cookies[HOST_COOKIE].value == signed
+    assert HOST_COOKIE not in later.cookies
+
+
+@pytest.mark.parametrize("protocol", ["http", "https"])
+def test_of_both_cookies_the_one_that_no_subdomain_can_plant_counts(
+    door: Door, protocol: str
+) -> None:
+    door.newsroom.channels(1)
+    both = {COOKIE: door.signer.sign(READER_ID + 1), HOST_COOKIE: door.signer.sign(READER_ID)}
+
+    door.client.simulate_get("/articles", protocol=protocol, cookies=both)
+
+    assert door.recommender.requests[0].user_id == READER_ID
+
+
+def test_a_question_about_methods_makes_no_reader(door: Door) -> None:
+    answer = door.client.simulate_options("/articles")
+
+    assert "X-Reader" not in answer.headers
+    assert COOKIE not in answer.cookies
 
 
 @pytest.mark.parametrize("carrier", ["cookie", "header"])
