@@ -10,9 +10,19 @@ deleted, only withdrawn.
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, String, Table
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Table,
+)
 
-from tidings.store.metadata import MYSQL, Id, Moment, metadata
+from tidings.store.metadata import MYSQL, Id, Moment, key_text, metadata
 
 sku = Table(
     "sku",
@@ -49,9 +59,17 @@ orders = Table(
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Column("ended_at", Moment, comment="when it was paid or cancelled"),
+    Column("address", key_text(45), comment="network that ordered, while it is unpaid"),
     Index("uq_orders_reader_id_idempotency_key", "reader_id", "idempotency_key", unique=True),
     Index("ix_orders_status_expires_at", "status", "expires_at"),
+    Index("ix_orders_address", "address"),
+    Index("ix_orders_reader_id_status", "reader_id", "status"),
     **MYSQL,
+)
+
+# Each reader and each address has one of these rows, by its hash, and locks it to place an order.
+order_turn = Table(
+    "order_turn", metadata, Column("id", Id, primary_key=True, autoincrement=False), **MYSQL
 )
 
 order_line = Table(
@@ -96,7 +114,30 @@ payment = Table(
     Column("currency", String(3), nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("settled_at", Moment),
+    # The key is the rule: one payment of an order waits at a time.
+    Column("open_for", Id, comment="the order, while this payment waits for it"),
     Index("ix_payment_order_id", "order_id"),
+    Index("uq_payment_open_for", "open_for", unique=True),
+    **MYSQL,
+)
+
+payment_callback = Table(
+    "payment_callback",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("provider", key_text(32), nullable=False),
+    Column("event_id", key_text(128), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("payment_id", Id, comment="as it was told; there may be no such payment"),
+    Column("provider_ref", String(128)),
+    Column("amount_cents", BigInteger),
+    Column("currency", String(8)),
+    Column("verdict", String(16), nullable=False),
+    Column("flaw", String(255), comment="what is wrong with it"),
+    Column("is_open", SmallInteger, nullable=False, comment="1: a person has to look at it"),
+    Column("at", Moment, nullable=False),
+    Index("uq_payment_callback_provider_event_id", "provider", "event_id", unique=True),
+    Index("ix_payment_callback_is_open_at", "is_open", "at"),
     **MYSQL,
 )
 
@@ -108,8 +149,9 @@ refund = Table(
     Column("amount_cents", Integer, nullable=False),
     Column("currency", String(3), nullable=False),
     Column("reason", String(32), nullable=False, comment="what the order was when the money came"),
-    Column("state", String(16), nullable=False, comment="owed or sent"),
+    Column("state", String(16), nullable=False, comment="owed, sent or dead"),
     Column("created_at", Moment, nullable=False),
+    Column("error", String(255), comment="why it was given up"),
     Index("ix_refund_state_created_at", "state", "created_at"),
     **MYSQL,
 )

@@ -6,6 +6,11 @@ Revision ID: 0006
 Revises: 0005
 """
 
+import sqlalchemy as sa
+from alembic import op
+
+from tidings.store.migrations.columns import MYSQL, Id, Moment, key_text
+
 revision = "0006"
 down_revision = "0005"
 branch_labels = None
@@ -13,9 +18,82 @@ depends_on = None
 min_reader = 4
 
 
+TURNS = 1024
+REFUND_STATE = {True: "owed, sent or dead", False: "owed or sent"}
+# Of several that wait for one order, the first; a payment that starts takes up what waits.
+OPEN_PAYMENTS = (
+    "UPDATE payment SET open_for = order_id WHERE id IN (SELECT id FROM "
+    "(SELECT MIN(id) AS id FROM payment WHERE state = 'started' GROUP BY order_id) AS first)"
+)
+
+
 def upgrade() -> None:
-    """Nothing yet."""
+    _add_caps()
+    _add_callbacks()
+    op.add_column(
+        "payment", sa.Column("open_for", Id, comment="the order, while this payment waits for it")
+    )
+    op.execute(OPEN_PAYMENTS)
+    op.create_index("uq_payment_open_for", "payment", ["open_for"], unique=True)
+    op.add_column("refund", sa.Column("error", sa.String(255), comment="why it was given up"))
+    _comment_refund_state(is_new=True)
+
+
+def _add_caps() -> None:
+    op.add_column(
+        "orders",
+        sa.Column("address", key_text(45), comment="network that ordered, while it is unpaid"),
+    )
+    op.create_index("ix_orders_address", "orders", ["address"])
+    op.create_index("ix_orders_reader_id_status", "orders", ["reader_id", "status"])
+    turn = op.create_table(
+        "order_turn", sa.Column("id", Id, primary_key=True, autoincrement=False), **MYSQL
+    )
+    op.bulk_insert(turn, [{"id": n} for n in range(TURNS)])
+
+
+def _add_callbacks() -> None:
+    op.create_table(
+        "payment_callback",
+        sa.Column("id", Id, primary_key=True),
+        sa.Column("provider", key_text(32), nullable=False),
+        sa.Column("event_id", key_text(128), nullable=False),
+        sa.Column("type", sa.String(64), nullable=False),
+        sa.Column("payment_id", Id, comment="as it was told; there may be no such payment"),
+        sa.Column("provider_ref", sa.String(128)),
+        sa.Column("amount_cents", sa.BigInteger),
+        sa.Column("currency", sa.String(8)),
+        sa.Column("verdict", sa.String(16), nullable=False),
+        sa.Column("flaw", sa.String(255), comment="what is wrong with it"),
+        sa.Column(
+            "is_open", sa.SmallInteger, nullable=False, comment="1: a person has to look at it"
+        ),
+        sa.Column("at", Moment, nullable=False),
+        sa.Index("uq_payment_callback_provider_event_id", "provider", "event_id", unique=True),
+        sa.Index("ix_payment_callback_is_open_at", "is_open", "at"),
+        **MYSQL,
+    )
+
+
+def _comment_refund_state(*, is_new: bool) -> None:
+    if op.get_bind().dialect.name != "sqlite":  # which keeps no comments
+        op.alter_column(
+            "refund",
+            "state",
+            existing_type=sa.String(16),
+            existing_nullable=False,
+            comment=REFUND_STATE[is_new],
+            existing_comment=REFUND_STATE[not is_new],
+        )
 
 
 def downgrade() -> None:
-    """Nothing yet."""
+    _comment_refund_state(is_new=False)
+    op.drop_column("refund", "error")
+    op.drop_index("uq_payment_open_for", "payment")
+    op.drop_column("payment", "open_for")
+    op.drop_table("payment_callback")
+    op.drop_table("order_turn")
+    op.drop_index("ix_orders_reader_id_status", "orders")
+    op.drop_index("ix_orders_address", "orders")
+    op.drop_column("orders", "address")
