@@ -1,6 +1,8 @@
 """What surrounds every request: its id, its deadline, its one log line and its metrics.
 
-The deadline and the request id live in context variables of the serving thread, so SQL, Redis and
+Time runs from when the server could have read the request, so that a wait for a free thread is part
+of it: the server says in `environ["tidings.readable_s"]` when that was, on the monotonic clock. The
+deadline and the request id live in context variables of the serving thread, so SQL, Redis and
 Thrift calls behind the door find them without being handed them. One canonical line is written when
 the answer is known, with all that is worth knowing about it; a server's access log would know none
 of that.
@@ -23,8 +25,10 @@ from tidings.process.logs import accept_request_id
 REQUEST_ID = "X-Request-Id"
 UNROUTED = "(none)"
 PROCESS = "gateway"
+READABLE_S = "tidings.readable_s"
 _QUIET_ROUTES = ("/health/live", "/health/ready")
-_SECURITY = {
+_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
 }
@@ -32,9 +36,14 @@ _SECURITY = {
 REQUESTS = Counter("tidings_http_requests", "Requests answered", ["route", "method", "status"])
 SECONDS = Histogram(
     "tidings_http_request_seconds",
-    "From the request's headers to its answer",
+    "From when the request could be read to its answer",
     ["route"],
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
+    buckets=_BUCKETS,
+)
+QUEUE_SECONDS = Histogram(
+    "tidings_http_queue_seconds",
+    "From when the request could be read to when work on it began, or it was refused",
+    buckets=_BUCKETS,
 )
 log = structlog.get_logger("gateway.request")
 
@@ -56,12 +65,15 @@ class RequestScope:
         scope.enter_context(
             structlog.contextvars.bound_contextvars(process=PROCESS, request_id=request_id)
         )
-        scope.enter_context(deadline_scope(Deadline.after_ms(self._deadline_ms)))
+        started_s = time.monotonic()
+        readable_s = req.env.get(READABLE_S, started_s)
+        scope.enter_context(deadline_scope(Deadline(readable_s + self._deadline_ms / 1000)))
         req.context.request_id = request_id
-        req.context.started_s = time.monotonic()
+        req.context.readable_s = readable_s
+        req.context.queue_s = started_s - readable_s
         req.context.scope = scope
         resp.set_header(REQUEST_ID, request_id)
-        resp.set_headers(_SECURITY)
+        resp.set_headers(SECURITY_HEADERS)
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
@@ -72,26 +84,42 @@ class RequestScope:
             self.process_request(req, resp)
             scope = req.context.scope
         with scope:
-            self._tell(req, resp)
+            known = {
+                name: value
+                for name in ("reader_id", "served_from", "events", "problem")
+                if (value := getattr(req.context, name, None)) is not None
+            }
+            tell_request(
+                route=req.uri_template or UNROUTED,
+                method=req.method,
+                status=resp.status_code,
+                readable_s=req.context.readable_s,
+                queue_s=req.context.queue_s,
+                **known,
+            )
 
-    def _tell(self, req: falcon.Request, resp: falcon.Response) -> None:
-        route = req.uri_template or UNROUTED
-        method = req.method if req.method in falcon.HTTP_METHODS else UNROUTED
-        seconds = time.monotonic() - req.context.started_s
-        status = resp.status_code
-        REQUESTS.labels(route, method, status).inc()
-        SECONDS.labels(route).observe(seconds)
-        known = {
-            name: value
-            for name in ("reader_id", "served_from", "events", "problem")
-            if (value := getattr(req.context, name, None)) is not None
-        }
-        write = log.debug if route in _QUIET_ROUTES else log.info
-        write(
-            "request",
-            method=method,
-            route=route,
-            status=status,
-            duration_ms=round(seconds * 1000, 2),
-            **known,
-        )
+
+def tell_request(
+    *, route: str, method: str, status: int, readable_s: float, queue_s: float, **known: object
+) -> None:
+    """Count a request that is answered, and write its line, with all that is known of it.
+
+    Args:
+        readable_s: when it could be read, on the monotonic clock.
+        queue_s: what of the time since then it waited.
+    """
+    method = method if method in falcon.HTTP_METHODS else UNROUTED
+    seconds = time.monotonic() - readable_s
+    REQUESTS.labels(route, method, status).inc()
+    SECONDS.labels(route).observe(seconds)
+    QUEUE_SECONDS.observe(queue_s)
+    write = log.debug if route in _QUIET_ROUTES else log.info
+    write(
+        "request",
+        method=method,
+        route=route,
+        status=status,
+        duration_ms=round(seconds * 1000, 2),
+        queue_ms=round(queue_s * 1000, 2),
+        **known,
+    )

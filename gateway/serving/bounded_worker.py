@@ -20,6 +20,9 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from gateway.http.request_scope import READABLE_S
+from gateway.serving.proxies import Proxies
+
 FIRST_BYTE_S = 10.0
 REQUEST_S = 10.0
 
@@ -32,10 +35,24 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
     """
 
     number = 0
+    wsgi: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._give_up_at_s: dict[Any, float] = {}
+        self._proxies: Proxies = self.app.proxies
+
+    def load_wsgi(self) -> None:
+        """The app, told what only the server knows of a request."""
+        super().load_wsgi()
+        app = self.wsgi
+
+        def answer(environ: dict[str, Any], start_response: Any) -> Any:
+            environ[READABLE_S] = time.monotonic()
+            self._proxies.settle(environ)
+            return app(environ, start_response)
+
+        self.wsgi = answer
 
     def accept(self, listener: Any) -> None:
         """Take a connection in, and wait for its first byte where waiting is free."""

@@ -25,6 +25,7 @@ from gateway.feed.ladder import Recommending
 from gateway.http.cursors import Cursors
 from gateway.http.reader_id import ReaderSigner
 from gateway.serving.bounded_worker import BoundedWorker
+from gateway.serving.proxies import Proxies
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.asking import answers_ready, endpoint_of
@@ -74,10 +75,14 @@ class GatewayServer(BaseApplication):  # type: ignore[misc] # gunicorn carries n
 
     Args:
         listener: already listens; gunicorn takes it over.
+
+    Attributes:
+        proxies: who is believed about others, for the workers.
     """
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
+        self.proxies = Proxies(settings.gateway.trusted_proxies)
         self._listener_fd = listener.fileno()
         super().__init__(prog="tidings-gateway")
 
@@ -106,6 +111,8 @@ def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
         "limit_request_fields": 64,
         "limit_request_field_size": 8190,
         "worker_tmp_dir": str(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else None,
+        "secure_scheme_headers": {},
+        "forwarder_headers": "",
         "preload_app": False,
         "control_socket_disable": True,
         "accesslog": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from html.parser import HTMLParser
 from typing import Any
 
@@ -86,6 +87,29 @@ def test_a_request_has_its_deadline_and_leaves_none_behind(
     assert "request_id" not in structlog.contextvars.get_contextvars()
 
 
+def test_the_wait_for_a_free_thread_is_part_of_the_time_of_a_request(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.newsroom.channels(1)
+    door.recommends([])
+    left_ms = []
+    feed = door.recommending.feed
+
+    def watch(*args: int, **named: Any) -> object:
+        deadline = current_deadline()
+        assert deadline is not None
+        left_ms.append(deadline.remaining_ms())
+        return feed(*args, **named)
+
+    monkeypatch.setattr(door.recommending, "feed", watch)
+    with structlog.testing.capture_logs() as lines:
+        door.client.simulate_get("/articles", extras={"tidings.readable_s": time.monotonic() - 1.5})
+
+    assert left_ms[0] <= 500
+    (line,) = [line for line in lines if line["event"] == "request"]
+    assert line["duration_ms"] >= line["queue_ms"] >= 1500
+
+
 def test_each_request_is_one_line_with_all_that_is_known(door: Door) -> None:
     door.newsroom.channels(1)
     door.recommends(door.newsroom.articles(2))
@@ -96,7 +120,7 @@ def test_each_request_is_one_line_with_all_that_is_known(door: Door) -> None:
         door.get("/articles?article_num=2", query_string=None)
 
     (line,) = [line for line in lines if line["event"] == "request"]
-    assert line.pop("duration_ms") >= 0
+    assert line.pop("duration_ms") >= line.pop("queue_ms") >= 0
     assert line.pop("request_id")
     assert line == {
         "event": "request",

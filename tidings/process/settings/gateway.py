@@ -7,11 +7,18 @@ Deadline.after_ms(settings.gateway.deadline_ms)
 
 from __future__ import annotations
 
-from typing import Self
+import ipaddress
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from tidings.process.settings.group import Bind, Group, group_config, named
+from tidings.process.settings.group import Bind, CommaSeparated, Group, group_config, named
+
+
+def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        ipaddress.ip_network(network, strict=False)
+    return networks
 
 
 class GatewaySettings(Group):
@@ -26,6 +33,18 @@ class GatewaySettings(Group):
     deadline_ms: int = Field(2000, ge=50, description="whole budget of one HTTP request")
     recommend_ms: int = Field(500, ge=10, description="share of it that the recommender may use")
     max_body_bytes: int = Field(256 * 1024, ge=1024, description="largest request body")
+    connections_per_address: int = Field(
+        256,
+        ge=0,
+        description="connections one address may hold in each worker; 0: any; a believed proxy may "
+        "hold any",
+    )
+    trusted_proxies: Annotated[CommaSeparated, AfterValidator(_check_networks)] = Field(
+        (),
+        validation_alias=named("TRUSTED_PROXIES"),
+        description="comma-separated addresses or networks; believed about X-Forwarded-For and "
+        "-Proto, beside this machine's own programs",
+    )
     card_ttl_s: int = Field(
         300,
         ge=1,
