@@ -44,8 +44,8 @@ OVERLAP = timedelta(seconds=30)
 # editors do. Each look then reads only this much of it again, and all of it once in `OVERLAP`.
 SHORT_OVERLAP = timedelta(seconds=2)
 CHEAP_ROWS = 5000
-# About a millisecond; a million articles in forty minutes.
-SWEEP_ROWS = 300
+# At .7 s a look: a million articles in an hour.
+SWEEP_ROWS = 200
 # So old, a catalogue may show what was taken down long ago: the process asks for no more work.
 STALE_AFTER_S = 30.0
 TELL_EVERY_S = 5.0
