@@ -39,6 +39,7 @@ from jobs.delayed.job_store import TableJobStore
 from tests.faults.invariants import read_ledger
 from tests.lab.handlers import HANDLERS
 from tests.lab.servers import wait_until
+from tests.lab.shop import ANYBODY
 from tidings.shop import orders, stock
 from tidings.shop.orders import Line
 from tidings.store import delayed
@@ -119,7 +120,12 @@ def measure_steady(site: Site, number: int, *, hinted: bool) -> Figures:
             after_s = 0.2 + (k * 7 + n) % 60 / 100
             lines = [Line((k * 13 + n) % SKUS + 1, 1)]
             order = orders.place(
-                site.engine, n, lines, key=f"{number}{hinted}{n}-{k}", timeout_s=after_s
+                site.engine,
+                n,
+                lines,
+                key=f"{number}{hinted}{n}-{k}",
+                timeout_s=after_s,
+                **ANYBODY,
             )
             placed.append(order.order_id)
             if hinted:
@@ -155,6 +161,7 @@ def measure_order_cost(site: Site, number: int) -> Figures:
                     [Line(k % SKUS + 1, 1)],
                     key=f"{number}-{k}-{promises}",
                     timeout_s=86_400,
+                    **ANYBODY,
                 )
                 times[promises].append(1000 * (time.perf_counter() - started))
     with_it, without = (statistics.median(times[promises]) for promises in (True, False))

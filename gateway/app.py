@@ -4,7 +4,7 @@ Falcon rather than a larger framework: what a request costs here is what its res
 Collaborators come in as arguments, so a test builds the same app that production runs. Every route
 stands here: a path that is not in this table is not served.
 
-    app = create_app(articles=articles, provider=make_provider("none", site), ...)
+    app = create_app(articles=articles, shop=make_shop(settings, provider), ...)
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from gateway.resources.marks import mark_routes
 from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
 from gateway.resources.pages import FrontPageResource, PageResource, read_pages
 from gateway.resources.payments import CallbackResource, PaymentResource
+from gateway.resources.shop import Shop
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.clock import Clock
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.marks import Marks
 from tidings.reading.tracking import Tracker
-from tidings.shop.providers import Provider
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
@@ -53,10 +53,9 @@ def create_app(
     cursors: Cursors,
     marks: Marks,
     engine: Engine,
-    provider: Provider,
+    shop: Shop,
     clock: Clock,
     deadline_ms: int,
-    order_timeout_s: float,
     max_body_bytes: int,
     is_ready: Callable[[], bool] = lambda: True,
 ) -> App:
@@ -67,11 +66,10 @@ def create_app(
         signer: signs and reads readers' ids.
         cursors: signs and reads where lists go on.
         marks: what readers marked.
-        engine: where orders and stock are.
-        provider: takes the money for orders.
+        engine: where articles are, and what is on sale.
+        shop: where orders are, and who takes the money for them.
         clock: now, in ms since the epoch.
         deadline_ms: the budget of one request.
-        order_timeout_s: how long an order may stay unpaid.
         is_ready: whether requests may be sent here.
     """
     routes: dict[str, object] = {
@@ -93,12 +91,10 @@ def create_app(
             behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock
         ),
         "/products": ProductsResource(engine),
-        "/orders": OrdersResource(engine, timeout_s=order_timeout_s, max_body_bytes=max_body_bytes),
-        "/orders/{order_id}": OrderResource(engine),
-        "/orders/{order_id}/payment": PaymentResource(engine, provider),
-        "/payments/callback": CallbackResource(
-            engine, provider, max_body_bytes=max_body_bytes, clock=clock
-        ),
+        "/orders": OrdersResource(shop, max_body_bytes=max_body_bytes),
+        "/orders/{order_id}": OrderResource(shop),
+        "/orders/{order_id}/payment": PaymentResource(shop),
+        "/payments/callback": CallbackResource(shop, max_body_bytes=max_body_bytes, clock=clock),
         "/health/live": HealthResource("Is this process alive?", lambda: True),
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
     }

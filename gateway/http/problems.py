@@ -23,12 +23,14 @@ from redis import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from gateway.http.bulkhead import TooBusyError
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.deadline import DeadlineExceededError
 from tidings.reading.behaviour_log import BacklogFullError
 from tidings.rpc.errors import CallerFaultError
+from tidings.shop.caps import TooMuchHeldError
 from tidings.shop.orders import (
     IdempotencyConflictError,
     OrderNotFoundError,
@@ -165,6 +167,15 @@ PROBLEMS: dict[type[Exception], Kind] = {
         HTTPStatus.UNPROCESSABLE_ENTITY, "order-refused", "This makes no order"
     ),
     ProductNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-product", "There is no such product"),
+    TooMuchHeldError: Kind(
+        HTTPStatus.CONFLICT, "too-much-held", "Too much is held that is not paid"
+    ),
+    TooBusyError: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "too-busy",
+        "Too many such requests at once",
+        retry_after_s=1,
+    ),
     OutOfStockError: Kind(HTTPStatus.CONFLICT, "out-of-stock", "There is not enough left"),
     OrderNotPayableError: Kind(
         HTTPStatus.CONFLICT, "order-closed", "The order cannot be changed any more"

@@ -1,8 +1,8 @@
 """`/products` and `/orders`: paid editions, ordered by a reader, who sees only their own orders.
 
-app.add_route("/orders/{order_id}", OrderResource(engine))
+Caps and stock are the shop's to judge; here is what a request says, and who sends it.
 
-    app.add_route("/orders/{order_id}", OrderResource(engine))
+    app.add_route("/orders/{order_id}", OrderResource(shop))
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
 from gateway.http.reader_id import HEADER
+from gateway.resources.shop import Shop
 from tidings.process.clock import milliseconds
 from tidings.shop import orders, stock
 from tidings.shop.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFoundError
@@ -114,13 +115,13 @@ class OrdersResource:
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 HTTPStatus.UNPROCESSABLE_ENTITY,
+                HTTPStatus.SERVICE_UNAVAILABLE,
             ),
         )
     }
 
-    def __init__(self, engine: Engine, *, timeout_s: float, max_body_bytes: int) -> None:
-        self._engine = engine
-        self._timeout_s = timeout_s
+    def __init__(self, shop: Shop, *, max_body_bytes: int) -> None:
+        self._shop = shop
         self._max_body_bytes = max_body_bytes
         self._decoder = msgspec.json.Decoder(OrderWanted)
 
@@ -133,9 +134,17 @@ class OrdersResource:
             )
         wanted = read_body(req, self._decoder, self._max_body_bytes)
         lines = [Line(line.product_id, line.quantity) for line in wanted.lines]
-        order = orders.place(
-            self._engine, req.context.reader_id, lines, key=key, timeout_s=self._timeout_s
-        )
+        shop = self._shop
+        with shop.buying:
+            order = orders.place(
+                shop.engine,
+                req.context.reader_id,
+                lines,
+                key=key,
+                timeout_s=shop.timeout_s,
+                address=req.remote_addr or None,
+                caps=shop.caps,
+            )
         resp.location = f"/orders/{order.order_id}"
         answer_json(resp, show_order(order), HTTPStatus.CREATED)
 
@@ -150,30 +159,35 @@ class OrderResource:
             answers=OrderShown,
             path_parameters={"order_id": "from POST /orders"},
             headers=READER,
-            problems=(HTTPStatus.NOT_FOUND,),
+            problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
         ),
         "delete": Operation(
             "Cancel an unpaid order and give its stock back",
             answers=OrderShown,
             path_parameters={"order_id": "from POST /orders"},
             headers=READER,
-            problems=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+            problems=(
+                HTTPStatus.NOT_FOUND,
+                HTTPStatus.CONFLICT,
+                HTTPStatus.SERVICE_UNAVAILABLE,
+            ),
         ),
     }
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, order_id: str) -> None:
         read_parameters(req)
-        with self._engine.connect() as conn:
+        with self._shop.buying, self._shop.engine.connect() as conn:
             order = orders.read_order(conn, req.context.reader_id, read_order_id(order_id))
         resp.cache_control = ["no-store"]
         answer_json(resp, show_order(order))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, order_id: str) -> None:
         read_parameters(req)
-        order = orders.cancel(self._engine, req.context.reader_id, read_order_id(order_id))
+        with self._shop.buying:
+            order = orders.cancel(self._shop.engine, req.context.reader_id, read_order_id(order_id))
         answer_json(resp, show_order(order))
 
 

@@ -4,7 +4,7 @@ it.
 The callback is the only door that goes by no cookie: it hands the bytes as they came to the
 provider, who alone knows how its word is signed and written.
 
-    app.add_route("/orders/{order_id}/payment", PaymentResource(engine, provider))
+    app.add_route("/orders/{order_id}/payment", PaymentResource(shop))
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from http import HTTPStatus
 
 import falcon
 import msgspec
-from sqlalchemy import Engine
 
 from gateway.http.bodies import answer_json
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
 from gateway.http.problems import BodyTooLargeError
 from gateway.resources.orders import READER, read_order_id
+from gateway.resources.shop import Shop
 from tidings.process.clock import Clock
 from tidings.shop import payments
 from tidings.shop.payments import PaymentStarted
-from tidings.shop.providers import Provider
 
 
 class CallbackTaken(msgspec.Struct, frozen=True):
@@ -44,22 +43,27 @@ class PaymentResource:
             status=HTTPStatus.ACCEPTED,
             path_parameters={"order_id": "from POST /orders"},
             headers=READER,
-            problems=(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.BAD_GATEWAY),
+            problems=(
+                HTTPStatus.NOT_FOUND,
+                HTTPStatus.CONFLICT,
+                HTTPStatus.BAD_GATEWAY,
+                HTTPStatus.SERVICE_UNAVAILABLE,
+            ),
         )
     }
 
-    def __init__(self, engine: Engine, provider: Provider) -> None:
-        self._engine = engine
-        self._provider = provider
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, order_id: str) -> None:
         read_parameters(req)
-        started = payments.start(
-            self._engine,
-            self._provider,
-            req.context.reader_id,
-            order_id=read_order_id(order_id),
-        )
+        with self._shop.buying:
+            started = payments.start(
+                self._shop.engine,
+                self._shop.provider,
+                req.context.reader_id,
+                order_id=read_order_id(order_id),
+            )
         answer_json(resp, started, HTTPStatus.ACCEPTED)
 
 
@@ -75,15 +79,13 @@ class CallbackResource:
                 HTTPStatus.NOT_FOUND,
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 HTTPStatus.UNPROCESSABLE_ENTITY,
+                HTTPStatus.SERVICE_UNAVAILABLE,
             ),
         )
     }
 
-    def __init__(
-        self, engine: Engine, provider: Provider, *, max_body_bytes: int, clock: Clock
-    ) -> None:
-        self._engine = engine
-        self._provider = provider
+    def __init__(self, shop: Shop, *, max_body_bytes: int, clock: Clock) -> None:
+        self._shop = shop
         self._max_body_bytes = max_body_bytes
         self._clock = clock
 
@@ -92,11 +94,12 @@ class CallbackResource:
         body = req.stream.read(self._max_body_bytes + 1)
         if len(body) > self._max_body_bytes:
             raise BodyTooLargeError(f"at most {self._max_body_bytes} bytes are taken")
-        settlement = payments.take_callback(
-            self._engine,
-            self._provider,
-            {name.lower(): value for name, value in req.headers.items()},
-            body=body,
-            now_s=self._clock() / 1000,
-        )
+        with self._shop.settling:
+            settlement = payments.take_callback(
+                self._shop.engine,
+                self._shop.provider,
+                {name.lower(): value for name, value in req.headers.items()},
+                body=body,
+                now_s=self._clock() / 1000,
+            )
         answer_json(resp, CallbackTaken(settlement))

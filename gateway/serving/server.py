@@ -24,6 +24,7 @@ from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.cursors import Cursors
 from gateway.http.reader_id import ReaderSigner
+from gateway.resources.shop import make_shop
 from gateway.serving.bounded_worker import BoundedWorker
 from gateway.serving.proxies import Proxies
 from tidings.news.articles import Articles
@@ -169,10 +170,11 @@ def make_worker_app(settings: Settings) -> App:
         cursors=Cursors(keys),
         marks=Marks(engine, redis),
         engine=engine,
-        provider=make_provider(settings.shop.payment_provider, make_site(settings)),
+        shop=make_shop(
+            settings, make_provider(settings.shop.payment_provider, make_site(settings))
+        ),
         clock=now_ms,
         deadline_ms=settings.gateway.deadline_ms,
-        order_timeout_s=settings.shop.order_timeout_s,
         max_body_bytes=settings.gateway.max_body_bytes,
     )
 

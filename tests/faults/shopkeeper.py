@@ -21,6 +21,7 @@ from redis import Redis
 from sqlalchemy import Engine, insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from tests.lab.shop import ANYBODY
 from tidings.process.settings import load_settings
 from tidings.shop import orders, payments, stock
 from tidings.shop.orders import Line, Order
@@ -85,7 +86,9 @@ class Shopkeeper:
         lines = [Line(id_, self._random.randint(1, 3)) for id_ in wanted]
         key = f"{os.getpid()}-{self._random.getrandbits(64)}"
         started_s = time.monotonic()
-        order = orders.place(self._engine, 1, lines, key=key, timeout_s=self._plan.timeout_s)
+        order = orders.place(
+            self._engine, 1, lines, key=key, timeout_s=self._plan.timeout_s, **ANYBODY
+        )
         self._tell("placed", order, took_ms=1000 * (time.monotonic() - started_s))
         delayed.hint(self._redis, after_s=self._plan.timeout_s)
         if self._random.random() < self._plan.followed:

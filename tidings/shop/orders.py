@@ -3,11 +3,12 @@ not paid in time.
 
 A status changes by one conditional UPDATE, and the row count says who was first: payer, reader or
 clock. Every change of a quantity is a row of the ledger in the same transaction. Locks go one way,
-job → order → stock, and stock comes last and in the order of ids, so that a popular product is
-locked for the length of one commit. Rejected: reading a status and then acting on it; between the
-two another transaction may change it.
+turn or job → order → stock, and stock comes last and in the order of ids, so that a popular product
+is locked for the length of one commit. Rejected: reading a status and then acting on it; between
+the two another transaction may change it.
 
-    order = place(engine, reader_id, [Line(product_id=1, quantity=2)], key="k", timeout_s=1800)
+    line = Line(product_id=1, quantity=2)
+    order = place(engine, 7, [line], key="k", timeout_s=1800, address="192.0.2.7", caps=caps)
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import msgspec
 from sqlalchemy import Connection, Engine, Row, Update, case, insert, select, update
 
 from tidings.shop import stock
+from tidings.shop.caps import Caps, TooMuchHeldError, Wish, check_caps, take_turns
+from tidings.shop.stock import OutOfStockError, ProductNotFoundError
 from tidings.shop.tables import order_line, orders
 from tidings.store import delayed
 from tidings.store.by_key import HINT, select_by_key, update_by_key
@@ -94,6 +97,9 @@ class OrderNotPayableError(Exception):
         self.status = status
 
 
+REFUSALS = (OrderRefusedError, OutOfStockError, ProductNotFoundError, TooMuchHeldError)
+
+
 class Line(msgspec.Struct, frozen=True):
     """So many pieces of one product."""
 
@@ -122,17 +128,27 @@ class Overdue(msgspec.Struct, frozen=True):
 
 
 def place(
-    engine: Engine, reader_id: int, lines: Sequence[Line], *, key: str, timeout_s: float
+    engine: Engine,
+    reader_id: int,
+    lines: Sequence[Line],
+    *,
+    key: str,
+    timeout_s: float,
+    address: str | None,
+    caps: Caps,
 ) -> Order:
     """Take the stock, write the order, and promise its expiry: all in one transaction.
 
     Args:
         key: the reader's idempotency key; the same key and lines answer with the same order.
         timeout_s: how long the order may stay unpaid.
+        address: the network that orders; None where none is known.
+        caps: the most that may be held without paying.
 
     Raises:
         OrderRefusedError: no lines, too many, or too much of something.
         ProductNotFoundError, OutOfStockError: naming the product.
+        TooMuchHeldError: the reader, or the address, holds too much that is not paid.
         IdempotencyConflictError: the key stands for other lines.
     """
     wanted = _check_lines(lines)
@@ -140,17 +156,27 @@ def place(
     request_hash = hashlib.sha256(msgspec.json.encode(sorted(wanted.items()))).hexdigest()
     identity = {
         "reader_id": reader_id,
+        "address": address,
         "idempotency_key": key_hash,
         "request_hash": request_hash,
     }
 
     def place_once() -> Order:
         with transaction(engine) as conn:
+            take_turns(conn, reader_id, address)
             found = _find_by_key(conn, reader_id, key_hash, request_hash=request_hash)
-            return found or _place(conn, identity, wanted, timeout_s=timeout_s)
+            return found or _place(conn, identity, wanted, timeout_s=timeout_s, caps=caps)
 
-    # Another request with this key may be faster; its order is then the answer to both.
-    return run_again(place_once, passes=is_overtaken)
+    try:
+        return run_again(place_once, passes=is_overtaken)
+    except REFUSALS:
+        # A gateway of the version before takes no turn: it may have placed this very order since
+        # the key was looked up, and with the last pieces.
+        with engine.connect() as conn:
+            found = _find_by_key(conn, reader_id, key_hash, request_hash=request_hash)
+        if found is None:
+            raise
+        return found
 
 
 def read_order(conn: Connection, reader_id: int, order_id: int) -> Order:
@@ -194,7 +220,12 @@ def advance(conn: Connection, order_id: int, event: Event) -> bool:
     changed = conn.execute(
         _update_by_key()
         .where(orders.c.id == order_id, orders.c.status == rule.source)
-        .values(status=rule.target, cancelled_for=rule.cancelled_for, ended_at=database_now(conn))
+        .values(
+            status=rule.target,
+            cancelled_for=rule.cancelled_for,
+            ended_at=database_now(conn),
+            address=None,
+        )
     )
     if changed.rowcount == 0:
         return False
@@ -224,7 +255,9 @@ def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
         # The ledger first: its primary key refuses a second release before anything else has
         # changed.
         stock.write_releases(conn, due)
-        changes = "status = :status, cancelled_for = :cancelled_for, ended_at = :ended_at"
+        changes = (
+            "status = :status, cancelled_for = :cancelled_for, ended_at = :ended_at, address = NULL"
+        )
         ended = {"status": rule.target.value, "cancelled_for": rule.cancelled_for, "ended_at": now}
         update_by_key(conn, orders, dict.fromkeys(due, 0), changes, **ended)
         stock.give_back(conn, due)
@@ -276,7 +309,12 @@ def _check_lines(lines: Sequence[Line]) -> dict[int, int]:
 
 
 def _place(
-    conn: Connection, identity: Mapping[str, Any], wanted: Mapping[int, int], *, timeout_s: float
+    conn: Connection,
+    identity: Mapping[str, Any],
+    wanted: Mapping[int, int],
+    *,
+    timeout_s: float,
+    caps: Caps,
 ) -> Order:
     products, now = stock.find_wanted(conn, wanted)
     currencies = {product.currency for product in products.values()}
@@ -287,11 +325,20 @@ def _place(
     total_cents = sum(products[id_].price_cents * n for id_, n in wanted.items())
     if total_cents > MOST_CENTS:
         raise OrderRefusedError("the total of this order is too large")
+    currency = currencies.pop()
+    wish = Wish(
+        reader_id=identity["reader_id"],
+        address=identity["address"],
+        pieces=sum(wanted.values()),
+        cents=total_cents,
+        currency=currency,
+    )
+    check_caps(conn, caps, wish)
     expires_at = now + timedelta(seconds=timeout_s)
     order = {
         "status": Status.UNPAID.value,
         "total_cents": total_cents,
-        "currency": currencies.pop(),
+        "currency": currency,
         "created_at": now,
         "expires_at": expires_at,
     }

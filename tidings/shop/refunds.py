@@ -37,7 +37,7 @@ class RefundNotFoundError(Exception):
 
 
 class Refund(msgspec.Struct, frozen=True):
-    """Money to give back, and who has it."""
+    """Money to give back, and who has it; `error` is why sending it was given up."""
 
     payment_id: int
     order_id: int
@@ -46,6 +46,7 @@ class Refund(msgspec.Struct, frozen=True):
     reason: str
     state: str
     created_at: datetime
+    error: str | None
     provider: str
     provider_ref: str | None
 

@@ -3,6 +3,9 @@
 SQLAlchemy's defaults wait for ever in three places (connect, read, lock) and PyMySQL keeps one
 snapshot open between requests; both have cost people nights. Here reads run in a transaction that
 ends with the `with` block, and a connection that failed mid-statement is thrown away, never reused.
+A request waits for a free connection, and for a lock, no longer than its deadline; work without a
+deadline, as in a job, waits for the longest time that is set here. Rejected: one short wait for
+all; a nightly job would give up behind every import.
 
     with transaction(make_engine(settings.database)) as conn:
         conn.execute(insert(channel), rows)
@@ -19,6 +22,7 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
 from sqlalchemy.pool import QueuePool
+from sqlalchemy.util.queue import Queue
 
 from tidings.process.deadline import DeadlineExceededError, current_deadline
 from tidings.process.settings import DatabaseSettings
@@ -26,8 +30,24 @@ from tidings.store.metadata import Moment
 
 SQLITE_BUSY_MS = 5000
 LOCK_WAIT_S = 5
+# What is left of a deadline is told to SQLite in these steps, so that it is seldom told anew.
+BUSY_STEP_MS = 50
 # MariaDB's ER_STATEMENT_TIMEOUT and MySQL's ER_QUERY_TIMEOUT.
 STATEMENT_TIMEOUTS = ((1969,), (3024,))
+
+
+class _DeadlineQueue(Queue[Any]):
+    """The free connections; a request waits for one no longer than its deadline."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        deadline = current_deadline()
+        if deadline is not None and timeout is not None:
+            timeout = min(timeout, max(deadline.remaining_ms() / 1000, 0))
+        return super().get(block, timeout)
+
+
+class _DeadlinePool(QueuePool):
+    _queue_class = _DeadlineQueue
 
 
 def make_engine(database: DatabaseSettings) -> Engine:
@@ -52,7 +72,7 @@ def make_engine(database: DatabaseSettings) -> Engine:
         }
     engine = create_engine(
         url,
-        poolclass=QueuePool,
+        poolclass=_DeadlinePool,
         pool_size=database.pool_size,
         max_overflow=0,
         pool_timeout=database.pool_timeout_s,
@@ -62,6 +82,8 @@ def make_engine(database: DatabaseSettings) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "begin", _bound_mysql_lock_wait)
     event.listen(engine, "before_cursor_execute", _prepare_statement, retval=True)
     event.listen(engine, "handle_error", _translate_timeout)
     return engine
@@ -125,8 +147,30 @@ def _read_text(text: bytes) -> str:
 
 
 def _begin_sqlite(conn: Any) -> None:
+    wait_ms = SQLITE_BUSY_MS
+    deadline = current_deadline()
+    if deadline is not None:
+        left_ms = int(deadline.remaining_ms()) // BUSY_STEP_MS * BUSY_STEP_MS
+        wait_ms = max(min(left_ms, wait_ms), BUSY_STEP_MS)
+    if conn.info.get("wait_ms", SQLITE_BUSY_MS) != wait_ms:
+        conn.info["wait_ms"] = wait_ms
+        conn.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}")
     writes = conn.get_execution_options().get("writes", False)
     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _bound_mysql_lock_wait(conn: Any) -> None:
+    # MariaDB ends any statement at its deadline, one that waits for a lock too; MySQL ends SELECTs
+    # only, and counts the wait for a lock in whole seconds.
+    if conn.dialect.is_mariadb or not conn.get_execution_options().get("writes", False):
+        return
+    wait_s = LOCK_WAIT_S
+    deadline = current_deadline()
+    if deadline is not None:
+        wait_s = max(min(int(deadline.remaining_ms() / 1000), wait_s), 1)
+    if conn.info.get("wait_s", LOCK_WAIT_S) != wait_s:
+        conn.info["wait_s"] = wait_s
+        conn.exec_driver_sql(f"SET innodb_lock_wait_timeout={wait_s}")
 
 
 def _prepare_statement(

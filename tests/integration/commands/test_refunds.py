@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, insert
 
 from tests.conftest import NOWHERE
+from tests.lab.shop import ANYBODY
 from tidings.commands.main import main
 from tidings.process.errors import PREFIX
 from tidings.shop import payments, providers, stock
@@ -61,7 +62,7 @@ def typed(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Type:
 
 def pay_too_late(engine: Engine, purse: Purse, key: str) -> Order:
     """An order that was cancelled between the payment's start and its success."""
-    order = place(engine, 7, [Line(product_id=1, quantity=1)], key=key, timeout_s=1800)
+    order = place(engine, 7, [Line(product_id=1, quantity=1)], key=key, timeout_s=1800, **ANYBODY)
     started = payments.start(engine, purse, 7, order.order_id)
     with transaction(engine) as conn:
         advance(conn, order.order_id, Event.CANCEL)

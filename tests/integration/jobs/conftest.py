@@ -15,6 +15,7 @@ from jobs.delayed.clock_guard import ClockGuard
 from jobs.handlers import Handler
 from tests.integration.jobs.paper import Paper
 from tests.lab.handlers import HANDLERS
+from tests.lab.shop import ANYBODY
 from tidings.shop import orders, stock
 from tidings.shop.tables import sku, stock_move
 from tidings.store.delayed_tables import delayed_job
@@ -45,12 +46,22 @@ class Shop:
         self._keys = 0
 
     def order(
-        self, *lines: tuple[int, int], reader_id: int = 7, timeout_s: float = 1800, key: str = ""
+        self,
+        *lines: tuple[int, int],
+        reader_id: int = 7,
+        timeout_s: float = 1800,
+        key: str = "",
+        **limits: Any,
     ) -> orders.Order:
         self._keys += 1
         wanted = [orders.Line(*line) for line in lines or [(1, 1)]]
         return orders.place(
-            self.engine, reader_id, wanted, key=key or f"k{self._keys}", timeout_s=timeout_s
+            self.engine,
+            reader_id,
+            wanted,
+            key=key or f"k{self._keys}",
+            timeout_s=timeout_s,
+            **ANYBODY | limits,
         )
 
     def read(self, order_id: int, reader_id: int = 7) -> orders.Order:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, update
 
+from tests.lab.shop import ANYBODY
 from tidings.shop import orders, stock
 from tidings.shop.orders import Event, Line
 from tidings.shop.tables import orders as order_table
@@ -77,7 +78,9 @@ def test_what_makes_no_order_is_refused_before_anything_is_taken(
     shop: Any, lines: list[tuple[int, int]]
 ) -> None:
     with pytest.raises(orders.OrderRefusedError):
-        orders.place(shop.engine, 7, [Line(*line) for line in lines], key="k", timeout_s=1)
+        orders.place(
+            shop.engine, 7, [Line(*line) for line in lines], key="k", timeout_s=1, **ANYBODY
+        )
     assert shop.ledger() == shop.quantities()
 
 

@@ -19,6 +19,7 @@ from gateway.http import problems as errors
 from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
 from gateway.resources.payments import CallbackResource, PaymentResource
 from tests.lab.servers import wait_until
+from tests.lab.shop import make_open_shop
 from tidings.process.clock import now_ms
 from tidings.shop import orders, payments, stock
 from tidings.shop.payments import Settlement
@@ -301,12 +302,12 @@ def http(shop: Any, till: Till, monkeypatch: pytest.MonkeyPatch) -> falcon.testi
     app: Any = falcon.App()
     app.add_middleware(SetReader())
     app.add_error_handler(Exception, errors.answer_problem)
-    orders_at = OrdersResource(shop.engine, timeout_s=1800, max_body_bytes=10_000)
-    callbacks_at = CallbackResource(shop.engine, till, max_body_bytes=10_000, clock=now_ms)
+    open_shop = make_open_shop(shop.engine, till)
+    callbacks_at = CallbackResource(open_shop, max_body_bytes=10_000, clock=now_ms)
     app.add_route("/products", ProductsResource(shop.engine))
-    app.add_route("/orders", orders_at)
-    app.add_route("/orders/{order_id}", OrderResource(shop.engine))
-    app.add_route("/orders/{order_id}/payment", PaymentResource(shop.engine, till))
+    app.add_route("/orders", OrdersResource(open_shop, max_body_bytes=10_000))
+    app.add_route("/orders/{order_id}", OrderResource(open_shop))
+    app.add_route("/orders/{order_id}/payment", PaymentResource(open_shop))
     app.add_route("/payments/callback", callbacks_at)
     return falcon.testing.TestClient(app)
 

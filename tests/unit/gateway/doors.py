@@ -4,7 +4,7 @@ what it is told."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +20,7 @@ from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
 from tests.lab.histories import make_history, record_batch
 from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.shop import make_open_shop
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.deadline import Deadline
@@ -164,6 +165,7 @@ def make_door(
     deadline_ms: int = 2000,
     card_ttl_s: int = 60,
     provider: Provider | None = None,
+    shop: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Door:
     """A gateway on this database and this Redis."""
@@ -192,10 +194,9 @@ def make_door(
         cursors=Cursors(KEYS),
         marks=Marks(engine, redis),
         engine=engine,
-        provider=provider or NoProvider(),
+        shop=make_open_shop(engine, provider or NoProvider(), **shop or {}),
         clock=clock,
         deadline_ms=deadline_ms,
-        order_timeout_s=1800,
         max_body_bytes=MAX_BODY_BYTES,
         **options,
     )

@@ -13,12 +13,27 @@ from tidings.process.settings.group import Group, Secrets, group_config
 
 
 class ShopSettings(Group):
-    """How long an order waits for its money, and who takes it."""
+    """How long an order waits for its money, how much may wait, and who takes it."""
 
     model_config = group_config()
 
     order_timeout_s: float = Field(
         1800, gt=0, description="an unpaid order is cancelled after this time"
+    )
+    order_first_visit_timeout_s: float = Field(
+        300, gt=0, description="the same, for a reader who was never here before"
+    )
+    order_most_unpaid: int = Field(
+        3, ge=0, description="unpaid orders one reader may have; 0: any number"
+    )
+    order_most_unpaid_per_address: int = Field(
+        10, ge=0, description="unpaid orders one address may have, an IPv6 /64 being one; 0: any"
+    )
+    order_most_pieces: int = Field(
+        100, ge=0, description="pieces in one reader's unpaid orders; 0: any number"
+    )
+    order_most_cents: int = Field(
+        500_000, ge=0, description="what one reader's unpaid orders may cost, a currency; 0: any"
     )
     payment_provider: str = Field(
         "none",
