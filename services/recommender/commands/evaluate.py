@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from services.recommender.commands.leave_last_out import NoReadersError, judge_last_left_out
-from services.recommender.commands.moment_option import Moment
 from services.recommender.evaluation.comparing import SAMPLE, Asking, NoQuestionsError, compare
 from services.recommender.evaluation.impressions import (
     NoPagesError,
@@ -34,6 +33,7 @@ from services.recommender.evaluation.report import (
     source_rows,
 )
 from services.recommender.parts import make_models
+from tidings.commands.moment_option import Moment
 from tidings.commands.printing import json_option, print_json, print_rows
 from tidings.importing import SourceError
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events

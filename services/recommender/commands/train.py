@@ -16,9 +16,9 @@ from pathlib import Path
 
 import click
 
-from services.recommender.commands.moment_option import Moment
 from services.recommender.models.files import Kind, TrainingRunsError, models_of
 from services.recommender.training.wanted import DAYS, Wanted
+from tidings.commands.moment_option import Moment
 from tidings.commands.printing import print_rows
 from tidings.process.boot import prepare_var_dir
 from tidings.process.errors import CannotStartError
