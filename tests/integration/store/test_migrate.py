@@ -19,6 +19,7 @@ from jobs import tables as job_tables
 from tests.conftest import MakeSettings
 from tests.lab.servers import MariaDBServer
 from tidings.news.tables import channel
+from tidings.readers.tables import api_key
 from tidings.reading.tables import behaviour
 from tidings.shop import tables as order_tables
 from tidings.store import delayed_tables
@@ -28,7 +29,14 @@ from tidings.store.metadata import metadata
 from tidings.store.migrate import SchemaError, check_schema, migrate, schema_reader
 
 # Each module of tables adds its own to the one description of the schema.
-TABLES = {channel, behaviour, delayed_tables.delayed_job, job_tables.job_run, order_tables.orders}
+TABLES = {
+    channel,
+    api_key,
+    behaviour,
+    delayed_tables.delayed_job,
+    job_tables.job_run,
+    order_tables.orders,
+}
 OUR_PACKAGES = {"tidings", "gateway", "services", "jobs"}
 MIGRATE = [sys.executable, "-c", "from tidings.commands.main import main; main()", "migrate"]
 

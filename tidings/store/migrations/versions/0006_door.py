@@ -28,6 +28,7 @@ OPEN_PAYMENTS = (
 
 
 def upgrade() -> None:
+    _add_keys()
     _add_caps()
     _add_callbacks()
     op.add_column(
@@ -37,6 +38,29 @@ def upgrade() -> None:
     op.create_index("uq_payment_open_for", "payment", ["open_for"], unique=True)
     op.add_column("refund", sa.Column("error", sa.String(255), comment="why it was given up"))
     _comment_refund_state(is_new=True)
+
+
+def _add_keys() -> None:
+    op.create_table(
+        "api_key",
+        sa.Column("id", Id, primary_key=True),
+        sa.Column("name", key_text(64), nullable=False),
+        sa.Column(
+            "role", sa.String(16), nullable=False, comment="reader, author, editor or operator"
+        ),
+        sa.Column("prefix", key_text(32), nullable=False, comment="what finds the row; not secret"),
+        sa.Column(
+            "hash", sa.String(64), nullable=False, comment="SHA-256 of the whole key, in hex"
+        ),
+        sa.Column("quota", sa.Integer, comment="requests a minute; NULL: what the settings say"),
+        sa.Column("created_at", Moment, nullable=False),
+        sa.Column("last_used_at", Moment, comment="give or take a minute"),
+        sa.Column("expires_at", Moment),
+        sa.Column("revoked_at", Moment),
+        sa.UniqueConstraint("name", name="uq_api_key_name"),
+        sa.UniqueConstraint("prefix", name="uq_api_key_prefix"),
+        **MYSQL,
+    )
 
 
 def _add_caps() -> None:
@@ -97,3 +121,4 @@ def downgrade() -> None:
     op.drop_index("ix_orders_reader_id_status", "orders")
     op.drop_index("ix_orders_address", "orders")
     op.drop_column("orders", "address")
+    op.drop_table("api_key")

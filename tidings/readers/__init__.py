@@ -1,0 +1,1 @@
+"""Who reads: keys of programs and staff."""
