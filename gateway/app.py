@@ -17,10 +17,11 @@ import falcon
 from sqlalchemy import Engine
 
 from gateway.feed.ladder import Recommending
+from gateway.http.caller import TellCaller
 from gateway.http.cursors import Cursors
 from gateway.http.openapi import describe
 from gateway.http.problems import answer_problem
-from gateway.http.reader_id import IdentifyReader, ReaderSigner
+from gateway.http.reader_id import ReaderSigner
 from gateway.http.request_scope import RequestScope
 from gateway.resources.articles import ArticleResource, FeedResource, SimilarResource
 from gateway.resources.behaviors import BehaviorsResource
@@ -31,10 +32,12 @@ from gateway.resources.marks import mark_routes
 from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
 from gateway.resources.pages import FrontPageResource, PageResource, read_pages
 from gateway.resources.payments import CallbackResource, PaymentResource
+from gateway.resources.reader import ReaderResource
 from gateway.resources.shop import Shop
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.clock import Clock
+from tidings.readers.checking import KeyCheck
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.marks import Marks
 from tidings.reading.tracking import Tracker
@@ -50,6 +53,7 @@ def create_app(
     behaviours: Behaviours,
     tracker: Tracker,
     signer: ReaderSigner,
+    keys: KeyCheck,
     cursors: Cursors,
     marks: Marks,
     engine: Engine,
@@ -58,12 +62,14 @@ def create_app(
     deadline_ms: int,
     max_body_bytes: int,
     is_ready: Callable[[], bool] = lambda: True,
+    may_mint: Callable[[falcon.Request], bool] = lambda _: True,
 ) -> App:
     """The WSGI app.
 
     Args:
         tracker: reads the tokens of reported events, to know which batches were seen.
         signer: signs and reads readers' ids.
+        keys: tells the keys of programs and staff.
         cursors: signs and reads where lists go on.
         marks: what readers marked.
         engine: where articles are, and what is on sale.
@@ -71,6 +77,7 @@ def create_app(
         clock: now, in ms since the epoch.
         deadline_ms: the budget of one request.
         is_ready: whether requests may be sent here.
+        may_mint: whether a request that brought no reader's id may be given a new one.
     """
     routes: dict[str, object] = {
         "/articles": FeedResource(recommending, channels),
@@ -87,6 +94,7 @@ def create_app(
             tracker=tracker,
             clock=clock,
         ),
+        "/reader": ReaderResource(),
         "/behaviors": BehaviorsResource(
             behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock
         ),
@@ -100,7 +108,7 @@ def create_app(
     }
     app: App = falcon.App()
     app.add_middleware(RequestScope(deadline_ms))
-    app.add_middleware(IdentifyReader(signer))
+    app.add_middleware(TellCaller(signer, keys, may_mint))
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, answer_problem)
     app.add_error_handler(falcon.HTTPError, answer_problem)

@@ -28,6 +28,8 @@ from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.deadline import DeadlineExceededError
+from tidings.readers.checking import KeyRefusedError
+from tidings.readers.keys import Role
 from tidings.reading.behaviour_log import BacklogFullError
 from tidings.rpc.errors import CallerFaultError
 from tidings.shop.caps import TooMuchHeldError
@@ -75,6 +77,18 @@ class NothingToServeError(Exception):
     """Every step of the ladder failed."""
 
 
+class KeyNeededError(Exception):
+    """Only a key opens this door, and the request brought none."""
+
+
+class RoleTooSmallError(Exception):
+    """The key opens other doors, and not this one."""
+
+    def __init__(self, role: Role, needed: Role) -> None:
+        super().__init__(f"this needs a key of the role {needed}, and the key's is {role}")
+        self.needed = needed
+
+
 class Problem(msgspec.Struct, omit_defaults=True):
     """RFC 9457. `errors` holds the reason for each refused field."""
 
@@ -96,6 +110,7 @@ class Kind:
         detail: what to tell about one exception; nothing internal.
         errors: the reasons by field.
         retry_after_s: sent as `Retry-After`.
+        headers: other headers of the answer.
     """
 
     status: HTTPStatus
@@ -104,10 +119,17 @@ class Kind:
     detail: Callable[[Any], str] = str
     errors: Callable[[Any], Mapping[str, str] | None] = lambda _: None
     retry_after_s: int | None = None
+    headers: Callable[[Any], Mapping[str, str]] = lambda _: {}
 
 
 def _say(sentence: str) -> Callable[[Any], str]:
     return lambda _: sentence
+
+
+def _challenge(said: str = "") -> Callable[[Any], Mapping[str, str]]:
+    """How to come back with a key, as RFC 6750 writes it; `{needed}` stands for the role."""
+    challenge = f'Bearer realm="tidings"{said}'
+    return lambda ex: {"WWW-Authenticate": challenge.format(needed=getattr(ex, "needed", ""))}
 
 
 _INVALID = "The request is not valid"
@@ -150,6 +172,25 @@ PROBLEMS: dict[type[Exception], Kind] = {
         errors=lambda ex: {"channel_id": f"{ex}; GET /channels lists them"},
     ),
     AuthorNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-author", "There is no such author"),
+    KeyNeededError: Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "key-needed",
+        "This needs a key",
+        detail=_say("send a key as `Authorization: Bearer …`"),
+        headers=_challenge(),
+    ),
+    KeyRefusedError: Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "key-refused",
+        "The key opens no door",
+        headers=_challenge(', error="invalid_token"'),
+    ),
+    RoleTooSmallError: Kind(
+        HTTPStatus.FORBIDDEN,
+        "role-too-small",
+        "The key's role is too small",
+        headers=_challenge(', error="insufficient_scope", scope="{needed}"'),
+    ),
     BacklogFullError: Kind(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "backlog-full",
@@ -246,6 +287,7 @@ def answer_problem(
     resp.data = msgspec.json.encode(problem)
     if isinstance(ex, falcon.HTTPError) and ex.headers:
         resp.set_headers(ex.headers)
+    resp.set_headers(dict(kind.headers(ex)))
     if kind.retry_after_s is not None:
         resp.set_header("Retry-After", str(kind.retry_after_s))
 

@@ -1,5 +1,4 @@
-"""Who reads: an anonymous reader with a signed id, in a cookie for browsers or in `X-Reader` for
-other programs.
+"""Anonymous readers: a signed id, in a cookie for browsers or in `X-Reader` for other programs.
 
 Ids are random and lie between 2**52 and 2**53: never an account's id, which count from 1, and exact
 in JavaScript's numbers. The signature keeps one reader from reading or spoiling another's feed; a
@@ -17,6 +16,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import falcon
 from prometheus_client import Counter
@@ -68,63 +68,51 @@ class ReaderSigner:
         return (reader_id, fits[0]) if any(fits) else None
 
 
-class IdentifyReader:
-    """Falcon middleware: sets `req.context.reader_id` for resources that say `needs_reader = True`.
+class Claim(NamedTuple):
+    """A reader's id that a request brought, signed by us, and what to do about it.
 
-    A request that brought no valid id gets a new one, in a cookie and in `X-Reader` of its answer.
-    A resource that says `renews_reader = True` gives a known id again, so that its cookie lives on;
-    and so does a request over HTTPS that still brings the cookie of plain HTTP.
+    Attributes:
+        outcome: a word for the metric; all but `known` are to be given anew.
     """
 
-    def __init__(self, signer: ReaderSigner) -> None:
-        self._signer = signer
+    reader_id: int
+    outcome: str
+    by_cookie: bool
 
-    def process_resource(
-        self,
-        req: falcon.Request,
-        resp: falcon.Response,
-        resource: object,
-        _params: dict[str, object],
-    ) -> None:
-        # A preflight brings no cookie: an id for each would be an id for nothing.
-        if not getattr(resource, "needs_reader", False) or req.method == "OPTIONS":
-            return
-        known, outcome = self._identify(req)
-        if known is None:
-            req.context.reader_id = self._signer.new_id()
-        else:
-            req.context.reader_id, _ = known
-        is_old = outcome == "old_cookie"
-        if known is None or not known[1] or is_old or getattr(resource, "renews_reader", False):
-            self._give(req, resp, req.context.reader_id)
-        IDENTIFIED.labels(outcome).inc()
 
-    def _identify(self, req: falcon.Request) -> tuple[tuple[int, bool] | None, str]:
-        cookies = req.cookies
-        claims = [
-            (req.get_header(HEADER), "known"),
-            (cookies.get(HOST_COOKIE), "known"),
-            (cookies.get(COOKIE), "old_cookie" if req.scheme == "https" else "known"),
-        ]
-        for claim, outcome in claims:
-            known = self._signer.read(claim) if claim else None
-            if known is not None:
-                return known, outcome if known[1] else "signed_anew"
-        return None, "refused" if any(claim for claim, _ in claims) else "new"
+def find_claim(req: falcon.Request, signer: ReaderSigner) -> Claim | None:
+    """Who the request says it is from; None if it says nothing, or nothing of ours."""
+    cookies = req.cookies
+    claims = (
+        (req.get_header(HEADER), "known"),
+        (cookies.get(HOST_COOKIE), "known"),
+        (cookies.get(COOKIE), "old_cookie" if req.scheme == "https" else "known"),
+    )
+    is_any = False
+    for place, (claim, outcome) in enumerate(claims):
+        known = signer.read(claim) if claim else None
+        if known is not None:
+            reader_id, is_signed_by_newest = known
+            word = outcome if is_signed_by_newest else "signed_anew"
+            return Claim(reader_id, word, by_cookie=place > 0)
+        is_any = is_any or bool(claim)
+    IDENTIFIED.labels("refused" if is_any else "new").inc()
+    return None
 
-    def _give(self, req: falcon.Request, resp: falcon.Response, reader_id: int) -> None:
-        signed = self._signer.sign(reader_id)
-        resp.set_header(HEADER, signed)
-        is_secure = req.scheme == "https"
-        resp.set_cookie(
-            HOST_COOKIE if is_secure else COOKIE,
-            signed,
-            max_age=COOKIE_TTL_S,
-            path="/",
-            secure=is_secure,
-            http_only=True,
-            same_site="Lax",
-        )
+
+def give_reader(req: falcon.Request, resp: falcon.Response, signed: str) -> None:
+    """Send a signed id along with the answer, in a cookie and in `X-Reader`."""
+    resp.set_header(HEADER, signed)
+    is_secure = req.scheme == "https"
+    resp.set_cookie(
+        HOST_COOKIE if is_secure else COOKIE,
+        signed,
+        max_age=COOKIE_TTL_S,
+        path="/",
+        secure=is_secure,
+        http_only=True,
+        same_site="Lax",
+    )
 
 
 def _signature(key: bytes, reader_id: int) -> str:

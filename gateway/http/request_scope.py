@@ -86,7 +86,7 @@ class RequestScope:
         with scope:
             known = {
                 name: value
-                for name in ("reader_id", "served_from", "events", "problem")
+                for name in ("reader_id", "key", "served_from", "events", "problem")
                 if (value := getattr(req.context, name, None)) is not None
             }
             tell_request(

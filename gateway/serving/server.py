@@ -37,6 +37,7 @@ from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker_numbers import free_number, take_number
+from tidings.readers.checking import KeyCheck
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.marks import Marks
 from tidings.reading.noting import ReaderNotes
@@ -167,6 +168,7 @@ def make_worker_app(settings: Settings) -> App:
         ),
         tracker=tracker,
         signer=ReaderSigner(keys),
+        keys=KeyCheck(engine),
         cursors=Cursors(keys),
         marks=Marks(engine, redis),
         engine=engine,

@@ -24,6 +24,8 @@ from tests.lab.shop import make_open_shop
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.deadline import Deadline
+from tidings.readers.checking import KeyCheck
+from tidings.readers.keys import Role, add_key
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
@@ -32,6 +34,7 @@ from tidings.reading.noting import ReaderNotes
 from tidings.reading.tracking import Shown, Tracker
 from tidings.shop.providers import Provider
 from tidings.shop.providers.none import NoProvider
+from tidings.store.engine import transaction
 from tidings_idl.recommend.ttypes import (
     Article,
     ArticleResponse,
@@ -126,6 +129,12 @@ class Door:
             path, headers={"X-Reader": self.signer.sign(READER_ID)}, **options
         )
 
+    def make_key(self, role: Role = Role.READER, name: str = "") -> dict[str, str]:
+        """The headers of a caller who has a new key of this role."""
+        with transaction(self.newsroom.engine) as conn:
+            made = add_key(conn, name or role.value, role)
+        return {"Authorization": f"Bearer {made.secret}"}
+
     def report(self, events: Any) -> testing.Result:
         return self.post_raw(json.dumps({"events": events}).encode())
 
@@ -191,6 +200,7 @@ def make_door(
         ),
         tracker=tracker,
         signer=signer,
+        keys=KeyCheck(engine),
         cursors=Cursors(KEYS),
         marks=Marks(engine, redis),
         engine=engine,

@@ -1,0 +1,125 @@
+"""Who calls: an anonymous reader with a signed id, or a program or a member of staff with a key.
+
+Told once a request, before its resource. A key wins over a cookie that comes along, since a browser
+sends cookies by itself and a key only on purpose. An `Authorization` that is no good key is refused
+on every route: a program whose key was revoked must not go on as a stranger without noticing. What
+a resource wants stands on it, `needs_reader`, `renews_reader` and `needs_role`, where the review of
+a route sees it. Rejected: a check in each responder, which the next one would leave out.
+
+    class MoneyResource:
+        needs_role = {"get": Role.OPERATOR}
+
+    req.context.caller  # Caller(reader_id=2251799813685249, key=Key(name="desk", …))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import falcon
+
+from gateway.http.problems import KeyNeededError, RoleTooSmallError
+from gateway.http.reader_id import IDENTIFIED, ReaderSigner, find_claim, give_reader
+from tidings.readers.checking import KeyCheck, KeyRefusedError
+from tidings.readers.keys import Key, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a request is from.
+
+    Attributes:
+        reader_id: as whom it reads; None where the resource needs no reader, or none may be made.
+        is_new: this request brought no id, and was given this one.
+        by_cookie: a browser sent the id along by itself, perhaps for a page of another site.
+        key: the key that it brought.
+    """
+
+    reader_id: int | None = None
+    is_new: bool = False
+    by_cookie: bool = False
+    key: Key | None = None
+
+
+NOBODY = Caller()
+
+
+class TellCaller:
+    """Falcon middleware: sets `req.context.caller` and `req.context.reader_id`, and refuses a
+    caller whose role is too small.
+
+    Args:
+        may_mint: whether a request that brought no id may be given a new one.
+    """
+
+    def __init__(
+        self,
+        signer: ReaderSigner,
+        keys: KeyCheck,
+        may_mint: Callable[[falcon.Request], bool],
+    ) -> None:
+        self._signer = signer
+        self._keys = keys
+        self._may_mint = may_mint
+
+    def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
+        req.context.caller = NOBODY
+
+    def process_resource(
+        self,
+        req: falcon.Request,
+        resp: falcon.Response,
+        resource: object,
+        _params: dict[str, object],
+    ) -> None:
+        if req.method == "OPTIONS":  # a preflight brings neither key nor cookie
+            return
+        key = self._find_key(req)
+        if key is not None:
+            req.context.key = key.name
+            caller = Caller(key.reader_id, key=key)
+        elif getattr(resource, "needs_reader", False):
+            caller = self._find_reader(req, resp, resource)
+        else:
+            caller = NOBODY
+        req.context.caller = caller
+        req.context.reader_id = caller.reader_id
+        _check_role(key, resource, req.method)
+
+    def _find_key(self, req: falcon.Request) -> Key | None:
+        authorization = req.get_header("Authorization")
+        if authorization is None:
+            return None
+        scheme, _, text = authorization.partition(" ")
+        try:
+            key = self._keys.find(text.strip(" ") if scheme.lower() == "bearer" else "")
+        except KeyRefusedError:
+            IDENTIFIED.labels("key_refused").inc()
+            raise
+        IDENTIFIED.labels("key").inc()
+        return key
+
+    def _find_reader(self, req: falcon.Request, resp: falcon.Response, resource: object) -> Caller:
+        claim = find_claim(req, self._signer)
+        if claim is None:
+            if not self._may_mint(req):
+                return NOBODY
+            reader_id = self._signer.new_id()
+            give_reader(req, resp, self._signer.sign(reader_id))
+            return Caller(reader_id, is_new=True)
+        IDENTIFIED.labels(claim.outcome).inc()
+        if claim.outcome != "known" or getattr(resource, "renews_reader", False):
+            give_reader(req, resp, self._signer.sign(claim.reader_id))
+        return Caller(claim.reader_id, by_cookie=claim.by_cookie)
+
+
+def _check_role(key: Key | None, resource: object, method: str) -> None:
+    roles: dict[str, Role] = getattr(resource, "needs_role", {})
+    needed = roles.get("get" if method == "HEAD" else method.lower())
+    if needed is None:
+        return
+    if key is None:
+        raise KeyNeededError
+    if not key.role.covers(needed):
+        raise RoleTooSmallError(key.role, needed)
