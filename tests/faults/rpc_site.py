@@ -169,13 +169,13 @@ class Site:
 
 
 @contextmanager
-def start_site(folder: Path) -> Iterator[Site]:
-    """A site with two hundred articles and no recommender yet."""
+def start_site(folder: Path, *, database_url: str = "") -> Iterator[Site]:
+    """A site with two hundred articles and no recommender yet, in SQLite unless told otherwise."""
     with ExitStack() as stack:
         redis = stack.enter_context(
             RedisServer(folder, ("--unixsocket", str(folder / "redis.sock")))
         )
-        url = f"sqlite:///{folder}/tidings.db"
+        url = database_url or f"sqlite:///{folder}/tidings.db"
         engine = make_engine(read_settings(None, database_url=url).database)
         migrate(engine)
         room = Newsroom(engine, Clock(time.time_ns() // 1_000_000))

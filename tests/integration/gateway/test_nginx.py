@@ -1,0 +1,282 @@
+"""deploy/nginx.conf, as an operator copies it, in front of a gateway: who is there, what is slow,
+what is too much, and what is served beside it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import Message
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jobs.pages.build import build_site
+from jobs.pages.render import Renderer
+from tests.faults.gateway_site import GatewaySite, start_gateway
+from tests.lab.nginx import DEPLOYED, NAME, Front, serve_gateway
+from tests.lab.servers import wait_until
+from tidings.process.settings import read_settings
+from tidings.process.settings.gateway import GatewaySettings
+from tidings.store.engine import make_engine
+
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What nginx sent."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """nginx, the gateway behind it, and the folder of static pages."""
+
+    front: Front
+    gateway: GatewaySite
+    pages: Path
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        source: str = "127.0.0.1",
+        **headers: str,
+    ) -> Answer:
+        """One request over a connection of its own."""
+        connection = self.front.connect(source)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, {"Host": NAME, **named})
+            return _read(connection.getresponse())
+        finally:
+            connection.close()
+
+
+def _read(response: HTTPResponse) -> Answer:
+    return Answer(response.status, response.headers, response.read())
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    folder = tmp_path_factory.mktemp("nginx")
+    pages = folder / "pages"
+    (folder / "front").mkdir()
+    with (
+        start_gateway(folder) as gateway,
+        serve_gateway(f"127.0.0.1:{gateway.port}", pages, folder / "front") as front,
+    ):
+        engine = make_engine(read_settings(None, database_url=gateway.database_url).database)
+        build_site(engine, pages, Renderer(f"https://{NAME}"), now=datetime.now(UTC))
+        engine.dispose()
+        yield Door(front, gateway, pages)
+
+
+def test_a_reader_gets_a_cookie_that_only_travels_over_https(door: Door) -> None:
+    """The gateway knows from nginx that the reader came over HTTPS."""
+    answer = door.ask("GET", "/articles")
+
+    assert answer.status == 200
+    assert answer.json["served_from"] == "personal"
+    assert "; Secure" in answer.headers["Set-Cookie"]
+    assert answer.headers["Strict-Transport-Security"]
+
+
+def test_plain_http_is_sent_to_https_with_its_method(door: Door) -> None:
+    with socket.create_connection(("127.0.0.1", door.front.plain_port), timeout=10) as plain:
+        request = f"POST /behaviors?a=b HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 0\r\n\r\n"
+        plain.sendall(request.encode())
+        head = plain.recv(4096).decode()
+
+    assert head.startswith("HTTP/1.1 308 ")
+    assert f"Location: https://{NAME}/behaviors?a=b\r\n" in head
+
+
+def test_a_request_has_one_id_at_both_doors(door: Door) -> None:
+    assert door.ask("GET", "/channels", X_Request_Id="mine-1").headers["X-Request-Id"] == "mine-1"
+    made_here = door.ask("GET", "/channels").headers["X-Request-Id"]
+
+    wait_until(lambda: made_here in door.gateway.process.log.read_text(), 10, "its line")
+
+
+def test_clients_that_send_slowly_cost_the_gateway_nothing(door: Door) -> None:
+    """A hundred heads and bodies that stop half-way: the gateway has not heard of one of them."""
+    before = connections_of(door.gateway)
+    with ExitStack() as stack:
+        for number in range(100):
+            wire = stack.enter_context(
+                socket.create_connection(("127.0.0.1", door.front.port), timeout=10)
+            )
+            slow = stack.enter_context(door.front.tls.wrap_socket(wire, server_hostname=NAME))
+            head = f"POST /behaviors HTTP/1.1\r\nHost: {NAME}\r\nContent-Type: application/json\r\n"
+            rest = "Content-Length: 90\r\n\r\n{" if number % 2 else "X-More: "
+            slow.sendall((head + rest).encode())
+
+        # From another address, since each counts for its own.
+        assert door.ask("GET", "/articles", source="127.0.0.2").status == 200
+        assert connections_of(door.gateway) <= before + 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("POST", "/behaviors", b"x" * 262_145, {}, 413),
+        ("GET", "/" + "a" * 9000, None, {}, 414),
+        ("GET", "/channels", None, {"X-Long": "a" * 9000}, 431),
+        ("DELETE", "/articles/1.html", None, {}, 405),
+        ("GET", "/channels", None, {"Host": "two words"}, 400),
+    ],
+)
+def test_what_nginx_refuses_is_a_problem_with_a_request_id(
+    door: Door, method: str, path: str, body: bytes | None, headers: dict[str, str], status: int
+) -> None:
+    answer = door.ask(method, path, body, **headers)
+
+    assert answer.status == status
+    assert answer.headers["Content-Type"] == PROBLEM
+    assert answer.json["status"] == status
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"]
+    assert answer.json["title"]
+    assert answer.json["detail"]
+
+
+def test_a_path_with_quotes_does_not_break_a_problem(door: Door) -> None:
+    """It is told what the problem is about only where that needs no escape."""
+    assert door.ask("DELETE", '/articles/1.html?"}').json["instance"] == "/articles/1.html"
+    assert door.ask("DELETE", '/channels/"}/').json["instance"] == "/"
+
+
+def test_the_largest_body_that_the_gateway_takes_gets_there(door: Door) -> None:
+    """The two bounds are one figure, and the answer is the gateway's."""
+    largest = GatewaySettings.model_fields["max_body_bytes"].default
+    assert f"client_max_body_size {largest // 1024}k;" in DEPLOYED.read_text()
+
+    answer = door.ask("POST", "/behaviors", b" " * largest, Content_Type="application/json")
+
+    assert (answer.status, answer.json["type"]) == (400, "/docs#malformed-json")
+
+
+def test_a_flood_from_one_address_is_told_to_wait_and_another_is_served(door: Door) -> None:
+    answers = []
+    connection = door.front.connect("127.0.0.3")
+    for _ in range(600):
+        connection.request("GET", "/nothing", headers={"Host": NAME})
+        answers.append(_read(connection.getresponse()))
+        if answers[-1].status == 429:
+            break
+    connection.close()
+
+    assert answers[-1].status == 429
+    assert answers[-1].headers["Content-Type"] == PROBLEM
+    assert answers[-1].headers["Retry-After"] == "1"
+    assert door.ask("GET", "/channels", source="127.0.0.4").status == 200
+
+
+def test_an_ipv6_network_counts_as_one_client(door: Door) -> None:
+    """A household has 2**64 addresses, and may ask no more than one of IPv4."""
+    statuses = [
+        door.ask("GET", "/nothing", X_Test_Address=f"2001:db8:0:1::{number:x}").status
+        for number in range(1, 400)
+    ]
+
+    assert 429 in statuses
+    assert door.ask("GET", "/channels", X_Test_Address="2001:db8:0:2::1").status == 200
+
+
+def test_every_static_page_is_served_beside_the_gateway(door: Door) -> None:
+    """Byte for byte, with its caching; what is no page of theirs is the gateway's to answer."""
+    names = sorted(
+        str(path.relative_to(door.pages))
+        for path in door.pages.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    )
+    assert len(names) > 200
+    # As many as one client may ask for at once.
+    for name in [*names[:20], *(name for name in names if "articles" not in name)]:
+        answer = door.ask("GET", f"/{name}", X_Test_Address="198.51.100.1")
+        assert (answer.status, answer.body) == (200, (door.pages / name).read_bytes()), name
+        assert answer.headers["Cache-Control"] == "public, max-age=60"
+        assert answer.headers["Content-Type"].endswith("; charset=utf-8")
+
+    assert door.ask("GET", "/channels/channel-1/").status == 200
+    page = door.ask("GET", "/articles/0.html")
+    assert (page.status, "Cache-Control" in page.headers) == (404, False)
+    assert b"There is no such page" in page.body
+    assert door.ask("GET", "/articles/1").json["article_id"] == 1
+    assert door.ask("GET", "/.manifest.json").headers["Content-Type"] == PROBLEM
+    assert b"/static/" in door.ask("GET", "/").body
+
+
+def test_a_page_is_not_sent_again_to_a_reader_who_has_it(door: Door) -> None:
+    etag = door.ask("GET", "/articles/1.html").headers["ETag"]
+
+    assert door.ask("GET", "/articles/1.html", If_None_Match=etag).status == 304
+
+
+@pytest.mark.parametrize("path", ["/articles?article_num=20", "/articles/1.html", "/openapi.json"])
+def test_what_is_long_is_compressed_when_asked(door: Door, path: str) -> None:
+    answer = door.ask("GET", path, Accept_Encoding="gzip")
+
+    assert answer.status == 200
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert "Accept-Encoding" in answer.headers["Vary"]
+    assert "Content-Encoding" not in door.ask("GET", path).headers
+
+
+def test_a_restart_of_the_gateway_costs_answers_that_may_be_asked_again(door: Door) -> None:
+    """While readers read: each is served, or told by a problem when to come again."""
+    answers: list[Answer] = []
+    is_over = threading.Event()
+
+    def keep_reading(number: int) -> None:
+        while not is_over.is_set():
+            answers.append(door.ask("GET", "/channels", X_Test_Address=f"198.51.100.{number}"))
+            is_over.wait(0.1)
+
+    readers = [threading.Thread(target=keep_reading, args=(number,)) for number in range(10, 14)]
+    for reader in readers:
+        reader.start()
+    door.gateway.process.kill(signal.SIGTERM)
+    wait_until(lambda: answers[-1].status == 502, 20, "an answer of nginx's own")
+    assert door.ask("GET", "/articles/1.html").status == 200
+    door.gateway.process.start()
+    wait_until(lambda: answers[-1].status == 200, 60, "the gateway through nginx")
+    is_over.set()
+    for reader in readers:
+        reader.join(30)
+
+    assert {answer.status for answer in answers} <= {200, 502, 503}
+    refused = [answer for answer in answers if answer.status != 200]
+    assert {
+        (answer.headers["Content-Type"], answer.headers["Retry-After"]) for answer in refused
+    } == {(PROBLEM, "1")}
+    assert all(answer.json["request_id"] for answer in refused)
+
+
+def connections_of(gateway: GatewaySite) -> int:
+    """How many clients the gateway's door has open."""
+    assert gateway.process.popen is not None
+    master = psutil.Process(gateway.process.popen.pid)
+    return sum(
+        open_.status == psutil.CONN_ESTABLISHED and open_.laddr.port == gateway.port
+        for worker in master.children()
+        for open_ in worker.net_connections()
+    )
