@@ -18,7 +18,7 @@ LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-ann
 BENCHES := jobs pages recommender recommender-bounds rpc rpc-connections
 # Public data sets; bench/recommender/data.py names their sources.
 export BENCH_DATA ?= ../shared/data
-FAULTS := jobs rpc
+FAULTS := gateway jobs rpc
 
 ##@ Run
 
