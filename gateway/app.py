@@ -17,9 +17,12 @@ import falcon
 from sqlalchemy import Engine
 
 from gateway.feed.ladder import Recommending
+from gateway.http.caching import AnswerCaching
 from gateway.http.caller import TellCaller
 from gateway.http.cursors import Cursors
+from gateway.http.methods import AnswerForServer, with_head
 from gateway.http.openapi import describe
+from gateway.http.origins import EXPOSED, Origins, RefuseForeignWrites
 from gateway.http.problems import answer_problem
 from gateway.http.reader_id import ReaderSigner
 from gateway.http.request_scope import RequestScope
@@ -61,6 +64,7 @@ def create_app(
     clock: Clock,
     deadline_ms: int,
     max_body_bytes: int,
+    origins: Origins,
     is_ready: Callable[[], bool] = lambda: True,
     may_mint: Callable[[falcon.Request], bool] = lambda _: True,
 ) -> App:
@@ -76,6 +80,7 @@ def create_app(
         shop: where orders are, and who takes the money for them.
         clock: now, in ms since the epoch.
         deadline_ms: the budget of one request.
+        origins: whose pages may read answers and write.
         is_ready: whether requests may be sent here.
         may_mint: whether a request that brought no reader's id may be given a new one.
     """
@@ -109,11 +114,23 @@ def create_app(
     app: App = falcon.App()
     app.add_middleware(RequestScope(deadline_ms))
     app.add_middleware(TellCaller(signer, keys, may_mint))
+    app.add_middleware(AnswerForServer())
+    app.add_middleware(AnswerCaching(varies_by_origin=bool(origins.allowed)))
+    if origins.allowed:
+        app.add_middleware(
+            falcon.CORSMiddleware(
+                allow_origins=origins.allowed,
+                allow_credentials=origins.allowed,
+                expose_headers=EXPOSED,
+            )
+        )
+    app.add_middleware(RefuseForeignWrites(origins))
+    app.add_middleware(TellCaller(signer, keys, may_mint))
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, answer_problem)
     app.add_error_handler(falcon.HTTPError, answer_problem)
     for path, resource in (routes | _page_routes(routes)).items():
-        app.add_route(path, resource)
+        app.add_route(path, with_head(resource))
     return app
 
 

@@ -73,6 +73,14 @@ class NotJsonError(Exception):
     """The body is declared as something else than JSON."""
 
 
+class EncodedBodyError(Exception):
+    """The body is declared as packed."""
+
+
+class ForeignWriteError(Exception):
+    """A page of another site made the reader's browser write."""
+
+
 class NothingToServeError(Exception):
     """Every step of the ladder failed."""
 
@@ -164,6 +172,12 @@ PROBLEMS: dict[type[Exception], Kind] = {
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"
     ),
     NotJsonError: Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "The body has to be JSON"),
+    EncodedBodyError: Kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "encoded-body", "The body may not be packed"
+    ),
+    ForeignWriteError: Kind(
+        HTTPStatus.FORBIDDEN, "foreign-write", "Another site's page may not do this"
+    ),
     ArticleNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-article", "There is no such article"),
     ChannelNotFoundError: Kind(
         HTTPStatus.NOT_FOUND,
@@ -283,7 +297,6 @@ def answer_problem(
     req.context.problem = kind.slug
     resp.status = int(kind.status)
     resp.content_type = PROBLEM_JSON
-    resp.cache_control = ["no-store"]
     resp.data = msgspec.json.encode(problem)
     if isinstance(ex, falcon.HTTPError) and ex.headers:
         resp.set_headers(ex.headers)

@@ -17,6 +17,7 @@ import msgspec
 from gateway.feed.cards import Feed
 from gateway.feed.ladder import Recommending
 from gateway.http.bodies import answer_json
+from gateway.http.caching import SAME_FOR_ALL
 from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
@@ -70,6 +71,13 @@ class FeedResource:
         self._recommending = recommending
         self._channels = channels
 
+    def on_head(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """As `GET`, but makes no batch: one that no reader sees would be in the reader's history,
+        and its articles missing from later feeds. So the length stays unknown."""
+        self._channels.channel(read_parameters(req, FEED_PARAMETERS)["channel_id"])
+        resp.content_type = "application/json"
+        resp.stream = ()
+
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         wanted = read_parameters(req, FEED_PARAMETERS)
         channel = self._channels.channel(wanted["channel_id"])
@@ -81,7 +89,6 @@ class FeedResource:
             context=read_context(req),
         )
         req.context.served_from = feed.served_from.value
-        resp.cache_control = ["no-store"]
         answer_json(resp, feed)
 
 
@@ -99,6 +106,8 @@ class Neighbours(msgspec.Struct, frozen=True):
 
 class SimilarResource:
     """`GET /articles/{article_id}/similar`: its neighbours."""
+
+    caching = SAME_FOR_ALL
 
     operations = {
         "get": Operation(
@@ -119,12 +128,13 @@ class SimilarResource:
         id_ = _read_id(article_id)
         if id_ not in self._articles.cards([id_]):
             raise ArticleNotFoundError(id_)
-        resp.cache_control = ["no-cache"]
         answer_json(resp, Neighbours(self._recommending.similar(id_, wanted["article_num"])))
 
 
 class ArticleResource:
     """`GET /articles/{article_id}`: the whole of one article."""
+
+    caching = SAME_FOR_ALL
 
     operations = {
         "get": Operation(
@@ -141,11 +151,7 @@ class ArticleResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, article_id: str) -> None:
         read_parameters(req)
         whole = self._articles.whole(_read_id(article_id))
-        # Taken down has to mean gone: no cache may show an article without asking again.
-        resp.cache_control = ["no-cache"]
         answer_json(resp, whole)
-
-    on_head = on_get
 
 
 def _read_id(text: str) -> int:

@@ -12,21 +12,21 @@ import falcon
 import jinja2
 import msgspec
 
+from gateway.http.caching import SAME_FOR_ALL
 from gateway.http.problems import PROBLEMS
 
 
 class OpenApiResource:
     """`GET /openapi.json`."""
 
+    caching = SAME_FOR_ALL
+
     def __init__(self, description: dict[str, Any]) -> None:
         self._data = msgspec.json.encode(description)
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.content_type = "application/json"
-        resp.cache_control = ["no-cache"]
         resp.data = self._data
-
-    on_head = on_get
 
 
 def render_docs(template: str, description: dict[str, Any]) -> bytes:

@@ -33,11 +33,8 @@ class HealthResource:
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         good = self._probe()
-        resp.cache_control = ["no-store"]
         answer_json(
             resp,
             Health("ok" if good else "no"),
             HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE,
         )
-
-    on_head = on_get

@@ -149,7 +149,6 @@ class MarkResource:
             req.context.reader_id, self._action, self._target, id_, undone=undone
         )
         resp.status = int(HTTPStatus.NO_CONTENT)
-        resp.cache_control = ["no-store"]
 
 
 class MineResource:
@@ -180,7 +179,6 @@ class MineResource:
         reader_id = req.context.reader_id
         found = self._marks.find_on(reader_id, id_)
         direct = Shown(Action.CLICK, reader_id, FOR_YOU.channel_id, stamp_ms=0, article_id=id_)
-        resp.cache_control = ["no-store"]
         answer_json(
             resp,
             Mine(
@@ -223,7 +221,6 @@ class MarkedResource:
             for marked in page.marks
             if marked.target_id in cards
         ]
-        resp.cache_control = ["no-store"]
         answer_json(resp, MarkedCards(shown, page.next))
 
 
@@ -262,7 +259,6 @@ class HiddenResource:
             )
             for marked in page.marks
         ]
-        resp.cache_control = ["no-store"]
         answer_json(resp, HiddenThings(things, page.next))
 
     def _names(self, marks: list[Marked]) -> dict[tuple[Target, int], str]:

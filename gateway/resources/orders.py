@@ -17,6 +17,7 @@ from msgspec import Meta
 from sqlalchemy import Engine
 
 from gateway.http.bodies import answer_json, read_body
+from gateway.http.caching import SAME_FOR_ALL
 from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
@@ -77,6 +78,7 @@ class OrderShown(msgspec.Struct, frozen=True):
 class ProductsResource:
     """`GET /products`."""
 
+    caching = SAME_FOR_ALL
     operations = {
         "get": Operation("What is on sale", answers=Products, parameters=PRODUCT_PARAMETERS)
     }
@@ -90,7 +92,6 @@ class ProductsResource:
         with self._engine.connect() as conn:
             found = stock.find_products(conn, after_id=wanted["after"], limit=limit + 1)
         page = found[:limit]
-        resp.cache_control = ["no-cache"]
         answer_json(resp, Products(page, page[-1].product_id if len(found) > limit else None))
 
 
@@ -181,7 +182,6 @@ class OrderResource:
         read_parameters(req)
         with self._shop.buying, self._shop.engine.connect() as conn:
             order = orders.read_order(conn, req.context.reader_id, read_order_id(order_id))
-        resp.cache_control = ["no-store"]
         answer_json(resp, show_order(order))
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, order_id: str) -> None:

@@ -8,13 +8,13 @@ everything else. Behind a proxy that serves `/static/` itself nothing changes.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from http import HTTPStatus
 from importlib.resources import files
 from pathlib import PurePosixPath
 
 import falcon
+
+from gateway.http.caching import PAGE_OF_READER, SAME_FOR_ALL
 
 CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' https: data:; object-src 'none'; base-uri 'none'; "
@@ -29,26 +29,18 @@ MEDIA_TYPES = {
 
 
 class PageResource:
-    """One page or file, with its ETag."""
+    """One page or file."""
 
-    cacheable = "no-cache"
+    caching = SAME_FOR_ALL
 
     def __init__(self, name: str, content: bytes) -> None:
         self._media_type = MEDIA_TYPES[PurePosixPath(name).suffix]
         self._content = content
-        self._etag = falcon.ETag(hashlib.blake2s(content, digest_size=12).hexdigest())
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        resp.etag = self._etag
-        resp.cache_control = [self.cacheable]
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
         resp.set_header("Content-Security-Policy", CONTENT_POLICY)
-        if self._etag in (req.if_none_match or ()):
-            resp.status = int(HTTPStatus.NOT_MODIFIED)
-            return
         resp.content_type = self._media_type
         resp.data = self._content
-
-    on_head = on_get
 
 
 class FrontPageResource(PageResource):
@@ -57,7 +49,7 @@ class FrontPageResource(PageResource):
 
     needs_reader = True
     renews_reader = True
-    cacheable = "private, no-cache"  # the answer carries this reader's cookie
+    caching = PAGE_OF_READER
 
 
 def read_pages() -> Mapping[str, bytes]:

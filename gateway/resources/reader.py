@@ -46,5 +46,4 @@ class ReaderResource:
         caller = req.context.caller
         kind = ReaderKind.ANONYMOUS if caller.key is None else ReaderKind.KEY
         name, role = (None, None) if caller.key is None else (caller.key.name, caller.key.role)
-        resp.cache_control = ["no-store"]
         answer_json(resp, ReaderShown(caller.reader_id, kind, name=name, role=role))

@@ -23,6 +23,7 @@ from gunicorn.glogging import Logger
 from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.cursors import Cursors
+from gateway.http.origins import Origins
 from gateway.http.reader_id import ReaderSigner
 from gateway.resources.shop import make_shop
 from gateway.serving.bounded_worker import BoundedWorker
@@ -178,6 +179,7 @@ def make_worker_app(settings: Settings) -> App:
         clock=now_ms,
         deadline_ms=settings.gateway.deadline_ms,
         max_body_bytes=settings.gateway.max_body_bytes,
+        origins=Origins(settings.site.url, settings.gateway.allowed_origins),
     )
 
 

@@ -1,8 +1,8 @@
 """Fills an empty site with the demo, as if it had been running for days.
 
-load_demo(engine, articles, now_ms)  # "demo: 150 articles, 2 editions on sale, ..."
+Rejected: a dump of a database, which the next migration makes useless.
 
-    print(load_demo(engine, articles, now_ms))
+    load_demo(engine, articles, now_ms)  # "demo: 150 articles, 2 editions on sale, ..."
 """
 
 from __future__ import annotations

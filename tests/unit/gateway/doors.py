@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from gateway.app import create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.cursors import Cursors
+from gateway.http.origins import Origins
 from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
 from tests.lab.histories import make_history, record_batch
@@ -175,6 +176,7 @@ def make_door(
     card_ttl_s: int = 60,
     provider: Provider | None = None,
     shop: Mapping[str, Any] | None = None,
+    allowed_origins: tuple[str, ...] = (),
     **options: Any,
 ) -> Door:
     """A gateway on this database and this Redis."""
@@ -208,6 +210,7 @@ def make_door(
         clock=clock,
         deadline_ms=deadline_ms,
         max_body_bytes=MAX_BODY_BYTES,
+        origins=Origins("https://news.example", allowed_origins),
         **options,
     )
     return Door(

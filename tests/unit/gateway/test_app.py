@@ -63,7 +63,7 @@ def test_a_whole_article_is_answered_and_may_not_be_kept_without_asking(door: Do
 def test_a_feed_is_for_one_reader_and_kept_by_no_cache(door: Door) -> None:
     door.newsroom.channels(1)
 
-    assert door.get("/articles").headers["Cache-Control"] == "no-store"
+    assert door.get("/articles").headers["Cache-Control"] == "private, no-store"
 
 
 def test_a_request_has_its_deadline_and_leaves_none_behind(

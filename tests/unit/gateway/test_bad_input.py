@@ -202,7 +202,7 @@ def test_a_path_that_is_not_there_is_a_problem_too(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("DELETE", "/articles"), ("HEAD", "/articles"), ("GET", "/behaviors")]
+    ("method", "path"), [("DELETE", "/articles"), ("HEAD", "/behaviors"), ("GET", "/behaviors")]
 )
 def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(
     door: Door, method: str, path: str

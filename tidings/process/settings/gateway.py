@@ -1,6 +1,6 @@
 """Settings of the gateway.
 
-Deadline.after_ms(settings.gateway.deadline_ms)
+A function takes the group that it needs, and no other.
 
     settings.gateway.bind  # TIDINGS_GATEWAY_BIND
 """
@@ -8,6 +8,7 @@ Deadline.after_ms(settings.gateway.deadline_ms)
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -19,6 +20,17 @@ def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     for network in networks:
         ipaddress.ip_network(network, strict=False)
     return networks
+
+
+# As browsers write it: a scheme and a host in small letters, a port, and nothing behind.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
+
+
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"expected https://host or https://host:port, got {origin!r}")
+    return origins
 
 
 class GatewaySettings(Group):
@@ -44,6 +56,11 @@ class GatewaySettings(Group):
         validation_alias=named("TRUSTED_PROXIES"),
         description="comma-separated addresses or networks; believed about X-Forwarded-For and "
         "-Proto, beside this machine's own programs",
+    )
+    allowed_origins: Annotated[CommaSeparated, AfterValidator(_check_origins)] = Field(
+        (),
+        description="comma-separated; pages of these other origins may read answers, and write "
+        "with the reader's cookie",
     )
     card_ttl_s: int = Field(
         300,

@@ -1,6 +1,6 @@
 """Settings of what is kept about readers, by the gateway and the recommender alike.
 
-History(redis, batches_kept=settings.reading.history_batches, …)
+A group of its own, so that neither process needs the other's settings.
 
     settings.reading.history_batches  # TIDINGS_HISTORY_BATCHES
 """

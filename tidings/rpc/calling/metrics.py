@@ -1,8 +1,9 @@
 """The observer that our own processes give their clients: counters, and lines in the log.
 
-make_client(UserRecommend, endpoints, policy=policy, caller="gateway", observer=METRICS)
+Rejected: counting in the client itself, which would bring prometheus_client to every program that
+calls us.
 
-    client = Client(UserRecommend, ["127.0.0.1:9090"], observer=METRICS)
+    make_client(UserRecommend, endpoints, policy=policy, caller="gateway", observer=METRICS)
 """
 
 from __future__ import annotations
