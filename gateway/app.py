@@ -113,7 +113,6 @@ def create_app(
     }
     app: App = falcon.App()
     app.add_middleware(RequestScope(deadline_ms))
-    app.add_middleware(TellCaller(signer, keys, may_mint))
     app.add_middleware(AnswerForServer())
     app.add_middleware(AnswerCaching(varies_by_origin=bool(origins.allowed)))
     if origins.allowed:
