@@ -1,6 +1,8 @@
 """Every crowd and every rude client that the gateway must hold out against, in one table: what a
 reader beside them was served, how late, and what it cost in memory.
 
+"late" is as the clients saw it. A violation is what is late although the gateway had a core.
+
 FULL=1 python -m bench.faults_gateway     forty seconds of each instead of ten
 """
 

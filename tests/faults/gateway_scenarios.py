@@ -127,6 +127,7 @@ def run(name: str, folder: Path, load_s: float, new_mariadb: Callable[[], str]) 
             late_s=LATE_S,
             readers=readers[-1:],
             source="127.0.0.2",
+            servers=[process.pid for process in gateway.processes()],
             per_second=ASKED_PER_SECOND,
             body=seen_batch(readers[-1]),
         )
@@ -139,6 +140,7 @@ def run(name: str, folder: Path, load_s: float, new_mariadb: Callable[[], str]) 
             number=scenario.number,
             late_s=LATE_S,
             readers=readers[:-1],
+            servers=reader.servers,
             per_second=scenario.per_second,
             product_id=PRODUCT,
         )
@@ -158,7 +160,7 @@ def run(name: str, folder: Path, load_s: float, new_mariadb: Callable[[], str]) 
 
 
 def _judge(violations: Counter[str], seen: Seen, who: str) -> None:
-    violations[f"{who} waited too long"] = int(seen.late_share > MOST_LATE)
+    violations[f"{who} waited too long"] = int(seen.late_by_gateway_share > MOST_LATE)
     violations[f"{who} not told when to come again"] = seen.without_retry_after
     violations[f"{who} told of a defect"] = sum(
         number for status, number in seen.statuses.items() if status in ("500", "501")

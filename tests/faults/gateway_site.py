@@ -43,11 +43,14 @@ class GatewaySite:
     process: Process
     port: int
 
-    def rss_mib(self) -> float:
-        """Of the gateway's master and its workers."""
+    def processes(self) -> list[psutil.Process]:
+        """The gateway's master and its workers."""
         assert self.process.popen is not None
         master = psutil.Process(self.process.popen.pid)
-        return float(sum(each.memory_info().rss for each in (master, *master.children()))) / 2**20
+        return [master, *master.children()]
+
+    def rss_mib(self) -> float:
+        return float(sum(each.memory_info().rss for each in self.processes())) / 2**20
 
     @property
     def database_url(self) -> str:

@@ -34,7 +34,8 @@ def test_a_reader_is_served_in_time_whatever_others_do(
 
 def test_a_request_that_was_never_answered_counts_as_late() -> None:
     """The judge is not blind to a door that stays shut."""
-    seen = Seen(asked=100, answered=90, served=89, late=1, unanswered=10)
+    seen = Seen(asked=100, answered=90, served=89, late=2, late_by_gateway=1, unanswered=10)
 
     assert seen.served_share == 0.89
-    assert seen.late_share == 0.11
+    assert seen.late_share == 0.12
+    assert seen.late_by_gateway_share == 0.11
