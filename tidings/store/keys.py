@@ -149,6 +149,32 @@ WHOLE_ARTICLE = Key(
     ttl_spread=0.1,
     most=4 * 1024 * 1024,
 )
+# All limits share one tag, since one script counts a request for its reader, key and address at
+# once: in a Cluster they lie on one node, for a minute each.
+LIMITS_OF_READER = Key(
+    shape="t1:{limits}:reader:<reader>",
+    kind="hash",
+    holds="what a reader asked for in the last minute, by class",
+    ttl_setting="GATEWAY_LIMIT_WINDOW_S",
+    ttl_spread=0.17,
+    most=512,
+)
+LIMITS_OF_KEY = Key(
+    shape="t1:{limits}:key:<key>",
+    kind="hash",
+    holds="the same of a program's key",
+    ttl_setting="GATEWAY_LIMIT_WINDOW_S",
+    ttl_spread=0.17,
+    most=512,
+)
+LIMITS_OF_ADDRESS = Key(
+    shape="t1:{limits}:address:<network>",
+    kind="hash",
+    holds="the same of an address, and how many readers it was given",
+    ttl_setting="GATEWAY_LIMIT_WINDOW_S",
+    ttl_spread=0.17,
+    most=512,
+)
 JOBS_DUE = Key(
     shape="t1:jobs:due",
     kind="channel",
