@@ -20,6 +20,7 @@ from gateway.feed.ladder import Recommending
 from gateway.http.caching import AnswerCaching
 from gateway.http.caller import TellCaller
 from gateway.http.cursors import Cursors
+from gateway.http.limits import Limits, Quotas
 from gateway.http.methods import AnswerForServer, with_head
 from gateway.http.openapi import describe
 from gateway.http.origins import EXPOSED, Origins, RefuseForeignWrites
@@ -44,6 +45,7 @@ from tidings.readers.checking import KeyCheck
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.marks import Marks
 from tidings.reading.tracking import Tracker
+from tidings.store.windows import SlidingWindows
 
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
@@ -61,12 +63,13 @@ def create_app(
     marks: Marks,
     engine: Engine,
     shop: Shop,
+    windows: SlidingWindows,
+    quotas: Quotas,
     clock: Clock,
     deadline_ms: int,
     max_body_bytes: int,
     origins: Origins,
     is_ready: Callable[[], bool] = lambda: True,
-    may_mint: Callable[[falcon.Request], bool] = lambda _: True,
 ) -> App:
     """The WSGI app.
 
@@ -78,11 +81,12 @@ def create_app(
         marks: what readers marked.
         engine: where articles are, and what is on sale.
         shop: where orders are, and who takes the money for them.
+        windows: count what is asked for.
+        quotas: how much may be asked for.
         clock: now, in ms since the epoch.
         deadline_ms: the budget of one request.
         origins: whose pages may read answers and write.
         is_ready: whether requests may be sent here.
-        may_mint: whether a request that brought no reader's id may be given a new one.
     """
     routes: dict[str, object] = {
         "/articles": FeedResource(recommending, channels),
@@ -124,7 +128,9 @@ def create_app(
             )
         )
     app.add_middleware(RefuseForeignWrites(origins))
-    app.add_middleware(TellCaller(signer, keys, may_mint))
+    limits = Limits(windows, quotas, clock=clock)
+    app.add_middleware(TellCaller(signer, keys, limits.may_mint))
+    app.add_middleware(limits)
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, answer_problem)
     app.add_error_handler(falcon.HTTPError, answer_problem)

@@ -40,6 +40,9 @@ class Track(msgspec.Struct, frozen=True):
     dislike: str
 
 
+NO_TRACK = Track("", "", "", "", "")
+
+
 class Reason(msgspec.Struct, frozen=True):
     """Why an article is there: `popular`, `read`, `taste`, `similar`, `fresh`, `backlog` or
     `again`; more may come. `article_id` is the article that led there, 0 if none did."""

@@ -24,8 +24,8 @@ from prometheus_client import Counter
 from redis import Redis, RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.feed.breaker import Breaker
 from gateway.feed.cards import (
+    NO_TRACK,
     Feed,
     Reason,
     ServedFrom,
@@ -37,6 +37,7 @@ from gateway.feed.cards import (
 )
 from gateway.http.problems import NothingToServeError
 from tidings.news.articles import Articles, Card
+from tidings.process.breaker import Breaker
 from tidings.process.clock import Clock
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.reading import popularity
@@ -56,6 +57,10 @@ SPARE_ARTICLES = 20
 RECOMMENDER_FAILURES = 3
 REST_S = 1.0
 LOG_EVERY_S = 1.0
+# Readers count from 1. A page for nobody has no tokens: there is no reader to report for.
+NOBODY = 0
+# The steps from here on record nothing.
+UNRECORDED = 2
 
 SERVED = Counter(
     "tidings_feeds_served", "Feeds by the step of the ladder that made them", ["served_from"]
@@ -85,7 +90,7 @@ class RestingError(Exception):
 @dataclass(frozen=True, slots=True)
 class Ask:
     """Who asks for which page, and how they came. `time_stamp` is in ms since the epoch; 0 is
-    now."""
+    now. `reader_id` may be `NOBODY`."""
 
     reader_id: int
     channel_id: int
@@ -145,7 +150,7 @@ class Recommending:
         *,
         context: Context = NO_CONTEXT,
     ) -> Feed:
-        """One page of a reader's feed.
+        """One page of a reader's feed; for `NOBODY` one of those that are in no history.
 
         Raises:
             CallerFaultError: the recommender refused the request as such.
@@ -161,7 +166,7 @@ class Recommending:
             context=context,
         )
         empty: Feed | None = None
-        for step, make in self._steps:
+        for step, make in self._steps if reader_id != NOBODY else self._steps[UNRECORDED:]:
             try:
                 feed = make(ask)
             except CallerFaultError:
@@ -298,7 +303,7 @@ class Recommending:
         reason = Reason(kind, 0)
         feed = self._hydrate(
             ids,
-            self._track_of(ask, batch),
+            self._track_of(ask, batch) if ask.reader_id != NOBODY else _no_track,
             step,
             limit=ask.article_num,
             reason_of=lambda _: reason,
@@ -331,7 +336,7 @@ class Recommending:
 
     def _pages_back(self, ask: Ask) -> bool:
         """Whether a page of history is asked for; where Redis is away, the clock alone says so."""
-        if ask.time_stamp == 0 or ask.time_stamp >= ask.now_ms:
+        if ask.time_stamp == 0 or ask.time_stamp >= ask.now_ms or ask.reader_id == NOBODY:
             return False
         if ask.time_stamp < ask.now_ms - CLOCK_SLACK_MS:
             return True
@@ -343,6 +348,8 @@ class Recommending:
             return False
 
     def _newest_stamp(self, ask: Ask) -> int:
+        if ask.reader_id == NOBODY:
+            return 0
         try:
             return self._with_redis(
                 lambda: self._unread.newest_stamp(ask.reader_id, ask.channel_id)
@@ -391,6 +398,10 @@ class Recommending:
         self._logged_at_s[step] = now_s
         unexpected = None if isinstance(ex, _EXPECTED_FAILURES) else ex
         log.warning("ladder_step_failed", step=step, error=repr(ex), exc_info=unexpected)
+
+
+def _no_track(_article_id: int) -> Track:
+    return NO_TRACK
 
 
 def _with(feed: Feed, *, pre_timestamp: int, exposure: str) -> Feed:

@@ -50,14 +50,14 @@ class TellCaller:
     caller whose role is too small.
 
     Args:
-        may_mint: whether a request that brought no id may be given a new one.
+        may_mint: whether a request on a resource that brought no id may be given a new one.
     """
 
     def __init__(
         self,
         signer: ReaderSigner,
         keys: KeyCheck,
-        may_mint: Callable[[falcon.Request], bool],
+        may_mint: Callable[[falcon.Request, object], bool],
     ) -> None:
         self._signer = signer
         self._keys = keys
@@ -103,7 +103,7 @@ class TellCaller:
     def _find_reader(self, req: falcon.Request, resp: falcon.Response, resource: object) -> Caller:
         claim = find_claim(req, self._signer)
         if claim is None:
-            if not self._may_mint(req):
+            if not self._may_mint(req, resource):
                 return NOBODY
             reader_id = self._signer.new_id()
             give_reader(req, resp, self._signer.sign(reader_id))

@@ -81,6 +81,11 @@ class ForeignWriteError(Exception):
     """A page of another site made the reader's browser write."""
 
 
+class QuotaExceededError(Exception):
+    """One request too many; `Retry-After` and `RateLimit` of the answer say when there may be
+    another."""
+
+
 class NothingToServeError(Exception):
     """Every step of the ladder failed."""
 
@@ -204,6 +209,9 @@ PROBLEMS: dict[type[Exception], Kind] = {
         "role-too-small",
         "The key's role is too small",
         headers=_challenge(', error="insufficient_scope", scope="{needed}"'),
+    ),
+    QuotaExceededError: Kind(
+        HTTPStatus.TOO_MANY_REQUESTS, "quota-exceeded", "There were too many requests"
     ),
     BacklogFullError: Kind(
         HTTPStatus.SERVICE_UNAVAILABLE,

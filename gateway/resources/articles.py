@@ -15,9 +15,10 @@ import falcon
 import msgspec
 
 from gateway.feed.cards import Feed
-from gateway.feed.ladder import Recommending
+from gateway.feed.ladder import NOBODY, Recommending
 from gateway.http.bodies import answer_json
 from gateway.http.caching import SAME_FOR_ALL
+from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
@@ -54,6 +55,8 @@ class FeedResource:
     """`GET /articles`: the feed."""
 
     needs_reader = True
+    serves_nobody = True
+    limit_class = LimitClass.FEED
     operations = {
         "get": Operation(
             "One page of the reader's feed",
@@ -82,7 +85,7 @@ class FeedResource:
         wanted = read_parameters(req, FEED_PARAMETERS)
         channel = self._channels.channel(wanted["channel_id"])
         feed = self._recommending.feed(
-            req.context.reader_id,
+            req.context.reader_id or NOBODY,
             channel.channel_id,
             wanted["article_num"],
             time_stamp=wanted["time_stamp"],
@@ -109,6 +112,7 @@ class SimilarResource:
 
     caching = SAME_FOR_ALL
 
+    limit_class = LimitClass.FEED
     operations = {
         "get": Operation(
             "Articles that are read by those who read this one; none while the recommender is away",

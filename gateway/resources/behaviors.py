@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from gateway.feed.ladder import Recommending
 from gateway.http.bodies import answer_json, read_body
+from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
 from tidings.process.clock import Clock
@@ -63,6 +64,7 @@ class Results(msgspec.Struct, frozen=True):
 class BehaviorsResource:
     """`POST /behaviors`."""
 
+    limit_class = LimitClass.REPORT
     operations = {
         "post": Operation(
             "Report what the reader did; answered once it is durable",

@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from gateway.feed.cards import Track, issue_track
 from gateway.http.bodies import answer_json
 from gateway.http.cursors import AFTER, Cursors
+from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_id, read_parameters, read_text
 from gateway.http.reader_id import HEADER
@@ -100,6 +101,7 @@ class MarkResource:
     """
 
     needs_reader = True
+    limit_class = LimitClass.WRITE
 
     def __init__(
         self,
@@ -155,6 +157,7 @@ class MineResource:
     """`GET /articles/{article_id}/mine`."""
 
     needs_reader = True
+    limit_class = LimitClass.FEED
     operations = {
         "get": Operation(
             "What the reader marked of an article, and tokens for a visit that came from no feed",
@@ -194,6 +197,7 @@ class MarkedResource:
     """`GET /reader/likings` and `/reader/collections`."""
 
     needs_reader = True
+    limit_class = LimitClass.FEED
 
     def __init__(self, name: str, marks: Marks, articles: Articles, cursors: Cursors) -> None:
         self._name = name
@@ -228,6 +232,7 @@ class HiddenResource:
     """`GET /reader/hidden`."""
 
     needs_reader = True
+    limit_class = LimitClass.FEED
     operations = {
         "get": Operation(
             "What the reader does not want to see: articles, authors, channels; newest first",

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 
 from gateway.http.bodies import answer_json, read_body
 from gateway.http.caching import SAME_FOR_ALL
+from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
@@ -99,6 +100,7 @@ class OrdersResource:
     """`POST /orders`."""
 
     needs_reader = True
+    limit_class = LimitClass.ORDER
     operations = {
         "post": Operation(
             "Order, and hold the stock until the order is paid or expires",
@@ -154,6 +156,7 @@ class OrderResource:
     """`GET` and `DELETE /orders/{order_id}`."""
 
     needs_reader = True
+    limit_class = {"get": LimitClass.FEED, "delete": LimitClass.ORDER}
     operations = {
         "get": Operation(
             "One of the reader's own orders",

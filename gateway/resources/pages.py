@@ -48,6 +48,7 @@ class FrontPageResource(PageResource):
     once; and each visit renews the id's cookie for another year."""
 
     needs_reader = True
+    serves_nobody = True
     renews_reader = True
     caching = PAGE_OF_READER
 

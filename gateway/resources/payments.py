@@ -15,6 +15,7 @@ import falcon
 import msgspec
 
 from gateway.http.bodies import answer_json
+from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
 from gateway.http.problems import BodyTooLargeError
@@ -36,6 +37,7 @@ class PaymentResource:
     """`POST /orders/{order_id}/payment`."""
 
     needs_reader = True
+    limit_class = LimitClass.ORDER
     operations = {
         "post": Operation(
             "Start paying; the provider tells the outcome later",

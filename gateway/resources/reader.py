@@ -14,6 +14,7 @@ import falcon
 import msgspec
 
 from gateway.http.bodies import answer_json
+from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
 from tidings.readers.keys import Role
@@ -39,6 +40,7 @@ class ReaderResource:
     """`GET /reader`."""
 
     needs_reader = True
+    limit_class = LimitClass.FEED
     operations = {"get": Operation("Who the gateway takes the caller for", answers=ReaderShown)}
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

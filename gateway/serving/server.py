@@ -23,6 +23,7 @@ from gunicorn.glogging import Logger
 from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.cursors import Cursors
+from gateway.http.limits import make_quotas
 from gateway.http.origins import Origins
 from gateway.http.reader_id import ReaderSigner
 from gateway.resources.shop import make_shop
@@ -53,6 +54,7 @@ from tidings.store.engine import make_engine
 from tidings.store.keys import DAY_S
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
+from tidings.store.windows import SlidingWindows
 from tidings_idl.recommend import UserRecommend
 
 # Above the 60 s after which common proxies drop a connection, so that the proxy closes first.
@@ -176,6 +178,8 @@ def make_worker_app(settings: Settings) -> App:
         shop=make_shop(
             settings, make_provider(settings.shop.payment_provider, make_site(settings))
         ),
+        windows=SlidingWindows(redis, settings.gateway.limit_window_s),
+        quotas=make_quotas(settings.gateway),
         clock=now_ms,
         deadline_ms=settings.gateway.deadline_ms,
         max_body_bytes=settings.gateway.max_body_bytes,

@@ -338,14 +338,14 @@ def test_what_no_door_leads_to_would_be_noticed() -> None:
         "\ndef erase(conn):\n    wipe(conn)\ndef wipe(conn): ...\n"
     )
     sources["tidings.shop.planted"] = "class Basket:\n    def fill_up(self): ...\n"
-    sources["gateway.feed.breaker"] += "    def mend_by_hand(self): ...\n"
+    sources["tidings.process.breaker"] += "    def mend_by_hand(self): ...\n"
 
     assert set(make_reach(sources).unreached()) == {
         "tidings.news.publishing.erase",
         "tidings.news.publishing.wipe",
         "tidings.shop.planted.Basket",
         "tidings.shop.planted.Basket.fill_up",
-        "gateway.feed.breaker.Breaker.mend_by_hand",
+        "tidings.process.breaker.Breaker.mend_by_hand",
     }
 
 

@@ -149,8 +149,8 @@ WHOLE_ARTICLE = Key(
     ttl_spread=0.1,
     most=4 * 1024 * 1024,
 )
-# All limits share one tag, since one script counts a request for its reader, key and address at
-# once: in a Cluster they lie on one node, for a minute each.
+# All limits share one tag, since one script counts a request for its reader or key, and its address
+# at once: in a Cluster they lie on one node, for a minute each.
 LIMITS_OF_READER = Key(
     shape="t1:{limits}:reader:<reader>",
     kind="hash",
@@ -162,7 +162,7 @@ LIMITS_OF_READER = Key(
 LIMITS_OF_KEY = Key(
     shape="t1:{limits}:key:<key>",
     kind="hash",
-    holds="the same of a program's key",
+    holds="the same of a program's or a person's key",
     ttl_setting="GATEWAY_LIMIT_WINDOW_S",
     ttl_spread=0.17,
     most=512,

@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
+from gateway.http.limits import make_quotas
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import serve
 from tests.lab.redis_keys import largest, longest_ttl_s, matches
@@ -47,7 +48,12 @@ def door(
     settings: Settings, engine: Engine, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Door]:
     """A gateway whose recommender is a real one."""
-    door = make_door(engine, redis_client, card_ttl_s=settings.gateway.card_ttl_s)
+    door = make_door(
+        engine,
+        redis_client,
+        card_ttl_s=settings.gateway.card_ttl_s,
+        quotas=make_quotas(settings.gateway),
+    )
     door.newsroom.channels(1, 2)
     door.newsroom.articles(60)
     with serve(settings, engine, redis_client, door.clock) as recommender:
@@ -105,6 +111,7 @@ def use(door: Door, redis: Redis) -> None:
             assert [result["verdict"] for result in results] == ["accepted"] * 6
     assert door.get("/articles/1").status_code == 200
     assert door.get("/articles/999").status_code == 404
+    assert door.get("/articles/1/similar", headers=door.make_key()).status_code == 200
     redis.xadd(LOG, {"e": "of another version"})
     while fold(door.newsroom.engine, redis, consumer="one"):
         pass

@@ -54,7 +54,7 @@ def test_no_stretch_of_a_windows_length_ever_holds_more_than_the_quota(
                 copy = redis.dump(READER)
                 later = ask(windows, now_ms + taken.rooms[0].wait_s * 1000, quota)
                 assert later.is_admitted
-                redis.restore(READER, 0, copy, replace=True)  # type: ignore[arg-type]
+                redis.restore(READER, 0, copy, replace=True)
     for moment in admitted:
         inside = [one for one in admitted if moment <= one < moment + WINDOW_MS - 50]
         assert len(inside) <= quota

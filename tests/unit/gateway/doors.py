@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from gateway.app import create_app
 from gateway.feed.ladder import Recommending
 from gateway.http.cursors import Cursors
+from gateway.http.limits import Quotas
 from gateway.http.origins import Origins
 from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
@@ -36,6 +37,7 @@ from tidings.reading.tracking import Shown, Tracker
 from tidings.shop.providers import Provider
 from tidings.shop.providers.none import NoProvider
 from tidings.store.engine import transaction
+from tidings.store.windows import SlidingWindows
 from tidings_idl.recommend.ttypes import (
     Article,
     ArticleResponse,
@@ -47,6 +49,9 @@ from tidings_idl.recommend.ttypes import (
 
 KEYS = (SECRET_KEY.encode(),)
 READER_ID = 2**52 + 7
+UNLIMITED = Quotas(of_reader={}, key_times=1, address_times=0, new_readers=0)
+WINDOW_S = 60
+ADDRESS = "192.0.2.7"
 MAX_BODY_BYTES = 20_000
 
 
@@ -126,9 +131,9 @@ class Door:
 
     def get(self, path: str, **options: Any) -> testing.Result:
         """GET as the reader READER_ID."""
-        return self.client.simulate_get(
-            path, headers={"X-Reader": self.signer.sign(READER_ID)}, **options
-        )
+        headers = options.pop("headers", {"X-Reader": self.signer.sign(READER_ID)})
+        options.setdefault("remote_addr", ADDRESS)
+        return self.client.simulate_get(path, headers=headers, **options)
 
     def make_key(self, role: Role = Role.READER, name: str = "") -> dict[str, str]:
         """The headers of a caller who has a new key of this role."""
@@ -177,6 +182,7 @@ def make_door(
     provider: Provider | None = None,
     shop: Mapping[str, Any] | None = None,
     allowed_origins: tuple[str, ...] = (),
+    quotas: Quotas = UNLIMITED,
     **options: Any,
 ) -> Door:
     """A gateway on this database and this Redis."""
@@ -207,6 +213,8 @@ def make_door(
         marks=Marks(engine, redis),
         engine=engine,
         shop=make_open_shop(engine, provider or NoProvider(), **shop or {}),
+        windows=SlidingWindows(redis, WINDOW_S),
+        quotas=quotas,
         clock=clock,
         deadline_ms=deadline_ms,
         max_body_bytes=MAX_BODY_BYTES,

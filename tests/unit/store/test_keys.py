@@ -15,6 +15,9 @@ from tidings.store.keys import (
     BEHAVIOUR_WAITING,
     HISTORY,
     KEYS,
+    LIMITS_OF_ADDRESS,
+    LIMITS_OF_KEY,
+    LIMITS_OF_READER,
     SEEN,
     Key,
 )
@@ -48,6 +51,9 @@ def test_shapes_in_use_do_not_change() -> None:
         "t1:behaviour:dead",
         "t1:card:<article>",
         "t1:page:<article>",
+        "t1:{limits}:reader:<reader>",
+        "t1:{limits}:key:<key>",
+        "t1:{limits}:address:<network>",
         "t1:jobs:due",
     ]
 
@@ -60,8 +66,9 @@ def test_a_key_has_its_numbers_in_its_places() -> None:
 @pytest.mark.parametrize("key", KEYS, ids=ids)
 def test_keys_of_one_reader_or_one_script_share_a_hash_tag_and_others_stand_alone(key: Key) -> None:
     """In a Cluster one script may touch several keys only if their tags are the same."""
-    of_a_script = "behaviour" if key in (BEHAVIOUR_LOG, BEHAVIOUR_WAITING, BEHAVIOUR_FLOORS) else ""
-    tag = "<reader>" if "<reader>" in key.shape else of_a_script
+    of_the_log = dict.fromkeys((BEHAVIOUR_LOG, BEHAVIOUR_WAITING, BEHAVIOUR_FLOORS), "behaviour")
+    of_limits = dict.fromkeys((LIMITS_OF_READER, LIMITS_OF_KEY, LIMITS_OF_ADDRESS), "limits")
+    tag = (of_the_log | of_limits).get(key) or ("<reader>" if "<reader>" in key.shape else "")
     assert re.findall(r"{(.*?)}", key.shape) == ([tag] if tag else [])
 
 
@@ -74,7 +81,7 @@ def test_a_key_is_one_of_its_own_kind_only(key: Key) -> None:
 
 @pytest.mark.parametrize("key", [key for key in KEYS if key.kind != "channel"], ids=ids)
 def test_what_has_no_end_in_time_has_one_in_size(key: Key) -> None:
-    values = {"READER_TTL_DAYS": 30, "CARD_TTL_S": 300}
+    values = {"READER_TTL_DAYS": 30, "CARD_TTL_S": 300, "GATEWAY_LIMIT_WINDOW_S": 60}
 
     # A stream is bounded by what fills it; two small keys belong to one.
     has_no_end = key.kind == "stream" or key in (BEHAVIOUR_WAITING, BEHAVIOUR_FLOORS)

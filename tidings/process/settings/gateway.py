@@ -62,6 +62,38 @@ class GatewaySettings(Group):
         description="comma-separated; pages of these other origins may read answers, and write "
         "with the reader's cookie",
     )
+    limit_window_s: int = Field(
+        60, ge=1, le=3600, description="requests are limited within every stretch of this time"
+    )
+    limit_feed: int = Field(
+        120, ge=0, description="feeds and lists of one reader in LIMIT_WINDOW_S; 0 is no limit"
+    )
+    limit_report: int = Field(
+        120, ge=0, description="reports of one reader in LIMIT_WINDOW_S; 0 is no limit"
+    )
+    limit_write: int = Field(
+        60, ge=0, description="marks of one reader in LIMIT_WINDOW_S; 0 is no limit"
+    )
+    limit_order: int = Field(
+        20, ge=0, description="orders and payments of one reader in LIMIT_WINDOW_S; 0 is no limit"
+    )
+    limit_address_times: int = Field(
+        10,
+        ge=0,
+        description="one address, an IPv6 /64 being one, may do so many times what one reader may; "
+        "0 is no limit by address",
+    )
+    limit_key_times: int = Field(
+        10,
+        ge=0,
+        description="one key may do so many times what one reader may; 0 is no limit by key",
+    )
+    limit_new_readers: int = Field(
+        30,
+        ge=0,
+        description="ids that one address is given in LIMIT_WINDOW_S; beyond it feeds are served "
+        "without; 0 is no limit",
+    )
     card_ttl_s: int = Field(
         300,
         ge=1,

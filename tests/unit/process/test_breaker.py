@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.feed.breaker import Breaker
+from tidings.process.breaker import Breaker
 
 
 class Stopwatch:
