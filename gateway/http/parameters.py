@@ -20,6 +20,8 @@ from gateway.http.problems import InvalidRequestError
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _SHOWN_CHARS = 40
+# A query of 4 KiB could name 2,000 parameters that are unknown; the first few say what is wrong.
+_MOST_TOLD = 20
 MAX_ID = 2**63 - 1
 
 
@@ -86,18 +88,23 @@ def read_parameters(
     """name → value for each of `parameters`; those of `texts` may be there as well.
 
     Raises:
-        InvalidRequestError: naming each parameter that is unknown, given twice, or out of range.
+        InvalidRequestError: naming each parameter that is unknown, given twice, or out of range,
+            or the first 20 of them.
     """
     values = {parameter.name: parameter.default for parameter in parameters}
-    errors = {}
+    errors: dict[str, str] = {}
     known = {parameter.name: parameter for parameter in parameters}
     words = {parameter.name for parameter in texts}
     for name, given in req.params.items():
         if name in words:
             continue
+        if len(errors) == _MOST_TOLD:
+            break
         parameter = known.get(name)
         if parameter is None:
-            errors[name] = f"is unknown here; known are: {', '.join([*known, *words]) or 'none'}"
+            errors[name[:_SHOWN_CHARS]] = (
+                f"is unknown here; known are: {', '.join([*known, *words]) or 'none'}"
+            )
         elif isinstance(given, list):
             errors[name] = "was given more than once"
         elif (number := parameter.read(given)) is None:

@@ -12,7 +12,7 @@ would tie every rule to this door.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -24,6 +24,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.http.bulkhead import TooBusyError
+from gateway.http.request_scope import request_id_of
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError
@@ -160,8 +161,28 @@ _LATE = Kind(
     detail=_say("the time for this request ran out"),
     retry_after_s=1,
 )
+# What Falcon refuses before a resource is asked: a method nobody knows, a header it cannot read.
+_UNFIT = Kind(
+    HTTPStatus.BAD_REQUEST,
+    "bad-request",
+    "The request cannot be understood",
+    detail=lambda ex: ex.description or "it is not as HTTP has it",
+)
 
 PROBLEMS: dict[type[Exception], Kind] = {
+    falcon.HTTPError: _UNFIT,
+    falcon.HTTPNotFound: Kind(
+        HTTPStatus.NOT_FOUND,
+        "not-found",
+        "There is nothing here",
+        detail=_say("there is nothing at this path; /docs shows what there is"),
+    ),
+    falcon.HTTPMethodNotAllowed: Kind(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "The path does not take this method",
+        detail=_say("this path does not take that method; the Allow header names those it takes"),
+    ),
     InvalidRequestError: Kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", _INVALID, errors=lambda ex: ex.errors
     ),
@@ -270,7 +291,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     PoolTimeoutError: _STORE,
 }
 
-_DEFECT = Kind(
+DEFECT = Kind(
     HTTPStatus.INTERNAL_SERVER_ERROR,
     "internal-error",
     "Something went wrong on this side",
@@ -280,9 +301,10 @@ _DEFECT = Kind(
 
 def find_kind(ex: Exception) -> Kind:
     """How `ex` is answered: by the row of its class, or of the nearest class it derives from."""
-    if isinstance(ex, falcon.HTTPError):
-        return _kind_of_http(ex)
-    return next((PROBLEMS[kind] for kind in type(ex).__mro__ if kind in PROBLEMS), _DEFECT)
+    kind = next((PROBLEMS[kind] for kind in type(ex).__mro__ if kind in PROBLEMS), DEFECT)
+    if kind is _UNFIT and isinstance(ex, falcon.HTTPError):
+        return replace(kind, status=HTTPStatus(ex.status_code))
+    return kind
 
 
 def answer_problem(
@@ -291,14 +313,14 @@ def answer_problem(
     """Falcon's error handler for everything."""
     kind = find_kind(ex)
     _log(kind, ex)
-    request_id = getattr(req.context, "request_id", "")
+    request_id = request_id_of(req)
     errors = kind.errors(ex)
     problem = Problem(
         type=f"{TYPE_PREFIX}{kind.slug}",
         title=kind.title,
         status=kind.status,
         detail=kind.detail(ex),
-        instance=req.path,
+        instance=falcon.uri.encode(req.path),
         request_id=request_id,
         errors=dict(errors) if errors else None,
     )
@@ -313,23 +335,8 @@ def answer_problem(
         resp.set_header("Retry-After", str(kind.retry_after_s))
 
 
-def _kind_of_http(ex: falcon.HTTPError) -> Kind:
-    """What Falcon itself refuses: no such path, a method that is not there, a line it cannot
-    parse."""
-    status = HTTPStatus(ex.status_code)
-    detail = ex.description or _HTTP_DETAILS.get(status, status.description or status.phrase)
-    return Kind(status, status.phrase.lower().replace(" ", "-"), status.phrase, detail=_say(detail))
-
-
-_HTTP_DETAILS = {
-    HTTPStatus.NOT_FOUND: "there is nothing at this path; /docs shows what there is",
-    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not take that method; the Allow header names "
-    "those it takes",
-}
-
-
 def _log(kind: Kind, ex: Exception) -> None:
-    if kind is _DEFECT:
+    if kind is DEFECT:
         log.error("unexpected_error", exc_info=ex)
     elif kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request_failed", problem=kind.slug, error=repr(ex))

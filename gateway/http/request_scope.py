@@ -59,7 +59,7 @@ class RequestScope:
         self._deadline_ms = deadline_ms
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        request_id = accept_request_id(req.get_header(REQUEST_ID))
+        request_id = request_id_of(req)
         scope = ExitStack()
         # A pool's threads do not inherit what the main thread has bound.
         scope.enter_context(
@@ -68,7 +68,6 @@ class RequestScope:
         started_s = time.monotonic()
         readable_s = req.env.get(READABLE_S, started_s)
         scope.enter_context(deadline_scope(Deadline(readable_s + self._deadline_ms / 1000)))
-        req.context.request_id = request_id
         req.context.readable_s = readable_s
         req.context.queue_s = started_s - readable_s
         req.context.scope = scope
@@ -97,6 +96,15 @@ class RequestScope:
                 queue_s=req.context.queue_s,
                 **known,
             )
+
+
+def request_id_of(req: falcon.Request) -> str:
+    """The id of a request: as it came, where that is well formed, or a new one. Once told it
+    stays, also for a request that Falcon refuses before the middleware."""
+    known: str | None = getattr(req.context, "request_id", None)
+    if known is None:
+        known = req.context.request_id = accept_request_id(req.get_header(REQUEST_ID))
+    return known
 
 
 def tell_request(

@@ -3,12 +3,17 @@ shown."""
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from falcon import testing
 
+from gateway.http.bodies import decode
+from gateway.http.problems import DEFECT, PROBLEMS
+from gateway.resources.behaviors import Events
 from tests.unit.gateway.doors import MAX_BODY_BYTES, Door
 
 
@@ -194,6 +199,97 @@ def test_a_body_declared_as_something_else_is_refused(door: Door, content_type: 
     problem(door.post_raw(b'{"events":[]}', content_type), 415, "not-json")
 
 
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "br", "deflate", "gzip, identity", "GZIP"])
+def test_a_packed_body_is_refused(door: Door, coding: str) -> None:
+    """A few bytes that unpack to a gigabyte would be let in by their size."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+    body = gzip.compress(b'{"events":[]}')
+
+    answer = door.client.simulate_post("/behaviors", body=body, headers=headers)
+
+    problem(answer, 415, "encoded-body")
+
+
+def test_a_body_that_is_declared_as_not_packed_is_read(door: Door) -> None:
+    headers = {"Content-Type": "application/json; charset=utf-8", "Content-Encoding": "identity"}
+
+    answer = door.client.simulate_post("/behaviors", body=b'{"events":[]}', headers=headers)
+
+    problem(answer, 422, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"events":[]}',
+        b'{"events":[{"track":"\\ud800"}]}',
+        b'{"events":[{"track":"t"}],}',
+        b'{"events":[{"track":"t"}]}{}',
+    ],
+    ids=["byte order mark", "half a surrogate", "comma at the end", "two values"],
+)
+def test_what_some_parsers_forgive_is_refused(door: Door, body: bytes) -> None:
+    problem(door.post_raw(body), 400, "malformed-json")
+
+
+def test_of_a_name_that_comes_twice_the_last_one_counts(door: Door) -> None:
+    """As in browsers; but each one has to be right."""
+    decoder = msgspec.json.Decoder(Events)
+
+    (event,) = decode(b'{"events":[{"track":"a","track":"b"}]}', decoder).events
+    wrong_at_first = door.post_raw(b'{"events":[{"track":5,"track":"t"}]}')
+
+    assert event.track == "b"
+    assert list(problem(wrong_at_first, 422, "invalid-request")["errors"]) == ["events[0].track"]
+
+
+def test_of_thousands_of_wrong_parameters_the_first_are_told(door: Door) -> None:
+    """A short question may not be answered at length."""
+    query = "&".join(f"{'x' * 200}{number}=1" for number in range(1000))
+
+    answer = door.get("/articles", query_string=query)
+
+    assert problem(answer, 422, "invalid-request")
+    assert len(answer.content) < 4000
+
+
+@pytest.mark.parametrize(
+    ("path", "instance"),
+    [
+        ("/caf%C3%A9", "/caf%C3%A9"),
+        ("/caf%E9", "/caf%EF%BF%BD"),
+        ("/a%20b%22%3Cscript%3E", "/a%20b%22%3Cscript%3E"),
+        ("/a%00b", "/a%00b"),
+        ("/%2e%2e/etc/passwd", "/../etc/passwd"),
+        ("/ARTICLES", "/ARTICLES"),
+        ("/nothing/here/", "/nothing/here"),
+    ],
+)
+def test_a_path_that_is_not_there_is_a_problem_that_names_it_as_an_address(
+    door: Door, path: str, instance: str
+) -> None:
+    answer = door.client.simulate_get(path)
+
+    assert problem(answer, 404, "not-found")["instance"] == instance
+
+
+@pytest.mark.parametrize("path", ["/articles/%31", "/articles/1/", "/articles/01"])
+def test_one_article_can_be_written_in_several_ways(door: Door, path: str) -> None:
+    door.newsroom.channels(1)
+    assert door.newsroom.article() == 1
+
+    assert door.client.simulate_get(path).json["article_id"] == 1
+
+
+@pytest.mark.parametrize(
+    "article_id", ["1.0", "-1", "+1", "1_0", "%D9%A1", "%EF%BC%91", "1%00", "%20", "%FF", "1e3"]
+)
+def test_what_only_looks_like_a_number_is_none(door: Door, article_id: str) -> None:
+    answer = door.client.simulate_get(f"/articles/{article_id}")
+
+    assert "article_id" in problem(answer, 422, "invalid-request")["errors"]
+
+
 def test_a_path_that_is_not_there_is_a_problem_too(door: Door) -> None:
     assert (
         problem(door.client.simulate_get("/nothing/here"), 404, "not-found")["instance"]
@@ -210,8 +306,24 @@ def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(
     answer = door.client.simulate_request(method, path)
 
     assert answer.status_code == 405
+    assert answer.status_code == 405
     assert answer.headers["Content-Type"] == "application/problem+json"
+    if method != "HEAD":
+        problem(answer, 405, "method-not-allowed")
     assert "OPTIONS" in answer.headers["Allow"]
+    assert method not in answer.headers["Allow"].split(", ")
+
+
+def test_a_path_says_which_methods_it_takes(door: Door) -> None:
+    def allowed(path: str) -> set[str]:
+        answer = door.client.simulate_options(path)
+        assert answer.status_code in (200, 204)
+        assert answer.content == b""
+        return set(answer.headers["Allow"].split(", "))
+
+    assert allowed("/articles") == {"GET", "HEAD"}
+    assert allowed("/orders/1") == {"GET", "HEAD", "DELETE"}
+    problem(door.client.simulate_options("/nothing"), 404, "not-found")
 
 
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")
@@ -220,8 +332,44 @@ def test_a_method_nobody_knows_is_a_problem(door: Door) -> None:
     for method in ("BREW", "WEBSOCKET"):
         answer = door.client.simulate_request(method, "/articles")
 
-        assert 400 <= answer.status_code < 500
-        assert answer.headers["X-Request-Id"]
+        problem(answer, 400, "bad-request")
+
+
+def test_every_problem_has_its_place_in_the_docs(door: Door) -> None:
+    docs = door.client.simulate_get("/docs").text
+
+    for kind in (*PROBLEMS.values(), DEFECT):
+        assert f'id="{kind.slug}"' in docs
+
+
+def ask_as_a_server(door: Door, **environ: str) -> testing.Result:
+    """Without the checks of the test client, which lets no odd request through."""
+    capture = testing.StartResponseMock()
+    made = testing.create_environ(path="/behaviors", method="POST", body=b"{}")
+    body = door.client.app({**made, "CONTENT_TYPE": "application/json", **environ}, capture)
+    return testing.Result(body, capture.status or "", capture.headers or ())
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "1.5"])
+def test_a_header_that_falcon_cannot_read_is_a_problem(door: Door, length: str) -> None:
+    problem(ask_as_a_server(door, CONTENT_LENGTH=length), 400, "bad-request")
+
+
+def test_a_server_that_is_asked_for_no_path_names_the_methods_of_all(door: Door) -> None:
+    answer = ask_as_a_server(door, REQUEST_METHOD="OPTIONS", PATH_INFO="*")
+
+    assert answer.status_code == 204
+    assert answer.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+    assert answer.headers["X-Request-Id"]
+    problem(ask_as_a_server(door, REQUEST_METHOD="GET", PATH_INFO="*"), 404, "not-found")
+
+
+def test_slashes_at_the_start_are_one_and_within_a_path_they_are_not(door: Door) -> None:
+    start = ask_as_a_server(door, REQUEST_METHOD="GET", PATH_INFO="//channels")
+    within = ask_as_a_server(door, REQUEST_METHOD="GET", PATH_INFO="/articles//1")
+
+    assert start.status_code == 200
+    problem(within, 404, "not-found")
 
 
 def test_a_defect_shows_nothing_of_itself(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
