@@ -78,14 +78,25 @@ class Front:
 
 
 @contextmanager
-def serve_gateway(upstream: str, site: Path, folder: Path) -> Iterator[Front]:
-    """nginx as an operator copies it, in front of a gateway at `upstream`, an address or
-    `unix:/path`, with static pages in `site`. A client may name itself in X-Test-Address."""
+def serve_gateway(
+    upstream: str, site: Path, folder: Path, *, per_second: int = 50
+) -> Iterator[Front]:
+    """nginx as an operator copies it, in front of a gateway.
+
+    A client may name itself in X-Test-Address.
+
+    Args:
+        upstream: the gateway's address, or `unix:/path`.
+        site: the static pages.
+        folder: for its own files.
+        per_second: requests of one address; few let a slow machine come with too many.
+    """
     files = Authority(folder).sign(NAME)
     port, plain_port = free_port(), free_port()
     deployed = _replace(
         DEPLOYED.read_text(),
         ("    server 127.0.0.1:8000;", f"    server {upstream};"),
+        ("rate=50r/s", f"rate={per_second}r/s"),
         ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
         ("    listen [::]:80;\n", ""),
         ("listen 443 ssl http2;", f"listen 127.0.0.1:{port} ssl http2;"),
