@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from functools import partial
 
 from jobs.daemon import BATCH_THREADS, make_daemon
 from jobs.engines import make_engines
@@ -21,6 +22,8 @@ from tidings.process.clock import now_ms
 from tidings.process.errors import naming
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings
+from tidings.shop import refunds
+from tidings.shop.providers import Provider, make_provider, make_site
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 
@@ -37,6 +40,12 @@ def run(settings: Settings) -> int:
     engines = make_engines(settings, batch_connections=BATCH_THREADS)
     redis = make_redis(settings.redis)
     articles = Articles(engines.work, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms)
+
+    def provider_of(name: str) -> Provider:
+        # Only when there is something to send: a site without secret keys of its own still runs.
+        return make_provider(name, make_site(settings))
+
+    send_refund = partial(refunds.carry_out, engines.work, provider_of)
     daemon = make_daemon(
         settings,
         engines,
@@ -44,7 +53,7 @@ def run(settings: Settings) -> int:
         owner=make_owner_name(),
         jobs=STATIC_JOBS,
         loops=LOOPS,
-        handlers=make_handlers(articles),
+        handlers=make_handlers(articles, send_refund),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())

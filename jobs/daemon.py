@@ -31,6 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.delayed.batches import Batches
 from jobs.delayed.clock_guard import ClockGuard
+from jobs.delayed.errands import Errand
 from jobs.delayed.hints import HintListener
 from jobs.delayed.job_store import BATCHES_PER_KIND, TableJobStore
 from jobs.engines import Engines
@@ -245,7 +246,7 @@ def make_daemon(
     owner: str,
     jobs: Sequence[StaticJob],
     loops: Sequence[tuple[str, Callable[[Context], object]]],
-    handlers: Mapping[str, Handler],
+    handlers: Mapping[str, Handler | Errand],
 ) -> Daemon:
     """The composition root: a daemon that has connected to nothing yet.
 

@@ -3,10 +3,11 @@
 A handler gets a batch of due rows of its kind inside one transaction and returns the rows that are
 not to be done yet, with their new moments; all others are deleted with the commit. What it does
 must therefore stand in the database: an outside effect would be repeated when the commit fails. One
-that may be lost, such as a cache that forgets, waits for the commit by `after_commit`. To rename a
-kind, register the new name beside the old one until no row bears the old one.
+that may be lost, such as a cache that forgets, waits for the commit by `after_commit`; one that
+must not be lost is an errand, which is run outside of a transaction. To rename a kind, register the
+new name beside the old one until no row bears the old one.
 
-    make_handlers(articles)["publish_article"](conn, due)
+    make_handlers(articles, send_refund)["publish_article"](conn, due)
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from jobs.delayed.errands import Errand
 from tidings.news import publishing
 from tidings.news.articles import Articles
-from tidings.shop import orders
+from tidings.shop import orders, refunds
 from tidings.store.delayed import DelayedJob
 
-KINDS = (orders.ORDER_TIMEOUT, publishing.PUBLISH_ARTICLE)
+KINDS = (orders.ORDER_TIMEOUT, publishing.PUBLISH_ARTICLE, refunds.REFUND)
 
 Handler = Callable[[Connection, Sequence[DelayedJob]], Mapping[int, datetime]]
 
@@ -33,15 +35,25 @@ def expire_orders(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, d
     return {job_ids[order_id]: expires_at for order_id, expires_at in early.items()}
 
 
-def make_handlers(articles: Articles) -> dict[str, Handler]:
-    """Kind → handler.
+def make_handlers(
+    articles: Articles, send_refund: Callable[[int], object]
+) -> dict[str, Handler | Errand]:
+    """Kind → handler, or errand.
 
     Args:
         articles: told of each article that is published, once it is.
+        send_refund: gives a payment back; the same one again gives nothing more.
     """
 
     def publish_articles(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
         publishing.publish_due(conn, [int(job.ref) for job in due], articles)
         return {}
 
-    return {orders.ORDER_TIMEOUT: expire_orders, publishing.PUBLISH_ARTICLE: publish_articles}
+    def give_up_refund(conn: Connection, ref: str, error: str) -> None:
+        refunds.give_up(conn, int(ref), error)
+
+    return {
+        orders.ORDER_TIMEOUT: expire_orders,
+        publishing.PUBLISH_ARTICLE: publish_articles,
+        refunds.REFUND: Errand(lambda ref: send_refund(int(ref)), give_up_refund),
+    }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from jobs.pages.build import build_pages
 from jobs.static.context import Context, Routine, Run
 from jobs.static.runs import StaticJob
-from jobs.work import feeds, orders, training, upkeep
+from jobs.work import feeds, money, orders, training, upkeep
 from tidings.reading import behaviour, popularity
 from tidings.reading.rates import tell_rates
 from tidings.reading.tallies import prune_tallies
@@ -75,6 +75,7 @@ STATIC_JOBS: Sequence[StaticJob] = (
         executor="long",
     ),
     StaticJob("overdue_orders", "* * * * *", orders.find_overdue_orders, missed="skip"),
+    StaticJob("money", "* * * * *", money.watch_money, missed="skip"),
     StaticJob("pages", "* * * * *", build_pages, executor="pages"),
     StaticJob("feeds", "7 * * * *", feeds.import_feeds, executor="long"),
     StaticJob("books", "20 3 * * *", orders.balance_books),

@@ -40,7 +40,6 @@ from tidings.shop.orders import (
     OrderNotPayableError,
     OrderRefusedError,
 )
-from tidings.shop.payments import PaymentMismatchError, PaymentNotFoundError
 from tidings.shop.providers import (
     CallbackRefusedError,
     CallbackUnreadableError,
@@ -276,12 +275,8 @@ PROBLEMS: dict[type[Exception], Kind] = {
     CallbackRefusedError: Kind(
         HTTPStatus.FORBIDDEN, "callback-refused", "The callback is not the provider's"
     ),
-    CallbackUnreadableError: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", _INVALID),
-    PaymentNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-payment", "There is no such payment"),
-    PaymentMismatchError: Kind(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "payment-mismatch",
-        "The payment is not the one that was asked for",
+    CallbackUnreadableError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "callback-unreadable", "The callback cannot be read"
     ),
     DeadlineExceededError: _LATE,
     TimeoutError: _LATE,

@@ -27,8 +27,9 @@ from tidings.shop.payments import PaymentStarted
 
 
 class CallbackTaken(msgspec.Struct, frozen=True):
-    """What became of the payment: `paid`, `refunded`, `failed`, or `noted` when nothing had to
-    change."""
+    """What became of it: `paid`, `refunded`, `failed`, `noted` when nothing had to change, or
+    `mismatch` and `unknown_payment` when it is kept for a person. A repeated event is answered as
+    the first time."""
 
     settlement: str
 
@@ -78,7 +79,6 @@ class CallbackResource:
             answers=CallbackTaken,
             problems=(
                 HTTPStatus.FORBIDDEN,
-                HTTPStatus.NOT_FOUND,
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 HTTPStatus.UNPROCESSABLE_ENTITY,
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -97,11 +97,11 @@ class CallbackResource:
         if len(body) > self._max_body_bytes:
             raise BodyTooLargeError(f"at most {self._max_body_bytes} bytes are taken")
         with self._shop.settling:
-            settlement = payments.take_callback(
+            verdict = payments.take_callback(
                 self._shop.engine,
                 self._shop.provider,
                 {name.lower(): value for name, value in req.headers.items()},
                 body=body,
                 now_s=self._clock() / 1000,
             )
-        answer_json(resp, CallbackTaken(settlement))
+        answer_json(resp, CallbackTaken(verdict))

@@ -4,7 +4,8 @@ changes.
 Claim, act, delete, commit: a daemon that dies anywhere in between leaves rows that the next look
 finds again, and a commit whose answer was lost is harmless, since what it did is no longer due.
 When a batch fails for a reason of its own, its rows are run one by one, so that one poisoned row
-delays no other. Rejected: one transaction a row; a commit for each order is fifty times slower.
+delays no other. An errand, whose effect is outside of the database, is lent and run by itself.
+Rejected: one transaction a row; a commit for each order is fifty times slower.
 
     done = Batches(engine, handlers, ClockGuard(), threading.Event()).drain("order_timeout")
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -23,8 +24,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.delayed.clock_guard import ClockGuard
+from jobs.delayed.errands import Errand
 from jobs.handlers import Handler
 from jobs.static.runs import read_now
+from tidings.process.deadline import Deadline, deadline_scope
 from tidings.store import delayed_due
 from tidings.store.delayed import DelayedJob
 from tidings.store.engine import transaction
@@ -55,13 +58,16 @@ class Batches:
     """Executes delayed jobs of the kinds it has handlers for."""
 
     engine: Engine
-    handlers: Mapping[str, Handler]
+    handlers: Mapping[str, Handler | Errand]
     guard: ClockGuard
     stopping: threading.Event
 
     def drain(self, kind: str) -> int:
         """Run batches of this kind until one comes back less than full; returns how many jobs were
         done."""
+        handler = self.handlers[kind]
+        if isinstance(handler, Errand):
+            return self._run_errands(kind, handler)
         done = 0
         while not self.stopping.is_set():
             claimed = self._run_batch_with_retries(kind)
@@ -70,16 +76,45 @@ class Batches:
                 break
         return done
 
-    def _run_batch_with_retries(self, kind: str) -> int:
-        def tell(cause: str, ex: SQLAlchemyError) -> None:
-            _PASSING.labels(cause).inc()
-            log.warning(
-                "batch_rolled_back", kind=kind, cause=cause, error=str(getattr(ex, "orig", ex))
+    def _run_errands(self, kind: str, errand: Errand) -> int:
+        """Run what is due, one after the other; returns how many were done."""
+        done = 0
+        while not self.stopping.is_set():
+            borrow = partial(self._borrow, kind, errand)
+            due, now = run_again(
+                borrow, wait=self.stopping.wait, on_failure=partial(_tell_rolled_back, kind)
             )
+            if not due:
+                break
+            (job,) = due
+            try:
+                with deadline_scope(Deadline.after_ms(errand.loan_s * 1000 / 2)):
+                    errand.act(job.ref)
+            except Exception as ex:  # noqa: BLE001 - the errand's own: recorded in its row, logged and counted
+                self._put_off(kind, job.id, ex, errand)
+                continue
+            with transaction(self.engine) as conn:
+                delayed_due.finish(conn, [job.id])
+            _count_done(kind, due, now)
+            done += 1
+        return done
 
+    def _borrow(self, kind: str, errand: Errand) -> tuple[list[DelayedJob], datetime]:
+        """The row that has waited longest, if one is due, which no other daemon takes for a
+        while."""
+        with transaction(self.engine) as conn:
+            now, is_believed = self._read_clock(conn)
+            due = delayed_due.claim(conn, kind, now, limit=1) if is_believed else []
+            until = now + timedelta(seconds=errand.loan_s)
+            delayed_due.move(conn, {job.id: until for job in due})
+        return due, now
+
+    def _run_batch_with_retries(self, kind: str) -> int:
         try:
             return run_again(
-                partial(self._run_batch, kind), wait=self.stopping.wait, on_failure=tell
+                partial(self._run_batch, kind),
+                wait=self.stopping.wait,
+                on_failure=partial(_tell_rolled_back, kind),
             )
         except Exception as ex:  # noqa: BLE001 - the handler's own: some row of the batch it cannot do
             if isinstance(ex, SQLAlchemyError) and is_passing(ex):
@@ -104,7 +139,9 @@ class Batches:
     def _act(self, conn: Connection, kind: str, due: Sequence[DelayedJob]) -> None:
         if not due:
             return
-        later = self.handlers[kind](conn, due)
+        handler = self.handlers[kind]
+        assert not isinstance(handler, Errand)
+        later = handler(conn, due)
         delayed_due.move(conn, later)
         delayed_due.finish(conn, [job.id for job in due if job.id not in later])
 
@@ -137,9 +174,14 @@ class Batches:
         except Exception as ex:  # noqa: BLE001 - the guilty row: recorded in it, logged and counted
             self._put_off(kind, job_id, ex)
 
-    def _put_off(self, kind: str, job_id: int, cause: Exception) -> None:
+    def _put_off(
+        self, kind: str, job_id: int, cause: Exception, errand: Errand | None = None
+    ) -> None:
+        backoff = errand.backoff if errand else delayed_due.QUICK
         with transaction(self.engine) as conn:
-            failed = delayed_due.record_failure(conn, job_id, cause)
+            failed = delayed_due.record_failure(conn, job_id, cause, backoff)
+            if errand and failed and failed.is_dead:
+                errand.give_up(conn, failed.ref, f"{type(cause).__name__}: {cause}")
         if failed is None:
             return
         _ENDED.labels(kind, "dead" if failed.is_dead else "put_off").inc()
@@ -151,6 +193,11 @@ class Batches:
             attempts=failed.attempts,
             error=repr(cause),
         )
+
+
+def _tell_rolled_back(kind: str, cause: str, ex: SQLAlchemyError) -> None:
+    _PASSING.labels(cause).inc()
+    log.warning("batch_rolled_back", kind=kind, cause=cause, error=str(getattr(ex, "orig", ex)))
 
 
 def _count_done(kind: str, due: Sequence[DelayedJob], now: datetime) -> None:

@@ -7,7 +7,7 @@ Each works in short transactions, a few hundred rows at a time, so that no reade
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from prometheus_client import Counter
 from sqlalchemy import delete, func, select
@@ -15,6 +15,7 @@ from sqlalchemy import delete, func, select
 from jobs.static.context import Routine, Run
 from jobs.tables import job_run
 from tidings.reading import converting, recounting
+from tidings.shop import callbacks
 from tidings.store.engine import transaction
 
 _CORRECTED = Counter("tidings_counters_corrected", "Article counters that were wrong")
@@ -39,7 +40,7 @@ def convert_behaviours(run: Run) -> str:
 
 
 def prune(run: Run) -> str:
-    """Delete behaviours and job history that are older than JOBS_KEEP_DAYS."""
+    """Delete behaviours, payment callbacks and job history that are older than JOBS_KEEP_DAYS."""
     before = run.now - timedelta(days=run.context.settings.jobs.keep_days)
     newest = (
         select(func.max(job_run.c.slot).label("slot"), job_run.c.job)
@@ -55,5 +56,17 @@ def prune(run: Run) -> str:
             old = (job_run.c.job == name, job_run.c.slot < min(before, slot))
             runs += conn.execute(delete(job_run).where(*old)).rowcount
     acts = recounting.prune(run.context.engine, before, run.context.stopping.is_set)
-    summary = f"{acts} behaviours and {runs} runs deleted"
-    return summary if acts or runs else Routine(summary)
+    words = _sweep_callbacks(run, before)
+    summary = f"{acts} behaviours, {words} payment callbacks and {runs} runs deleted"
+    return summary if acts or words or runs else Routine(summary)
+
+
+def _sweep_callbacks(run: Run, before: datetime) -> int:
+    swept = 0
+    while not run.context.stopping.is_set():
+        with transaction(run.context.engine) as conn:
+            number = callbacks.sweep(conn, before)
+        swept += number
+        if number < callbacks.MOST_SWEPT:
+            break
+    return swept

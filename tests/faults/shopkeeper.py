@@ -24,8 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tests.lab.shop import ANYBODY
 from tidings.process.settings import load_settings
 from tidings.shop import orders, payments, stock
+from tidings.shop.callbacks import Verdict
 from tidings.shop.orders import Line, Order
-from tidings.shop.payments import Settlement
 from tidings.shop.providers import Callback
 from tidings.shop.tables import payment
 from tidings.store import delayed
@@ -122,7 +122,7 @@ class Shopkeeper:
             assert inserted.inserted_primary_key is not None
             payment_id = inserted.inserted_primary_key[0]
         callback = Callback(
-            event_id="e",
+            event_id=f"e{payment_id}",
             type="payment.succeeded",
             payment_id=payment_id,
             provider_ref="r",
@@ -130,8 +130,8 @@ class Shopkeeper:
             currency="EUR",
         )
         for _ in range(self._random.choice((1, 1, 2))):
-            settlement = payments.settle(self._engine, callback)
-            what = "paid" if settlement is Settlement.PAID else "refunded"
+            settlement = payments.settle(self._engine, callback, provider="test")
+            what = "paid" if settlement is Verdict.PAID else "refunded"
             self._tell(what, order, payment_id=payment_id)
 
     def _tell(self, what: str, order: Order, **more: Any) -> None:

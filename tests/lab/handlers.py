@@ -9,6 +9,7 @@ from jobs.handlers import make_handlers
 from tests.lab.newsroom import Clock
 from tests.lab.servers import NO_RETRY
 from tidings.news.articles import Articles
+from tidings.shop.providers import ProviderUnavailableError
 
 UNCACHED = Articles(
     create_engine("sqlite://"),
@@ -16,4 +17,11 @@ UNCACHED = Articles(
     card_ttl_s=60,
     clock=Clock(),
 )
-HANDLERS = make_handlers(UNCACHED)
+
+
+def keep_refund(payment_id: int) -> None:
+    """No provider is there."""
+    raise ProviderUnavailableError(f"payment {payment_id} is kept")
+
+
+HANDLERS = make_handlers(UNCACHED, keep_refund)

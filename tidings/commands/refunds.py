@@ -1,7 +1,8 @@
 """`tidings refunds`: money that is owed to readers, and sending it back.
 
-Money moves only when an operator says so: a refund follows from an order that was paid too late,
-which is rare, and a defect that repaid by itself would be found by an empty account.
+The jobs daemon sends refunds by itself and tries for hours; what it could not send is dead, and
+waits here for a person. Rejected: asking the daemon to try again; a person who has mended
+something wants to see at once whether it works now, and there may be no daemon.
 
     tidings refunds retry
 """
@@ -13,11 +14,11 @@ import sys
 import click
 
 from tidings.commands.printing import ID, json_option, print_json, print_rows
-from tidings.process.errors import CannotStartError
+from tidings.process.errors import CannotStartError, SettingsError
 from tidings.process.settings import load_settings
 from tidings.shop import refunds as shop_refunds
 from tidings.shop.providers import ProviderUnavailableError, make_provider, make_site
-from tidings.shop.refunds import Refund, RefundNotFoundError, State
+from tidings.shop.refunds import UNSENT, Refund, RefundNotFoundError, State
 from tidings.store.opening import open_database
 
 EXIT_STILL_OWED = 1
@@ -32,9 +33,10 @@ def refunds() -> None:
 @click.option("--all", "with_sent", is_flag=True, help="Also those that were sent.")
 @json_option
 def list_refunds(*, with_sent: bool, as_json: bool) -> None:
-    """Print what is owed, the oldest first."""
+    """Print what is owed, the oldest first; what is dead waits for a person."""
+    states = tuple(State) if with_sent else UNSENT
     with open_database(load_settings()).connect() as conn:
-        found = shop_refunds.find_refunds(conn, state=None if with_sent else State.OWED)
+        found = shop_refunds.find_refunds(conn, states=states)
     if as_json:
         print_json(found)
         return
@@ -44,7 +46,8 @@ def list_refunds(*, with_sent: bool, as_json: bool) -> None:
 @refunds.command("retry")
 @click.argument("payment_ids", metavar="[PAYMENT]...", nargs=-1, type=ID)
 def retry(payment_ids: tuple[int, ...]) -> None:
-    """Ask each payment's provider to give back what is owed: all of it, or that of these payments.
+    """Ask each payment's provider to give back what is owed now: all of it, or that of these
+    payments.
 
     Exit code 1: some of it is still owed. Sending the same refund again gives nothing more.
     """
@@ -53,9 +56,9 @@ def retry(payment_ids: tuple[int, ...]) -> None:
     try:
         with engine.connect() as conn:
             owed = (
-                [shop_refunds.find_owed(conn, id_) for id_ in payment_ids]
+                [shop_refunds.find_unsent(conn, id_) for id_ in payment_ids]
                 if payment_ids
-                else shop_refunds.find_refunds(conn, state=State.OWED)
+                else shop_refunds.find_refunds(conn, states=UNSENT)
             )
     except RefundNotFoundError as ex:
         raise CannotStartError(str(ex)) from None
@@ -63,7 +66,7 @@ def retry(payment_ids: tuple[int, ...]) -> None:
     for refund in owed:
         try:
             shop_refunds.send(engine, make_provider(refund.provider, site), refund)
-        except ProviderUnavailableError as ex:
+        except (ProviderUnavailableError, SettingsError) as ex:
             failed += 1
             click.echo(f"payment {refund.payment_id}: still owed: {ex}", err=True)
         else:
@@ -82,6 +85,7 @@ def _row(refund: Refund) -> dict[str, object]:
         "state": refund.state,
         "since": refund.created_at,
         "reason": refund.reason,
+        "error": refund.error or "",
     }
 
 

@@ -2,45 +2,49 @@
 all.
 
 A payment is written down before the provider hears of it, and settled by conditional UPDATEs, so
-each callback may come any number of times. Money that arrives for an order that is not to be paid
-any more becomes a refund record, in the transaction that found out; `refunds` sends it back. Each
-provider verifies its own callbacks, since what a stranger can send, or send again tomorrow, must
-not ship an order. Rejected: asking the provider while a transaction is open; its slowness would
-become ours.
+each callback may come any number of times; what each came to is a row in the same transaction. One
+payment of an order waits at a time, by a unique key. Money that arrives for an order that is not to
+be paid any more becomes a refund record, in the transaction that found out; a job sends it back.
+Each provider verifies its own callbacks, since what a stranger can send, or send again tomorrow,
+must not ship an order. Rejected: asking the provider while a transaction is open; its slowness
+would become ours. Rejected: refusing what differs from what was asked for; a provider gives up in
+the end, and what it knew is gone.
 
     started = start(engine, provider, reader_id, order_id)
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, insert, or_, select, update
 
-from tidings.shop import orders
+from tidings.shop import callbacks, orders, refunds
+from tidings.shop.callbacks import ALARMING, Verdict
 from tidings.shop.orders import Event, OrderNotFoundError, OrderNotPayableError, Status
-from tidings.shop.providers import Callback, CallbackRefusedError, Charge, Provider
+from tidings.shop.providers import (
+    Callback,
+    CallbackRefusedError,
+    CallbackUnreadableError,
+    Charge,
+    Provider,
+)
 from tidings.shop.tables import orders as order_table
-from tidings.shop.tables import payment, refund
+from tidings.shop.tables import payment
 from tidings.store.engine import database_now, transaction
+from tidings.store.retry import is_overtaken, run_again
 
 log = structlog.get_logger(__name__)
 _CALLBACKS = Counter(
-    "tidings_payment_callbacks", "Payment callbacks by what became of them", ["outcome"]
+    "tidings_payment_callbacks",
+    "Payment callbacks by what became of them; alert on mismatch, unknown_payment and unreadable",
+    ["outcome"],
 )
-
-
-class PaymentNotFoundError(Exception):
-    """No such payment was ever started here."""
-
-
-class PaymentMismatchError(Exception):
-    """The provider speaks of another amount than was asked for. Nothing was changed."""
 
 
 class PaymentStarted(msgspec.Struct, frozen=True):
@@ -52,15 +56,6 @@ class PaymentStarted(msgspec.Struct, frozen=True):
     pay_url: str
 
 
-class Settlement(StrEnum):
-    """What a callback came to. A repeated one comes to what the first did."""
-
-    PAID = "paid"
-    REFUNDED = "refunded"
-    FAILED = "failed"
-    NOTED = "noted"
-
-
 def start(engine: Engine, provider: Provider, reader_id: int, order_id: int) -> PaymentStarted:
     """Begin paying an order; a payment that waits already is taken up again.
 
@@ -69,14 +64,23 @@ def start(engine: Engine, provider: Provider, reader_id: int, order_id: int) -> 
         OrderNotPayableError: it is paid, cancelled, or past its time.
         ProviderUnavailableError: nothing was taken; the same request may be sent again.
     """
-    with transaction(engine) as conn:
-        charge = _open_payment(conn, provider, reader_id, order_id=order_id)
+
+    def open_payment() -> Charge:
+        with transaction(engine) as conn:
+            return _open_payment(conn, provider, reader_id, order_id=order_id)
+
+    # Of two requests at once, the second finds the payment of the first.
+    charge = run_again(open_payment, passes=is_overtaken)
     started = provider.start(charge)
     with transaction(engine) as conn:
-        conn.execute(
-            update(payment)
-            .where(payment.c.id == charge.payment_id)
-            .values(provider_ref=started.provider_ref)
+        known = _learn_reference(conn, charge.payment_id, started.provider_ref)
+    if known != started.provider_ref:
+        _CALLBACKS.labels(Verdict.MISMATCH).inc()
+        log.critical(
+            "payment_reference_changed",
+            payment_id=charge.payment_id,
+            known=known,
+            said=started.provider_ref,
         )
     return PaymentStarted(
         payment_id=charge.payment_id,
@@ -88,120 +92,172 @@ def start(engine: Engine, provider: Provider, reader_id: int, order_id: int) -> 
 
 def take_callback(
     engine: Engine, provider: Provider, headers: Mapping[str, str], *, body: bytes, now_s: float
-) -> Settlement:
-    """Do what a request to the provider's door says, once.
+) -> Verdict:
+    """Do what a request to the provider's door says, once, and keep what it said.
 
     Args:
         headers: by their names in lower case.
 
     Raises:
-        CallbackRefusedError, CallbackUnreadableError: it is not the provider's, or says nothing.
-        PaymentNotFoundError, PaymentMismatchError: nothing was changed.
+        CallbackRefusedError: it is not the provider's; nothing is kept.
+        CallbackUnreadableError: it is the provider's and cannot be read; that it came is kept.
     """
     try:
         callback = provider.read_callback(headers, body, now_s)
     except CallbackRefusedError as ex:
         _CALLBACKS.labels(ex.outcome).inc()
         raise
-    return settle(engine, callback)
+    except CallbackUnreadableError as ex:
+        name = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        _judge_once(engine, provider.name, Callback(name, "unreadable"), flaw=str(ex))
+        raise
+    return settle(engine, callback, provider=provider.name)
 
 
-def settle(engine: Engine, callback: Callback) -> Settlement:
-    """Do what a verified callback says, once.
+def settle(engine: Engine, callback: Callback, *, provider: str) -> Verdict:
+    """Do what a verified callback says, once, and keep it; a repeated event comes to what it came
+    to at first."""
+    return _judge_once(engine, provider, callback, flaw=None)
 
-    Raises:
-        PaymentNotFoundError, PaymentMismatchError: nothing was changed.
-    """
-    with transaction(engine) as conn:
-        row = conn.execute(select(payment).where(payment.c.id == callback.payment_id)).first()
-        if row is None:
-            raise PaymentNotFoundError(f"there is no payment {callback.payment_id}")
-        if (row.amount_cents, row.currency) != (callback.amount_cents, callback.currency):
-            log.critical(
-                "payment_mismatch",
-                payment_id=row.id,
-                asked=row.amount_cents,
-                said=callback.amount_cents,
+
+def _judge_once(engine: Engine, provider: str, callback: Callback, *, flaw: str | None) -> Verdict:
+    def judge() -> tuple[Verdict, str | None, bool]:
+        with transaction(engine) as conn:
+            known = callbacks.find_verdict(conn, provider, callback.event_id)
+            if known is not None:
+                return known, None, False
+            verdict, found = (
+                (Verdict.UNREADABLE, flaw) if flaw else _judge(conn, provider, callback)
             )
-            raise PaymentMismatchError(f"payment {row.id} is of {row.amount_cents} {row.currency}")
-        settlement = _SETTLE[callback.type](conn, row)
-    _CALLBACKS.labels(settlement).inc()
-    return settlement
+            callbacks.record(conn, provider, callback, verdict, flaw=found)
+            return verdict, found, True
+
+    # Another request with this event may be faster; what it came to there is then the answer.
+    verdict, found, is_new = run_again(judge, passes=is_overtaken)
+    _CALLBACKS.labels(verdict if is_new else "repeated").inc()
+    if is_new and verdict in ALARMING:
+        log.critical(
+            "payment_callback_differs",
+            verdict=verdict.value,
+            provider=provider,
+            event_id=callback.event_id,
+            payment_id=callback.payment_id,
+            flaw=found,
+        )
+    return verdict
+
+
+def _judge(conn: Connection, provider: str, callback: Callback) -> tuple[Verdict, str | None]:
+    """What a callback that was never told before comes to, and what is wrong with it."""
+    act = _ACTS.get(callback.type)
+    if act is None:
+        return Verdict.NOTED, None
+    row = conn.execute(select(payment).where(payment.c.id == (callback.payment_id or 0))).first()
+    if row is None or row.provider != provider:
+        return Verdict.UNKNOWN_PAYMENT, f"{provider} was never asked for this payment"
+    asked, said = (row.amount_cents, row.currency), (callback.amount_cents, callback.currency)
+    known, told = row.provider_ref, callback.provider_ref
+    # Not known until the provider has answered the start; its callback may be faster.
+    if asked == said and known is None and told is not None:
+        known = _learn_reference(conn, row.id, told)
+    if asked != said or known != told:
+        ours, theirs = (
+            f"{amount} {currency} under {reference}"
+            for (amount, currency), reference in ((asked, known), (said, told))
+        )
+        return Verdict.MISMATCH, f"asked for {ours}, told of {theirs}"
+    return act(conn, row), None
+
+
+def _learn_reference(conn: Connection, payment_id: int, reference: str) -> str | None:
+    """Keep the provider's name for a payment, unless one is known; returns the one that is."""
+    is_it = payment.c.id == payment_id
+    conn.execute(
+        update(payment)
+        .where(is_it, payment.c.provider_ref.is_(None))
+        .values(provider_ref=reference)
+    )
+    known: str | None = conn.scalar(select(payment.c.provider_ref).where(is_it))
+    return known
 
 
 def _open_payment(conn: Connection, provider: Provider, reader_id: int, *, order_id: int) -> Charge:
-    # Locked, so that two requests at once take up one payment.
     is_open = (order_table.c.expires_at > database_now(conn)).label("is_open")
     mine = (order_table.c.id == order_id, order_table.c.reader_id == reader_id)
-    order = conn.execute(select(order_table, is_open).where(*mine).with_for_update()).first()
+    order = conn.execute(select(order_table, is_open).where(*mine)).first()
     if order is None:
         raise OrderNotFoundError(f"there is no order {order_id}")
     if order.status != Status.UNPAID or not order.is_open:
         raise OrderNotPayableError(
             order_id, order.status if order.status != Status.UNPAID else "past its time"
         )
-    waiting = select(payment.c.id).where(
-        payment.c.order_id == order_id,
-        payment.c.state == "started",
-        payment.c.provider == provider.name,
-    )
-    payment_id = conn.scalar(waiting.limit(1))
+    payment_id = _find_waiting(conn, provider.name, order_id)
     if payment_id is None:
-        row = {
-            "order_id": order_id,
-            "provider": provider.name,
-            "state": "started",
-            "currency": order.currency,
-        }
-        inserted = conn.execute(
-            insert(payment).values(
-                amount_cents=order.total_cents, created_at=database_now(conn), **row
-            )
-        ).inserted_primary_key
-        assert inserted is not None
-        payment_id = inserted[0]
+        payment_id = _insert_payment(conn, provider.name, order)
     return Charge(
-        payment_id=int(payment_id),
+        payment_id=payment_id,
         order_id=order_id,
         amount_cents=order.total_cents,
         currency=order.currency,
     )
 
 
-def _note(_conn: Connection, _row: Row[Any]) -> Settlement:
-    return Settlement.NOTED
-
-
-def _fail(conn: Connection, row: Row[Any]) -> Settlement:
-    # A failure that comes after the success is an older one.
-    return (
-        Settlement.FAILED
-        if _change(conn, row, "failed", ("started", "failed"))
-        else Settlement.NOTED
+def _find_waiting(conn: Connection, provider: str, order_id: int) -> int | None:
+    # A program of the version before leaves `open_for` empty.
+    waiting = (
+        select(payment.c.id)
+        .where(
+            payment.c.order_id == order_id,
+            payment.c.state == "started",
+            payment.c.provider == provider,
+        )
+        .order_by(payment.c.open_for.is_(None), payment.c.id)
     )
+    found: int | None = conn.scalar(waiting.limit(1))
+    return found
 
 
-def _succeed(conn: Connection, row: Row[Any]) -> Settlement:
+def _insert_payment(conn: Connection, provider: str, order: Row[Any]) -> int:
+    # Ended by a program of the version before, or begun with a provider whom the site has left.
+    is_over = or_(payment.c.state != "started", payment.c.provider != provider)
+    conn.execute(
+        update(payment).where(payment.c.open_for == order.id, is_over).values(open_for=None)
+    )
+    row = {
+        "order_id": order.id,
+        "open_for": order.id,
+        "provider": provider,
+        "state": "started",
+        "amount_cents": order.total_cents,
+        "currency": order.currency,
+    }
+    inserted = conn.execute(
+        insert(payment).values(created_at=database_now(conn), **row)
+    ).inserted_primary_key
+    assert inserted is not None
+    return int(inserted[0])
+
+
+def _note(_conn: Connection, _row: Row[Any]) -> Verdict:
+    return Verdict.NOTED
+
+
+def _fail(conn: Connection, row: Row[Any]) -> Verdict:
+    # A failure that comes after the success is an older one.
+    return Verdict.FAILED if _change(conn, row, "failed", ("started", "failed")) else Verdict.NOTED
+
+
+def _succeed(conn: Connection, row: Row[Any]) -> Verdict:
     if not _change(conn, row, "succeeded", ("started", "failed")):
         return _was_settled(conn, row)
     if orders.advance(conn, row.order_id, Event.PAY):
-        return Settlement.PAID
+        return Verdict.PAID
     status = conn.scalar(select(order_table.c.status).where(order_table.c.id == row.order_id))
-    conn.execute(
-        insert(refund).values(
-            payment_id=row.id,
-            order_id=row.order_id,
-            amount_cents=row.amount_cents,
-            currency=row.currency,
-            reason=f"order was {status}",
-            state="owed",
-            created_at=database_now(conn),
-        )
-    )
-    return Settlement.REFUNDED
+    refunds.owe(conn, row, reason=f"order was {status}")
+    return Verdict.REFUNDED
 
 
-_SETTLE: dict[str, Callable[[Connection, Row[Any]], Settlement]] = {
+_ACTS: dict[str, Callable[[Connection, Row[Any]], Verdict]] = {
     "payment.pending": _note,
     "payment.failed": _fail,
     "payment.succeeded": _succeed,
@@ -212,13 +268,10 @@ def _change(conn: Connection, row: Row[Any], state: str, sources: Sequence[str])
     changed = conn.execute(
         update(payment)
         .where(payment.c.id == row.id, payment.c.state.in_(sources))
-        .values(state=state, settled_at=database_now(conn))
+        .values(state=state, settled_at=database_now(conn), open_for=None)
     )
     return changed.rowcount == 1
 
 
-def _was_settled(conn: Connection, row: Row[Any]) -> Settlement:
-    is_refunded = (
-        conn.scalar(select(refund.c.payment_id).where(refund.c.payment_id == row.id)) is not None
-    )
-    return Settlement.REFUNDED if is_refunded else Settlement.PAID
+def _was_settled(conn: Connection, row: Row[Any]) -> Verdict:
+    return Verdict.REFUNDED if refunds.is_refund(conn, row.id) else Verdict.PAID

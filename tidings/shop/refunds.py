@@ -1,31 +1,45 @@
 """Money that came for an order that was not to be paid any more: what is owed, and sending it back.
 
-`payments` writes a refund down in the transaction that found out; here it is sent, by the provider
-that took the money, and marked once the provider has taken it up. A crash between the two sends it
-again, which a provider answers by doing nothing more. Rejected: sending in that first transaction;
-a provider that does not answer would then keep callbacks from being taken in.
+`payments` writes a refund down, with a delayed job that sends it, in the transaction that found
+out. The job asks the provider that took the money, again and again with growing pauses, and leaves
+to a person what it could not send in hours. A crash between sending and marking sends it again,
+which a provider answers by doing nothing more. Rejected: sending in that first transaction; a
+provider that does not answer would then keep callbacks from being taken in. Rejected: waiting for
+an operator's word; readers waited for their money as long as nobody looked.
 
-    for owed in find_refunds(conn, state=State.OWED): ...
+    for owed in find_refunds(conn, states=[State.OWED, State.DEAD]): ...
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, Row, Select, and_, func, insert, or_, select, update
 
 from tidings.shop.providers import Provider, Repayment
 from tidings.shop.tables import payment, refund
-from tidings.store.engine import transaction
+from tidings.store import delayed
+from tidings.store.engine import database_now, transaction
+
+REFUND = "refund"
+_ERROR_CHARS = 255
 
 
 class State(StrEnum):
-    """Whether the provider was asked to give the money back, and took it up."""
+    """Whether the provider was asked to give the money back, and took it up. What is dead is owed
+    as well, and waits for a person."""
 
     OWED = "owed"
     SENT = "sent"
+    DEAD = "dead"
+
+
+UNSENT = (State.OWED, State.DEAD)
 
 
 class RefundNotFoundError(Exception):
@@ -51,35 +65,112 @@ class Refund(msgspec.Struct, frozen=True):
     provider_ref: str | None
 
 
+class RefundCount(msgspec.Struct, frozen=True):
+    """How many refunds are in a state, and since when the oldest is owed."""
+
+    state: str
+    number: int
+    oldest_at: datetime
+
+
+def owe(conn: Connection, paid: Row[Any], *, reason: str) -> None:
+    """Write down that a payment has to go back, and promise that it will.
+
+    Args:
+        paid: the payment's row.
+        reason: what the order was when the money came.
+    """
+    conn.execute(
+        insert(refund).values(
+            payment_id=paid.id,
+            order_id=paid.order_id,
+            amount_cents=paid.amount_cents,
+            currency=paid.currency,
+            reason=reason,
+            state=State.OWED.value,
+            created_at=database_now(conn),
+        )
+    )
+    delayed.schedule(conn, REFUND, ref=paid.id, after_s=0)
+
+
+def is_refund(conn: Connection, payment_id: int) -> bool:
+    """Whether a payment went back, or has to."""
+    found = select(refund.c.payment_id).where(refund.c.payment_id == payment_id)
+    return conn.scalar(found) is not None
+
+
 def find_refunds(
-    conn: Connection, *, state: State | None = None, limit: int = 1000
+    conn: Connection,
+    *,
+    states: Sequence[State] = tuple(State),
+    limit: int = 1000,
+    after: tuple[datetime, int] | None = None,
 ) -> list[Refund]:
-    """Refunds by their moment, the oldest first; those in one state if it is given."""
+    """Refunds in these states by their moment, the oldest first.
+
+    Args:
+        after: `created_at` and `payment_id` of the last one of the page before.
+    """
     query = (
-        select(refund, payment.c.provider, payment.c.provider_ref)
-        .join(payment, payment.c.id == refund.c.payment_id)
+        _refunds()
+        .where(refund.c.state.in_(states))
         .order_by(refund.c.created_at, refund.c.payment_id)
         .limit(limit)
     )
-    if state is not None:
-        query = query.where(refund.c.state == state)
+    if after is not None:
+        at, payment_id = after
+        is_later = and_(refund.c.created_at == at, refund.c.payment_id > payment_id)
+        query = query.where(or_(refund.c.created_at > at, is_later))
     return [Refund(**row._mapping) for row in conn.execute(query)]
 
 
-def find_owed(conn: Connection, payment_id: int) -> Refund:
+def find_unsent(conn: Connection, payment_id: int) -> Refund:
     """The refund that is owed for a payment.
 
     Raises:
         RefundNotFoundError: none is, or it was sent.
     """
-    row = conn.execute(
-        select(refund, payment.c.provider, payment.c.provider_ref)
-        .join(payment, payment.c.id == refund.c.payment_id)
-        .where(refund.c.payment_id == payment_id, refund.c.state == State.OWED)
-    ).first()
+    query = _refunds().where(refund.c.payment_id == payment_id, refund.c.state.in_(UNSENT))
+    row = conn.execute(query).first()
     if row is None:
         raise RefundNotFoundError(payment_id)
     return Refund(**row._mapping)
+
+
+def count_refunds(conn: Connection) -> list[RefundCount]:
+    """How many there are in each state."""
+    columns = (refund.c.state, func.count().label("number"), func.min(refund.c.created_at))
+    query = select(*columns).group_by(refund.c.state)
+    return [RefundCount(state, number, at) for state, number, at in conn.execute(query)]
+
+
+def promise_owed(engine: Engine, *, limit: int) -> int:
+    """Promise what is owed and was not promised yet, as by a program of the version before; returns
+    how many."""
+    is_promised = delayed.is_promised(REFUND, refund.c.payment_id)
+    query = select(refund.c.payment_id).where(refund.c.state == State.OWED, ~is_promised)
+    with engine.connect() as conn:
+        forgotten = conn.scalars(query.limit(limit)).all()
+    for payment_id in forgotten:
+        with suppress(delayed.AlreadyScheduledError), transaction(engine) as conn:
+            delayed.schedule(conn, REFUND, ref=payment_id, after_s=0)
+    return len(forgotten)
+
+
+def carry_out(engine: Engine, provider_of: Callable[[str], Provider], payment_id: int) -> None:
+    """Give a refund back through the provider that took the money; nothing if it was sent.
+
+    Args:
+        provider_of: makes a provider by its name.
+
+    Raises:
+        ProviderUnavailableError, SettingsError: it stays owed; sending it again is safe.
+    """
+    with suppress(RefundNotFoundError):
+        with engine.connect() as conn:
+            owed = find_unsent(conn, payment_id)
+        send(engine, provider_of(owed.provider), owed)
 
 
 def send(engine: Engine, provider: Provider, owed: Refund) -> None:
@@ -99,6 +190,22 @@ def send(engine: Engine, provider: Provider, owed: Refund) -> None:
     with transaction(engine) as conn:
         conn.execute(
             update(refund)
-            .where(refund.c.payment_id == owed.payment_id, refund.c.state == State.OWED)
-            .values(state=State.SENT.value)
+            .where(refund.c.payment_id == owed.payment_id)
+            .values(state=State.SENT.value, error=None)
         )
+        delayed.cancel(conn, REFUND, ref=owed.payment_id)
+
+
+def give_up(conn: Connection, payment_id: int, error: str) -> None:
+    """Leave a refund that could not be sent to a person."""
+    conn.execute(
+        update(refund)
+        .where(refund.c.payment_id == payment_id, refund.c.state == State.OWED)
+        .values(state=State.DEAD.value, error=error[:_ERROR_CHARS])
+    )
+
+
+def _refunds() -> Select[Any]:
+    return select(refund, payment.c.provider, payment.c.provider_ref).join(
+        payment, payment.c.id == refund.c.payment_id
+    )

@@ -24,9 +24,25 @@ from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import database_now
 
 MOST_ATTEMPTS = 5
-BACKOFF_S = 2
 
 _looks: dict[tuple[str, tuple[str, ...]], Select[Any]] = {}  # by dialect and kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How often a row is tried before it is dead, and the pauses between, which double."""
+
+    attempts: int
+    first_s: float
+    longest_s: float
+
+    def pause_s(self, attempts: int) -> float:
+        """How long to wait after so many attempts have failed."""
+        return min(self.first_s * 2.0 ** (attempts - 1), self.longest_s)
+
+
+# For work in the database alone: what fails five times in half a minute fails by its own fault.
+QUICK = Backoff(MOST_ATTEMPTS, first_s=2, longest_s=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +103,10 @@ def finish(conn: Connection, job_ids: Collection[int]) -> None:
         delete_by_key(conn, delayed_job, job_ids)
 
 
-def record_failure(conn: Connection, job_id: int, cause: Exception) -> Failed | None:
-    """Put a row off for longer each time, and let it be dead after MOST_ATTEMPTS; None if it is
-    gone."""
+def record_failure(
+    conn: Connection, job_id: int, cause: Exception, backoff: Backoff = QUICK
+) -> Failed | None:
+    """Put a row off for longer each time, and let it be dead in the end; None if it is gone."""
     row = conn.execute(
         select(delayed_job.c.attempts, delayed_job.c.ref, database_now(conn).label("now")).where(
             delayed_job.c.id == job_id
@@ -98,14 +115,14 @@ def record_failure(conn: Connection, job_id: int, cause: Exception) -> Failed | 
     if row is None:
         return None
     attempts = row.attempts + 1
-    is_dead = attempts >= MOST_ATTEMPTS
+    is_dead = attempts >= backoff.attempts
     conn.execute(
         update(delayed_job)
         .where(delayed_job.c.id == job_id, delayed_job.c.attempts == row.attempts)
         .values(
             attempts=attempts,
             state="dead" if is_dead else "waiting",
-            run_at=row.now + timedelta(seconds=BACKOFF_S**attempts),
+            run_at=row.now + timedelta(seconds=backoff.pause_s(attempts)),
             last_error=f"{type(cause).__name__}: {cause}"[:4000],
         )
     )

@@ -14,6 +14,7 @@ from tests.lab.shop import ANYBODY
 from tidings.commands.main import main
 from tidings.process.errors import PREFIX
 from tidings.shop import payments, providers, stock
+from tidings.shop.callbacks import Verdict
 from tidings.shop.orders import Event, Line, Order, advance, place
 from tidings.shop.providers import Callback, Repayment
 from tidings.shop.providers.sandbox import Manners, SandboxProvider
@@ -70,11 +71,11 @@ def pay_too_late(engine: Engine, purse: Purse, key: str) -> Order:
         event_id=key,
         type="payment.succeeded",
         payment_id=started.payment_id,
-        provider_ref="ref",
+        provider_ref=f"sandbox-{started.payment_id}",
         amount_cents=order.total_cents,
         currency=order.currency,
     )
-    assert payments.settle(engine, success) is payments.Settlement.REFUNDED
+    assert payments.settle(engine, success, provider="sandbox") is Verdict.REFUNDED
     return order
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, insert, select
 
 from jobs.delayed.batches import Batches
 from jobs.delayed.clock_guard import ClockGuard
+from jobs.delayed.errands import Errand
 from jobs.handlers import Handler
 from tests.integration.jobs.paper import Paper
 from tests.lab.handlers import HANDLERS
@@ -105,7 +106,7 @@ MakeBatches = Callable[..., Batches]
 
 @pytest.fixture
 def make_batches(engine: Engine) -> MakeBatches:
-    def make(handlers: Mapping[str, Handler] = HANDLERS) -> Batches:
+    def make(handlers: Mapping[str, Handler | Errand] = HANDLERS) -> Batches:
         return Batches(engine, handlers, ClockGuard(), threading.Event())
 
     return make

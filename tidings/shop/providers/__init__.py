@@ -2,7 +2,8 @@
 
 A provider is one file in this folder. Its name is the file's, its `make_provider` gets the `Site`
 it works for, and the setting PAYMENT_PROVIDER names it; no list elsewhere has to be kept. It knows
-how its own callbacks are signed and written, and hands on what they mean. Rejected: entry points of
+how its own callbacks are signed and written, and hands on what they mean. Each of its calls ends by
+itself within CALL_TIMEOUT_S, since a reader, or the next refund, waits. Rejected: entry points of
 other packages; a provider moves money, so it is reviewed and released with what relies on it.
 
     provider = make_provider("sandbox", Site(callback_url, secrets=(), site_keys=keys))
@@ -13,12 +14,17 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Literal, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from tidings.process.errors import PREFIX, SettingsError
 from tidings.process.settings import Settings, read_secret_keys
+
+# What a caller of a provider may count on.
+CALL_TIMEOUT_S = 10
+MAX_INT = 2**63 - 1
 
 
 class ProviderUnavailableError(Exception):
@@ -39,7 +45,7 @@ class CallbackRefusedError(Exception):
 
 
 class CallbackUnreadableError(Exception):
-    """The provider signed what is no callback of a known form."""
+    """The provider signed what is no callback of a known form; the message says what is wrong."""
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -58,15 +64,25 @@ class Started(msgspec.Struct, frozen=True):
     pay_url: str
 
 
-class Callback(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """What a provider calls back with, however it writes that itself."""
+# What a payment's callback may be about; a provider may tell of more, which is noted.
+TYPES = frozenset({"payment.pending", "payment.succeeded", "payment.failed"})
 
-    event_id: str
-    type: Literal["payment.pending", "payment.succeeded", "payment.failed"]
-    payment_id: int
-    provider_ref: str
-    amount_cents: int
-    currency: str
+
+class Callback(msgspec.Struct, frozen=True):
+    """What a provider calls back with, however it writes that itself. The bounds are those of the
+    table that keeps it.
+
+    Attributes:
+        event_id: the same when the same thing is told again.
+        type: one of TYPES; of another type, no more need be known.
+    """
+
+    event_id: Annotated[str, Meta(pattern="^[\\x21-\\x7e]{1,128}\\Z")]
+    type: Annotated[str, Meta(min_length=1, max_length=64)]
+    payment_id: Annotated[int, Meta(ge=1, le=MAX_INT)] | None = None
+    provider_ref: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    amount_cents: Annotated[int, Meta(ge=0, le=MAX_INT)] | None = None
+    currency: Annotated[str, Meta(max_length=8)] | None = None
 
 
 class Repayment(msgspec.Struct, frozen=True):
