@@ -31,10 +31,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.delayed.batches import Batches
 from jobs.delayed.clock_guard import ClockGuard
-from jobs.delayed.errands import Errand
 from jobs.delayed.hints import HintListener
 from jobs.delayed.job_store import BATCHES_PER_KIND, TableJobStore
 from jobs.engines import Engines
+from jobs.errands import Errand
 from jobs.handlers import Handler
 from jobs.loops import Loop
 from jobs.static.context import Context

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from jobs.delayed.errands import Errand
+from jobs.errands import Errand
 from tidings.news import publishing
 from tidings.news.articles import Articles
 from tidings.shop import orders, refunds

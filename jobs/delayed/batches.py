@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.delayed.clock_guard import ClockGuard
-from jobs.delayed.errands import Errand
+from jobs.errands import Errand
 from jobs.handlers import Handler
 from jobs.static.runs import read_now
 from tidings.process.deadline import Deadline, deadline_scope

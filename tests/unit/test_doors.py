@@ -27,7 +27,6 @@ MOST_ALLOWED = 21
 # Doors besides, each with its reason. Tests do not count as callers.
 ALLOWED = {
     "tidings.process.settings.loading.read_settings": "makes the settings of a site run elsewhere",
-    "tidings.store.delayed.schedule": "docs/jobs.md offers it to a new kind of job",
     "tidings.store.delayed.hint": "docs/jobs.md offers it to a job that is due within a second",
     "tidings.rpc.errors.http_status": "docs/rpc.md promises a status for each failed call",
     "tidings.rpc.calling.balance.Endpoint.in_flight": "shows that no call stays counted",

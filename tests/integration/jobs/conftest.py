@@ -12,7 +12,7 @@ from sqlalchemy import Engine, func, insert, select
 
 from jobs.delayed.batches import Batches
 from jobs.delayed.clock_guard import ClockGuard
-from jobs.delayed.errands import Errand
+from jobs.errands import Errand
 from jobs.handlers import Handler
 from tests.integration.jobs.paper import Paper
 from tests.lab.handlers import HANDLERS
