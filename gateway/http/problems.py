@@ -69,6 +69,10 @@ class BodyTooLargeError(Exception):
     """The body is longer than this door takes in."""
 
 
+class IdempotencyKeyNeededError(Exception):
+    """A request that must not happen twice names no key by which it is known again."""
+
+
 class NotJsonError(Exception):
     """The body is declared as something else than JSON."""
 
@@ -264,7 +268,12 @@ PROBLEMS: dict[type[Exception], Kind] = {
         HTTPStatus.CONFLICT, "order-closed", "The order cannot be changed any more"
     ),
     IdempotencyConflictError: Kind(
-        HTTPStatus.CONFLICT, "idempotency-conflict", "The key was used for something else"
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "idempotency-conflict",
+        "The key was used for something else",
+    ),
+    IdempotencyKeyNeededError: Kind(
+        HTTPStatus.BAD_REQUEST, "idempotency-key-needed", "An Idempotency-Key is needed"
     ),
     ProviderUnavailableError: Kind(
         HTTPStatus.BAD_GATEWAY,

@@ -21,7 +21,7 @@ from gateway.http.caching import SAME_FOR_ALL
 from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
-from gateway.http.problems import InvalidRequestError
+from gateway.http.problems import IdempotencyKeyNeededError
 from gateway.http.reader_id import HEADER
 from gateway.resources.shop import Shop
 from tidings.process.clock import milliseconds
@@ -132,19 +132,21 @@ class OrdersResource:
         read_parameters(req)
         key = req.get_header(KEY_HEADER) or ""
         if not _KEY.fullmatch(key):
-            raise InvalidRequestError(
-                {KEY_HEADER: "must be 1 to 128 visible ASCII characters, new for each order"}
+            raise IdempotencyKeyNeededError(
+                f"{KEY_HEADER} must be 1 to 128 visible ASCII characters, new for each order"
             )
         wanted = read_body(req, self._decoder, self._max_body_bytes)
         lines = [Line(line.product_id, line.quantity) for line in wanted.lines]
-        shop = self._shop
+        shop, caller = self._shop, req.context.caller
+        # An id that costs nothing holds stock for minutes, until it has come back once.
+        timeout_s = shop.first_visit_timeout_s if caller.is_new else shop.timeout_s
         with shop.buying:
             order = orders.place(
                 shop.engine,
-                req.context.reader_id,
+                caller.reader_id,
                 lines,
                 key=key,
-                timeout_s=shop.timeout_s,
+                timeout_s=timeout_s,
                 address=req.remote_addr or None,
                 caps=shop.caps,
             )
