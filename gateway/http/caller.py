@@ -88,7 +88,7 @@ class TellCaller:
         _check_role(key, resource, req.method)
 
     def _find_key(self, req: falcon.Request) -> Key | None:
-        authorization = req.get_header("Authorization")
+        authorization: str | None = req.env.get("HTTP_AUTHORIZATION")
         if authorization is None:
             return None
         scheme, _, text = authorization.partition(" ")
