@@ -1,4 +1,4 @@
-"""Clients of the gateway that take more than their share, and one reader who takes no more than
+"""Clients of the gateway that take more than their share, and a household that takes no more than
 that, as processes of their own.
 
 A client that is to be a burden must not be one for the machine: the gateway has two cores, and a
@@ -136,14 +136,14 @@ async def ask_at_a_rate(crowd: Crowd, requests: list[Callable[[], bytes]]) -> No
 
 
 async def read_as_readers_do(crowd: Crowd) -> None:
-    """One reader: a page now over a connection of its own, now over one that was kept, at a steady
+    """A household: a page now over a connection of its own, now over one that was kept, at a steady
     pace, whether the page before came or not."""
     plan = crowd.plan
-    reader = plan.readers[0]
-    feed = get(f"/articles?article_num={plan.article_num}", reader)
-    pages = [get("/channels"), feed, get("/articles/1"), feed]
-    if plan.body:
-        pages.append(post("/behaviors", plan.body, f"X-Reader: {reader}"))
+    pages = []
+    for reader, body in zip(plan.readers, plan.bodies, strict=True):
+        feed = get(f"/articles?article_num={plan.article_num}", reader)
+        report = post("/behaviors", body, f"X-Reader: {reader}")
+        pages += [get("/channels"), feed, get("/articles/1"), feed, report]
     kept: list[Client] = []
 
     async def visit(page: bytes, *, keeps: bool) -> None:
@@ -212,7 +212,7 @@ async def start(crowd: Crowd) -> None:
             await ask_at_a_rate(crowd, [lambda: get(feed)] * plan.number)
         case "buyers":
             await ask_without_end(crowd, [order_one(reader) for reader in taking_turns])
-        case "a reader":
+        case "a household":
             await read_as_readers_do(crowd)
         case other:
             raise ValueError(other)

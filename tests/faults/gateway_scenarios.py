@@ -1,7 +1,7 @@
 """What clients can do to a gateway, and what a reader who does nothing of the kind notices of it.
 
-The reader comes from another address and asks ten times a second, whether the answer before came or
-not; so a door that is shut for a second costs ten answers, and not one.
+The readers of a household come from another address and ask ten times a second, whether the answer
+before came or not; so a door that is shut for a second costs ten answers, and not one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.faults.gateway_site import (
     start_gateway,
 )
 from tests.faults.gateway_wire import Plan, Seen
+from tests.lab.sites import UNLIMITED
 from tidings.process.errors import PREFIX
 
 DEADLINE_MS = 2000
@@ -36,7 +37,9 @@ LEAST_SERVED, MOST_LATE = 0.95, 0.01
 MOST_GROWTH_MIB = 96.0
 FREE_REDIS_BYTES = 8 * 2**20
 # A crowd is of readers from many addresses; that here all come from one is the laboratory's doing.
-MANY_ADDRESSES: Mapping[str, object] = {"gateway_connections_per_address": 0}
+MANY_ADDRESSES: Mapping[str, object] = UNLIMITED | {"gateway_connections_per_address": 0}
+# One reader may ask for two feeds a second; ten a second are a household.
+HOUSEHOLD = 10
 
 
 def _nothing_more(_gateway: GatewaySite) -> AbstractContextManager[None]:
@@ -87,6 +90,7 @@ SCENARIOS: dict[str, Scenario] = {
     "200 stalled bodies": Scenario("stalled bodies", 200),
     "200 that never read": Scenario("never reading", 200),
     "1,100 idle": Scenario("idle", 1100),
+    # The default bounds, and no others, stand against these.
     "2,000 new ids a second, Redis 8 MB from full": Scenario(
         "newcomers", 64, per_second=2000, around=nearly_full_redis
     ),
@@ -117,19 +121,18 @@ def run(name: str, folder: Path, load_s: float, new_mariadb: Callable[[], str]) 
     """
     scenario = SCENARIOS[name]
     url = new_mariadb() if scenario.on_mariadb else ""
-    # No reader of ours runs into the pauses between one address's orders or requests.
     with start_gateway(folder, url, **scenario.settings) as gateway, ExitStack() as stack:
-        readers = returned_readers(max(scenario.number, 1) + 1)
+        readers = returned_readers(scenario.number + HOUSEHOLD)
         reader = Plan(
-            "a reader",
+            "a household",
             port=gateway.port,
             number=1,
             late_s=LATE_S,
-            readers=readers[-1:],
+            readers=readers[-HOUSEHOLD:],
             source="127.0.0.2",
             servers=[process.pid for process in gateway.processes()],
             per_second=ASKED_PER_SECOND,
-            body=seen_batch(readers[-1]),
+            bodies=[seen_batch(reader) for reader in readers[-HOUSEHOLD:]],
         )
         _look_around(reader)
         before_mib = gateway.rss_mib()
@@ -139,7 +142,7 @@ def run(name: str, folder: Path, load_s: float, new_mariadb: Callable[[], str]) 
             port=gateway.port,
             number=scenario.number,
             late_s=LATE_S,
-            readers=readers[:-1],
+            readers=readers[:-HOUSEHOLD],
             servers=reader.servers,
             per_second=scenario.per_second,
             product_id=PRODUCT,

@@ -38,6 +38,7 @@ class Plan(msgspec.Struct):
         readers: signed ids; the connections take them in turn.
         source: the address to come from.
         servers: the gateway's processes.
+        bodies: what each reader reports, if they do.
         per_second: of all connections together; 0 is as fast as they are answered.
     """
 
@@ -51,7 +52,7 @@ class Plan(msgspec.Struct):
     per_second: float = 0
     article_num: int = 10
     product_id: int = 1
-    body: str = ""
+    bodies: list[str] = []
 
 
 class Seen(msgspec.Struct):

@@ -100,6 +100,31 @@ def test_a_reader_gets_a_cookie_that_only_travels_over_https(door: Door) -> None
     assert answer.headers["Strict-Transport-Security"]
 
 
+@pytest.mark.parametrize("is_socket", [False, True], ids=["TCP", "unix socket"])
+def test_the_gateway_counts_by_the_address_that_nginx_saw(
+    door: Door, tmp_path: Path, is_socket: bool
+) -> None:
+    """Over either way, and whatever the client says of itself."""
+    with ExitStack() as stack:
+        if is_socket:
+            bind = f"unix:{tmp_path}/door"
+            gateway = stack.enter_context(start_gateway(tmp_path, gateway_bind=bind))
+            front = stack.enter_context(serve_gateway(bind, door.pages, tmp_path))
+            door = Door(front, gateway, door.pages)
+        left = [
+            door.ask("GET", "/articles", X_Test_Address=address, X_Forwarded_For=claim).headers[
+                "RateLimit"
+            ].partition(";t=")[0]
+            for address, claim in (
+                ("198.51.100.20", "203.0.113.1"),
+                ("198.51.100.20", "203.0.113.2"),
+                ("198.51.100.21", "203.0.113.1"),
+            )
+        ]  # fmt: skip
+
+    assert left == ['"address";r=1199', '"address";r=1198', '"address";r=1199']
+
+
 def test_plain_http_is_sent_to_https_with_its_method(door: Door) -> None:
     with socket.create_connection(("127.0.0.1", door.front.plain_port), timeout=10) as plain:
         request = f"POST /behaviors?a=b HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 0\r\n\r\n"
