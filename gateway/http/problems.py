@@ -90,6 +90,34 @@ class QuotaExceededError(Exception):
     another."""
 
 
+class MalformedRequestError(Exception):
+    """It is not HTTP as the standards have it."""
+
+
+class TargetTooLongError(Exception):
+    """The request's first line is longer than this door takes in."""
+
+
+class HeadTooLargeError(Exception):
+    """The headers are more or longer than this door takes in."""
+
+
+class ExpectationError(Exception):
+    """The `Expect` header asks for what this door does not know."""
+
+
+class RequestTooSlowError(Exception):
+    """The request did not come within its time."""
+
+
+class OverloadedError(Exception):
+    """More is asked than can be answered in time."""
+
+
+class TooManyConnectionsError(Exception):
+    """The address holds as many connections as one may."""
+
+
 class NothingToServeError(Exception):
     """Every step of the ladder failed."""
 
@@ -199,6 +227,35 @@ PROBLEMS: dict[type[Exception], Kind] = {
     MalformedBodyError: Kind(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON"),
     BodyTooLargeError: Kind(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large", "The body is too large"
+    ),
+    MalformedRequestError: Kind(
+        HTTPStatus.BAD_REQUEST, "malformed-request", "This is not HTTP as it should be"
+    ),
+    RequestTooSlowError: Kind(
+        HTTPStatus.REQUEST_TIMEOUT, "request-too-slow", "The request took too long to come"
+    ),
+    TargetTooLongError: Kind(
+        HTTPStatus.REQUEST_URI_TOO_LONG, "uri-too-long", "The request's first line is too long"
+    ),
+    ExpectationError: Kind(
+        HTTPStatus.EXPECTATION_FAILED, "expectation-failed", "What is expected is not known here"
+    ),
+    TooManyConnectionsError: Kind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too-many-connections",
+        "Your address holds too many connections",
+        retry_after_s=1,
+    ),
+    HeadTooLargeError: Kind(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "headers-too-large",
+        "The headers are too large",
+    ),
+    OverloadedError: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "overloaded",
+        "More is asked than can be answered in time",
+        retry_after_s=1,
     ),
     NotJsonError: Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "The body has to be JSON"),
     EncodedBodyError: Kind(
@@ -311,27 +368,33 @@ def find_kind(ex: Exception) -> Kind:
     return kind
 
 
-def answer_problem(
-    req: falcon.Request, resp: falcon.Response, ex: Exception, _params: Mapping[str, Any]
-) -> None:
-    """Falcon's error handler for everything."""
-    kind = find_kind(ex)
-    _log(kind, ex)
-    request_id = request_id_of(req)
+def encode_problem(ex: Exception, kind: Kind, *, instance: str, request_id: str) -> bytes:
+    """The body of an answer that is a problem."""
     errors = kind.errors(ex)
     problem = Problem(
         type=f"{TYPE_PREFIX}{kind.slug}",
         title=kind.title,
         status=kind.status,
         detail=kind.detail(ex),
-        instance=falcon.uri.encode(req.path),
+        instance=instance,
         request_id=request_id,
         errors=dict(errors) if errors else None,
     )
+    return msgspec.json.encode(problem)
+
+
+def answer_problem(
+    req: falcon.Request, resp: falcon.Response, ex: Exception, _params: Mapping[str, Any]
+) -> None:
+    """Falcon's error handler for everything."""
+    kind = find_kind(ex)
+    _log(kind, ex)
     req.context.problem = kind.slug
     resp.status = int(kind.status)
     resp.content_type = PROBLEM_JSON
-    resp.data = msgspec.json.encode(problem)
+    resp.data = encode_problem(
+        ex, kind, instance=falcon.uri.encode(req.path), request_id=request_id_of(req)
+    )
     if isinstance(ex, falcon.HTTPError) and ex.headers:
         resp.set_headers(ex.headers)
     resp.set_headers(dict(kind.headers(ex)))

@@ -13,7 +13,9 @@ of that.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import falcon
 import structlog
@@ -46,6 +48,22 @@ QUEUE_SECONDS = Histogram(
     buckets=_BUCKETS,
 )
 log = structlog.get_logger("gateway.request")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request whose answer is known.
+
+    Attributes:
+        readable_s: when it could be read, on the monotonic clock.
+        queue_s: what of the time since then it waited.
+    """
+
+    route: str
+    method: str
+    status: int
+    readable_s: float
+    queue_s: float
 
 
 class RequestScope:
@@ -88,14 +106,14 @@ class RequestScope:
                 for name in ("reader_id", "key", "served_from", "events", "problem")
                 if (value := getattr(req.context, name, None)) is not None
             }
-            tell_request(
+            answered = Answered(
                 route=req.uri_template or UNROUTED,
                 method=req.method,
                 status=resp.status_code,
                 readable_s=req.context.readable_s,
                 queue_s=req.context.queue_s,
-                **known,
             )
+            tell_request(answered, known)
 
 
 def request_id_of(req: falcon.Request) -> str:
@@ -107,27 +125,26 @@ def request_id_of(req: falcon.Request) -> str:
     return known
 
 
-def tell_request(
-    *, route: str, method: str, status: int, readable_s: float, queue_s: float, **known: object
-) -> None:
-    """Count a request that is answered, and write its line, with all that is known of it.
+def count_request(answered: Answered) -> float:
+    """Count a request that is answered; the seconds it took."""
+    method = answered.method if answered.method in falcon.HTTP_METHODS else UNROUTED
+    seconds = time.monotonic() - answered.readable_s
+    REQUESTS.labels(answered.route, method, answered.status).inc()
+    SECONDS.labels(answered.route).observe(seconds)
+    QUEUE_SECONDS.observe(answered.queue_s)
+    return seconds
 
-    Args:
-        readable_s: when it could be read, on the monotonic clock.
-        queue_s: what of the time since then it waited.
-    """
-    method = method if method in falcon.HTTP_METHODS else UNROUTED
-    seconds = time.monotonic() - readable_s
-    REQUESTS.labels(route, method, status).inc()
-    SECONDS.labels(route).observe(seconds)
-    QUEUE_SECONDS.observe(queue_s)
-    write = log.debug if route in _QUIET_ROUTES else log.info
+
+def tell_request(answered: Answered, known: Mapping[str, object]) -> None:
+    """Count a request that is answered, and write its line with all that is known of it."""
+    seconds = count_request(answered)
+    write = log.debug if answered.route in _QUIET_ROUTES else log.info
     write(
         "request",
-        method=method,
-        route=route,
-        status=status,
+        method=answered.method if answered.method in falcon.HTTP_METHODS else UNROUTED,
+        route=answered.route,
+        status=answered.status,
         duration_ms=round(seconds * 1000, 2),
-        queue_ms=round(queue_s * 1000, 2),
+        queue_ms=round(answered.queue_s * 1000, 2),
         **known,
     )

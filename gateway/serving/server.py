@@ -28,13 +28,13 @@ from gateway.http.origins import Origins
 from gateway.http.reader_id import ReaderSigner
 from gateway.resources.shop import make_shop
 from gateway.serving.bounded_worker import BoundedWorker
-from gateway.serving.proxies import Proxies
+from gateway.serving.framing import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.asking import answers_ready, endpoint_of
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX, naming
-from tidings.process.listening import listen_by_name
+from tidings.process.listening import BACKLOG, listen_by_name
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.shared_metrics import forget_worker
@@ -57,8 +57,6 @@ from tidings.store.redis import make_redis
 from tidings.store.windows import SlidingWindows
 from tidings_idl.recommend import UserRecommend
 
-# Above the 60 s after which common proxies drop a connection, so that the proxy closes first.
-KEEPALIVE_S = 75
 WORKER_SILENT_S = 30
 DRAIN_S = 10
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only where gunicorn keeps its workers' heartbeats
@@ -82,22 +80,21 @@ class GatewayServer(BaseApplication):  # type: ignore[misc] # gunicorn carries n
         listener: already listens; gunicorn takes it over.
 
     Attributes:
-        proxies: who is believed about others, for the workers.
+        settings: also for the workers.
     """
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
-        self._settings = settings
-        self.proxies = Proxies(settings.gateway.trusted_proxies)
+        self.settings = settings
         self._listener_fd = listener.fileno()
         super().__init__(prog="tidings-gateway")
 
     def load_config(self) -> None:
-        for name, value in make_options(self._settings, self._listener_fd).items():
+        for name, value in make_options(self.settings, self._listener_fd).items():
             self.cfg.set(name, value)
 
     def load(self) -> App:
         """The worker's app; runs in each worker, after the fork."""
-        return make_worker_app(self._settings)
+        return make_worker_app(self.settings)
 
 
 def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
@@ -108,13 +105,12 @@ def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
         "workers": settings.gateway.workers,
         "worker_class": BoundedWorker,
         "threads": settings.gateway.threads,
-        "worker_connections": 1000,
+        "backlog": BACKLOG,
         "timeout": WORKER_SILENT_S,
         "graceful_timeout": deadline_s + DRAIN_S,
-        "keepalive": KEEPALIVE_S,
-        "limit_request_line": 4094,
-        "limit_request_fields": 64,
-        "limit_request_field_size": 8190,
+        "limit_request_line": MAX_LINE_BYTES,
+        "limit_request_fields": MAX_FIELDS,
+        "limit_request_field_size": MAX_FIELD_BYTES,
         "worker_tmp_dir": str(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else None,
         "secure_scheme_headers": {},
         "forwarder_headers": "",
