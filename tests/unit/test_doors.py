@@ -281,11 +281,12 @@ def make_reach(sources: Mapping[str, str], *, besides: Iterable[str] = ALLOWED) 
         reach.open(module, name)
     for door in besides:
         reach.open_by_name(door)
-    for name, node in public_names(sources["tidings.client"]):
-        reach.open("tidings.client", name)
-        for item in getattr(node, "body", []):
-            if isinstance(item, FUNCTIONS):
-                reach.ask(item.name)
+    for module in ("tidings.client.calls", "tidings.client.errors", "tidings.client.values"):
+        for name, node in public_names(sources[module]):
+            reach.open(module, name)
+            for item in getattr(node, "body", []):
+                if isinstance(item, FUNCTIONS):
+                    reach.ask(item.name)
     return reach
 
 

@@ -1,39 +1,43 @@
-"""The recommender for programs written in Python: typed calls, with connections, deadlines and
-retries inside.
+"""`TidingsClient`: the calls, and what turns their answers into plain data.
+
+A method asks for what the IDL asks for, in Python's words. Rejected: deriving the methods from the
+IDL when the module is loaded; no editor and no type checker would know them.
 
     with TidingsClient("127.0.0.1:9090") as tidings:
-        feed = tidings.feed(user_id=7)
-        tidings.report([Event(feed.articles[0].click)])
-        for page in tidings.history(user_id=7, before_ms=feed.before_ms):
-            ...
-
-A call that fails raises by whose fault it was:
-
-    TidingsError
-    ├── MisconfiguredError      an endpoint or a certificate cannot be used; only when it is made
-    ├── CallerFaultError        the request is wrong, and `details` says in which field
-    ├── ExpectedError           an answer that is no failure
-    │   └── NotFoundError       there is no such channel
-    ├── ServerFaultError        the service says that it could not
-    ├── TransportFaultError     what became of the call is unknown, unless its `sent` is False
-    └── DeadlineExceededError   there was no answer in time
-
-What comes back is plain frozen data, so that no caller depends on what the Thrift compiler makes of
-the IDL; and a program that imports this loads Thrift and nothing else, no settings of ours and no
-metrics. Rejected: handing out the generated classes, which carry no annotations and change with the
-compiler.
+        tidings.similar(article_id=12)
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
 from http import HTTPStatus
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
+from tidings.client.errors import (
+    CallerFaultError,
+    DeadlineExceededError,
+    ExpectedError,
+    MisconfiguredError,
+    NotFoundError,
+    ServerFaultError,
+    TidingsError,
+    TransportFaultError,
+)
+from tidings.client.values import (
+    Article,
+    Context,
+    Dropped,
+    Event,
+    Explained,
+    Explanation,
+    Feed,
+    Neighbour,
+    Reason,
+    Verdict,
+)
 from tidings.process import deadline
 from tidings.process.errors import SettingsError
 from tidings.rpc import errors as rpc_errors
@@ -43,224 +47,10 @@ from tidings.rpc.tls import TlsFiles, client_tls, refuse_plaintext
 from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend import UserRecommend, ttypes
 
-__all__ = [
-    "Article",
-    "CallerFaultError",
-    "Context",
-    "DeadlineExceededError",
-    "Dropped",
-    "Event",
-    "ExpectedError",
-    "Explained",
-    "Explanation",
-    "Feed",
-    "MisconfiguredError",
-    "Neighbour",
-    "NotFoundError",
-    "Policy",
-    "Reason",
-    "ServerFaultError",
-    "TidingsClient",
-    "TidingsError",
-    "TlsFiles",
-    "TransportFaultError",
-    "Verdict",
-]
-
 MOST_EVENTS = 100  # of one report, as `idl/recommend.thrift` says
 MOST_EXCLUDED = 1000  # of one request
 # NOTE: generated classes carry no annotations.
 _idl: Any = ttypes
-
-
-class TidingsError(Exception):
-    """A call failed, or a client could not be made.
-
-    Attributes:
-        message: what happened, in one line.
-        code: the service's, after HTTP; 0 if the service said nothing.
-        details: for each field that was refused, why.
-        retryable: nothing was done, so the same call may be sent again.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: int = 0,
-        details: Mapping[str, str] | None = None,
-        retryable: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.details = dict(details or {})
-        self.retryable = retryable
-
-    def __str__(self) -> str:
-        """The message, and what was wrong with each field, as a log or a terminal needs it."""
-        wrong = "; ".join(f"{field}: {why}" for field, why in self.details.items())
-        return f"{self.message}: {wrong}" if wrong else self.message
-
-
-class MisconfiguredError(TidingsError):
-    """An endpoint is malformed or would be spoken to in plain text, a certificate cannot be used,
-    or Thrift's C codec is missing."""
-
-
-class CallerFaultError(TidingsError):
-    """The request is wrong; sending it again cannot help."""
-
-
-class ExpectedError(TidingsError):
-    """An answer that is no failure: not found, conflict."""
-
-
-class NotFoundError(ExpectedError):
-    """What was asked for is not there."""
-
-
-class ServerFaultError(TidingsError):
-    """The service answered that it cannot."""
-
-
-class TransportFaultError(TidingsError):
-    """Connecting, sending, receiving or decoding failed.
-
-    Attributes:
-        sent: False only if no byte of this request can have reached the server.
-    """
-
-    def __init__(self, message: str, *, sent: bool) -> None:
-        super().__init__(message, retryable=not sent)
-        self.sent = sent
-
-
-class DeadlineExceededError(TidingsError, deadline.DeadlineExceededError):
-    """There was no answer in time; what became of the call is unknown."""
-
-
-# The names of the first release, for one more release.
-RpcError = TidingsError
-CallerFault = CallerFaultError
-Expected = ExpectedError
-ServerFault = ServerFaultError
-TransportFault = TransportFaultError
-DeadlineExceeded = DeadlineExceededError
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """How a reader came, in the words of the IDL, and articles not to show, at most 1,000; all of
-    it may be left out."""
-
-    device: str = ""
-    referrer: str = ""
-    exclude: Sequence[int] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why an article is there: a kind of the IDL, and the article that led there, or 0."""
-
-    kind: str
-    article_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Article:
-    """One recommended article, and the tokens to report when the reader acts on it: each field of
-    the IDL's `Track`. `reason` is None where a service gives none."""
-
-    article_id: int
-    click: str
-    collect: str
-    reading: str
-    liking: str
-    dislike: str = ""
-    reason: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """One page.
-
-    Attributes:
-        articles: in the order to show them; empty when the channel, or the history, has none.
-        exposure: the token to report once the page was seen; empty for a page out of the history.
-        before_ms: the `at_ms` that asks for the page before this one; 0 when there is none.
-    """
-
-    articles: tuple[Article, ...]
-    exposure: str
-    before_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something a reader did, named by a token of a `Feed`.
-
-    Attributes:
-        at_ms: when, in milliseconds since the epoch; 0 is now.
-        read_ms: how long, for a `reading` token.
-        undone: the reader takes the act back. The token does not act again after that.
-    """
-
-    token: str
-    at_ms: int = 0
-    read_ms: int | None = None
-    undone: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """An article near to another, and how near, for comparing it with others of the same answer."""
-
-    article_id: int
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """An article that would be shown, with what the ranker saw of it, by name, and what each
-    candidate source thinks of it."""
-
-    article_id: int
-    source: str
-    reason: Reason | None
-    score: float
-    features: Mapping[str, float]
-    strengths: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """An article that would not be shown: at which step it fell out, why, and its score if it came
-    so far."""
-
-    article_id: int
-    step: str
-    why: str
-    score: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """A reader's next feed, taken apart; see `ExplainResponse` of the IDL."""
-
-    articles: tuple[Explained, ...]
-    dropped: tuple[Dropped, ...]
-    step_ms: Mapping[str, float]
-    variant: int
-    model: str
-
-
-class Verdict(enum.Enum):
-    """What became of a reported event."""
-
-    ACCEPTED = 1
-    REFUSED = 2
-    EXPIRED = 3
 
 
 class TidingsClient:
