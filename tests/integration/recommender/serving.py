@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from unittest import mock
 
 from redis import Redis
@@ -16,7 +17,7 @@ from services.recommender import app
 from services.recommender.catalogue import Catalogue
 from services.recommender.signals.folding import Click, Signals
 from services.recommender.tailing import Tail
-from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.newsroom import DAY_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tidings.process.settings import Settings
 from tidings.reading.tracking import Shown, Tracker
 from tidings.rpc.calling.client import Client, make_client
@@ -120,3 +121,21 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
         server.drain()
         thread.join(10)
     assert not thread.is_alive()
+
+
+def publish_fifty(recommender: Recommender) -> None:
+    """Thirty articles in channel 1, twenty older ones in channel 2."""
+    recommender.newsroom.articles(30, channel_id=1)
+    recommender.newsroom.articles(20, channel_id=2, published_ms=NOW_MS - DAY_MS)
+    recommender.catalogue.refresh()
+
+
+def batches(recommender: Recommender, number: int, **request: Any) -> list[tuple[int, list[int]]]:
+    """Ask for fresh batches, two seconds apart, the last one a second ago; returns each one's stamp
+    and ids."""
+    made = []
+    for _ in range(number):
+        stamp_ms = recommender.clock.advance(SECOND_MS)
+        made.append((stamp_ms, ids_of(recommender.ask(**request))))
+        recommender.clock.advance(SECOND_MS)
+    return made
