@@ -52,6 +52,16 @@ class TextParameter:
     meaning: str
 
 
+@dataclass(frozen=True, slots=True)
+class HeaderParameter:
+    """A header of the request, and the pattern of all that it may be."""
+
+    name: str
+    meaning: str
+    pattern: str
+    is_required: bool = False
+
+
 def read_id(name: str, text: str) -> int:
     """The number of a thing, out of a path.
 

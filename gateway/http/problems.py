@@ -118,6 +118,10 @@ class TooManyConnectionsError(Exception):
     """The address holds as many connections as one may."""
 
 
+class NotReadyError(Exception):
+    """The process says itself that it cannot do its work now."""
+
+
 class NothingToServeError(Exception):
     """Every step of the ladder failed."""
 
@@ -299,6 +303,9 @@ PROBLEMS: dict[type[Exception], Kind] = {
         "backlog-full",
         "Too many events wait to be stored",
         retry_after_s=5,
+    ),
+    NotReadyError: Kind(
+        HTTPStatus.SERVICE_UNAVAILABLE, "not-ready", "The process is not ready", retry_after_s=1
     ),
     NothingToServeError: Kind(
         HTTPStatus.SERVICE_UNAVAILABLE,

@@ -22,7 +22,6 @@ from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_parameters
 from gateway.http.problems import InvalidRequestError
-from gateway.http.reader_id import HEADER
 from gateway.http.visit import read_context
 from tidings.news.articles import ArticleNotFoundError, Articles, Card, WholeArticle
 from tidings.news.channels import FOR_YOU, Channels
@@ -62,10 +61,6 @@ class FeedResource:
             "One page of the reader's feed",
             answers=Feed,
             parameters=FEED_PARAMETERS,
-            headers={
-                HEADER: "the reader's signed id, from the same header of an earlier answer; or "
-                "use the cookie"
-            },
             problems=(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
         )
     }

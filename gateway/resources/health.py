@@ -7,17 +7,17 @@ out of rotation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 
 import falcon
 import msgspec
 
 from gateway.http.bodies import answer_json
 from gateway.http.openapi import Operation
+from gateway.http.problems import NotReadyError
 
 
 class Health(msgspec.Struct, frozen=True):
-    """`ok`, or `no`."""
+    """`ok`; otherwise the answer is a problem."""
 
     status: str
 
@@ -26,15 +26,10 @@ class HealthResource:
     """`GET /health/live`: should it go on running? `GET /health/ready`: may it be sent requests?"""
 
     def __init__(self, summary: str, probe: Callable[[], bool]) -> None:
-        self.operations = {
-            "get": Operation(summary, answers=Health, problems=(HTTPStatus.SERVICE_UNAVAILABLE,)),
-        }
+        self.operations = {"get": Operation(summary, answers=Health)}
         self._probe = probe
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        good = self._probe()
-        answer_json(
-            resp,
-            Health("ok" if good else "no"),
-            HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE,
-        )
+        if not self._probe():
+            raise NotReadyError("the process may not be sent requests just now")
+        answer_json(resp, Health("ok"))

@@ -26,7 +26,6 @@ from gateway.http.cursors import AFTER, Cursors
 from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import IntParameter, read_id, read_parameters, read_text
-from gateway.http.reader_id import HEADER
 from tidings.news.articles import ArticleNotFoundError, Articles, Card
 from tidings.news.authors import AuthorNotFoundError, find_author_names
 from tidings.news.channels import FOR_YOU, ChannelNotFoundError, Channels
@@ -38,9 +37,6 @@ from tidings.reading.marks import After, Marked, Marks
 from tidings.reading.tracking import Shown, Tracker
 
 LIMIT = IntParameter("limit", 1, 100, default=20, meaning="how many at most")
-READER = {
-    HEADER: "the reader's signed id, from the same header of an earlier answer; or the cookie"
-}
 LISTED = {"likings": Action.LIKING, "collections": Action.COLLECT}
 
 
@@ -126,7 +122,6 @@ class MarkResource:
             summary,
             status=HTTPStatus.NO_CONTENT,
             path_parameters={self._id_name: "its number"},
-            headers=READER,
             problems=(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
         )
 
@@ -163,7 +158,6 @@ class MineResource:
             "What the reader marked of an article, and tokens for a visit that came from no feed",
             answers=Mine,
             path_parameters={"article_id": "its number"},
-            headers=READER,
             problems=(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
         )
     }
@@ -209,7 +203,6 @@ class MarkedResource:
                 f"The reader's {name}, newest first",
                 answers=MarkedCards,
                 parameters=(LIMIT, AFTER),
-                headers=READER,
                 problems=(HTTPStatus.UNPROCESSABLE_ENTITY,),
             )
         }
@@ -238,7 +231,6 @@ class HiddenResource:
             "What the reader does not want to see: articles, authors, channels; newest first",
             answers=HiddenThings,
             parameters=(LIMIT, AFTER),
-            headers=READER,
             problems=(HTTPStatus.UNPROCESSABLE_ENTITY,),
         )
     }

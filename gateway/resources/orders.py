@@ -20,9 +20,8 @@ from gateway.http.bodies import answer_json, read_body
 from gateway.http.caching import SAME_FOR_ALL
 from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
-from gateway.http.parameters import IntParameter, read_parameters
+from gateway.http.parameters import HeaderParameter, IntParameter, read_parameters
 from gateway.http.problems import IdempotencyKeyNeededError
-from gateway.http.reader_id import HEADER
 from gateway.resources.shop import Shop
 from tidings.process.clock import milliseconds
 from tidings.shop import orders, stock
@@ -30,16 +29,17 @@ from tidings.shop.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFo
 from tidings.shop.stock import Product
 
 MAX_ID = 2**63 - 1
-KEY_HEADER = "Idempotency-Key"
-_KEY = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
+IDEMPOTENCY_KEY = HeaderParameter(
+    "Idempotency-Key",
+    "1 to 128 visible characters; the same key and body make one order",
+    pattern=r"[\x21-\x7e]{1,128}",
+    is_required=True,
+)
 
 PRODUCT_PARAMETERS = (
     IntParameter("after", 0, MAX_ID, 0, "the `next` of the page before; 0 is the first page"),
     IntParameter("limit", 1, 100, 50, "how many products"),
 )
-READER = {
-    HEADER: "the reader's signed id, from the same header of an earlier answer; or use the cookie"
-}
 
 
 class Products(msgspec.Struct, frozen=True):
@@ -107,10 +107,7 @@ class OrdersResource:
             body=OrderWanted,
             answers=OrderShown,
             status=HTTPStatus.CREATED,
-            headers={
-                KEY_HEADER: "1 to 128 visible characters; the same key and body make one order",
-                **READER,
-            },
+            headers=(IDEMPOTENCY_KEY,),
             problems=(
                 HTTPStatus.BAD_REQUEST,
                 HTTPStatus.NOT_FOUND,
@@ -130,10 +127,10 @@ class OrdersResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         read_parameters(req)
-        key = req.get_header(KEY_HEADER) or ""
-        if not _KEY.fullmatch(key):
+        key = req.get_header(IDEMPOTENCY_KEY.name) or ""
+        if not re.fullmatch(IDEMPOTENCY_KEY.pattern, key, re.ASCII):
             raise IdempotencyKeyNeededError(
-                f"{KEY_HEADER} must be 1 to 128 visible ASCII characters, new for each order"
+                f"send {IDEMPOTENCY_KEY.name}: {IDEMPOTENCY_KEY.meaning}"
             )
         wanted = read_body(req, self._decoder, self._max_body_bytes)
         lines = [Line(line.product_id, line.quantity) for line in wanted.lines]
@@ -164,14 +161,12 @@ class OrderResource:
             "One of the reader's own orders",
             answers=OrderShown,
             path_parameters={"order_id": "from POST /orders"},
-            headers=READER,
             problems=(HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
         ),
         "delete": Operation(
             "Cancel an unpaid order and give its stock back",
             answers=OrderShown,
             path_parameters={"order_id": "from POST /orders"},
-            headers=READER,
             problems=(
                 HTTPStatus.NOT_FOUND,
                 HTTPStatus.CONFLICT,

@@ -19,7 +19,7 @@ from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
 from gateway.http.problems import BodyTooLargeError
-from gateway.resources.orders import READER, read_order_id
+from gateway.resources.orders import read_order_id
 from gateway.resources.shop import Shop
 from tidings.process.clock import Clock
 from tidings.shop import payments
@@ -45,7 +45,6 @@ class PaymentResource:
             answers=PaymentStarted,
             status=HTTPStatus.ACCEPTED,
             path_parameters={"order_id": "from POST /orders"},
-            headers=READER,
             problems=(
                 HTTPStatus.NOT_FOUND,
                 HTTPStatus.CONFLICT,
