@@ -26,12 +26,13 @@ from gateway.http.problems import PROBLEM_JSON, Problem
 from gateway.http.reader_id import COOKIE, HEADER, HOST_COOKIE
 
 SCHEMAS = "#/components/schemas/{name}"
-# Any request may be one that HTTP does not allow, that brings a key that is none, has a parameter
-# that is unknown, or meets a defect or an outage of ours.
+# Any request may be one that HTTP does not allow or that comes too slowly, one of too many, bring a
+# key that is none, have a parameter that is unknown, or meet a defect or an outage of ours.
 ANYWHERE = (
-    *(HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    *(HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.EXPECTATION_FAILED),
-    *(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+    *(HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.REQUEST_TIMEOUT),
+    *(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_URI_TOO_LONG),
+    *(HTTPStatus.EXPECTATION_FAILED, HTTPStatus.UNPROCESSABLE_ENTITY),
+    *(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
     *(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 # The headers that every problem of these statuses has.
@@ -181,8 +182,6 @@ def _problems(resource: object, method: str, operation: Operation) -> list[HTTPS
         found.add(HTTPStatus.FORBIDDEN)
     if operation.body is not None:
         found.add(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-    if _is_limited(resource, method) or getattr(resource, "needs_reader", False):
-        found.add(HTTPStatus.TOO_MANY_REQUESTS)
     return sorted(found)
 
 
