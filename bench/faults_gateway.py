@@ -19,7 +19,9 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
+from bench import faults_gateway_money
 from tests.faults.gateway_scenarios import DEADLINE_MS, LATE_S, SCENARIOS, Outcome, run
+from tests.faults.money_invariants import INVARIANTS
 from tests.lab.servers import MariaDBServer, start_mariadb
 
 OUTPUT = Path("var/bench/faults-gateway.json")
@@ -49,6 +51,8 @@ def main() -> int:
             outcomes[name] = outcome
             violations += outcome.violations
             _tell(name, outcome)
+    money = faults_gateway_money.measure()
+    violations += Counter({name: money[name] for name in (*INVARIANTS, "mistakes_missed")})
     crowds = [outcomes[name].others for name in SCENARIOS if SCENARIOS[name].kind == "a crowd"]
     slow = [outcomes[name].reader for name in SCENARIOS if SCENARIOS[name].kind in SLOW]
     figures = {
@@ -63,6 +67,7 @@ def main() -> int:
             max(one.rss_mib[1] - one.rss_mib[0] for one in outcomes.values()), 1
         ),
         "deadline_ms": DEADLINE_MS,
+        **money,
         "_about": {
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "python": platform.python_version(),
