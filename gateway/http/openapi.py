@@ -44,7 +44,6 @@ READS = ("get", "head", "options")
 IF_NONE_MATCH = HeaderParameter(
     "If-None-Match",
     "ETags of answers that the client has; 304 if one is still the same",
-    pattern=r"[ -~]*",
 )
 SECURITY: dict[str, dict[str, str]] = {
     "key": {
@@ -100,6 +99,7 @@ class Operation:
         problems: the statuses of the problems that are its own, besides those of any operation.
         path_parameters: name → meaning.
         headers: those of the request that matter, besides those that say who calls.
+        links: the operations that go on from the answer → their parameter → where it stands there.
     """
 
     summary: str
@@ -110,6 +110,7 @@ class Operation:
     path_parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Sequence[HeaderParameter] = ()
     problems: Sequence[HTTPStatus] = ()
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def describe(routes: Mapping[str, object], version: str) -> dict[str, Any]:
@@ -209,9 +210,14 @@ def _describe_operation(
             },
         },
     }
+    answer = described["responses"][str(int(operation.status))]
     if operation.answers is not None:
-        content = {"application/json": {"schema": schema_of[operation.answers]}}
-        described["responses"][str(int(operation.status))]["content"] = content
+        answer["content"] = {"application/json": {"schema": schema_of[operation.answers]}}
+    if operation.links:
+        answer["links"] = {
+            name: {"operationId": name, "parameters": parameters}
+            for name, parameters in operation.links.items()
+        }
     if caching.is_tagged:
         described["responses"]["304"] = {
             "description": "The client's answer is still the same",
@@ -299,10 +305,13 @@ def _describe_path(name: str, meaning: str) -> dict[str, Any]:
 
 
 def _describe_header(header: HeaderParameter) -> dict[str, Any]:
+    schema = {"type": "string"}
+    if header.pattern:
+        schema["pattern"] = f"^(?:{header.pattern})$"
     return {
         "name": header.name,
         "in": "header",
         "required": header.is_required,
         "description": header.meaning,
-        "schema": {"type": "string", "pattern": f"^{header.pattern}$"},
+        "schema": schema,
     }

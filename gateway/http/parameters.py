@@ -54,11 +54,12 @@ class TextParameter:
 
 @dataclass(frozen=True, slots=True)
 class HeaderParameter:
-    """A header of the request, and the pattern of all that it may be."""
+    """A header of the request, and the pattern of all that it may be; without one anything is
+    taken."""
 
     name: str
     meaning: str
-    pattern: str
+    pattern: str = ""
     is_required: bool = False
 
 

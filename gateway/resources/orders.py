@@ -108,6 +108,10 @@ class OrdersResource:
             answers=OrderShown,
             status=HTTPStatus.CREATED,
             headers=(IDEMPOTENCY_KEY,),
+            links={
+                name: {"order_id": "$response.body#/order_id"}
+                for name in ("get_order", "delete_order", "post_order_payment")
+            },
             problems=(
                 HTTPStatus.BAD_REQUEST,
                 HTTPStatus.NOT_FOUND,

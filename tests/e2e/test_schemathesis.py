@@ -1,0 +1,53 @@
+"""Every operation of a running site as Schemathesis makes it up from `/openapi.json`: what fits the
+description, what just does not, and chains of requests. No answer may be a defect, or one that is
+not described.
+
+Seeded and bounded, about a minute; `FULL=1` asks each operation thousands of times.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import StartSite
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+IS_FULL = bool(os.environ.get("FULL"))
+EXAMPLES = 5000 if IS_FULL else 60
+TIMEOUT_S = None if IS_FULL else 900
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0 if IS_FULL else 1000)
+def test_no_answer_is_a_defect_or_undescribed(new_site: StartSite, tmp_path: Path) -> None:
+    # The time for a request is not what is tested, and a busy machine sheds what comes late.
+    with new_site(payment_provider="sandbox", gateway_deadline_ms=20_000) as site:
+        site.wait_until_ready()
+        visitor = site.reader()
+        # One reader throughout, or no order could be read by the one who placed it.
+        reader = visitor.get("/articles").headers["X-Reader"]
+        operations = visitor.get("/openapi.json").json["paths"].values()
+
+        done = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run"),
+                *(f"{site.url}/openapi.json", "--seed", "10", "--no-color"),
+                *("--max-examples", str(EXAMPLES), "--continue-on-failure"),
+                *("--generation-database", "none", "--header", f"X-Reader: {reader}"),
+            ],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+
+        assert done.returncode == 0, done.stdout[-8000:] + done.stderr
+        assert re.search(rf"Tested: {sum(map(len, operations))}\n", done.stdout), done.stdout
+        assert "Traceback" not in site.output
