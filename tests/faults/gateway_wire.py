@@ -81,9 +81,9 @@ class Seen(msgspec.Struct):
         return (self.late + self.unanswered) / self.asked if self.asked else 0.0
 
     @property
-    def late_by_gateway_share(self) -> float:
-        """The same without those that were late since the machine had other work."""
-        return (self.late_by_gateway + self.unanswered) / self.asked if self.asked else 0.0
+    def failed(self) -> int:
+        """How many were late or without an answer, but for what is the machine's doing."""
+        return self.late_by_gateway + self.unanswered
 
     @property
     def shed_share(self) -> float:

@@ -38,4 +38,4 @@ def test_a_request_that_was_never_answered_counts_as_late() -> None:
 
     assert seen.served_share == 0.89
     assert seen.late_share == 0.12
-    assert seen.late_by_gateway_share == 0.11
+    assert seen.failed == 11
