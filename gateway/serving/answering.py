@@ -119,9 +119,9 @@ class Answering:
         if not request.uri.startswith("/") and (host := _authority(request.uri)):
             environ["HTTP_HOST"] = host
         self._proxies.settle(environ)
+        parts = self._app(environ, response.start_response)
         if self.ends:
             response.force_close()
-        parts = self._app(environ, response.start_response)
         try:
             for part in parts:
                 response.write(part)

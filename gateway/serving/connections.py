@@ -98,6 +98,8 @@ class Connections:
                 self._selector.unregister(conn.sock)
             conn.events = events
         conn.give_up_s = give_up_s
+        if state is State.LEAVING and conn.state is not State.LEAVING:
+            self._discount(conn)
         if state is not conn.state or conn not in self._standing[state]:
             self._standing[conn.state].pop(conn, None)
             self._standing[state][conn] = None
@@ -136,14 +138,19 @@ class Connections:
         self._standing[conn.state].pop(conn, None)
         self._held_bytes -= conn.held_bytes
         self.count -= 1
-        self._of_address[conn.address] -= 1
-        if not self._of_address[conn.address]:
-            del self._of_address[conn.address]
+        if conn.state is not State.LEAVING:
+            self._discount(conn)
         if why:
             count_dropped(why)
             conn.abort()
         else:
             conn.close()
+
+    def _discount(self, conn: Connection) -> None:
+        """What is about to go is not held against its address."""
+        self._of_address[conn.address] -= 1
+        if not self._of_address[conn.address]:
+            del self._of_address[conn.address]
 
 
 def count_dropped(why: str) -> None:

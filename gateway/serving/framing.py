@@ -117,10 +117,10 @@ class Framing:
 
     def _follow_chunks(self, inbox: bytearray) -> int | None:
         while True:
-            line_end = inbox.find(_CRLF, self._chunk_from)
+            longest = self._chunk_from + _MAX_CHUNK_LINE_BYTES
+            line_end = inbox.find(_CRLF, self._chunk_from, longest)
             if line_end < 0:
-                too_long = len(inbox) - self._chunk_from > _MAX_CHUNK_LINE_BYTES
-                return len(inbox) if too_long else None
+                return len(inbox) if len(inbox) > longest else None
             found = _CHUNK.fullmatch(inbox, self._chunk_from, line_end)
             if found is None:
                 return len(inbox)
