@@ -58,6 +58,9 @@ bench: $(BENCHES:%=bench-%)  ## every benchmark; one alone: bench-NAME, and what
 bench-%: $(VENV)/.bench system
 	@$(BIN)/python -m bench.$(subst -,_,$*) $(ARGS)
 
+# Its long form is a load by locust besides.
+faults-gateway: $(if $(FULL),$(VENV)/.bench)
+
 faults-%: $(VENV)/.dev system
 	@$(BIN)/python -m bench.faults_$(subst -,_,$*) $(ARGS)
 

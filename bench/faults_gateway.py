@@ -3,7 +3,8 @@ reader beside them was served, how late, and what it cost in memory.
 
 "late" is as the clients saw it. A violation is what is late although the gateway had a core.
 
-FULL=1 python -m bench.faults_gateway     forty seconds of each instead of ten
+FULL=1 python -m bench.faults_gateway     forty seconds of each instead of ten, and ten minutes of
+                                          mixed load by locust
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
-from bench import faults_gateway_money
+from bench import faults_gateway_money, gateway_soak
 from tests.faults.gateway_scenarios import DEADLINE_MS, LATE_S, SCENARIOS, Outcome, run
 from tests.faults.money_invariants import INVARIANTS
+from tests.faults.money_scenarios import SCENARIOS as MONEY
 from tests.lab.servers import MariaDBServer, start_mariadb
 
+SOAK_S = 600.0
 OUTPUT = Path("var/bench/faults-gateway.json")
 SLOW = ("dripping heads", "stalled bodies", "never reading", "idle")
 
@@ -53,10 +56,12 @@ def main() -> int:
             _tell(name, outcome)
     money = faults_gateway_money.measure()
     violations += Counter({name: money[name] for name in (*INVARIANTS, "mistakes_missed")})
+    soak = gateway_soak.measure(SOAK_S) if is_long else {}
+    violations += Counter({name: int(soak.get(f"soak_{name}", 0)) for name in gateway_soak.NAMES})
     crowds = [outcomes[name].others for name in SCENARIOS if SCENARIOS[name].kind == "a crowd"]
     slow = [outcomes[name].reader for name in SCENARIOS if SCENARIOS[name].kind in SLOW]
     figures = {
-        "faults": len(SCENARIOS),
+        "faults": len(SCENARIOS) + len(MONEY),
         "violations": violations.total(),
         "overload_late_share": round(max(seen.late_share for seen in crowds), 4),
         "overload_shed_share": round(max(seen.shed_share for seen in crowds), 4),
@@ -68,6 +73,7 @@ def main() -> int:
         ),
         "deadline_ms": DEADLINE_MS,
         **money,
+        **soak,
         "_about": {
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "python": platform.python_version(),

@@ -33,6 +33,10 @@ RIGHT = {
     "pay": {(202, ""), (409, "order-closed")},
     "cancel": {(200, ""), (409, "order-closed")},
     "read": {(200, "")},
+    "feed": {(200, "")},
+    "article": {(200, "")},
+    "report": {(202, "")},
+    "mark": {(204, "")},
 }
 
 
@@ -91,7 +95,8 @@ class Reader:
             address or f"127.{1 + number // 62500}.{number // 250 % 250}.{1 + number % 250}"
         )
         self.reader_id = FIRST_ID + number
-        self._name = ReaderSigner([SECRET_KEY.encode()]).sign(self.reader_id)
+        # None: nobody, who is given a new name with each answer.
+        self.name: str | None = ReaderSigner([SECRET_KEY.encode()]).sign(self.reader_id)
         self._connection: http.client.HTTPConnection | None = None
 
     def new_key(self) -> str:
@@ -157,6 +162,8 @@ class Reader:
             else:
                 if answer.status not in COME_AGAIN:
                     return answer
+                if answer.status == 429:
+                    time.sleep(1)
             self.go_elsewhere()
             time.sleep(0.05)
         return answer
@@ -176,7 +183,7 @@ class Reader:
             self._connection = http.client.HTTPConnection(
                 "127.0.0.1", self._port, timeout=TIMEOUT_S, source_address=(self._address, 0)
             )
-        sent = {"X-Reader": self._name, **headers}
+        sent = {"X-Reader": self.name, **headers} if self.name else dict(headers)
         if body is not None:
             sent["Content-Type"] = "application/json"
         self._connection.request(
@@ -184,6 +191,8 @@ class Reader:
         )
         answer = self._connection.getresponse()
         raw = answer.read()
+        if answer.status == 204:
+            return Answer(204, {})
         kind = answer.headers.get_content_type()
         expected = "application/json" if answer.status < 400 else "application/problem+json"
         if answer.status in (429, 503) and "Retry-After" not in answer.headers:

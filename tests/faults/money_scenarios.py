@@ -303,11 +303,11 @@ def _settle(trial: Trial, within_s: float) -> None:
     shop.look_after()
     with suppress(TimeoutError):
         shop.bank.settle(within_s)
-        wait_until(lambda: _is_calm(shop), within_s, "nothing to be owed")
+        wait_until(lambda: is_calm(shop), within_s, "nothing to be owed")
     shop.look_after()
 
 
-def _is_calm(shop: Shop) -> bool:
+def is_calm(shop: Shop) -> bool:
     try:
         return not shop.count(
             "SELECT COUNT(*) FROM orders WHERE status = 'unpaid' AND expires_at < UTC_TIMESTAMP(3)"

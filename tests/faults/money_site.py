@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,8 @@ from tidings.store.migrate import migrate
 
 SECRET_KEY = "0123456789abcdef" * 4
 START_S = 60.0
+# Programs by their modules, and what their settings begin with.
+METRICS_OF = {"gateway": "GATEWAY", "jobs": "JOBS", "services.recommender": "RECOMMENDER"}
 # Product → price in cents and pieces. Equal orders want all of SCARCE, a crowd fights for HOT,
 # and a few pieces of DEAR are worth more than one reader may hold.
 PLENTY, SCARCE, HOT, DEAR = (1, 2, 3), 4, 5, 6
@@ -148,15 +150,16 @@ def open_shop(
         environment = kept | {PREFIX + name.upper(): str(value) for name, value in values.items()}
         environment[PORT_VARIABLE] = str(bank.port)
         gateways = [
-            _make_process(
+            make_process(
                 f"gateway{n}",
-                ("gateway", mistake),
+                "gateway",
                 environment | {f"{PREFIX}GATEWAY_BIND": f"127.0.0.1:{port}"},
                 folder=folder,
+                mistake=mistake,
             )
             for n, port in enumerate(ports)
         ]
-        daemon = _make_process("daemon", ("jobs", mistake), environment, folder=folder)
+        daemon = make_process("daemon", "jobs", environment, folder=folder, mistake=mistake)
         shop = Shop(
             folder,
             url,
@@ -181,15 +184,21 @@ def open_shop(
             engine.dispose()
 
 
-def _make_process(
-    name: str, arguments: tuple[str, str], environment: dict[str, str], *, folder: Path
+def make_process(
+    name: str,
+    program: str,
+    environment: Mapping[str, str],
+    *,
+    folder: Path,
+    mistake: str = "",
 ) -> Process:
+    """One of the site's programs, not started yet; `mistake` as in `money_processes`."""
     port = free_port()
-    setting = "JOBS_METRICS_BIND" if arguments[0] == "jobs" else "GATEWAY_METRICS_BIND"
+    setting = f"{PREFIX}{METRICS_OF[program]}_METRICS_BIND"
     return Process(
         name,
-        [sys.executable, "-m", "tests.faults.money_processes", *arguments],
-        environment | {PREFIX + setting: f"127.0.0.1:{port}"},
+        [sys.executable, "-m", "tests.faults.money_processes", program, mistake],
+        {**environment, setting: f"127.0.0.1:{port}"},
         folder / f"{name}.log",
         port=port,
     )
