@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from gateway.http.bodies import answer_json, read_body
 from gateway.http.caching import SAME_FOR_ALL
-from gateway.http.limits import LimitClass
+from gateway.http.limits import LimitClass, address_network
 from gateway.http.openapi import Operation
 from gateway.http.parameters import HeaderParameter, IntParameter, read_parameters
 from gateway.http.problems import IdempotencyKeyNeededError
@@ -29,6 +29,8 @@ from tidings.shop.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFo
 from tidings.shop.stock import Product
 
 MAX_ID = 2**63 - 1
+# As the table keeps. A proxy that is believed may name anything as an address.
+MOST_ADDRESS_CHARS = 45
 IDEMPOTENCY_KEY = HeaderParameter(
     "Idempotency-Key",
     "1 to 128 visible characters; the same key and body make one order",
@@ -148,7 +150,7 @@ class OrdersResource:
                 lines,
                 key=key,
                 timeout_s=timeout_s,
-                address=req.remote_addr or None,
+                address=address_network(req.remote_addr)[:MOST_ADDRESS_CHARS] or None,
                 caps=shop.caps,
             )
         resp.location = f"/orders/{order.order_id}"
