@@ -33,6 +33,7 @@ from gateway.resources.channels import ChannelsResource
 from gateway.resources.docs import OpenApiResource, render_docs
 from gateway.resources.health import HealthResource
 from gateway.resources.marks import mark_routes
+from gateway.resources.money import money_routes
 from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
 from gateway.resources.pages import FrontPageResource, PageResource, read_pages
 from gateway.resources.payments import CallbackResource, PaymentResource
@@ -112,6 +113,7 @@ def create_app(
         "/orders/{order_id}": OrderResource(shop),
         "/orders/{order_id}/payment": PaymentResource(shop),
         "/payments/callback": CallbackResource(shop, max_body_bytes=max_body_bytes, clock=clock),
+        **money_routes(engine, cursors),
         "/health/live": HealthResource("Is this process alive?", lambda: True),
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
     }
