@@ -24,6 +24,7 @@ from gateway.http.caching import NOT_KEPT, OF_READER, caching_of
 from gateway.http.parameters import MAX_ID, HeaderParameter, IntParameter, TextParameter
 from gateway.http.problems import PROBLEM_JSON, Problem
 from gateway.http.reader_id import COOKIE, HEADER, HOST_COOKIE
+from tidings.readers.keys import Role
 
 SCHEMAS = "#/components/schemas/{name}"
 # Any request may be one that HTTP does not allow or that comes too slowly, one of too many, bring a
@@ -232,8 +233,9 @@ def _describe_operation(
 
 
 def _security(resource: object, method: str) -> list[dict[str, list[str]]]:
-    if method in getattr(resource, "needs_role", {}):
-        return [{"key": []}]
+    roles: Mapping[str, Role] = getattr(resource, "needs_role", {})
+    if method in roles:
+        return [{"key": [roles[method].value]}]  # OpenAPI 3.1 takes names of roles here
     # Without any of them a new reader is made, or none is needed.
     kinds = list(SECURITY) if getattr(resource, "needs_reader", False) else ["key"]
     named: list[dict[str, list[str]]] = [{kind: []} for kind in kinds]

@@ -152,3 +152,12 @@ def test_money_is_shown_to_operators_alone_and_kept_by_no_cache(door: Door, path
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "private, no-store"
     assert "Authorization" in answer.headers["Vary"]
+
+
+def test_the_description_says_that_a_key_of_the_role_is_needed(door: Door) -> None:
+    paths = door.client.simulate_get("/openapi.json").json["paths"]
+
+    for path in PATHS:
+        described = paths[path]["get"]
+        assert described["security"] == [{"key": ["operator"]}]
+        assert {"401", "403"} <= set(described["responses"])

@@ -197,7 +197,7 @@ def test_an_operation_for_a_role_needs_a_key() -> None:
 
     described = describe({"/desk": Desk()}, "1")["paths"]["/desk"]["get"]
 
-    assert described["security"] == [{"key": []}]
+    assert described["security"] == [{"key": ["operator"]}]
     assert {"401", "403"} <= set(described["responses"])
 
 
