@@ -75,7 +75,7 @@ def create_app(
     """The WSGI app.
 
     Args:
-        tracker: reads the tokens of reported events, to know which batches were seen.
+        tracker: issues tokens for what does not come from a feed.
         signer: signs and reads readers' ids.
         keys: tells the keys of programs and staff.
         cursors: signs and reads where lists go on.
@@ -105,9 +105,7 @@ def create_app(
             clock=clock,
         ),
         "/reader": ReaderResource(),
-        "/behaviors": BehaviorsResource(
-            behaviours, recommending, tracker, max_body_bytes=max_body_bytes, clock=clock
-        ),
+        "/behaviors": BehaviorsResource(behaviours, max_body_bytes=max_body_bytes),
         "/products": ProductsResource(engine),
         "/orders": OrdersResource(shop, max_body_bytes=max_body_bytes),
         "/orders/{order_id}": OrderResource(shop),

@@ -21,6 +21,12 @@ struct Context {
   2: string referrer
   /** Articles not to show, at most 1000: what the page shows already, say. */
   3: list<i64> exclude
+  /**
+   * True if the caller made the reader's id up for this very request. What is kept of the reader ends
+   * after minutes then, unless the id comes back; and what they do counts for them alone, not in what
+   * others are shown. Absent or false: the reader has been here before.
+   */
+  4: optional bool first_visit
 }
 
 /** One reader asks for one page of one channel. */

@@ -16,7 +16,7 @@ import threading
 import time
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -97,10 +97,12 @@ def make_body(tracker: Tracker, history: History, reader_id: int, articles: Sequ
         batch = Batch(0, now, array("q", ids), bytes([1]) * len(ids))
         recorded = history.record(reader_id, batch, history.read(reader_id))
         assert recorded is not None
-        place = {"reader_id": reader_id, "channel_id": 0, "stamp_ms": recorded.stamp_ms}
-        tokens.append(tracker.issue(Shown(Action.EXPOSURE, **place), now))
+        whole = Shown(Action.EXPOSURE, reader_id, 0, stamp_ms=recorded.stamp_ms)
+        tokens.append(tracker.issue(whole, now))
         for position, action in enumerate(ACTS):
-            shown = Shown(action, **place, article_id=ids[position], position=position, source=1)
+            shown = replace(
+                whole, action=action, article_id=ids[position], position=position, source=1
+            )
             tokens.append(tracker.issue(shown, now))
     return json.dumps({"events": [{"track": token, "at": now} for token in tokens]}).encode()
 

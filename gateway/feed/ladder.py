@@ -98,6 +98,7 @@ class Ask:
     time_stamp: int
     now_ms: int
     context: Context = NO_CONTEXT
+    first_visit: bool = False
 
 
 class Recommending:
@@ -149,6 +150,7 @@ class Recommending:
         time_stamp: int,
         *,
         context: Context = NO_CONTEXT,
+        first_visit: bool = False,
     ) -> Feed:
         """One page of a reader's feed; for `NOBODY` one of those that are in no history.
 
@@ -164,6 +166,7 @@ class Recommending:
             time_stamp=time_stamp,
             now_ms=now_ms,
             context=context,
+            first_visit=first_visit,
         )
         empty: Feed | None = None
         for step, make in self._steps if reader_id != NOBODY else self._steps[UNRECORDED:]:
@@ -185,19 +188,6 @@ class Recommending:
         SERVED.labels(empty.served_from.value).inc()
         return empty
 
-    def mark_read(self, exposures: Sequence[Shown]) -> None:
-        """The readers have seen these batches: they are not shown again from the cache.
-
-        A Redis that fails is counted and leaves the batches unread, which costs a repetition at
-        worst.
-        """
-        if not exposures:
-            return
-        try:
-            self._with_redis(lambda: self._unread.mark_read(exposures))
-        except (RedisError, RestingError) as ex:
-            self._fall("mark_read", ex)
-
     def _personal(self, ask: Ask) -> Feed | None:
         answer = self._ask_recommender(ask)
         given = {found.article_id: found for found in answer.recommends or ()}
@@ -217,7 +207,7 @@ class Recommending:
             channel_id=ask.channel_id,
             article_num=ask.article_num,
             time_stamp=ask.time_stamp,
-            context=_idl.Context(device, referrer),
+            context=_idl.Context(device, referrer, first_visit=ask.first_visit or None),
         )
         return self._call("user_recommend", request)
 
@@ -329,6 +319,7 @@ class Recommending:
                 source=batch.sources[places[article_id]],
                 variant=batch.variant,
                 context=batch.context,
+                first_visit=ask.first_visit,
             )
             return issue_track(self._tracker, shown, ask.now_ms)
 

@@ -85,6 +85,7 @@ class FeedResource:
             wanted["article_num"],
             time_stamp=wanted["time_stamp"],
             context=read_context(req),
+            first_visit=req.context.caller.is_new,
         )
         req.context.served_from = feed.served_from.value
         answer_json(resp, feed)

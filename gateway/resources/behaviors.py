@@ -8,7 +8,6 @@ events are durable, which loses what a phone has forgotten by then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated
 
@@ -16,16 +15,12 @@ import falcon
 import msgspec
 from msgspec import Meta
 
-from gateway.feed.ladder import Recommending
 from gateway.http.bodies import answer_json, read_body
 from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
 from gateway.http.parameters import read_parameters
-from tidings.process.clock import Clock
-from tidings.reading.acts import Action
 from tidings.reading.behaviour import REPORT_LIMIT, Behaviours, Report, Verdict
 from tidings.reading.events import MAX_READ_MS
-from tidings.reading.tracking import Shown, Tracker
 
 MAX_TOKEN_CHARS = 120
 MAX_MOMENT_MS = 2**53 - 1
@@ -81,20 +76,9 @@ class BehaviorsResource:
         )
     }
 
-    def __init__(
-        self,
-        behaviours: Behaviours,
-        recommending: Recommending,
-        tracker: Tracker,
-        *,
-        max_body_bytes: int,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, behaviours: Behaviours, *, max_body_bytes: int) -> None:
         self._behaviours = behaviours
-        self._recommending = recommending
-        self._tracker = tracker
         self._max_body_bytes = max_body_bytes
-        self._clock = clock
         self._decoder = msgspec.json.Decoder(Events)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -104,14 +88,4 @@ class BehaviorsResource:
             [Report(event.track, event.at, event.read_ms, event.undone) for event in events]
         )
         req.context.events = len(events)
-        self._recommending.mark_read(self._exposures(events, verdicts))
         answer_json(resp, Results([Result(verdict) for verdict in verdicts]), HTTPStatus.ACCEPTED)
-
-    def _exposures(self, events: Sequence[Event], verdicts: Sequence[Verdict]) -> list[Shown]:
-        now_ms = self._clock()
-        accepted = [
-            self._tracker.read(event.track, now_ms)
-            for event, verdict in zip(events, verdicts, strict=True)
-            if verdict is Verdict.ACCEPTED
-        ]
-        return [shown for shown in accepted if shown.action is Action.EXPOSURE]

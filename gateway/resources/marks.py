@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.feed.cards import Track, issue_track
 from gateway.http.bodies import answer_json
+from gateway.http.caller import Caller
 from gateway.http.cursors import AFTER, Cursors
 from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
@@ -142,8 +143,14 @@ class MarkResource:
             except SQLAlchemyError:
                 # What cannot be checked just now is taken in: what is not there counts nowhere.
                 req.context.unchecked = True
+        caller: Caller = req.context.caller
         self._behaviours.set_mark(
-            req.context.reader_id, self._action, self._target, id_, undone=undone
+            req.context.reader_id,
+            self._action,
+            self._target,
+            id_,
+            undone=undone,
+            first_visit=caller.is_new,
         )
         resp.status = int(HTTPStatus.NO_CONTENT)
 
@@ -175,7 +182,15 @@ class MineResource:
             raise ArticleNotFoundError(id_)
         reader_id = req.context.reader_id
         found = self._marks.find_on(reader_id, id_)
-        direct = Shown(Action.CLICK, reader_id, FOR_YOU.channel_id, stamp_ms=0, article_id=id_)
+        caller: Caller = req.context.caller
+        direct = Shown(
+            Action.CLICK,
+            reader_id,
+            FOR_YOU.channel_id,
+            stamp_ms=0,
+            article_id=id_,
+            first_visit=caller.is_new,
+        )
         answer_json(
             resp,
             Mine(

@@ -81,7 +81,15 @@ def _check(request: Any, time_stamp: int, reasons: dict[str, str]) -> Ask:
     if reasons:
         raise invalid(reasons)
     context = NO_CONTEXT if given is None else make_context(given.device, given.referrer)
-    return Ask(user_id, channel_id, article_num, time_stamp, context, exclude)
+    return Ask(
+        user_id,
+        channel_id,
+        article_num,
+        at_ms=time_stamp,
+        context=context,
+        exclude=exclude,
+        first_visit=given is not None and bool(given.first_visit),
+    )
 
 
 def _check_number(request: Any) -> tuple[int, dict[str, str]]:

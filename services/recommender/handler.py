@@ -131,6 +131,7 @@ def _shown(action: Action, ask: Ask, feed: Feed, placed: Placed = WHOLE_BATCH) -
         source=placed.source,
         variant=feed.variant,
         context=feed.context,
+        first_visit=ask.first_visit,
     )
 
 

@@ -35,7 +35,7 @@ from tidings.process.deadline import current_deadline
 from tidings.reading.contexts import NO_CONTEXT, Context
 from tidings.reading.history import History
 from tidings.reading.older_pages import OlderPages
-from tidings.reading.reader_state import Batch
+from tidings.reading.reader_state import Batch, ReaderState
 
 # Calls of one reader in this process take turns, so that only other processes can come first.
 RECORD_ATTEMPTS = 8
@@ -66,6 +66,7 @@ class Ask:
         at_ms: the moment asked for; 0 is now.
         context: how the reader came.
         exclude: ids of articles not to choose.
+        first_visit: the reader's id was made up for this request.
     """
 
     reader_id: int
@@ -74,6 +75,7 @@ class Ask:
     at_ms: int = 0
     context: Context = NO_CONTEXT
     exclude: Sequence[int] = ()
+    first_visit: bool = False
 
 
 class Placed(NamedTuple):
@@ -159,11 +161,14 @@ class Pipeline:
             for attempt in range(RECORD_ATTEMPTS):
                 if attempt:
                     _wait_a_moment(attempt)
-                question = self._question(ask)
+                # Of an id that was made up just now nothing is known, so nothing is read; if the
+                # caller errs, recording finds it out.
+                is_known = not ask.first_visit or attempt > 0
+                question = self._question(ask, self._read(ask) if is_known else ReaderState())
                 page = self._find_page(ask, question)
                 if page is not None:
                     return self._page_of_history(page)
-                feed = self._make_fresh(question)
+                feed = self._make_fresh(question, first_visit=ask.first_visit)
                 if feed is not None:
                     return feed
                 CONFLICTS.inc()
@@ -178,7 +183,7 @@ class Pipeline:
         """
         self._check_channel(ask)
         trace = Trace()
-        chosen = self._chooser.choose(self._question(ask), trace)
+        chosen = self._chooser.choose(self._question(ask, self._read(ask)), trace)
         return Explanation(chosen, trace)
 
     def similar(self, article_id: int, wanted: int) -> list[tuple[int, float]]:
@@ -189,10 +194,12 @@ class Pipeline:
         if not self._catalogue.has_channel(ask.channel_id):
             raise ChannelNotFoundError(ask.channel_id)
 
-    def _question(self, ask: Ask) -> Question:
-        now_ms = self._clock()
+    def _read(self, ask: Ask) -> ReaderState:
         with Step("read"):
-            state = self._history.read(ask.reader_id)
+            return self._history.read(ask.reader_id)
+
+    def _question(self, ask: Ask, state: ReaderState) -> Question:
+        now_ms = self._clock()
         exclude = np.unique(np.array(ask.exclude, np.int64)) if ask.exclude else NO_IDS
         return Question(
             ask.reader_id,
@@ -211,7 +218,7 @@ class Pipeline:
             reader = self._older.before(reader, ask.reader_id, ask.channel_id, at_ms=ask.at_ms)
         return page_asked_for(reader, ask.channel_id, ask.at_ms, question.now_ms)
 
-    def _make_fresh(self, question: Question) -> Feed | None:
+    def _make_fresh(self, question: Question, *, first_visit: bool) -> Feed | None:
         """A batch that is recorded, or none where the channel has nothing to show; None if another
         process recorded first."""
         before_ms = self._newest_ms(question)
@@ -231,7 +238,9 @@ class Pipeline:
             question.context.code,
         )
         with Step("record"):
-            batch = self._history.record(question.reader_id, wanted, question.reader)
+            batch = self._history.record(
+                question.reader_id, wanted, question.reader, first_visit=first_visit
+            )
         if batch is None:
             return None
         _feeds("fresh").inc()

@@ -155,6 +155,7 @@ class Tail:
             Click(one.reader_id, one.article_id, one.at_ms // 1000, one.context, one.undone)
             for one in events
             if _is_click(one)
+            and (one.undone or not one.unreturned)
             and (one.undone or (one.reader_id, one.article_id, one.at_ms) not in repeated)
         )
         is_more = last_id != self._last_id

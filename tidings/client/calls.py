@@ -257,7 +257,10 @@ def _context(context: Context | None) -> Any:
         reason = f"expected at most {MOST_EXCLUDED} articles, got {number}"
         raise CallerFaultError("the request is not valid", code=422, details={"exclude": reason})
     return _idl.Context(
-        device=context.device, referrer=context.referrer, exclude=list(context.exclude)
+        device=context.device,
+        referrer=context.referrer,
+        exclude=list(context.exclude),
+        first_visit=context.first_visit or None,
     )
 
 

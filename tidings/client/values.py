@@ -16,11 +16,12 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Context:
     """How a reader came, in the words of the IDL, and articles not to show, at most 1,000; all of
-    it may be left out."""
+    it may be left out. `first_visit` says that the caller made the reader's id up just now."""
 
     device: str = ""
     referrer: str = ""
     exclude: Sequence[int] = ()
+    first_visit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

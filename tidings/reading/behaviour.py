@@ -91,6 +91,7 @@ class Behaviours:
         self._log = BehaviourLog(redis, backlog_limit)
         self._tracker = tracker
         self._notes = notes
+        self._first_notes = notes.of_first_visits()
         self._clock = clock
 
     def report(self, reports: Sequence[Report]) -> list[Verdict]:
@@ -106,6 +107,7 @@ class Behaviours:
         """
         now_ms = self._clock()
         verdicts, events = [], []
+        first_visits: set[int] = set()
         for report in reports:
             try:
                 shown = self._tracker.read(report.track, now_ms)
@@ -119,7 +121,10 @@ class Behaviours:
                     continue
                 verdicts.append(Verdict.ACCEPTED)
                 events.append(_event(shown, report, now_ms))
+                if shown.first_visit:
+                    first_visits.add(shown.reader_id)
         if events:
+            events = self._mark_unreturned(events, first_visits)
             self._take_in(with_batches(self._redis, events))
         for verdict in Verdict:
             EVENTS.labels(verdict.value).inc(verdicts.count(verdict))
@@ -133,6 +138,7 @@ class Behaviours:
         target_id: int,
         *,
         undone: bool = False,
+        first_visit: bool = False,
     ) -> None:
         """Set a reader's mark on an article, an author or a channel, or take it back; both may be
         done as often as one likes. Returns once it is durable.
@@ -140,6 +146,7 @@ class Behaviours:
         Args:
             action: one of `events.MARKS`.
             target_id: of something that exists; the caller has seen to that.
+            first_visit: the reader's id was made up for this request.
 
         Raises:
             BacklogFullError: nothing was changed.
@@ -158,8 +165,32 @@ class Behaviours:
             target=target,
             target_id=0 if of_article else target_id,
             by_token=False,
+            unreturned=first_visit,
         )
         self._take_in([event])
+
+    def _mark_unreturned(self, events: Sequence[Event], first_visits: set[int]) -> list[Event]:
+        """These events, with those marked whose readers have not come back since the first visit
+        on which they were given their tokens: by a request of its own, before this one."""
+        if not first_visits:
+            return list(events)
+        keys = {reader_id: READER.of(reader_id) for reader_id in first_visits}
+        with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys.values():
+                pipe.exists(key)
+                pipe.hexists(key, "first")
+            answers = pipe.execute()
+        unreturned = {
+            reader_id
+            for reader_id, is_kept, is_first in zip(keys, answers[::2], answers[1::2], strict=True)
+            if is_first or not is_kept
+        }
+        return [
+            msgspec.structs.replace(event, unreturned=True)
+            if event.reader_id in unreturned
+            else event
+            for event in events
+        ]
 
     def _take_in(self, events: Sequence[Event]) -> None:
         if not events:
@@ -183,14 +214,15 @@ class Behaviours:
         for event in dislikes:
             act = (event.action, event.article_id)
             is_hidden = not event.undone and standing[event.reader_id].get(act, True)
-            change = self._notes.hide if is_hidden else self._notes.show
+            notes = self._first_notes if event.unreturned else self._notes
+            change = notes.hide if is_hidden else notes.show
             target_id = event.target_id or event.article_id
             change(pipe, event.reader_id, Hideable(event.target), target_id)
         pipe.execute()
 
     def _note(self, pipe: Pipeline, reader_id: int, events: Sequence[Event]) -> None:
         """Write these events of a reader into their state."""
-        notes = self._notes
+        notes = self._first_notes if all(one.unreturned for one in events) else self._notes
         seen = [event.stamp_ms for event in events if event.action is Action.EXPOSURE]
         if seen:
             notes.note_exposures(pipe, reader_id, seen)

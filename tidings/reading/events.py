@@ -54,6 +54,8 @@ class Event(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
             again.
         packed_ids: of an exposure, the ids of its batch, 8 bytes each, little-endian.
         sources: of an exposure, a byte an article.
+        unreturned: the reader's id had not come back when it was reported: it counts for the
+            reader, and in nothing that others are shown.
     """
 
     action: Action
@@ -73,6 +75,7 @@ class Event(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     by_token: bool = True
     packed_ids: Annotated[bytes, msgspec.Meta(max_length=8 * MOST_ARTICLES)] = b""
     sources: Annotated[bytes, msgspec.Meta(max_length=MOST_ARTICLES)] = b""
+    unreturned: bool = False
 
     @property
     def event_id(self) -> bytes:

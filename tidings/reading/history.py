@@ -20,17 +20,26 @@ from tidings.reading.before import BATCHES_BEFORE, take_over, unpack_member
 from tidings.reading.damaged import shown_of
 from tidings.reading.packed import Batch, Shown, pack_shown
 from tidings.reading.reader_state import FIELDS, ReaderState, read_fields
-from tidings.store.keys import DAY_S, HISTORY, READER, SEEN, VERSION
+from tidings.store.keys import DAY_S, FIRST_VISIT_S, HISTORY, READER, SEEN, VERSION
 
 # KEYS: version, the reader's hash, and seen and history of workers of the release before.
 # ARGV: version expected, the new one, TTL in s, all that was shown, the new batch's packed ids,
-# the time in s for which workers of the release before may still ask, batches and bytes they keep.
-# Returns whether it was recorded.
+# the time in s for which workers of the release before may still ask, batches and bytes they keep,
+# the TTL in s of a first visit, empty for a reader who comes back.
+# Returns whether it was recorded. A field `first` says that the reader has not come back yet.
 _RECORD = """
 if (redis.call('GET', KEYS[1]) or '0') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+local ttl_s = ARGV[3]
+local is_new = redis.call('EXISTS', KEYS[2]) == 0
+if ARGV[9] == '' then
+    redis.call('HDEL', KEYS[2], 'first')
+elseif is_new or redis.call('HEXISTS', KEYS[2], 'first') == 1 then
+    redis.call('HSET', KEYS[2], 'first', '')
+    ttl_s = ARGV[9]
+end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ttl_s)
 redis.call('HSET', KEYS[2], 'shown', ARGV[4])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ttl_s)
 if redis.call('EXISTS', KEYS[3]) == 1 then
     if redis.call('APPEND', KEYS[3], ARGV[5]) > tonumber(ARGV[8]) then
         redis.call('SET', KEYS[3], redis.call('GETRANGE', KEYS[3], -tonumber(ARGV[8]), -1))
@@ -103,12 +112,16 @@ class History:
         shown = take_over(self._redis, reader_id, state.shown, self._channels())
         return state.with_shown(shown)
 
-    def record(self, reader_id: int, batch: Batch, state: ReaderState) -> Batch | None:
+    def record(
+        self, reader_id: int, batch: Batch, state: ReaderState, *, first_visit: bool = False
+    ) -> Batch | None:
         """Record a batch as shown.
 
         Args:
             batch: its stamp is the moment of now, in ms.
             state: from before the articles were chosen.
+            first_visit: the reader's id was made up for this request; all of it is forgotten within
+                minutes, unless the id comes back.
 
         Returns:
             The batch under its stamp, which is unique for this reader and increasing; None if
@@ -134,6 +147,7 @@ class History:
                 DAY_S,
                 BATCHES_BEFORE,
                 SEEN.most,
+                FIRST_VISIT_S if first_visit else "",
             ],
         )
         return recorded if was_recorded else None

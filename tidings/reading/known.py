@@ -34,7 +34,11 @@ MarkKey = tuple[int, int, int, int]
 
 @dataclass(slots=True)
 class Row:
-    """A behaviour that is stored, or will be."""
+    """A behaviour that is stored, or will be.
+
+    Attributes:
+        is_tallied: it is in the tallies, and has to leave them when it is taken back.
+    """
 
     action: Action
     article_id: int
@@ -84,6 +88,7 @@ def find_rows(conn: Connection, event_ids: Iterable[bytes]) -> dict[bytes, Row]:
         mine.at,
         mine.undone,
         mine.layout,
+        mine.unreturned,
     )
     rows: dict[bytes, Row] = {}
     for chunk in chunks(event_ids):
@@ -96,7 +101,7 @@ def find_rows(conn: Connection, event_ids: Iterable[bytes]) -> dict[bytes, Row]:
                 variant=row.variant,
                 at_ms=milliseconds(row.at),
                 undone=bool(row.undone),
-                is_tallied=row.layout == LAYOUT,
+                is_tallied=row.layout == LAYOUT and not row.unreturned,
             )
     return rows
 

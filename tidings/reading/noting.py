@@ -29,16 +29,18 @@ from tidings.reading.packed import (
     pack_act,
     pack_stamps,
 )
-from tidings.store.keys import READER
+from tidings.store.keys import FIRST_VISIT_S, READER
 
 ACTS_KEPT = 128
 EXPOSED_KEPT = 64
 HIDDEN_KEPT = 128
 
-# What each script begins with. KEYS: the reader's hash. ARGV: TTL in s, bytes of an item, items
-# kept, new items one after the other. `place` finds an item by its first bytes.
+# What each script begins with. KEYS: the reader's hash. ARGV: TTL in s, that of a reader on a first
+# visit or nothing for one who came back, bytes of an item, items kept, new items one after the
+# other. `place` finds an item by its first bytes. The field `first` says that the reader has not
+# come back yet: a late report of a first visit does not make it so again.
 _HEAD = """
-local size, most = tonumber(ARGV[2]), tonumber(ARGV[3])
+local size, most = tonumber(ARGV[3]), tonumber(ARGV[4])
 local function place(all, first, from)
     while true do
         local at = string.find(all, first, from, true)
@@ -53,18 +55,25 @@ local function read(field)
 end
 local function write(field, all)
     if #all > most * size then all = string.sub(all, -most * size) end
+    local ttl_s, is_new = ARGV[1], redis.call('EXISTS', KEYS[1]) == 0
+    if ARGV[2] == '' then
+        redis.call('HDEL', KEYS[1], 'first')
+    elseif is_new or redis.call('HEXISTS', KEYS[1], 'first') == 1 then
+        redis.call('HSET', KEYS[1], 'first', '')
+        ttl_s = ARGV[2]
+    end
     redis.call('HSET', KEYS[1], field, all)
-    redis.call('EXPIRE', KEYS[1], ARGV[1])
+    redis.call('EXPIRE', KEYS[1], ttl_s)
 end
 """
-# ARGV[5]: bytes that name an act. The last byte of an item says whether it was undone, the six
+# ARGV[6]: bytes that name an act. The last byte of an item says whether it was undone, the six
 # bytes before the moment are the stamp.
 _NOTE_ACTS = (
     _HEAD
     + """
-local key, all = tonumber(ARGV[5]), read('acts')
-for first = 1, #ARGV[4], size do
-    local item = string.sub(ARGV[4], first, first + size - 1)
+local key, all = tonumber(ARGV[6]), read('acts')
+for first = 1, #ARGV[5], size do
+    local item = string.sub(ARGV[5], first, first + size - 1)
     local at = place(all, string.sub(item, 1, key), 1)
     if not at then
         all = all .. item
@@ -80,9 +89,9 @@ write('acts', all)
 _UNDO_ACTS = (
     _HEAD
     + """
-local key, all = tonumber(ARGV[5]), read('acts')
-for first = 1, #ARGV[4], size do
-    local item = string.sub(ARGV[4], first, first + size - 1)
+local key, all = tonumber(ARGV[6]), read('acts')
+for first = 1, #ARGV[5], size do
+    local item = string.sub(ARGV[5], first, first + size - 1)
     local of_article = string.sub(item, 1, key - 6)
     local at = place(all, of_article, 1)
     while at do
@@ -98,8 +107,8 @@ _NOTE_EXPOSURES = (
     _HEAD
     + """
 local all = read('exposed')
-for first = 1, #ARGV[4], size do
-    local item = string.sub(ARGV[4], first, first + size - 1)
+for first = 1, #ARGV[5], size do
+    local item = string.sub(ARGV[5], first, first + size - 1)
     if not place(all, item, 1) then all = all .. item end
 end
 write('exposed', all)
@@ -110,9 +119,9 @@ _HIDE = (
     _HEAD
     + """
 local all, of_its_kind, oldest = read('hidden'), 0, nil
-if not place(all, ARGV[4], 1) then
-    all = all .. ARGV[4]
-    local is_article = string.byte(ARGV[4], 1) == 0
+if not place(all, ARGV[5], 1) then
+    all = all .. ARGV[5]
+    local is_article = string.byte(ARGV[5], 1) == 0
     for at = 1, #all, size do
         if (string.byte(all, at) == 0) == is_article then
             of_its_kind, oldest = of_its_kind + 1, oldest or at
@@ -129,7 +138,7 @@ _SHOW = (
     _HEAD
     + """
 local all = read('hidden')
-local at = place(all, ARGV[4], 1)
+local at = place(all, ARGV[5], 1)
 if at then write('hidden', string.sub(all, 1, at - 1) .. string.sub(all, at + size)) end
 """
 )
@@ -148,10 +157,16 @@ class ReaderNotes:
 
     Args:
         ttl_s: a reader who was not there for so long is forgotten.
+        first_visit_s: the same of a reader whose id has not come back; None if it has.
     """
 
-    def __init__(self, ttl_s: int) -> None:
+    def __init__(self, ttl_s: int, first_visit_s: int | None = None) -> None:
         self._ttl_s = ttl_s
+        self._first_visit_s = "" if first_visit_s is None else first_visit_s
+
+    def of_first_visits(self) -> ReaderNotes:
+        """Notes of readers whose id has not come back, which end within minutes."""
+        return ReaderNotes(self._ttl_s, FIRST_VISIT_S)
 
     def note_acts(self, pipe: Pipeline, reader_id: int, acts: Sequence[Acted]) -> None:
         """Note these acts of a reader; those that are noted already stay as they are."""
@@ -164,9 +179,7 @@ class ReaderNotes:
     def note_exposures(self, pipe: Pipeline, reader_id: int, stamps: Iterable[int]) -> None:
         """Note that the batches of these stamps were seen."""
         items = pack_stamps(stamps)
-        pipe.eval(
-            _NOTE_EXPOSURES, 1, READER.of(reader_id), self._ttl_s, STAMP.size, EXPOSED_KEPT, items
-        )
+        self._eval(pipe, reader_id, _NOTE_EXPOSURES, STAMP.size, EXPOSED_KEPT, items)
 
     def hide(self, pipe: Pipeline, reader_id: int, kind: Hideable, id_: int) -> None:
         """Note that the reader does not want to see this. Of the latest `HIDDEN_KEPT`, half are
@@ -181,9 +194,10 @@ class ReaderNotes:
         self, pipe: Pipeline, reader_id: int, script: str, acts: Sequence[Acted], *, is_undone: bool
     ) -> None:
         items = b"".join(pack_act(acted, is_undone=is_undone) for acted in acts)
-        key, kept = READER.of(reader_id), ACTS_KEPT
-        pipe.eval(script, 1, key, self._ttl_s, ACT_BYTES, kept, items, ACT_KEY_BYTES)
+        self._eval(pipe, reader_id, script, ACT_BYTES, ACTS_KEPT, items, ACT_KEY_BYTES)
 
     def _change_hidden(self, pipe: Pipeline, reader_id: int, script: str, item: bytes) -> None:
-        key = READER.of(reader_id)
-        pipe.eval(script, 1, key, self._ttl_s, HIDDEN_ITEM.size, HIDDEN_KEPT, item)
+        self._eval(pipe, reader_id, script, HIDDEN_ITEM.size, HIDDEN_KEPT, item)
+
+    def _eval(self, pipe: Pipeline, reader_id: int, script: str, *args: int | bytes) -> None:
+        pipe.eval(script, 1, READER.of(reader_id), self._ttl_s, self._first_visit_s, *args)

@@ -82,7 +82,8 @@ def has_behaviours(conn: Connection) -> bool:
 
 
 def clicks_since(conn: Connection, since: datetime, piece: int = PIECE) -> Iterator[list[Clicked]]:
-    """Every click since then that was not taken back, oldest first, `piece` at a time."""
+    """Every click since then that was not taken back, oldest first, `piece` at a time; none of
+    readers who have not come back."""
     mine = behaviour.c
     query = select(
         mine.id,
@@ -94,7 +95,7 @@ def clicks_since(conn: Connection, since: datetime, piece: int = PIECE) -> Itera
         mine.source,
         mine.variant,
         mine.context,
-    ).where(mine.action == Action.CLICK.label, mine.undone == 0)
+    ).where(mine.action == Action.CLICK.label, mine.undone == 0, mine.unreturned == 0)
     for rows in _pieces(conn, query, behaviour, since, piece):
         yield _read(rows, _clicked)
 
@@ -103,7 +104,7 @@ def exposures_since(
     conn: Connection, since: datetime, piece: int = PIECE
 ) -> Iterator[list[Exposed]]:
     """Every batch that was seen since then, oldest first, `piece` at a time; those of schema 4
-    first, as long as there are any."""
+    first, as long as there are any, and none of readers who have not come back."""
     yield from _exposures_before(conn, since, piece)
     mine = exposure.c
     query = select(
@@ -117,7 +118,7 @@ def exposures_since(
         # As they are: a text among them would fail the piece that it stands in.
         type_coerce(mine.article_ids, NullType()).label("article_ids"),
         type_coerce(mine.sources, NullType()).label("sources"),
-    )
+    ).where(mine.unreturned == 0)
     for rows in _pieces(conn, query, exposure, since, piece):
         yield _read(rows, _exposed)
 

@@ -142,6 +142,7 @@ class _Ledger:
                 "context": event.context,
                 "article_ids": ids.tobytes(),
                 "sources": sources,
+                "unreturned": int(event.unreturned),
             }
         )
         for article_id, source, exists in zip(ids, sources, shown, strict=True):
@@ -154,6 +155,7 @@ class _Ledger:
                     variant=event.variant,
                     at_ms=event.at_ms,
                     undone=False,
+                    is_tallied=not event.unreturned,
                 )
                 self._count(row, 1)
         self._touch(event)
@@ -220,6 +222,7 @@ class _Ledger:
             variant=event.variant,
             at_ms=event.at_ms,
             undone=undone,
+            is_tallied=not event.unreturned,
         )
         self._rows[event_id] = row
         self._new[event_id] = {
@@ -236,6 +239,7 @@ class _Ledger:
             "variant": event.variant,
             "context": event.context,
             "layout": LAYOUT,
+            "unreturned": int(event.unreturned),
         }
         if not undone:
             self._count(row, 1)

@@ -67,6 +67,13 @@ behaviour = Table(
         comment="1: taken back, or a repeat of what is marked already; it does not count",
     ),
     Column(
+        "unreturned",
+        SmallInteger,
+        nullable=False,
+        server_default="0",
+        comment="1: of a reader whose id had not come back; it is in no ranking",
+    ),
+    Column(
         "layout",
         SmallInteger,
         nullable=False,
@@ -98,6 +105,13 @@ exposure = Table(
         comment="8 bytes each, little-endian, in the order shown",
     ),
     Column("sources", LargeBinary, nullable=False, comment="a byte an article"),
+    Column(
+        "unreturned",
+        SmallInteger,
+        nullable=False,
+        server_default="0",
+        comment="1: of a reader whose id had not come back; it is in no ranking",
+    ),
     Index(None, "reader_id", "channel_id", "batch_stamp"),
     Index(None, "at"),
     **MYSQL,

@@ -25,9 +25,10 @@ from tidings.reading.acts import Action
 TOKEN_TTL_S = 30 * 24 * 3600
 MAC_BYTES = 16
 TOKEN_BYTES = 72
-# Action, reader, channel, stamp, article, position, source, moment of issue; variant, context and a
-# byte to spare. Tokens of the release before end before the variant, and are read as well.
-_BODY = struct.Struct(">BqiqqBBIBBx")
+# Action, reader, channel, stamp, article, position, source, moment of issue; variant, context and
+# flags, which programs of the release before pass over. Tokens of the one before that end before
+# the variant, and are read as well.
+_BODY = struct.Struct(">BqiqqBBIBBB")
 _SHORT_BODY = struct.Struct(">BqiqqBBI")
 _IDENTITY = struct.Struct(">BqiqqB")
 # With 3 bytes in 4 characters both lengths are without padding and spare bits, so there is one
@@ -35,6 +36,7 @@ _IDENTITY = struct.Struct(">BqiqqB")
 _BODY_OF = {(body.size + MAC_BYTES) // 3 * 4: body for body in (_BODY, _SHORT_BODY)}
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _ACTS = {action.value: action for action in Action}
+_FIRST_VISIT = 1
 _FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
@@ -63,6 +65,7 @@ class Shown:
         source: number of what brought the article into the batch, 0 if that is not known.
         variant: number of the way in which the batch was ranked.
         context: how the reader came, as `contexts.Context.code`.
+        first_visit: the reader's id had been made up for the request that was answered with this.
     """
 
     action: Action
@@ -74,6 +77,7 @@ class Shown:
     source: int = 0
     variant: int = 0
     context: int = 0
+    first_visit: bool = False
 
     @property
     def event_id(self) -> bytes:
@@ -122,6 +126,7 @@ class Tracker:
             now_ms // 1000,
             shown.variant,
             shown.context,
+            _FIRST_VISIT if shown.first_visit else 0,
         )
         signed: list[bytes] = []
         for action in actions:
@@ -158,8 +163,18 @@ class Tracker:
         act = _ACTS.get(action)
         if act is None:
             raise TokenRefusedError(f"act {action} is of another release")
+        variant, context, flags = of_this_release or (0, 0, 0)
         return Shown(
-            act, reader_id, channel_id, stamp_ms, article_id, position, source, *of_this_release
+            act,
+            reader_id,
+            channel_id,
+            stamp_ms=stamp_ms,
+            article_id=article_id,
+            position=position,
+            source=source,
+            variant=variant,
+            context=context,
+            first_visit=bool(flags & _FIRST_VISIT),
         )
 
 

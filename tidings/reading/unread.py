@@ -1,38 +1,27 @@
 """The newest batch of a reader in a channel, for when no new one can be had and it was not read.
 
-The batch itself is the one that the recommender recorded (`history`); all that is kept besides is
-one stamp a channel, of the newest batch that the reader saw. Rejected: a second copy of each batch
-with its tokens. It cost every feed a write, and fresh tokens of the same places name the same
-events.
+The batch itself is the one that the recommender recorded (`history`), and what was read is noted in
+the reader's state with the report (`noting`), so nothing is kept besides. Rejected: a second copy
+of each batch with its tokens. It cost every feed a write, and fresh tokens of the same places name
+the same events. And a stamp a channel of what was read, a key of 100 bytes for each.
 
     unread = UnreadBatches(redis)
     unread.find(reader_id=7, channel_id=10, now_ms=now_ms())
-    unread.mark_read([shown])
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from redis import Redis
 
 from tidings.reading.before import unpack_members
-from tidings.reading.damaged import shown_of
-from tidings.reading.packed import Batch
-from tidings.reading.tracking import Shown
-from tidings.store.keys import HISTORY, READ, READER
+from tidings.reading.damaged import readable, shown_of
+from tidings.reading.packed import Batch, unpack_stamps
+from tidings.store.keys import DAY_S, HISTORY, READER
 
-# What is older is no news any more, so its mark may be forgotten as well.
-OLDEST_MS = READ.ttl_s * 1000
-
-# KEYS: the stamp of the newest batch that was read. ARGV: the stamp of one that was, TTL in s.
-# Reports come in any order; an older one never shows a newer batch again.
-_MARK_READ = """
-if tonumber(ARGV[1]) > tonumber(redis.call('GET', KEYS[1]) or '0') then
-    redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-end
-"""
+# What is older is no news any more.
+OLDEST_MS = DAY_S * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +37,13 @@ class UnreadBatch:
 
 
 class UnreadBatches:
-    """Reads the histories and keeps what was read.
+    """Reads the histories.
 
     Every method raises RedisError when Redis cannot be used.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._mark_read = redis.register_script(_MARK_READ)
 
     def find(self, reader_id: int, channel_id: int, now_ms: int) -> UnreadBatch | None:
         """The reader's newest batch in the channel, unless it was read or is older than a day."""
@@ -78,21 +66,15 @@ class UnreadBatches:
     def _read(self, reader_id: int, channel_id: int) -> tuple[int, list[Batch]]:
         """The stamp of the newest batch that was read, and the channel's batches, newest first."""
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.get(READ.of(reader_id, channel_id))
-            pipe.hget(READER.of(reader_id), "shown")
+            pipe.hmget(READER.of(reader_id), ["shown", "exposed"])
             pipe.zrange(HISTORY.of(reader_id, channel_id), 0, 1, desc=True)
-            read_ms, ours, before = pipe.execute()
+            (ours, exposed), before = pipe.execute()
         batches = {batch.stamp_ms: batch for batch in unpack_members(channel_id, before)}
         for batch in shown_of(ours, reader_id).batches:
             if batch.channel_id == channel_id:
                 batches[batch.stamp_ms] = batch
-        return int(read_ms or 0), [batches[stamp_ms] for stamp_ms in sorted(batches, reverse=True)]
-
-    def mark_read(self, exposures: Iterable[Shown]) -> None:
-        """These batches were seen, and what came before them is old: neither is shown again."""
-        newest: dict[str, int] = {}
-        for shown in exposures:
-            key = READ.of(shown.reader_id, shown.channel_id)
-            newest[key] = max(shown.stamp_ms, newest.get(key, 0))
-        for key, stamp_ms in newest.items():
-            self._mark_read(keys=[key], args=[stamp_ms, READ.ttl_s])
+        seen = readable(
+            unpack_stamps, exposed or b"", frozenset[int](), "exposed", reader_id=reader_id
+        )
+        read_ms = max(seen & batches.keys(), default=0)
+        return read_ms, [batches[stamp_ms] for stamp_ms in sorted(batches, reverse=True)]

@@ -8,7 +8,7 @@ Redis during an upgrade. Rejected: a shape in each module that uses it; they sto
 list.
 
     SEEN.of(7)  # "t1:{7}:seen"
-    redis.set(READ.of(7, 10), stamp_ms, ex=READ.ttl_s)
+    redis.expire(VERSION.of(7), FIRST_VISIT_S)
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 DAY_S = 24 * 3600
+# A first visit is kept so long: a person reads an article in that time and asks for the next.
+FIRST_VISIT_S = 600
 _PLACE = re.compile(r"<(\w+)>")
 
 
@@ -85,13 +87,6 @@ HISTORY = Key(
     holds="for workers of the release before: the reader's batches in a channel",
     ttl_setting="READER_TTL_DAYS",
     most=500,
-)
-READ = Key(
-    shape="t1:{<reader>}:read:<channel>",
-    kind="string",
-    holds="the stamp of the newest batch that the reader saw in a channel",
-    ttl_s=DAY_S,
-    most=20,
 )
 POPULAR = Key(
     shape="t1:popular:<channel>",

@@ -37,6 +37,9 @@ class Context(object):
      - device: `desktop`, `mobile`, `tablet` or `other`.
      - referrer: What led here: `none`, `internal`, `search`, `social` or `other`.
      - exclude: Articles not to show, at most 1000: what the page shows already, say.
+     - first_visit: True if the caller made the reader's id up for this very request. What is kept of the reader ends
+    after minutes then, unless the id comes back; and what they do counts for them alone, not in what
+    others are shown. Absent or false: the reader has been here before.
 
     """
 
@@ -44,13 +47,15 @@ class Context(object):
         'device',
         'referrer',
         'exclude',
+        'first_visit',
     )
 
 
-    def __init__(self, device=None, referrer=None, exclude=None,):
+    def __init__(self, device=None, referrer=None, exclude=None, first_visit=None,):
         self.device = device
         self.referrer = referrer
         self.exclude = exclude
+        self.first_visit = first_visit
 
     def read(self, iprot):
         if iprot._fast_decode is not None and isinstance(iprot.trans, TTransport.CReadableTransport) and self.thrift_spec is not None:
@@ -81,6 +86,11 @@ class Context(object):
                     iprot.readListEnd()
                 else:
                     iprot.skip(ftype)
+            elif fid == 4:
+                if ftype == TType.BOOL:
+                    self.first_visit = iprot.readBool()
+                else:
+                    iprot.skip(ftype)
             else:
                 iprot.skip(ftype)
             iprot.readFieldEnd()
@@ -105,6 +115,10 @@ class Context(object):
             for iter6 in self.exclude:
                 oprot.writeI64(iter6)
             oprot.writeListEnd()
+            oprot.writeFieldEnd()
+        if self.first_visit is not None:
+            oprot.writeFieldBegin('first_visit', TType.BOOL, 4)
+            oprot.writeBool(self.first_visit)
             oprot.writeFieldEnd()
         oprot.writeFieldStop()
         oprot.writeStructEnd()
@@ -1686,6 +1700,7 @@ Context.thrift_spec = (
     (1, TType.STRING, 'device', 'UTF8', None, ),  # 1
     (2, TType.STRING, 'referrer', 'UTF8', None, ),  # 2
     (3, TType.LIST, 'exclude', (TType.I64, None, False), None, ),  # 3
+    (4, TType.BOOL, 'first_visit', None, None, ),  # 4
 )
 all_structs.append(UserRequest)
 UserRequest.thrift_spec = (

@@ -196,7 +196,7 @@ def test_fields_that_a_newer_release_adds_to_an_event_are_passed_over(
     redis_client: redis.Redis,
 ) -> None:
     """New fields come last, so that workers of both releases read one log."""
-    fields: list[Any] = [None, 0, 0, 0, False, 0, 0, True, b"", b"", "new", 5]
+    fields: list[Any] = [None, 0, 0, 0, False, 0, 0, True, b"", b"", False, "new", 5]
     entry = msgspec.msgpack.encode([[1, READER, CHANNEL, STAMP_MS, 7, 0, NOW_MS, *fields]])
     redis_client.xadd(LOG, {b"n": b"1", b"e": entry})
 

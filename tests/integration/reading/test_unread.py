@@ -9,10 +9,8 @@ from redis import Redis
 
 from tests.lab.histories import record_batch
 from tests.lab.newsroom import DAY_MS, NOW_MS
-from tidings.reading.acts import Action
-from tidings.reading.tracking import Shown
+from tidings.reading.noting import ReaderNotes
 from tidings.reading.unread import UnreadBatches
-from tidings.store.keys import READ
 
 READER, CHANNEL = 7, 10
 
@@ -37,8 +35,11 @@ def stamps(redis_client: Redis) -> list[int]:
     ]
 
 
-def seen(stamp_ms: int, channel_id: int = CHANNEL) -> Shown:
-    return Shown(Action.EXPOSURE, READER, channel_id, stamp_ms=stamp_ms)
+def mark_read(redis: Redis, *stamps: int) -> None:
+    """Note that these batches were seen, as a report does."""
+    with redis.pipeline() as pipe:
+        ReaderNotes(ttl_s=DAY_MS // 1000).note_exposures(pipe, READER, stamps)
+        pipe.execute()
 
 
 def found(unread: UnreadBatches) -> list[int] | None:
@@ -64,39 +65,33 @@ def test_where_nothing_was_recorded_nothing_is_found(unread: UnreadBatches) -> N
 
 
 def test_a_batch_that_was_read_is_not_found_and_those_before_it_neither(
-    unread: UnreadBatches, stamps: list[int]
+    unread: UnreadBatches, stamps: list[int], redis_client: Redis
 ) -> None:
-    unread.mark_read([seen(stamps[2])])
+    mark_read(redis_client, stamps[2])
 
     assert found(unread) is None
     assert unread.newest_stamp(READER, CHANNEL) == stamps[2]
 
 
-def test_the_mark_only_ever_moves_forward(
+def test_an_older_batch_that_is_reported_late_shows_no_newer_one_again(
     unread: UnreadBatches, stamps: list[int], redis_client: Redis
 ) -> None:
     """Reports of phones come in any order, and two gateways may take them in at once."""
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda stamp: unread.mark_read([seen(stamp)]), stamps[::-1] * 20))
+        list(threads.map(lambda stamp: mark_read(redis_client, stamp), stamps[::-1] * 20))
 
-    assert redis_client.get(READ.of(READER, CHANNEL)) == b"%d" % stamps[2]
     assert found(unread) is None
 
 
-def test_a_report_of_several_batches_marks_the_newest_of_each_channel(
+def test_what_was_read_in_another_channel_says_nothing_of_this_one(
     unread: UnreadBatches, stamps: list[int], redis_client: Redis
 ) -> None:
-    unread.mark_read([seen(stamps[1]), seen(stamps[0]), seen(stamps[0], channel_id=0)])
+    elsewhere = record_batch(redis_client, READER, 0, ids=[7], now_ms=NOW_MS + 9000)
+    mark_read(redis_client, stamps[1], stamps[0], elsewhere)
 
-    assert redis_client.get(READ.of(READER, CHANNEL)) == b"%d" % stamps[1]
-    assert redis_client.get(READ.of(READER, 0)) == b"%d" % stamps[0]
     assert found(unread) == [5, 6]
+    assert unread.find(READER, 0, NOW_MS + 9000) is None
 
 
-def test_the_mark_outlives_the_day_in_which_its_batch_could_be_shown(
-    unread: UnreadBatches, stamps: list[int], redis_client: Redis
-) -> None:
-    unread.mark_read([seen(stamps[2])])
-
-    assert redis_client.pttl(READ.of(READER, CHANNEL)) > DAY_MS - 10_000
+def test_a_batch_that_is_a_day_old_is_not_found(unread: UnreadBatches, stamps: list[int]) -> None:
     assert unread.find(READER, CHANNEL, stamps[2] + DAY_MS) is None

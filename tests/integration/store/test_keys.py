@@ -135,14 +135,15 @@ def test_a_key_that_is_in_no_row_or_breaks_its_row_is_noticed(
 ) -> None:
     redis_client.set("t1:new:7", "?", ex=10)
     redis_client.set("t1:card:7", "?")
-    redis_client.set("t1:{7}:read:0", "?", ex=10**6)
+    redis_client.zadd("t1:popular:7", {"1": 1})
+    redis_client.expire("t1:popular:7", 10**6)
     redis_client.set("t1:{7}:seen", "8 bytes." * 5001, ex=10)
     redis_client.rpush("t1:behaviour", "?")
 
     assert strays(redis_client, settings) == {
         "t1:new:7": "in no row",
         "t1:card:7": f"lives -1 s, not at most {settings.gateway.card_ttl_s * 1.1} s",
-        "t1:{7}:read:0": "lives 1000000 s, not at most 86400.0 s",
+        "t1:popular:7": "lives 1000000 s, not at most 86400.0 s",
         "t1:{7}:seen": "has a size of 40008, not at most 40000",
         "t1:behaviour": "is no stream",
     }

@@ -42,7 +42,6 @@ def test_shapes_in_use_do_not_change() -> None:
         "t1:{<reader>}:version",
         "t1:{<reader>}:seen",
         "t1:{<reader>}:history:<channel>",
-        "t1:{<reader>}:read:<channel>",
         "t1:popular:<channel>",
         "t1:behaviour",
         "t2:{behaviour}:log",

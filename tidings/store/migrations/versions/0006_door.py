@@ -38,6 +38,17 @@ def upgrade() -> None:
     op.create_index("uq_payment_open_for", "payment", ["open_for"], unique=True)
     op.add_column("refund", sa.Column("error", sa.String(255), comment="why it was given up"))
     _comment_refund_state(is_new=True)
+    for table in ("behaviour", "exposure"):
+        op.add_column(
+            table,
+            sa.Column(
+                "unreturned",
+                sa.SmallInteger,
+                nullable=False,
+                server_default="0",
+                comment="1: of a reader whose id had not come back; it is in no ranking",
+            ),
+        )
 
 
 def _add_keys() -> None:
@@ -112,6 +123,8 @@ def _comment_refund_state(*, is_new: bool) -> None:
 
 
 def downgrade() -> None:
+    for table in ("exposure", "behaviour"):
+        op.drop_column(table, "unreturned")
     _comment_refund_state(is_new=False)
     op.drop_column("refund", "error")
     op.drop_index("uq_payment_open_for", "payment")
