@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import Engine, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.process.clock import moment
 from tidings.readers.keys import Key, Role, State, hash_key, tell_state
@@ -37,6 +37,7 @@ NOTED_EVERY = timedelta(minutes=1)
 _FORM = re.compile(r"(tk_[0-9a-f]{12})_[A-Za-z0-9_-]{43}", re.ASCII)
 _NO_HASH = hash_key("")
 
+UNWRITTEN = Counter("tidings_key_uses_unwritten", "Uses of keys that could not be written down")
 log = structlog.get_logger(__name__)
 
 
@@ -118,7 +119,10 @@ class KeyCheck:
             if key_id in self._to_write:
                 return
             self._to_write.add(key_id)
-        self._writer.submit(self._write_use, key_id)
+        try:
+            self._writer.submit(self._write_use, key_id)
+        except RuntimeError:  # this process is ending, and takes no more work
+            self._to_write.discard(key_id)
 
     def _write_use(self, key_id: int) -> None:
         try:
@@ -129,7 +133,8 @@ class KeyCheck:
                 conn.execute(
                     update(api_key).where(api_key.c.id == key_id, is_due).values(last_used_at=now)
                 )
-        except SQLAlchemyError as ex:
+        except Exception as ex:  # noqa: BLE001 - the key is good all the same; counted and logged
+            UNWRITTEN.inc()
             log.warning("key_use_not_written", key_id=key_id, error=repr(ex))
         finally:
             self._to_write.discard(key_id)

@@ -309,3 +309,13 @@ def test_a_use_that_cannot_be_written_fails_no_request(engine: Engine) -> None:
     assert is_good(check, made.secret)
     assert listed(engine).last_used_at is None
     assert check._to_write == set()
+
+
+def test_a_process_that_is_ending_still_takes_keys(engine: Engine) -> None:
+    """Its last requests come while its threads take no more work."""
+    made = make_key(engine)
+    check = KeyCheck(engine)
+    check._writer.shutdown()
+
+    assert is_good(check, made.secret)
+    assert check._to_write == set()
