@@ -260,6 +260,18 @@ def test_a_revoked_key_is_refused_by_a_door_that_has_not_seen_it(door: Door) -> 
     assert door.client.simulate_get("/reader", headers=headers).status_code == 401
 
 
+def test_while_the_database_is_away_no_key_is_told_and_readers_go_on(door: Door) -> None:
+    headers = door.make_key(Role.OPERATOR)
+    with transaction(door.newsroom.engine) as conn:
+        conn.exec_driver_sql("DROP TABLE api_key")
+
+    refused = door.client.simulate_get("/reader", headers=headers)
+
+    problem(refused, 503, "store-unavailable")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert door.get("/reader").status_code == 200
+
+
 def test_every_route_for_operators_asks_for_a_role(door: Door) -> None:
     """The law: what lies under /operator/ is opened by a key alone, each of its methods."""
     assert find_open(door.client.app) == []
