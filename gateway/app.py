@@ -129,7 +129,7 @@ def create_app(
         )
     app.add_middleware(RefuseForeignWrites(origins))
     limits = Limits(windows, quotas, clock=clock)
-    app.add_middleware(TellCaller(signer, keys, limits.may_mint))
+    app.add_middleware(TellCaller(signer, keys, limits.may_mint, limits.count_refused_key))
     app.add_middleware(limits)
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, answer_problem)

@@ -51,6 +51,7 @@ class TellCaller:
 
     Args:
         may_mint: whether a request on a resource that brought no id may be given a new one.
+        count_refused: told of a request whose key opens no door; may raise for one too many.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class TellCaller:
         signer: ReaderSigner,
         keys: KeyCheck,
         may_mint: Callable[[falcon.Request, object], bool],
+        count_refused: Callable[[falcon.Request, falcon.Response], None],
     ) -> None:
         self._signer = signer
         self._keys = keys
         self._may_mint = may_mint
+        self._count_refused = count_refused
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         req.context.caller = NOBODY
@@ -75,7 +78,7 @@ class TellCaller:
     ) -> None:
         if req.method == "OPTIONS":  # a preflight brings neither key nor cookie
             return
-        key = self._find_key(req)
+        key = self._find_key(req, resp)
         if key is not None:
             req.context.key = key.name
             caller = Caller(key.reader_id, key=key)
@@ -87,7 +90,7 @@ class TellCaller:
         req.context.reader_id = caller.reader_id
         _check_role(key, resource, req.method)
 
-    def _find_key(self, req: falcon.Request) -> Key | None:
+    def _find_key(self, req: falcon.Request, resp: falcon.Response) -> Key | None:
         authorization: str | None = req.env.get("HTTP_AUTHORIZATION")
         if authorization is None:
             return None
@@ -96,6 +99,7 @@ class TellCaller:
             key = self._keys.find(text.strip(" ") if scheme.lower() == "bearer" else "")
         except KeyRefusedError:
             IDENTIFIED.labels("key_refused").inc()
+            self._count_refused(req, resp)
             raise
         IDENTIFIED.labels("key").inc()
         return key

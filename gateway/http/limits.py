@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NoReturn
 
 import falcon
 import structlog
@@ -41,7 +42,7 @@ from tidings.store.windows import Room, SlidingWindows, Window
 REST_S = 1.0
 # An IPv6 network's number is its upper half above this, apart from every IPv4 address.
 _IPV6 = 2**64
-_NEW_READERS = "new-readers"
+_NEW_READERS, _SIGN_IN = "new-readers", "sign-in"
 
 LIMITED = Counter(
     "tidings_requests_limited", "Requests refused since a quota was used up", ["limit", "policy"]
@@ -63,6 +64,7 @@ class LimitClass(StrEnum):
     REPORT = "report"
     WRITE = "write"
     ORDER = "order"
+    SIGN_IN = "sign_in"  # an address showed a key that opens no door
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ class Quotas:
     """How often a window, 0 being no limit.
 
     Attributes:
-        of_reader: by class, of one reader.
+        of_reader: by class, of one reader; of the class `sign_in`, of one address.
         address_times: so many times that of one address.
         key_times: so many times that of one key of a program.
         new_readers: how many ids one address is given.
@@ -118,6 +120,22 @@ class Limits:
             UNMINTED.inc()
         return outcome.may_mint
 
+    def count_refused_key(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Count a key that opens no door to its address.
+
+        Raises:
+            QuotaExceededError: it is one too many.
+        """
+        number = address_number(req.env.get("REMOTE_ADDR", ""))
+        quota = self._quotas.of_reader.get(LimitClass.SIGN_IN, 0)
+        if number is None or not quota:
+            return
+        window = Window(LIMITS_OF_ADDRESS.of(number), LimitClass.SIGN_IN, quota)
+        outcome = self._take([(_SIGN_IN, window)], [])
+        if outcome.refused_by is not None:
+            self._tell(resp, outcome, outcome.refused_by)
+            self._refuse(resp, LimitClass.SIGN_IN, outcome.rooms[outcome.refused_by])
+
     def process_resource(
         self,
         req: falcon.Request,
@@ -133,17 +151,21 @@ class Limits:
             refused_by = len(outcome.rooms) - 1  # the budget of new readers is the last
         if outcome.rooms:
             self._tell(resp, outcome, refused_by)
-        if refused_by is None:
-            return
-        policy, quota, room = outcome.rooms[refused_by]
+        if refused_by is not None:
+            self._refuse(resp, _class_of(req, resource) or "none", outcome.rooms[refused_by])
+
+    def _refuse(self, resp: falcon.Response, limit: str, full: tuple[str, int, Room]) -> NoReturn:
+        policy, quota, room = full
         resp.set_header("Retry-After", str(room.wait_s))
-        LIMITED.labels(_class_of(req, resource) or "none", policy).inc()
+        LIMITED.labels(limit, policy).inc()
         raise QuotaExceededError(
             f"{policy}: {quota} in {self._windows.window_s} s; there is more in {room.wait_s} s"
         )
 
     def _count(self, req: falcon.Request, resource: object, *, mints: bool) -> _Outcome:
-        needed, wished = self._policies(req, resource, mints=mints)
+        return self._take(*self._policies(req, resource, mints=mints))
+
+    def _take(self, needed: list[tuple[str, Window]], wished: list[tuple[str, Window]]) -> _Outcome:
         policies = needed + wished
         if not policies:
             return _OPEN
@@ -231,6 +253,7 @@ def make_quotas(settings: GatewaySettings) -> Quotas:
             LimitClass.REPORT: settings.limit_report,
             LimitClass.WRITE: settings.limit_write,
             LimitClass.ORDER: settings.limit_order,
+            LimitClass.SIGN_IN: settings.limit_sign_in,
         },
         address_times=settings.limit_address_times,
         key_times=settings.limit_key_times,

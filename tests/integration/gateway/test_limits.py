@@ -27,6 +27,7 @@ QUOTAS = Quotas(
         LimitClass.REPORT: 2,
         LimitClass.WRITE: 2,
         LimitClass.ORDER: 1,
+        LimitClass.SIGN_IN: 2,
     },
     address_times=2,
     key_times=1,
@@ -267,3 +268,25 @@ def test_a_key_that_was_made_with_a_limit_has_that_for_everything(door: Door) ->
 
     assert [answer.status_code for answer in told] == [200, 204, 200, 200, 204, 429]
     assert items(told[0].headers, "RateLimit")["key"]["r"] == 4
+
+
+def test_an_address_that_tries_keys_is_slowed_down_and_good_keys_are_not(door: Door) -> None:
+    """Also on routes without a class, which nothing else limits."""
+    good = door.make_key()
+
+    def ask(headers: Mapping[str, str], address: str = HERE) -> testing.Result:
+        return door.client.simulate_get("/channels", headers=dict(headers), remote_addr=address)
+
+    def guess(number: int, address: str = HERE) -> testing.Result:
+        return ask({"Authorization": f"Bearer tk_{number:012x}_{'A' * 43}"}, address)
+
+    answers = [guess(number) for number in range(3)]
+
+    assert [answer.status_code for answer in answers] == [401, 401, 429]
+    told = items(answers[-1].headers, "RateLimit")["sign-in"]
+    assert int(answers[-1].headers["Retry-After"]) == told["t"] > 0
+    assert ask(good).status_code == 200
+    assert get(door).status_code == 200
+    assert guess(9, THERE).status_code == 401
+    door.clock.advance(told["t"] * SECOND_MS)
+    assert guess(10).status_code == 401

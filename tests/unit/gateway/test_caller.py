@@ -191,7 +191,7 @@ def test_a_reader_without_a_key_is_asked_for_one(desk: Door, method: str) -> Non
 
 def test_every_request_has_a_caller_even_where_nothing_is_routed() -> None:
     req = testing.create_req()
-    middleware = TellCaller(MagicMock(), MagicMock(), lambda _req, _resource: True)
+    middleware = TellCaller(MagicMock(), MagicMock(), lambda *_: True, lambda *_: None)
 
     middleware.process_request(req, MagicMock())
 
@@ -212,7 +212,7 @@ def test_a_caller_tells_how_its_id_came(sent: Any, expected: Caller) -> None:
     signer.new_id.return_value, signer.sign.return_value = 5, "x"
     req = testing.create_req(**sent)
 
-    TellCaller(signer, MagicMock(), lambda _req, _resource: True).process_resource(
+    TellCaller(signer, MagicMock(), lambda *_: True, lambda *_: None).process_resource(
         req, MagicMock(), MagicMock(spec_set=["needs_reader"], needs_reader=True), {}
     )
 
@@ -224,7 +224,7 @@ def test_no_id_is_made_where_none_may_be() -> None:
     signer, resp = MagicMock(), MagicMock()
     req = testing.create_req()
 
-    TellCaller(signer, MagicMock(), lambda _req, _resource: False).process_resource(
+    TellCaller(signer, MagicMock(), lambda *_: False, lambda *_: None).process_resource(
         req, resp, MagicMock(spec_set=["needs_reader"], needs_reader=True), {}
     )
 

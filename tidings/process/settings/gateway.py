@@ -77,6 +77,11 @@ class GatewaySettings(Group):
     limit_order: int = Field(
         20, ge=0, description="orders and payments of one reader in LIMIT_WINDOW_S; 0 is no limit"
     )
+    limit_sign_in: int = Field(
+        30,
+        ge=0,
+        description="keys that open no door of one address in LIMIT_WINDOW_S; 0 is no limit",
+    )
     limit_address_times: int = Field(
         10,
         ge=0,
