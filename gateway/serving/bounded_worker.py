@@ -13,11 +13,11 @@ the process a guest of its event loop.
 from __future__ import annotations
 
 import errno
-import os
 import selectors
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 import structlog
 from gunicorn.workers.gthread import ThreadWorker
 
+from gateway.http.limits import address_network
 from gateway.http.problems import (
     BodyTooLargeError,
     HeadTooLargeError,
@@ -65,7 +66,8 @@ STOP_LINGER_S = 2.0
 SWITCH_INTERVAL_S = 0.001
 _NO_FILES = (errno.EMFILE, errno.ENFILE)
 
-_seldom = SeldomLog(structlog.get_logger(__name__))
+log = structlog.get_logger(__name__)
+_seldom = SeldomLog(log)
 
 
 class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no annotations
@@ -130,7 +132,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         for key, _ in events:
             key.data(key.fileobj)
         for conn in self._work.take_late(self._looked_s):
-            self._answer(conn, self._shed(conn, LATE))
+            self._guarded(self._shed_late, conn)
         if self._looked_s > self._ticked_s + TICK_S:
             self._ticked_s = self._looked_s
             self._tick(self._looked_s)
@@ -140,15 +142,18 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         if self.alive:
             self.set_accept_enabled(True)
         for conn in self._connections.overdue(now_s):
-            match conn.state:
-                case State.READING:
-                    part = "body" if conn.framing.body_from else "headers"
-                    count_dropped(f"slow_{part}")
-                    self._refuse(conn, RequestTooSlowError(f"the {part} did not come in time"))
-                case State.WRITING:
-                    self._connections.close(conn, why="unread")
-                case _:
-                    self._connections.close(conn)
+            self._guarded(self._give_up, conn)
+
+    def _give_up(self, conn: Connection) -> None:
+        match conn.state:
+            case State.READING:
+                part = "body" if conn.framing.body_from else "headers"
+                count_dropped(f"slow_{part}")
+                self._refuse(conn, RequestTooSlowError(f"the {part} did not come in time"))
+            case State.WRITING:
+                self._connections.close(conn, why="unread")
+            case _:
+                self._connections.close(conn)
 
     # Connections come and go
 
@@ -160,10 +165,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError as ex:
-                if ex.errno not in _NO_FILES:
-                    raise
-                _seldom.warning("connections_refused", reason=os.strerror(ex.errno))
-                if not self._connections.make_room():
+                _seldom.warning("connections_refused", reason=str(ex))
+                if ex.errno not in _NO_FILES or not self._connections.make_room():
                     # Until the next tick: a listener with clients in it would wake the selector.
                     self.set_accept_enabled(False)
                     return
@@ -172,7 +175,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
 
     def _take_in(self, conn: Connection) -> None:
         has_room = not self._connections.are_full or self._connections.make_room()
-        held = self._connections.of_address(conn.address)
+        held = self._connections.of_address(conn.network)
         is_one_too_many = 0 < self._most_of_address <= held and not self._proxies.believes(
             conn.address
         )
@@ -204,6 +207,17 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
     def _on_event(self, conn: Connection, _sock: socket.socket) -> None:
         if not conn.events:
             return  # closed to make room, since the selector looked
+        self._guarded(self._serve, conn)
+
+    def _guarded(self, step: Callable[[Connection], None], conn: Connection) -> None:
+        """A defect that one connection shows ends that one, and not the worker with all others."""
+        try:
+            step(conn)
+        except Exception:
+            log.exception("connection_lost")
+            self._connections.close(conn, why="defect")
+
+    def _serve(self, conn: Connection) -> None:
         if conn.state is State.WRITING:
             self._send(conn, conn.outbox)
             return
@@ -252,7 +266,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         self._connections.stand(conn, State.READING, conn.reading_until_s())
 
     def _put_to_work(self, conn: Connection) -> None:
-        line = self._proxies.find_client(conn.address, conn.request)
+        line = address_network(self._proxies.find_client(conn.address, conn.request))
         if conn.asked_s > self._looked_s - AGAIN_S:
             line += AGAIN
         conn.asked_s = self._looked_s
@@ -282,6 +296,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         conn.request = b""
         self.method_queue.defer(self._after_work, conn)
 
+    def _shed_late(self, conn: Connection) -> None:
+        self._answer(conn, self._shed(conn, LATE))
+
     def _shed(self, conn: Connection, reason: str) -> Answer:
         arrival = Arrival(conn.request, conn.readable_s, time.monotonic())
         ex = OverloadedError(reason)
@@ -291,7 +308,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
 
     def _after_work(self, conn: Connection) -> None:
         conn.began_s = self._looked_s
-        self._go_on(conn)
+        self._guarded(self._go_on, conn)
 
     def _answer(self, conn: Connection, answer: Answer) -> None:
         conn.keeps, conn.request = answer.keeps, b""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from enum import StrEnum, auto
 from typing import Any
 
+from gateway.http.limits import address_network
 from gateway.serving.framing import Framing
 
 # A browser opens connections in reserve; after this time it opens another.
@@ -52,6 +53,8 @@ class Connection:
     Attributes:
         client, server: the two ends, as the system names them.
         address: of the client, "" on a unix socket.
+        network: what counts as one address.
+        is_closed: it is over.
         inbox: what came and was not answered yet.
         request: what is at work.
         readable_s: when that could first be read.
@@ -78,10 +81,12 @@ class Connection:
         "give_up_s",
         "held_bytes",
         "inbox",
+        "is_closed",
         "keeps",
         "left_bytes",
         "listener",
         "may_go_on",
+        "network",
         "outbox",
         "readable_s",
         "request",
@@ -96,6 +101,7 @@ class Connection:
         self.client = client
         self.server = server
         self.address = client[0] if isinstance(client, tuple) else ""
+        self.network = address_network(self.address)
         self.framing = Framing(max_body_bytes)
         self.inbox = bytearray()
         self.request = b""
@@ -103,6 +109,7 @@ class Connection:
         self.readable_s = self.since_s = self.began_s = self.give_up_s = 0.0
         self.asked_s = -math.inf
         self.keeps = self.may_go_on = True
+        self.is_closed = False
         self.left_bytes = self.events = self.held_bytes = 0
         self.listener: Any = None
         self.state = State.IDLE

@@ -77,14 +77,14 @@ class Connections:
         """True while there is no room for one more."""
         return self.count >= self._most
 
-    def of_address(self, address: str) -> int:
+    def of_address(self, network: str) -> int:
         """How many this address holds."""
-        return self._of_address[address]
+        return self._of_address[network]
 
     def add(self, conn: Connection) -> None:
         """Count it; it stands nowhere yet."""
         self.count += 1
-        self._of_address[conn.address] += 1
+        self._of_address[conn.network] += 1
 
     def stand(self, conn: Connection, state: State, give_up_s: float) -> None:
         """Wait for what `state` says, or until `give_up_s`."""
@@ -130,8 +130,11 @@ class Connections:
         return False
 
     def close(self, conn: Connection, *, why: str = "") -> None:
-        """End it. `why` says that the client did not want it so, and what it did not read is thrown
-        away."""
+        """End it, if it is not ended yet. `why` says that the client did not want it so, and what
+        it did not read is thrown away."""
+        if conn.is_closed:
+            return
+        conn.is_closed = True
         if conn.events:
             self._selector.unregister(conn.sock)
             conn.events = 0
@@ -148,9 +151,9 @@ class Connections:
 
     def _discount(self, conn: Connection) -> None:
         """What is about to go is not held against its address."""
-        self._of_address[conn.address] -= 1
-        if not self._of_address[conn.address]:
-            del self._of_address[conn.address]
+        self._of_address[conn.network] -= 1
+        if not self._of_address[conn.network]:
+            del self._of_address[conn.network]
 
 
 def count_dropped(why: str) -> None:

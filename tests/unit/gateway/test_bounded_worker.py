@@ -1,0 +1,46 @@
+"""What a process cannot be made to show from outside: a defect of ours while it serves others."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+from functools import partial
+
+import pytest
+import structlog
+
+from gateway.serving.bounded_worker import BoundedWorker
+from gateway.serving.connection import Connection, State
+from gateway.serving.connections import Connections
+
+
+def test_a_defect_that_one_connection_shows_ends_that_one_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = BoundedWorker.__new__(BoundedWorker)
+    with selectors.DefaultSelector() as selector:
+        worker._connections = Connections(selector)
+        client, server = socket.socketpair()
+        other, other_server = socket.socketpair()
+        for sock in (server, other_server):
+            conn = Connection(sock, "", "", max_body_bytes=100)
+            conn.listener = partial(worker._on_event, conn)
+            worker._connections.add(conn)
+            worker._connections.stand(conn, State.IDLE, give_up_s=0.0)
+
+        def fail(_worker: object, conn: Connection) -> None:
+            raise ZeroDivisionError(conn.state)
+
+        monkeypatch.setattr(BoundedWorker, "_serve", fail)
+        client.sendall(b"x")
+        with structlog.testing.capture_logs() as lines:
+            for key, _ in selector.select(0):
+                key.data(key.fileobj)
+
+        assert [line["event"] for line in lines if line["log_level"] == "error"] == [
+            "connection_lost"
+        ]
+        assert worker._connections.count == 1
+        assert list(selector.get_map()) == [other_server.fileno()]
+        for sock in (client, other, other_server):
+            sock.close()
