@@ -74,6 +74,13 @@ def caching_of(resource: object, method: str) -> Caching:
     return declared
 
 
+def private_of(caching: Caching) -> Caching:
+    """What may be done with an answer once a reader was told, as with a key on a route for all."""
+    if _is_private(caching):
+        return caching
+    return PAGE_OF_READER if caching.is_tagged else OF_READER
+
+
 class AnswerCaching:
     """Falcon middleware: sets `Cache-Control`, `Vary` and `ETag`, answers 304, and packs.
 
@@ -104,8 +111,8 @@ def _choose(req: falcon.Request, resp: falcon.Response, resource: object) -> Cac
     caching = NOT_KEPT if resource is None else caching_of(resource, req.method)
     # A law and no courtesy: an answer for which a reader was told is that reader's, whatever its
     # resource says of itself.
-    if getattr(req.context, "reader_id", None) is not None and not _is_private(caching):
-        caching = PAGE_OF_READER if caching.is_tagged else OF_READER
+    if getattr(req.context, "reader_id", None) is not None:
+        caching = private_of(caching)
     if resp.status_code >= HTTPStatus.BAD_REQUEST:
         return OF_READER if _is_private(caching) else NOT_KEPT
     return caching

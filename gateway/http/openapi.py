@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.http.caching import NOT_KEPT, OF_READER, caching_of
+from gateway.http.caching import NOT_KEPT, Caching, caching_of, private_of
 from gateway.http.parameters import MAX_ID, HeaderParameter, IntParameter, TextParameter
 from gateway.http.problems import PROBLEM_JSON, Problem
 from gateway.http.reader_id import COOKIE, HEADER, HOST_COOKIE
@@ -222,7 +222,7 @@ def _describe_operation(
     if caching.is_tagged:
         described["responses"]["304"] = {
             "description": "The client's answer is still the same",
-            "headers": _headers(caching.control, "X-Request-Id", "Vary", "ETag"),
+            "headers": _headers(caching, "X-Request-Id", "Vary", "ETag"),
         }
     if operation.body is not None:
         described["requestBody"] = {
@@ -252,29 +252,25 @@ def _answer_headers(resource: object, method: str, operation: Operation) -> dict
     sometimes = [HEADER] if getattr(resource, "needs_reader", False) else []
     if _is_limited(resource, method):
         sometimes += ["RateLimit", "RateLimit-Policy"]
-    return _headers(caching.control, *always) | {name: _header(name) for name in sometimes}
+    return _headers(caching, *always) | {name: _header(name) for name in sometimes}
 
 
 def _describe_problem(status: HTTPStatus, schema: Any) -> dict[str, Any]:
     always = [name for name, statuses in PROBLEM_HEADERS.items() if status in statuses]
     return {
         "description": status.phrase,
-        "headers": {
-            **{name: _header(name, required=True) for name in ("X-Request-Id", *always)},
-            "Cache-Control": {
-                "required": True,
-                "schema": {"enum": [NOT_KEPT.control, OF_READER.control]},
-            },
-        },
+        "headers": _headers(NOT_KEPT, "X-Request-Id", *always),
         "content": {PROBLEM_JSON: {"schema": schema}},
     }
 
 
-def _headers(cache_control: str, *names: str) -> dict[str, Any]:
-    """Headers that an answer always has."""
+def _headers(caching: Caching, *names: str) -> dict[str, Any]:
+    """Headers that an answer always has. The first value of `Cache-Control` is the usual one, and
+    the other is for a caller who is told all the same, by a key."""
+    values = dict.fromkeys([caching.control, private_of(caching).control])
     return {
         **{name: _header(name, required=True) for name in names},
-        "Cache-Control": {"required": True, "schema": {"const": cache_control}},
+        "Cache-Control": {"required": True, "schema": {"enum": list(values)}},
     }
 
 

@@ -189,6 +189,7 @@ def test_the_docs_show_every_route_and_every_problem(door: Door) -> None:
 
     for path in door.client.simulate_get("/openapi.json").json["paths"]:
         assert path in docs
+    assert "needs a key of the role operator" in docs
     for slug in ("unknown-article", "invalid-request", "backlog-full"):
         assert f'id="{slug}"' in docs
 

@@ -16,6 +16,7 @@ from falcon.inspect import inspect_app
 from gateway.http.caching import SAME_FOR_ALL
 from gateway.resources.pages import read_pages
 from tests.unit.gateway.doors import READER_ID, Door
+from tidings.readers.keys import Role
 
 CHOSEN_BY = {"Cookie", "X-Reader", "Authorization"}
 SAME = (
@@ -53,8 +54,9 @@ def shown_to_all(door: Door) -> list[str]:
     """The requests whose answers have a reader in them and may be shown to others."""
     found = set()
     signed = door.signer.sign(READER_ID)
+    key = door.make_key(Role.OPERATOR)
     for method, path in requests(door):
-        for headers in ({"X-Reader": signed}, {}):
+        for headers in ({"X-Reader": signed}, {}, key):
             with structlog.testing.capture_logs() as lines:
                 answer = door.client.simulate_request(method, path, headers=headers)
             has_reader = any(line.get("reader_id") for line in lines)
@@ -109,6 +111,19 @@ def test_a_route_that_goes_round_the_law_is_found(stocked: Door) -> None:
     stocked.client.app.add_route("/leaking", Leaking())
 
     assert shown_to_all(stocked) == ["GET /leaking"]
+
+
+def test_a_program_with_a_key_asks_for_what_is_the_same_for_all_and_gets_304(stocked: Door) -> None:
+    """The answer is private since its caller was told, and still the same."""
+    key = stocked.make_key(Role.READER)
+    first = stocked.client.simulate_get("/channels", headers=key)
+    again = stocked.client.simulate_get(
+        "/channels", headers={**key, "If-None-Match": first.headers["ETag"]}
+    )
+
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    assert varies(first) >= CHOSEN_BY
+    assert again.status_code == 304
 
 
 @pytest.mark.filterwarnings("ignore:Unknown REQUEST_METHOD")

@@ -62,10 +62,8 @@ def faults(
         value, schema = answer.headers.get(name), header["schema"]
         if value is None:
             found += [f"{status} without {name}"] if header["required"] else []
-        elif (
-            value != schema.get("const", value)
-            or value not in schema.get("enum", [value])
-            or not re.search(schema.get("pattern", ""), value)
+        elif value not in schema.get("enum", [value]) or not re.search(
+            schema.get("pattern", ""), value
         ):
             found.append(f"{status} with {name}: {value}")
     if answer.content and answer.headers["Content-Type"] not in described.get("content", {}):
@@ -105,10 +103,16 @@ def ask(door: Door, method: str, path: str, **options: Any) -> testing.Result:
 )
 def test_every_answer_is_described(stocked: Door, options: dict[str, Any]) -> None:
     description = read_description(stocked)
+    callers: tuple[dict[str, str], ...] = (
+        {},
+        {"X-Reader": stocked.signer.sign(READER_ID)},
+        stocked.make_key(Role.READER),
+        stocked.make_key(Role.OPERATOR),
+    )
     found = {
         f"{method} {path}": wrong
         for method, path, operation in operations(description)
-        for headers in ({"X-Reader": stocked.signer.sign(READER_ID)}, {})
+        for headers in callers
         if (
             wrong := faults(
                 description,
@@ -137,7 +141,7 @@ def test_caching_is_stated_for_every_route_and_is_what_comes(stocked: Door) -> N
         if answer.status_code < 400:
             good += 1
             stated = operation["responses"][str(answer.status_code)]["headers"]["Cache-Control"]
-            assert answer.headers["Cache-Control"] == stated["schema"]["const"], path
+            assert answer.headers["Cache-Control"] == stated["schema"]["enum"][0], path
     assert good >= 8
 
 
