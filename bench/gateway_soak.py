@@ -28,7 +28,7 @@ from typing import Any
 
 import msgspec
 import psutil
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from bench.gateway_ledger import PLAN, Ledger, Plan
 from tests.faults.money_invariants import check
@@ -253,15 +253,17 @@ def _judge(soak: Soak, ledger: Ledger) -> Counter[str]:
     )
     money = check(shop, told)
     with suppress(TimeoutError):
-        wait_until(lambda: not _count_unkept(shop, ledger), SETTLE_S, "acts in SQL")
+        wait_until(lambda: not count_unkept(shop.engine, ledger), SETTLE_S, "acts in SQL")
     print(f"  money: {dict(money)}  bank: {dict(+shop.bank.wrong)}")
-    lost = money.total() - money["wrong_answers"] - money["died"] + _count_unkept(shop, ledger)
+    lost = (
+        money.total() - money["wrong_answers"] - money["died"] + count_unkept(shop.engine, ledger)
+    )
     return Counter(wrong=money["wrong_answers"], lost=lost, died=money["died"])
 
 
-def _count_unkept(shop: Shop, ledger: Ledger) -> int:
+def count_unkept(engine: Engine, ledger: Ledger) -> int:
     """Acts, exposures and likings that were acknowledged and are not in SQL, or not once."""
-    with shop.engine.connect() as conn:
+    with engine.connect() as conn:
 
         def ask(query: str) -> list[Any]:
             return list(conn.execute(text(query)))

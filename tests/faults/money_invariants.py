@@ -18,12 +18,14 @@ from tests.faults.money_readers import Placed, Told
 from tests.faults.money_site import PRODUCTS, Shop
 from tidings.shop import stock
 
+OVERDUE_S = 2
 # One name for each thing that may not happen; the figures bear the same names.
 INVARIANTS = {
     "false_refusals": "rounds of equal orders in which one was refused though the order stands",
     "oversold": "pieces that were promised and are not there",
     "unbalanced": "products and orders whose books do not balance",
     "over_cap": "readers and addresses who hold more than they may",
+    "overdue": "orders that stay unpaid past their time",
     "lost": "acts that were acknowledged and are not there",
     "doubled": "orders, charges, releases and refunds that happened twice",
     "refunds_adrift": "refunds that are neither paid out nor in a person's list",
@@ -38,6 +40,10 @@ def check(shop: Shop, told: Told) -> Counter[str]:
     found = Counter(
         unbalanced=_count_unbalanced(shop),
         oversold=_count_oversold(shop, told),
+        overdue=shop.count(
+            "SELECT COUNT(*) FROM orders WHERE status = 'unpaid'"
+            f" AND expires_at < UTC_TIMESTAMP(3) - INTERVAL {OVERDUE_S} SECOND"
+        ),
         wrong_answers=told.wrong.total() + shop.bank.wrong.total(),
         callbacks_lost=_count_lost_callbacks(shop),
         died=len(shop.died),

@@ -139,6 +139,13 @@ def writes_behind() -> None:
     put(orders, cancel=cancel_later)
 
 
+def never_expires() -> None:
+    """Forgets an order whose time is up, since it was not asked for again."""
+    import jobs.handlers
+
+    put(jobs.handlers, expire_orders=lambda *_: {})
+
+
 def hasten_refunds() -> None:
     """No mistake: what is tried again for hours is tried again for seconds, and what a killed
     daemon had in hand is taken up as soon."""
@@ -162,6 +169,7 @@ MISTAKES: dict[str, Callable[[], None]] = {
         forgets_callbacks,
         believes_callbacks,
         writes_behind,
+        never_expires,
     )
 }
 

@@ -41,10 +41,11 @@ RIGHT = {
 
 
 class Answer(NamedTuple):
-    """What a gateway said."""
+    """What a gateway said; `reader_id` is 0 where it named no reader."""
 
     status: int
     body: dict[str, Any]
+    reader_id: int = 0
 
     @property
     def slug(self) -> str:
@@ -111,7 +112,7 @@ class Reader:
             lines = [(line["product_id"], line["quantity"]) for line in answer.body["lines"]]
             placed = Placed(
                 answer.body["order_id"],
-                self.reader_id,
+                answer.reader_id or self.reader_id,
                 lines=tuple(sorted(lines)),
                 total_cents=answer.body["total_cents"],
             )
@@ -199,4 +200,5 @@ class Reader:
             return Answer(500, {"type": f"#{answer.status}-without-retry-after"})
         if kind != expected:
             return Answer(answer.status, {"type": f"#{kind}-for-{answer.status}"})
-        return Answer(answer.status, msgspec.json.decode(raw))
+        named = (answer.headers["X-Reader"] or "0").partition(".")[0]
+        return Answer(answer.status, msgspec.json.decode(raw), int(named))

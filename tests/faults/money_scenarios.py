@@ -85,16 +85,21 @@ def equal_orders(trial: Trial) -> None:
 
 
 def hoarding(trial: Trial) -> None:
-    """One reader, and then one address, order as much as they can, many orders at once."""
+    """One reader, one address of many readers, and one of strangers without a name order as much as
+    they can, many orders at once."""
     hoarder = [trial.reader(1, "127.9.0.1") for _ in range(8)]
     for wanted in ({PLENTY[0]: 60}, {PLENTY[1]: 1}, {DEAR: 2}, {PLENTY[2]: 30}):
         _order_at_once(hoarder, wanted, times=3)
     family = [trial.reader(100 + number, "127.9.0.2") for number in range(16)]
     _order_at_once(family, {PLENTY[0]: 1}, times=2)
+    strangers = [trial.reader(200, "127.9.0.3") for _ in range(12)]
+    for stranger in strangers:
+        stranger.name = None
+    _order_at_once(strangers, {PLENTY[0]: 1}, times=2)
     trial.found["over_cap"] += check_caps(
         trial.shop, per_reader=3, per_address=10, pieces=100, cents=500_000
     )
-    for reader in (*hoarder, *family):
+    for reader in (*hoarder, *family, *strangers):
         reader.close()
     assert len(trial.told.placed) > 10, f"hardly anything was sold: {trial.told.statuses}"
 
@@ -264,6 +269,7 @@ TEETH = {
     "forgets_callbacks": Scenario(mixed_in_peace, SOON, "callbacks_lost"),
     "believes_callbacks": Scenario(mixed_in_peace, SOON, "wrong_answers"),
     "writes_behind": Scenario(mixed_in_peace, SOON, "lost"),
+    "never_expires": Scenario(mixed_in_peace, SOON, "overdue"),
 }
 BY_SETTINGS = ("no_caps",)
 SETTLE_S, SETTLE_WRONG_S = 90.0, 15.0
