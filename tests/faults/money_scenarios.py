@@ -244,6 +244,7 @@ class Scenario:
     act: Callable[[Trial], None]
     settings: Mapping[str, object] = field(default_factory=dict)
     invariant: str = ""
+    gateways: int = 2
 
 
 def scarcity(trial: Trial) -> None:
@@ -264,15 +265,20 @@ TEETH = {
     "never_looks_again": Scenario(equal_orders, invariant="false_refusals"),
     "no_caps": Scenario(hoarding, NO_CAPS, "over_cap"),
     "reads_then_writes": Scenario(one_product, invariant="oversold"),
-    "marks_first": Scenario(mixed_in_peace, SOON, "refunds_adrift"),
-    "judges_again": Scenario(mixed_in_peace, SOON, "doubled"),
-    "forgets_callbacks": Scenario(mixed_in_peace, SOON, "callbacks_lost"),
-    "believes_callbacks": Scenario(mixed_in_peace, SOON, "wrong_answers"),
-    "writes_behind": Scenario(mixed_in_peace, SOON, "lost"),
-    "never_expires": Scenario(mixed_in_peace, SOON, "overdue"),
+    **{
+        mistake: Scenario(mixed_in_peace, SOON, invariant, gateways=1)
+        for mistake, invariant in (
+            ("marks_first", "refunds_adrift"),
+            ("judges_again", "doubled"),
+            ("forgets_callbacks", "callbacks_lost"),
+            ("believes_callbacks", "wrong_answers"),
+            ("writes_behind", "lost"),
+            ("never_expires", "overdue"),
+        )
+    },
 }
 BY_SETTINGS = ("no_caps",)
-SETTLE_S, SETTLE_WRONG_S = 90.0, 15.0
+SETTLE_S, SETTLE_WRONG_S = 90.0, 10.0
 
 
 def run(
@@ -288,7 +294,13 @@ def run(
     scenario = (SCENARIOS | TEETH)[name]
     mistake = name if name in TEETH and name not in BY_SETTINGS else ""
     with open_shop(
-        database, redis_server, seed=seed, folder=folder, mistake=mistake, **scenario.settings
+        database,
+        redis_server,
+        seed=seed,
+        folder=folder,
+        mistake=mistake,
+        gateways=scenario.gateways,
+        **scenario.settings,
     ) as shop:
         trial = Trial(shop, scale, seed)
         try:

@@ -112,6 +112,7 @@ def open_shop(
     seed: int,
     folder: Path,
     mistake: str = "",
+    gateways: int = 2,
     **settings: object,
 ) -> Iterator[Shop]:
     """A fresh shop on those servers; `settings` by their names, `mistake` as in
@@ -130,7 +131,7 @@ def open_shop(
         conn.execute(insert(sku), rows)
         for id_, (_, pieces) in PRODUCTS.items():
             stock.receive(conn, id_, pieces, delivery=id_)
-    ports = [free_port() for _ in range(2)]
+    ports = [free_port() for _ in range(gateways)]
     (key,) = derive_keys([SECRET_KEY.encode()])
     with Bank(ports, key, seed=seed) as bank:
         values = {
@@ -149,7 +150,7 @@ def open_shop(
         kept = {key: value for key, value in kept.items() if not key.startswith("COVERAGE_")}
         environment = kept | {PREFIX + name.upper(): str(value) for name, value in values.items()}
         environment[PORT_VARIABLE] = str(bank.port)
-        gateways = [
+        doors = [
             make_process(
                 f"gateway{n}",
                 "gateway",
@@ -165,12 +166,12 @@ def open_shop(
             url,
             engine,
             bank=bank,
-            gateways=gateways,
+            gateways=doors,
             daemon=daemon,
             ports=ports,
             environment=environment,
         )
-        processes = (*gateways, daemon)
+        processes = (*doors, daemon)
         try:
             for process in processes:
                 process.start()
