@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from jobs.delayed.batches import Batches
+from jobs.delayed.clock_guard import ClockGuard
+from jobs.errands import Errand
+from jobs.handlers import Handler
 from tests.conftest import MakeSettings
 from tests.lab.buyers import Shopfront, Till
 from tests.lab.shelf import Shop
@@ -16,6 +21,7 @@ from tidings.store.engine import make_engine
 from tidings.store.redis import make_redis
 
 OpenShopfront = Callable[..., Shopfront]
+MakeBatches = Callable[[Mapping[str, Handler | Errand]], Batches]
 
 
 @pytest.fixture
@@ -49,3 +55,13 @@ def open_shopfront(
 def front(open_shopfront: OpenShopfront) -> Shopfront:
     """A gateway with room for everybody."""
     return open_shopfront()
+
+
+@pytest.fixture
+def make_batches(shop: Shop) -> MakeBatches:
+    """What a daemon runs delayed jobs with, of these kinds."""
+
+    def make(handlers: Mapping[str, Handler | Errand]) -> Batches:
+        return Batches(shop.engine, handlers, ClockGuard(), threading.Event())
+
+    return make
