@@ -28,13 +28,14 @@ from gateway.http.origins import Origins
 from gateway.http.reader_id import ReaderSigner
 from gateway.resources.shop import make_shop
 from gateway.serving.bounded_worker import BoundedWorker
+from gateway.serving.connections import MOST_CONNECTIONS
 from gateway.serving.framing import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.asking import answers_ready, endpoint_of
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX, naming
-from tidings.process.listening import BACKLOG, listen_by_name
+from tidings.process.listening import listen_by_name
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.shared_metrics import forget_worker
@@ -105,7 +106,9 @@ def make_options(settings: Settings, listener_fd: int) -> dict[str, Any]:
         "workers": settings.gateway.workers,
         "worker_class": BoundedWorker,
         "threads": settings.gateway.threads,
-        "backlog": BACKLOG,
+        # A burst of as many as a worker may hold, which takes them all in at its next look. The
+        # first packet of one more is dropped, and its client tries again a second later.
+        "backlog": MOST_CONNECTIONS,
         "timeout": WORKER_SILENT_S,
         "graceful_timeout": deadline_s + DRAIN_S,
         "limit_request_line": MAX_LINE_BYTES,

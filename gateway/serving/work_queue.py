@@ -13,6 +13,7 @@ in the order of arrival.
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -46,6 +47,9 @@ class WorkQueue(Generic[Job]):
         self._ends = False
         self._changed = threading.Condition()
         self.service_s = self._busy_s = _FIRST_GUESS_S
+        # How far apart they are done while others wait, and when the last of those was.
+        self._apart_s = 0.0
+        self._done_s: float | None = None
         for number in range(threads):
             threading.Thread(target=self._run, name=f"door-{number}", daemon=True).start()
 
@@ -62,8 +66,9 @@ class WorkQueue(Generic[Job]):
             own = len(self._lines.get(line, ()))
             # Those of the others that come before it: as many of each as of its own, at most all.
             before = min(self._waiting, (own + 1) * len(self._lines))
-        # Python's threads share one processor: while they are few, one alone says little of that.
-        return before * max(self._busy_s, self.service_s / self._count)
+        # Python's threads share one processor, and this process shares the machine: what one takes
+        # alone says little of many, until there are so many that it can be seen.
+        return before * max(self._busy_s, self.service_s / self._count, self._apart_s)
 
     def take_late(self, now_s: float) -> Iterator[Job]:
         """Those that waited until it was no use any more; nothing is done with them here."""
@@ -82,6 +87,14 @@ class WorkQueue(Generic[Job]):
         # Threads may overwrite each other's; it is an estimate.
         self.service_s += (took_s - self.service_s) * _WEIGHT
         self._busy_s += (busy_s - self._busy_s) * _WEIGHT
+        with self._changed:
+            done_s = time.monotonic()
+            if not self._waiting:
+                self._apart_s = 0.0
+            elif self._done_s is not None:
+                apart_s = done_s - self._done_s
+                self._apart_s += (apart_s - self._apart_s) * _WEIGHT
+            self._done_s = done_s if self._waiting else None
 
     def shutdown(self, wait: bool = True) -> None:
         """Begin nothing more."""
