@@ -58,13 +58,13 @@ def locked(engine: Engine, url: str) -> Iterator[None]:
 def test_orders_end_with_their_deadline_while_another_program_holds_the_lock(
     open_shopfront: OpenShopfront, shop: Shop, database_url: str, make_settings: MakeSettings
 ) -> None:
-    front = open_shopfront(deadline_ms=DEADLINE_MS)
+    front, hurried = open_shopfront(), open_shopfront(deadline_ms=DEADLINE_MS)
     other = make_engine(make_settings(database_url=database_url).database)
     placed = front.order((1, 1))
     assert placed.status_code == 201
     with locked(other, database_url):
-        orders = [partial(front.order, (1, 1), reader_id=2**52 + n) for n in range(6)]
-        cancels = [partial(front.send, "DELETE", f"/orders/{placed.json['order_id']}")]
+        orders = [partial(hurried.order, (1, 1), reader_id=2**52 + n) for n in range(6)]
+        cancels = [partial(hurried.send, "DELETE", f"/orders/{placed.json['order_id']}")]
 
         refused = at_once(orders + cancels)
 
