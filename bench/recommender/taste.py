@@ -20,6 +20,7 @@ import numpy as np
 
 from bench.recommender.data import find
 from services.recommender.evaluation.simulator.judging import Judged, judge
+from services.recommender.evaluation.simulator.running import WANTED
 from services.recommender.evaluation.simulator.serving import ServingFeed
 from services.recommender.evaluation.simulator.world import LARGE, SMALL, Shape
 from services.recommender.texts import make_texts
@@ -32,6 +33,11 @@ OF_LARGE_ONLY = ("changed_taste_p50", "changed_taste_p90")
 SVG = "http://www.w3.org/2000/svg"
 WIDTH, HEIGHT = 420, 300
 LEFT, RIGHT, TOP, BOTTOM = 40, 16, 36, 40
+FULL_HEIGHT = HEIGHT + 24
+CAPTION = (
+    f"On the small site the curve climbs again at batch {SMALL.articles // WANTED + 1}: all of "
+    f"its {SMALL.articles} articles were shown, and the oldest come again."
+)
 CURVES = {
     "feed": ("first taste, the feed", "#1f6fb4"),
     "hot": ("first taste, hot only", "#999999"),
@@ -95,7 +101,7 @@ def same_channel() -> dict[str, float]:
 def draw(judged: Mapping[int, Sequence[Judged]]) -> str:
     """The curves as SVG: the share of the planted taste in each batch, means over the seeds."""
     parts = [
-        f'<svg xmlns="{SVG}" viewBox="0 0 {WIDTH * 2} {HEIGHT}" font-family="sans-serif">',
+        f'<svg xmlns="{SVG}" viewBox="0 0 {WIDTH * 2} {FULL_HEIGHT}" font-family="sans-serif">',
         "<style>text {font-size: 12px}</style>",
         '<rect width="100%" height="100%" fill="white"/>',
     ]
@@ -114,6 +120,7 @@ def draw(judged: Mapping[int, Sequence[Judged]]) -> str:
             parts.append(f'<text x="{LEFT + 150}" y="{TOP + 14 + 16 * number}" fill="{colour}">')
             parts.append(f"{label}</text>")
         parts.append("</g>")
+    parts.append(f'<text x="{LEFT}" y="{FULL_HEIGHT - 8}">{CAPTION}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
