@@ -1,8 +1,8 @@
 """A delayed job whose effect is outside of the database, such as money that a provider sends.
 
-A batch would hold its transaction open, and on SQLite the one lock for writing, while somebody
-else's server answers. So an errand is lent for a while: its row is put off, that is committed, then
-it is run, and only then is the row deleted. A daemon that dies in between leaves a row that is due
+A batch would hold its transaction open, and on SQLite the one lock for writing, while a server
+elsewhere answers. So an errand is lent for a while: its row is put off, that is committed, then it
+is run, and only then is the row deleted. A daemon that dies in between leaves a row that is due
 when the loan is over, so an errand must be one that may be done twice. Rejected: deleting the row
 first; a daemon that died would have lost it.
 
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from tidings.store.delayed_due import Backoff
 
-# Others may be down for hours; in ten of them somebody has noticed.
+# Others may be down for hours; in ten of them an operator has noticed.
 PATIENT = Backoff(attempts=14, first_s=5, longest_s=4 * 3600)
 
 

@@ -1,4 +1,4 @@
-"""What payment providers have said: each callback that they signed is a row, whatever it came to.
+"""What payment providers have said: each callback that they signed is a row, with what it came to.
 
 A provider's word is a fact about money, and a fact that differs from what was asked for is the one
 that must not be lost: it stays open until a person has looked at it. One event is judged once; when

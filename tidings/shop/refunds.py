@@ -5,7 +5,7 @@ out. The job asks the provider that took the money, again and again with growing
 to a person what it could not send in hours. A crash between sending and marking sends it again,
 which a provider answers by doing nothing more. Rejected: sending in that first transaction; a
 provider that does not answer would then keep callbacks from being taken in. Rejected: waiting for
-an operator's word; readers waited for their money as long as nobody looked.
+an operator's word; readers waited for their money until an operator looked.
 
     for owed in find_refunds(conn, states=[State.OWED, State.DEAD]): ...
 """
