@@ -13,6 +13,7 @@ all; a nightly job would give up behind every import.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,10 @@ class _DeadlineQueue(Queue[Any]):
 
 class _DeadlinePool(QueuePool):
     _queue_class = _DeadlineQueue
+
+
+# A pool's lines about itself come under the name of its class, and SQLAlchemy quiets only its own.
+logging.getLogger(f"{_DeadlinePool.__module__}.{_DeadlinePool.__name__}").setLevel(logging.WARNING)
 
 
 def make_engine(database: DatabaseSettings) -> Engine:

@@ -3,6 +3,7 @@ an end."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -351,3 +352,15 @@ def test_nothing_connects_before_the_first_use(
 
     engine.dispose()
     wait_until(lambda: mariadb.execute(connected) == ((0,),), 20, "the connection to be closed")
+
+
+def test_a_pool_of_connections_says_nothing_of_itself(
+    make_settings: MakeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every start opens and leaves a pool; two lines about each would hide what matters."""
+    caplog.set_level(logging.INFO)
+    engine = make_engine(make_settings().database)
+    with engine.connect() as conn:
+        conn.execute(select(literal(1)))
+    engine.dispose()
+    assert [record.getMessage() for record in caplog.records] == []
