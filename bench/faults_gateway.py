@@ -1,7 +1,8 @@
 """Every crowd and every rude client that the gateway must hold out against, in one table: what a
 reader beside them was served, how late, and what it cost in memory.
 
-"late" is as the clients saw it. A violation is what is late although the gateway had a core.
+"late" is as the clients saw it, and "core" how much of the time in which the gateway could have run
+it had one. What is late since other programs had the cores is no violation.
 
 FULL=1 python -m bench.faults_gateway     forty seconds of each instead of ten, and ten minutes of
                                           mixed load by locust
@@ -39,7 +40,7 @@ def main() -> int:
     violations = Counter[str]()
     print(
         f"{'clients':46}{'served':>8}{'late':>7}{'others asked':>14}{'late':>7}{'shed':>7}"
-        f"{'RSS MiB':>12}  violations",
+        f"{'RSS MiB':>12}{'core':>6}  violations",
         flush=True,
     )
     with ExitStack() as stack:
@@ -71,6 +72,7 @@ def main() -> int:
         "rss_growth_mib": round(
             max(one.rss_mib[1] - one.rss_mib[0] for one in outcomes.values()), 1
         ),
+        "core_share": round(min(one.core_share for one in outcomes.values()), 2),
         "deadline_ms": DEADLINE_MS,
         **money,
         **soak,
@@ -95,6 +97,7 @@ def _tell(name: str, outcome: Outcome) -> None:
     print(
         f"{name:46}{reader.served_share:8.1%}{reader.late_share:7.1%}{others.asked:14,}"
         f"{others.late_share:7.1%}{others.shed_share:7.1%}{before:6.0f}{after:6.0f}"
+        f"{outcome.core_share:6.0%}"
         f"  {dict(outcome.violations) or 'none'}",
         flush=True,
     )

@@ -52,6 +52,10 @@ class GatewaySite:
     def rss_mib(self) -> float:
         return float(sum(each.memory_info().rss for each in self.processes())) / 2**20
 
+    def cpu_s(self) -> float:
+        """How long its processes have run on a core."""
+        return float(sum(sum(each.cpu_times()[:2]) for each in self.processes()))
+
     @property
     def database_url(self) -> str:
         return self.site.settings[f"{PREFIX}DATABASE_URL"]

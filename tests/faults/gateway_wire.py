@@ -110,10 +110,10 @@ class Crowd:
 
     async def watch_the_clock(self) -> None:
         """Add up how long this process did not look at its sockets, and the gateway had no core."""
-        before_s, waited_s = self.loop.time(), _in_line_s(self.plan.servers)
+        before_s, waited_s = self.loop.time(), in_line_s(self.plan.servers)
         while True:
             await asyncio.sleep(0.02)
-            now_s, waited_now_s = self.loop.time(), _in_line_s(self.plan.servers)
+            now_s, waited_now_s = self.loop.time(), in_line_s(self.plan.servers)
             took_s = now_s - before_s
             slept_s = max(0.0, took_s - 0.04)
             # Two threads in line at once have lost one time.
@@ -251,7 +251,7 @@ class Client(asyncio.Protocol):
             self.crowd.run(self.open())
 
 
-def _in_line_s(processes: list[int]) -> float:
+def in_line_s(processes: list[int]) -> float:
     """How long the threads of these processes were ready to run while no core was free."""
     total_ns = 0
     for process in processes:
