@@ -128,7 +128,7 @@ def create_app(
             )
         )
     app.add_middleware(RefuseForeignWrites(origins))
-    limits = Limits(windows, quotas, clock=clock)
+    limits = Limits(windows, quotas)
     app.add_middleware(TellCaller(signer, keys, limits.may_mint, limits.count_refused_key))
     app.add_middleware(limits)
     app.req_options.strip_url_path_trailing_slash = True

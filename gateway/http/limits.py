@@ -9,7 +9,7 @@ new ones: beyond it no reader is made, and feeds come from the steps that record
 of it is one question to Redis. Where Redis is away the door stays open, which is counted. Rejected:
 counts in each worker's memory, which give every client as many quotas as there are workers.
 
-    limits = Limits(SlidingWindows(redis, window_s=60), make_quotas(settings.gateway), clock=now_ms)
+    limits = Limits(SlidingWindows(redis, window_s=60), make_quotas(settings.gateway))
     app.add_middleware(limits)
     address_network("2001:db8::7"), address_network("::ffff:192.0.2.1")
     # ("2001:db8::/64", "192.0.2.1")
@@ -32,9 +32,7 @@ from redis import RedisError
 from gateway.http.caller import Caller
 from gateway.http.problems import QuotaExceededError
 from tidings.process.breaker import Breaker
-from tidings.process.clock import Clock
 from tidings.process.settings.gateway import GatewaySettings
-from tidings.readers.keys import Key
 from tidings.store.keys import LIMITS_OF_ADDRESS, LIMITS_OF_KEY, LIMITS_OF_READER
 from tidings.store.windows import Room, SlidingWindows, Window
 
@@ -103,13 +101,11 @@ class Limits:
     Args:
         windows: count.
         quotas: how much is allowed.
-        clock: now, in ms since the epoch.
     """
 
-    def __init__(self, windows: SlidingWindows, quotas: Quotas, *, clock: Clock) -> None:
+    def __init__(self, windows: SlidingWindows, quotas: Quotas) -> None:
         self._windows = windows
         self._quotas = quotas
-        self._clock = clock
         self._breaker = Breaker(opens_after=1, rest_s=REST_S)
 
     def may_mint(self, req: falcon.Request, resource: object) -> bool:
@@ -174,9 +170,7 @@ class Limits:
             return _OPEN
         try:
             taken = self._windows.take(
-                [window for _, window in needed],
-                [window for _, window in wished],
-                now_ms=self._clock(),
+                [window for _, window in needed], [window for _, window in wished]
             )
         except RedisError as ex:
             self._breaker.failed()
@@ -203,12 +197,17 @@ class Limits:
         needed: list[tuple[str, Window]] = []
         wished: list[tuple[str, Window]] = []
         limit = _class_of(req, resource)
+        caller: Caller = req.context.caller
+        if caller.key is not None and caller.key.quota is not None:
+            # For all that it asks, also where nothing else is counted.
+            of_key = LIMITS_OF_KEY.of(caller.key.key_id)
+            return [("key", Window(of_key, "all", caller.key.quota))], []
         number = address_number(req.env.get("REMOTE_ADDR", ""))
         quota = 0 if limit is None else self._quotas.of_reader.get(limit, 0)
         if limit is not None and quota:
-            caller: Caller = req.context.caller
             if caller.key is not None:
-                return [("key", self._window_of(caller.key, limit, quota))], []
+                of_key = LIMITS_OF_KEY.of(caller.key.key_id)
+                return [("key", Window(of_key, limit, quota * self._quotas.key_times))], []
             if caller.reader_id is not None:
                 of_reader = LIMITS_OF_READER.of(caller.reader_id)
                 needed.append(("reader", Window(of_reader, limit, quota)))
@@ -221,13 +220,6 @@ class Limits:
             wished.append((_NEW_READERS, new_readers))
         needed, wished = ([one for one in some if one[1].quota] for some in (needed, wished))
         return needed, wished
-
-    def _window_of(self, key: Key, limit: LimitClass, quota: int) -> Window:
-        """A key with a quota of its own has it for all that it asks."""
-        of_key = LIMITS_OF_KEY.of(key.key_id)
-        if key.quota is not None:
-            return Window(of_key, "all", key.quota)
-        return Window(of_key, limit, quota * self._quotas.key_times)
 
     def _tell(self, resp: falcon.Response, outcome: _Outcome, refused_by: int | None) -> None:
         """Every policy, and what is left of the one that ends first. What is left of the others

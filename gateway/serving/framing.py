@@ -48,6 +48,7 @@ class Framing:
         "_chunk_from",
         "_data_bytes",
         "_end",
+        "_looked_to",
         "_max_body_bytes",
         "body_from",
         "is_plain",
@@ -60,7 +61,7 @@ class Framing:
 
     def begin(self) -> None:
         """Look for the next request."""
-        self.body_from = self._end = self._chunk_from = self._data_bytes = 0
+        self.body_from = self._end = self._chunk_from = self._data_bytes = self._looked_to = 0
         self.is_plain = self.wants_word = False
 
     def find_end(self, inbox: bytearray) -> int | None:
@@ -73,7 +74,8 @@ class Framing:
             # One empty line before a request is allowed: old clients end a body with it.
             if inbox.startswith(_CRLF):
                 del inbox[:2]
-            found = inbox.find(b"\r\n\r\n")
+            # PERF: only what is new: a head that comes in crumbs would cost its length for each.
+            found = inbox.find(b"\r\n\r\n", max(self._looked_to - 3, 0))
             if found < 0:
                 return self._check_unfinished_head(inbox)
             if found > MAX_HEAD_BYTES:
@@ -89,7 +91,9 @@ class Framing:
             raise TargetTooLongError(f"at most {MAX_LINE_BYTES} bytes are taken")
         if len(inbox) > MAX_HEAD_BYTES:
             raise HeadTooLargeError(f"at most {MAX_HEAD_BYTES} bytes of headers are taken")
-        return len(inbox) if _BROKEN.search(inbox) else None
+        # The last byte may have been half of a line's end.
+        looked_from, self._looked_to = max(self._looked_to - 1, 0), len(inbox)
+        return len(inbox) if _BROKEN.search(inbox, looked_from) else None
 
     def _measure(self, head: bytes) -> None:
         lengths, codings, self._end = [], [], self.body_from

@@ -91,7 +91,7 @@ def judges_again() -> None:
         except IntegrityError:
             pass
 
-    put(callbacks, find_verdict=lambda *_: None, record=record_once)
+    put(callbacks, find_told=lambda *_: None, record=record_once)
     put(payments, _change=change_always)
 
 

@@ -2,9 +2,9 @@
 
 A provider's word is a fact about money, and a fact that differs from what was asked for is the one
 that must not be lost: it stays open until a person has looked at it. One event is judged once; when
-it comes again it is answered as the first time. A callback that cannot be read has no event that
-could be trusted, so its bytes are its name. Rejected: a log line; no list of what is still open can
-be made of it.
+it comes again it is answered as the first time; if it says something else then, that is another
+fact, named by what it says. A callback that cannot be read has no event that could be trusted, so
+its bytes are its name. Rejected: a log line; no list of what is still open can be made of it.
 
     for callback in find_open(conn): ...
 """
@@ -74,13 +74,17 @@ class OpenCount(msgspec.Struct, frozen=True):
     oldest_at: datetime
 
 
-def find_verdict(conn: Connection, provider: str, event_id: str) -> Verdict | None:
-    """What an event came to; None if it was never told."""
-    query = select(payment_callback.c.verdict).where(
-        payment_callback.c.provider == provider, payment_callback.c.event_id == event_id
-    )
-    found = conn.scalar(query)
-    return None if found is None else Verdict(found)
+def find_told(conn: Connection, provider: str, event_id: str) -> tuple[Callback, Verdict] | None:
+    """What an event said at first, and came to; None if it was never told."""
+    row = conn.execute(
+        select(payment_callback).where(
+            payment_callback.c.provider == provider, payment_callback.c.event_id == event_id
+        )
+    ).first()
+    if row is None:
+        return None
+    said = Callback(**{name: row._mapping[name] for name in Callback.__struct_fields__})
+    return said, Verdict(row.verdict)
 
 
 def record(

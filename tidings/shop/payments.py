@@ -115,36 +115,52 @@ def take_callback(
 
 
 def settle(engine: Engine, callback: Callback, *, provider: str) -> Verdict:
-    """Do what a verified callback says, once, and keep it; a repeated event comes to what it came
+    """Do what a verified callback says, once, and keep it; what is told again comes to what it came
     to at first."""
     return _judge_once(engine, provider, callback, flaw=None)
 
 
 def _judge_once(engine: Engine, provider: str, callback: Callback, *, flaw: str | None) -> Verdict:
-    def judge() -> tuple[Verdict, str | None, bool]:
+    def judge() -> tuple[Callback, Verdict, str | None, bool]:
         with transaction(engine) as conn:
-            known = callbacks.find_verdict(conn, provider, callback.event_id)
+            name, known = _find_name(conn, provider, callback)
+            named = msgspec.structs.replace(callback, event_id=name)
             if known is not None:
-                return known, None, False
-            verdict, found = (
-                (Verdict.UNREADABLE, flaw) if flaw else _judge(conn, provider, callback)
-            )
-            callbacks.record(conn, provider, callback, verdict, flaw=found)
-            return verdict, found, True
+                return named, known, None, False
+            verdict, found = (Verdict.UNREADABLE, flaw) if flaw else _judge(conn, provider, named)
+            callbacks.record(conn, provider, named, verdict, flaw=found)
+            return named, verdict, found, True
 
     # Another request with this event may be faster; what it came to there is then the answer.
-    verdict, found, is_new = run_again(judge, passes=is_overtaken)
+    named, verdict, found, is_new = run_again(judge, passes=is_overtaken)
     _CALLBACKS.labels(verdict if is_new else "repeated").inc()
+    if is_new and named.event_id != callback.event_id:
+        log.warning("payment_event_reused", provider=provider, event_id=callback.event_id)
     if is_new and verdict in ALARMING:
         log.critical(
             "payment_callback_differs",
             verdict=verdict.value,
             provider=provider,
-            event_id=callback.event_id,
+            event_id=named.event_id,
             payment_id=callback.payment_id,
             flaw=found,
         )
     return verdict
+
+
+def _find_name(conn: Connection, provider: str, callback: Callback) -> tuple[str, Verdict | None]:
+    """Under which name a callback is kept, and what it came to if it was told before.
+
+    An event that says something else than before is another fact, whatever the provider calls it:
+    swallowed as a repeat, a success after a wait would leave a paid order to expire. It is named by
+    what it says.
+    """
+    told = callbacks.find_told(conn, provider, callback.event_id)
+    if told is None or told[0] == callback:
+        return callback.event_id, told and told[1]
+    name = f"sha256:{hashlib.sha256(msgspec.json.encode(callback)).hexdigest()}"
+    told = callbacks.find_told(conn, provider, name)
+    return name, told and told[1]
 
 
 def _judge(conn: Connection, provider: str, callback: Callback) -> tuple[Verdict, str | None]:

@@ -10,7 +10,7 @@ whole window each, which let twice the quota through in a second; and a bucket t
 does as well.
 
     windows = SlidingWindows(redis, window_s=60)
-    taken = windows.take([Window(LIMITS_OF_READER.of(7), "feed", quota=120)], now_ms=now_ms())
+    taken = windows.take([Window(LIMITS_OF_READER.of(7), "feed", quota=120)])
     taken.is_admitted, taken.rooms[0].left, taken.rooms[0].wait_s  # True, 119, 60
 """
 
@@ -26,15 +26,20 @@ from redis import Redis
 # taken is free again after one to one and a sixth of the window.
 SLOTS = 6
 
-# KEYS: of each window the hash that it stands in. ARGV: now in ms, ms of a slot, slots besides the
-# newest, TTL in s, how many of the windows must have room; then of each window its field and quota.
+# KEYS: of each window the hash that it stands in. ARGV: now in ms or 0, ms of a slot, slots besides
+# the newest, TTL in s, how many windows must have room; then of each window its field and quota.
 # A field is the number of the newest slot, then what each slot holds, newest first.
 # Returns whether it is admitted, then of each window whether it had room, what is left of it, and
-# the ms until it has more. A gateway whose clock is a little behind counts into the newest slot;
-# what lies further ahead than a window was written by a clock that is wrong, and is forgotten.
+# the ms until it has more. Where now is 0 it is Redis's own, since the clocks of two gateways may
+# differ by more than a window. That one may be set back: a little, and what comes is counted into
+# the newest slot; by more than a window, and what lies ahead is forgotten.
 _TAKE = """
 local now, slot_ms, slots = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local needed = tonumber(ARGV[5])
+if now == 0 then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
 local held, admitted = {}, 1
 for at = 1, #KEYS do
     local raw = redis.call('HGET', KEYS[at], ARGV[4 + 2 * at])
@@ -130,10 +135,13 @@ class SlidingWindows:
         self._ttl_s = math.ceil(self._slot_ms * (SLOTS + 1) / 1000)
 
     def take(
-        self, needed: Sequence[Window], wished: Sequence[Window] = (), *, now_ms: int
+        self, needed: Sequence[Window], wished: Sequence[Window] = (), *, now_ms: int = 0
     ) -> Taken:
         """Take a place in each of `needed`, or in none of them where one has no room; and in those
         of `wished` that have room, if the first were taken.
+
+        Args:
+            now_ms: since the epoch; 0 is now by the clock of Redis, which all gateways share.
 
         Raises:
             RedisError: nothing is known of it.

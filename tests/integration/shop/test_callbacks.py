@@ -247,10 +247,31 @@ def test_an_event_that_comes_again_is_answered_as_the_first_time(
     told = front.call_back(tell(charge, first, event_id="e1")).json
     front.call_back(tell(charge, event_id="e2"))
 
-    # Whatever has happened since, and whatever else it says now.
+    # Whatever has happened since.
     assert front.call_back(tell(charge, first, event_id="e1")).json == told
-    assert front.call_back(tell(charge, first, event_id="e1", amount_cents=1)).json == told
     assert len(kept(shop)) == 2
+
+
+def test_an_event_that_says_something_else_is_another_fact_and_told_twice_one(
+    front: Shopfront, shop: Shop, begin: Begin
+) -> None:
+    """Some providers name a payment and not what happened to it: its success is no repeat of the
+    wait for it, and another amount under the same name is alarmed about."""
+    order, charge = begin()
+    before = count("mismatch")
+    assert front.call_back(tell(charge, "payment.pending", event_id="e1")).json == {
+        "settlement": "noted"
+    }
+    differs = tell(charge, event_id="e1", amount_cents=1)
+    with structlog.testing.capture_logs() as lines:
+        assert front.call_back(differs).json == {"settlement": "mismatch"}
+        assert front.call_back(differs).json == {"settlement": "mismatch"}
+        assert front.call_back(tell(charge, event_id="e1")).json == {"settlement": "paid"}
+
+    assert front.status(order) == "paid"
+    assert count("mismatch") == before + 1
+    assert [row.verdict for row in kept(shop)] == ["paid", "mismatch", "noted"]
+    assert [line["event"] for line in lines].count("payment_event_reused") == 2
 
 
 def test_one_event_twelve_times_at_once_is_judged_once(

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, make_url, text
+from sqlalchemy import Engine, event, insert, inspect, make_url, text
 
 from jobs import tables as job_tables
 from tests.conftest import MakeSettings
@@ -22,9 +23,10 @@ from tidings.news.tables import channel
 from tidings.readers.tables import api_key
 from tidings.reading.tables import behaviour
 from tidings.shop import tables as order_tables
+from tidings.shop.caps import TURNS
 from tidings.store import delayed_tables
 from tidings.store import migrate as migrations
-from tidings.store.engine import make_engine, transaction
+from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.metadata import metadata
 from tidings.store.migrate import SchemaError, check_schema, migrate, schema_reader
 
@@ -38,6 +40,9 @@ TABLES = {
     order_tables.orders,
 }
 OUR_PACKAGES = {"tidings", "gateway", "services", "jobs"}
+ORDER = {"status": "cancelled", "total_cents": 450, "currency": "EUR"} | dict.fromkeys(
+    ("idempotency_key", "request_hash"), "k"
+)
 MIGRATE = [sys.executable, "-c", "from tidings.commands.main import main; main()", "migrate"]
 
 
@@ -68,6 +73,54 @@ def test_migrating_twice_changes_nothing(empty_engine: Engine) -> None:
     assert migrate(empty_engine) == first
     assert inspect(empty_engine).get_table_names() == tables
     check_schema(empty_engine)
+
+
+@pytest.mark.parametrize("changes", [0, 1, 5, 7, 10, 12])
+def test_a_migration_that_was_killed_half_way_goes_on_from_there(
+    empty_engine: Engine, changes: int
+) -> None:
+    """MariaDB commits each change of a table by itself. From the sixth revision on."""
+    with migrations._migration_lock(empty_engine) as conn:
+        command.upgrade(migrations._config(conn), "0005")
+    made = []
+
+    def kill(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip().startswith(("CREATE", "ALTER")):
+            if len(made) == changes:
+                raise KeyboardInterrupt
+            made.append(statement)
+
+    event.listen(empty_engine, "before_cursor_execute", kill)
+    with pytest.raises(KeyboardInterrupt):
+        migrate(empty_engine)
+    event.remove(empty_engine, "before_cursor_execute", kill)
+
+    migrate(empty_engine)
+
+    with empty_engine.connect() as conn:
+        context = MigrationContext.configure(conn, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert conn.scalar(text("SELECT COUNT(*) FROM order_turn")) == TURNS
+
+
+def test_programs_of_before_find_what_is_owed_after_a_downgrade(empty_engine: Engine) -> None:
+    """They send refunds that are `owed`, and would show a `dead` one nowhere."""
+    migrate(empty_engine)
+    with transaction(empty_engine) as conn:
+        now = database_now(conn)
+        order = ORDER | {"created_at": now, "expires_at": now}
+        conn.execute(insert(order_tables.orders).values(id=1, reader_id=7, **order))
+        money = {"order_id": 1, "amount_cents": 450, "currency": "EUR", "created_at": now}
+        paid = {"id": 1, "provider": "sandbox", "state": "succeeded"}
+        conn.execute(insert(order_tables.payment).values(**paid, **money))
+        owed = {"payment_id": 1, "reason": "late", "state": "dead"}
+        conn.execute(insert(order_tables.refund).values(**owed, **money))
+
+    with migrations._migration_lock(empty_engine) as conn:
+        command.downgrade(migrations._config(conn), "0005")
+
+    with empty_engine.connect() as conn:
+        assert conn.scalar(text("SELECT state FROM refund")) == "owed"
 
 
 def test_processes_that_migrate_at_once_all_succeed(
@@ -179,7 +232,7 @@ def test_migrations_import_nothing_of_the_program_but_their_own_frozen_types() -
     }
 
     ours = {name for name in imported if name.partition(".")[0] in OUR_PACKAGES}
-    assert ours == {"tidings.store.migrations.columns"}
+    assert ours == {"tidings.store.migrations.columns", "tidings.store.migrations.steps"}
 
 
 def test_on_the_command_line_a_schema_that_is_too_new_is_one_line_and_exit_code_2(

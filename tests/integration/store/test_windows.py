@@ -100,6 +100,19 @@ def test_a_place_that_is_only_wished_for_refuses_nothing(windows: SlidingWindows
     assert taken[-1].rooms[0].left == 6
 
 
+def test_gateways_whose_clocks_differ_count_by_the_clock_of_redis(
+    windows: SlidingWindows, redis_client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clocks more than a window apart would each wipe out what the other has counted."""
+    window, admitted = Window(READER, "feed", 3), 0
+    for ahead_s in (0, -75, 3600, 0, -75, 3600):
+        monkeypatch.setattr("time.time", lambda ahead_s=ahead_s: NOW_MS / 1000 + ahead_s)
+        admitted += windows.take([window]).is_admitted
+
+    assert admitted == 3
+    assert 0 < windows.take([window]).rooms[0].wait_s <= WINDOW_S * 7 / 6
+
+
 def test_of_two_hundred_at_once_exactly_the_quota_is_admitted(redis_client: Redis) -> None:
     gateways = [SlidingWindows(redis_client, WINDOW_S) for _ in range(2)]
 

@@ -37,7 +37,7 @@ from tidings.reading.tracking import Shown, Tracker
 from tidings.shop.providers import Provider
 from tidings.shop.providers.none import NoProvider
 from tidings.store.engine import transaction
-from tidings.store.windows import SlidingWindows
+from tidings.store.windows import SlidingWindows, Taken, Window
 from tidings_idl.recommend.ttypes import (
     Article,
     ArticleResponse,
@@ -173,6 +173,19 @@ class Door:
             record_batch(self.redis, *place, ids=ids, now_ms=self.clock())
 
 
+class ClockedWindows(SlidingWindows):
+    """Sliding windows by the door's clock, which tests move."""
+
+    def __init__(self, redis: Redis, clock: Clock) -> None:
+        super().__init__(redis, WINDOW_S)
+        self._clock = clock
+
+    def take(
+        self, needed: Sequence[Window], wished: Sequence[Window] = (), *, now_ms: int = 0
+    ) -> Taken:
+        return super().take(needed, wished, now_ms=now_ms or self._clock())
+
+
 def make_door(
     engine: Engine,
     redis: Redis,
@@ -213,7 +226,7 @@ def make_door(
         marks=Marks(engine, redis),
         engine=engine,
         shop=make_open_shop(engine, provider or NoProvider(), **shop or {}),
-        windows=SlidingWindows(redis, WINDOW_S),
+        windows=ClockedWindows(redis, clock),
         quotas=quotas,
         clock=clock,
         deadline_ms=deadline_ms,

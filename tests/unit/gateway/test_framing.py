@@ -13,6 +13,7 @@ from gunicorn.http.parser import RequestParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gateway.serving.framing as framing_module
 from gateway.http.problems import BodyTooLargeError, HeadTooLargeError, TargetTooLongError
 from gateway.serving.framing import MAX_HEAD_BYTES, MAX_LINE_BYTES, Framing
 
@@ -203,3 +204,41 @@ def test_an_old_client_is_not_told_to_go_on() -> None:
     )
 
     assert not framing.wants_word
+
+
+BROKEN = {
+    "a bare line feed": b"GET / HTTP/1.1\r\nA: b\nC: d",
+    "a bare carriage return": b"GET / HTTP/1.1\r\nA: b\rC: d",
+    "two carriage returns": b"GET / HTTP/1.1\r\nA: b\r\rC: d",
+    "no method": b"\x16\x03\x01 hello",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_handed_on_however_it_is_cut(name: str) -> None:
+    data = BROKEN[name]
+    for cut in range(1, len(data)):
+        framing, inbox = Framing(MAX_BODY_BYTES), bytearray(data[:cut])
+        if framing.find_end(inbox) is None:
+            inbox += data[cut:]
+            assert framing.find_end(inbox) == len(data), cut
+
+
+def test_a_head_that_comes_in_crumbs_is_looked_through_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One thread looks at every connection: 250 clients with heads of 30 KB and a byte now and then
+    kept it from all others."""
+    looked = []
+
+    class Searching:
+        def search(self, text: bytearray, start: int) -> None:
+            looked.append(len(text) - start)
+
+    monkeypatch.setattr(framing_module, "_BROKEN", Searching())
+    framing, inbox = Framing(MAX_BODY_BYTES), bytearray(b"GET / HTTP/1.1\r\nX: ")
+    for _ in range(1000):
+        inbox += b"a"
+        assert framing.find_end(inbox) is None
+
+    assert sum(looked) <= 3 * len(inbox)

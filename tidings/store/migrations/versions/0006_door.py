@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from tidings.store.migrations.columns import MYSQL, Id, Moment, key_text
+from tidings.store.migrations.steps import add_column, create_index, create_table
 
 revision = "0006"
 down_revision = "0005"
@@ -31,15 +32,15 @@ def upgrade() -> None:
     _add_keys()
     _add_caps()
     _add_callbacks()
-    op.add_column(
+    add_column(
         "payment", sa.Column("open_for", Id, comment="the order, while this payment waits for it")
     )
     op.execute(OPEN_PAYMENTS)
-    op.create_index("uq_payment_open_for", "payment", ["open_for"], unique=True)
-    op.add_column("refund", sa.Column("error", sa.String(255), comment="why it was given up"))
+    create_index("uq_payment_open_for", "payment", ["open_for"], unique=True)
+    add_column("refund", sa.Column("error", sa.String(255), comment="why it was given up"))
     _comment_refund_state(is_new=True)
     for table in ("behaviour", "exposure"):
-        op.add_column(
+        add_column(
             table,
             sa.Column(
                 "unreturned",
@@ -52,7 +53,7 @@ def upgrade() -> None:
 
 
 def _add_keys() -> None:
-    op.create_table(
+    create_table(
         "api_key",
         sa.Column("id", Id, primary_key=True),
         sa.Column("name", key_text(64), nullable=False),
@@ -75,20 +76,21 @@ def _add_keys() -> None:
 
 
 def _add_caps() -> None:
-    op.add_column(
+    add_column(
         "orders",
         sa.Column("address", key_text(45), comment="network that ordered, while it is unpaid"),
     )
-    op.create_index("ix_orders_address", "orders", ["address"])
-    op.create_index("ix_orders_reader_id_status", "orders", ["reader_id", "status"])
-    turn = op.create_table(
-        "order_turn", sa.Column("id", Id, primary_key=True, autoincrement=False), **MYSQL
-    )
-    op.bulk_insert(turn, [{"id": n} for n in range(TURNS)])
+    create_index("ix_orders_address", "orders", ["address"])
+    create_index("ix_orders_reader_id_status", "orders", ["reader_id", "status"])
+    turn = sa.Column("id", Id, primary_key=True, autoincrement=False)
+    create_table("order_turn", turn, **MYSQL)
+    table = sa.table("order_turn", sa.column("id", Id))
+    made = set(op.get_bind().scalars(sa.select(table.c.id)))
+    op.bulk_insert(table, [{"id": n} for n in range(TURNS) if n not in made])
 
 
 def _add_callbacks() -> None:
-    op.create_table(
+    create_table(
         "payment_callback",
         sa.Column("id", Id, primary_key=True),
         sa.Column("provider", key_text(32), nullable=False),
@@ -104,10 +106,11 @@ def _add_callbacks() -> None:
             "is_open", sa.SmallInteger, nullable=False, comment="1: a person has to look at it"
         ),
         sa.Column("at", Moment, nullable=False),
-        sa.Index("uq_payment_callback_provider_event_id", "provider", "event_id", unique=True),
-        sa.Index("ix_payment_callback_is_open_at", "is_open", "at"),
         **MYSQL,
     )
+    name = "uq_payment_callback_provider_event_id"
+    create_index(name, "payment_callback", ["provider", "event_id"], unique=True)
+    create_index("ix_payment_callback_is_open_at", "payment_callback", ["is_open", "at"])
 
 
 def _comment_refund_state(*, is_new: bool) -> None:
@@ -125,6 +128,8 @@ def _comment_refund_state(*, is_new: bool) -> None:
 def downgrade() -> None:
     for table in ("exposure", "behaviour"):
         op.drop_column(table, "unreturned")
+    # Programs of schema 5 send what is owed, and know no other state in which money is.
+    op.execute("UPDATE refund SET state = 'owed' WHERE state = 'dead'")
     _comment_refund_state(is_new=False)
     op.drop_column("refund", "error")
     op.drop_index("uq_payment_open_for", "payment")
