@@ -82,7 +82,7 @@ def test_a_migration_that_was_killed_half_way_goes_on_from_there(
     """MariaDB commits each change of a table by itself. From the sixth revision on."""
     with migrations._migration_lock(empty_engine) as conn:
         command.upgrade(migrations._config(conn), "0005")
-    made = []
+    made: list[str] = []
 
     def kill(_conn: object, _cursor: object, statement: str, *_: object) -> None:
         if statement.lstrip().startswith(("CREATE", "ALTER")):
