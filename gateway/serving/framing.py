@@ -28,10 +28,11 @@ _MAX_CHUNK_LINE_BYTES = 1024
 _MAX_TRAILER_BYTES = 8 * 1024
 # A line that does not end in CRLF, or a first byte that begins no method.
 _BROKEN = re.compile(rb"(?<!\r)\n|\r(?!\n)(?!\Z)|\A[^!-~\r]")
+# Nothing here may be tried in two ways: a kilobyte of blanks would hold the door for seconds.
 _FIELD = re.compile(
-    rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)",
-    re.IGNORECASE,
+    rb"\r\n(content-length|transfer-encoding|expect)[ \t]*+:([^\r\n]*+)(?=\r\n)", re.IGNORECASE
 )
+_BLANKS = b" \t"
 _CRLF = b"\r\n"
 
 
@@ -99,7 +100,8 @@ class Framing:
         lengths, codings, self._end = [], [], self.body_from
         found = _FIELD.findall(head)
         self.is_plain = not found and _BROKEN.search(head) is None
-        for name, value in found:
+        for name, padded in found:
+            value = padded.strip(_BLANKS)
             match name.lower():
                 case b"content-length":
                     lengths.append(value)

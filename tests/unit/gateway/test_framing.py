@@ -242,3 +242,20 @@ def test_a_head_that_comes_in_crumbs_is_looked_through_once(
         assert framing.find_end(inbox) is None
 
     assert sum(looked) <= 3 * len(inbox)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Expect: x" + b" " * 30_000 + b"y\r\n\r\n",
+        b"Expect:" + b" " * 30_000 + b"\n\r\n\r\n",
+        b"Expect" + b" " * 30_000 + b"\r\n\r\n",
+        (b"Expect:" + b" " * 15 + b"\n") * 1300 + b"\r\n\r\n",
+    ],
+)
+def test_a_head_of_blanks_is_read_at_once(head: bytes) -> None:
+    """An expression that could be tried in two ways took ten seconds for a kilobyte of them, and
+    for these longer than any test may take."""
+    data = b"GET / HTTP/1.1\r\nHost: a\r\n" + head
+
+    assert find_end(data) == len(data)
