@@ -16,12 +16,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import structlog
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Queue
 
@@ -33,6 +36,9 @@ SQLITE_BUSY_MS = 5000
 LOCK_WAIT_S = 5
 # What is left of a deadline is told to SQLite in these steps, so that it is seldom told anew.
 BUSY_STEP_MS = 50
+# A server that lives ends a statement at the deadline, and its word that it did needs some time;
+# only one that hangs is given up after this.
+ANSWER_GRACE_S = 0.2
 # MariaDB's ER_STATEMENT_TIMEOUT and MySQL's ER_QUERY_TIMEOUT.
 STATEMENT_TIMEOUTS = ((1969,), (3024,))
 
@@ -64,7 +70,7 @@ def make_engine(database: DatabaseSettings) -> Engine:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
         options = {"connect_args": {"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False}}
     else:
-        options = {"isolation_level": "READ COMMITTED", "pool_pre_ping": True}
+        options = {"isolation_level": "READ COMMITTED"}
         options["connect_args"] = {
             "charset": "utf8mb4",
             "connect_timeout": database.connect_timeout_s,
@@ -89,6 +95,9 @@ def make_engine(database: DatabaseSettings) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
     else:
         event.listen(engine, "begin", _bound_mysql_lock_wait)
+        event.listen(engine, "checkout", partial(_ping_mysql, database))
+        event.listen(engine, "do_connect", partial(_bound_mysql_connect, database))
+        event.listen(engine, "before_cursor_execute", partial(_bound_mysql_answer, database))
     event.listen(engine, "before_cursor_execute", _prepare_statement, retval=True)
     event.listen(engine, "handle_error", _translate_timeout)
     return engine
@@ -176,6 +185,41 @@ def _bound_mysql_lock_wait(conn: Any) -> None:
     if conn.info.get("wait_s", LOCK_WAIT_S) != wait_s:
         conn.info["wait_s"] = wait_s
         conn.exec_driver_sql(f"SET innodb_lock_wait_timeout={wait_s}")
+
+
+def _bound_mysql_connect(
+    database: DatabaseSettings, _dialect: Any, _record: Any, _args: Any, options: dict[str, Any]
+) -> None:
+    for name, longest_s in (
+        ("connect_timeout", database.connect_timeout_s),
+        ("read_timeout", database.read_timeout_s),
+        ("write_timeout", database.read_timeout_s),
+    ):
+        options[name] = _wait_s(longest_s)
+
+
+def _ping_mysql(database: DatabaseSettings, connection: Any, *_: object) -> None:
+    """See that a connection lives: what SQLAlchemy's own `pool_pre_ping` does, to the deadline."""
+    connection._read_timeout = _wait_s(database.read_timeout_s)
+    try:
+        connection.ping(reconnect=False)
+    except pymysql.Error as ex:
+        raise DisconnectionError(str(ex)) from ex
+
+
+def _bound_mysql_answer(
+    database: DatabaseSettings, _conn: Connection, cursor: DBAPICursor, *_: object
+) -> None:
+    # PyMySQL reads it anew for each packet, and gives no other way to change it.
+    cursor.connection._read_timeout = _wait_s(database.read_timeout_s)
+
+
+def _wait_s(longest_s: float) -> float:
+    """How long a server that hangs is waited for: to the deadline, where there is one."""
+    deadline = current_deadline()
+    if deadline is None:
+        return longest_s
+    return min(max(deadline.remaining_ms() / 1000, 0) + ANSWER_GRACE_S, longest_s)
 
 
 def _prepare_statement(

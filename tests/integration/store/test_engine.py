@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tests.conftest import MakeSettings
 from tests.lab.servers import MariaDBServer, start_mariadb, wait_until
 from tidings.news.tables import channel
+from tidings.process.deadline import Deadline, deadline_scope
 from tidings.reading.tables import reader
 from tidings.store import engine as engine_module
 from tidings.store.engine import database_now, make_engine, transaction
@@ -364,3 +365,17 @@ def test_a_pool_of_connections_says_nothing_of_itself(
         conn.execute(select(literal(1)))
     engine.dispose()
     assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_a_server_that_hangs_is_waited_for_to_the_deadline(make_settings: MakeSettings) -> None:
+    """It answers no time-out of its own, and would hold each thread for READ_TIMEOUT_S."""
+    with start_mariadb() as server:
+        url = server.new_database()
+        engine = make_engine(make_settings(database_url=url, database_read_timeout_s=600).database)
+        ping(engine)
+        with server.frozen():
+            for _ in range(2):  # on a connection that was there, and on a new one
+                with deadline_scope(Deadline.after_ms(300)), pytest.raises(SQLAlchemyError):
+                    ping(engine)
+        ping(engine)
+        engine.dispose()
