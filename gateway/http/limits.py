@@ -227,10 +227,7 @@ class Limits:
         rooms = outcome.rooms
         told = refused_by
         if told is None:
-            limits = [at for at, (policy, _, _) in enumerate(rooms) if policy != _NEW_READERS]
-            if not limits:
-                return
-            told = min(limits, key=lambda at: rooms[at][2].left)
+            told = min(range(len(rooms)), key=lambda at: rooms[at][2].left)
         policy, _, room = rooms[told]
         resp.set_header("RateLimit", f'"{policy}";r={room.left};t={room.wait_s}')
         names = tuple((policy, quota) for policy, quota, _ in rooms)
