@@ -22,6 +22,15 @@ def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return networks
 
 
+# 300 a second for an hour, which is no limit any more. Times as much of an address it is a number
+# that Redis's scripts (2**53) and fields of HTTP (15 digits, RFC 9651) still tell exactly.
+_Quota = Annotated[int, Field(ge=0, le=1_000_000)]
+# Each thread holds a body whole: at 16 threads, 1 GiB.
+_MOST_BODY_BYTES = 64 * 1024 * 1024
+# Ten minutes are more than browsers and proxies wait for an answer.
+_MOST_DEADLINE_MS = 600_000
+# A month, as long as a reader's state is kept.
+_MOST_CARD_TTL_S = 30 * 86_400
 # As browsers write it: a scheme and a host in small letters, a port, and nothing behind.
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
 
@@ -42,12 +51,15 @@ class GatewaySettings(Group):
     metrics_bind: Bind = Field("127.0.0.1:8100", description="/metrics of the gateway")
     workers: int = Field(1, ge=1, le=64, description="worker processes")
     threads: int = Field(16, ge=1, le=256, description="threads in each worker")
-    deadline_ms: int = Field(2000, ge=50, description="whole budget of one HTTP request")
+    deadline_ms: int = Field(
+        2000, ge=50, le=_MOST_DEADLINE_MS, description="whole budget of one HTTP request"
+    )
     recommend_ms: int = Field(500, ge=10, description="share of it that the recommender may use")
-    max_body_bytes: int = Field(256 * 1024, ge=1024, description="largest request body")
-    connections_per_address: int = Field(
+    max_body_bytes: int = Field(
+        256 * 1024, ge=1024, le=_MOST_BODY_BYTES, description="largest request body"
+    )
+    connections_per_address: _Quota = Field(
         256,
-        ge=0,
         description="connections one address may hold in each worker; 0: any; a believed proxy may "
         "hold any",
     )
@@ -65,43 +77,42 @@ class GatewaySettings(Group):
     limit_window_s: int = Field(
         60, ge=1, le=3600, description="requests are limited within every stretch of this time"
     )
-    limit_feed: int = Field(
-        120, ge=0, description="feeds and lists of one reader in LIMIT_WINDOW_S; 0 is no limit"
+    limit_feed: _Quota = Field(
+        120, description="feeds and lists of one reader in LIMIT_WINDOW_S; 0 is no limit"
     )
-    limit_report: int = Field(
-        120, ge=0, description="reports of one reader in LIMIT_WINDOW_S; 0 is no limit"
+    limit_report: _Quota = Field(
+        120,
+        description="reports, which name no reader, in LIMIT_WINDOW_S: LIMIT_ADDRESS_TIMES as many "
+        "of one address, LIMIT_KEY_TIMES as many of one key; 0 is no limit",
     )
-    limit_write: int = Field(
-        60, ge=0, description="marks of one reader in LIMIT_WINDOW_S; 0 is no limit"
+    limit_write: _Quota = Field(
+        60, description="marks of one reader in LIMIT_WINDOW_S; 0 is no limit"
     )
-    limit_order: int = Field(
-        20, ge=0, description="orders and payments of one reader in LIMIT_WINDOW_S; 0 is no limit"
+    limit_order: _Quota = Field(
+        20, description="orders and payments of one reader in LIMIT_WINDOW_S; 0 is no limit"
     )
-    limit_sign_in: int = Field(
+    limit_sign_in: _Quota = Field(
         30,
-        ge=0,
         description="keys that open no door of one address in LIMIT_WINDOW_S; 0 is no limit",
     )
-    limit_address_times: int = Field(
+    limit_address_times: _Quota = Field(
         10,
-        ge=0,
         description="one address, an IPv6 /64 being one, may do so many times what one reader may; "
         "0 is no limit by address",
     )
-    limit_key_times: int = Field(
+    limit_key_times: _Quota = Field(
         10,
-        ge=0,
         description="one key may do so many times what one reader may; 0 is no limit by key",
     )
-    limit_new_readers: int = Field(
+    limit_new_readers: _Quota = Field(
         30,
-        ge=0,
         description="ids that one address is given in LIMIT_WINDOW_S; beyond it feeds are served "
         "without; 0 is no limit",
     )
     card_ttl_s: int = Field(
         300,
         ge=1,
+        le=_MOST_CARD_TTL_S,
         validation_alias=named("CARD_TTL_S"),
         description="cached article cards live this long, give or take 10 %",
     )
