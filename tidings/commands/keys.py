@@ -42,8 +42,8 @@ def keys() -> None:
 @click.option(
     "--limit",
     "quota",
-    type=click.IntRange(1, reader_keys.MOST_A_MINUTE),
-    help="Requests a minute; without it, what the settings say.",
+    type=click.IntRange(1, reader_keys.MOST_QUOTA),
+    help="Requests in TIDINGS_GATEWAY_LIMIT_WINDOW_S; without it, what the settings say.",
 )
 @json_option
 def add(name: str, role: str, expires_ms: int | None, *, quota: int | None, as_json: bool) -> None:
@@ -67,12 +67,13 @@ def add(name: str, role: str, expires_ms: int | None, *, quota: int | None, as_j
 def list_keys(*, as_json: bool) -> None:
     """Print every key that was made, with its beginning, when it was used last and until when it
     opens the door."""
-    with open_database(load_settings()).connect() as conn:
+    settings = load_settings()
+    with open_database(settings).connect() as conn:
         rows = list(_all(conn))
     if as_json:
         print_json(rows)
         return
-    print_rows([_row(row) for row in rows], as_json=False)
+    print_rows([_row(row, settings.gateway.limit_window_s) for row in rows], as_json=False)
 
 
 @keys.command()
@@ -94,14 +95,15 @@ def _all(conn: Connection) -> Iterator[ListedKey]:
         after_id = page[-1].key_id
 
 
-def _row(key: ListedKey) -> dict[str, object]:
+def _row(key: ListedKey, window_s: int) -> dict[str, object]:
     return {
         "name": key.name,
         "role": key.role,
         "key": f"{key.prefix}_…",
         "state": key.state,
-        "a minute": key.quota,
+        f"in {window_s} s": key.quota,
         "made": key.created_at,
         "last used": key.last_used_at,
         "expires": key.expires_at,
+        "revoked": key.revoked_at,
     }

@@ -29,7 +29,8 @@ from tidings.store.engine import database_now
 
 # Above every account, which count from 1, and below every anonymous reader, from 2**52 on.
 FIRST_READER_ID = 2**51
-MOST_A_MINUTE = 1_000_000
+# As of every quota in the settings.
+MOST_QUOTA = 1_000_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -65,7 +66,7 @@ class Key(msgspec.Struct, frozen=True):
     """A key that opens the door.
 
     Attributes:
-        quota: requests a minute; None for what the settings say.
+        quota: requests in a window of the limits; None for what the settings say.
     """
 
     key_id: int
@@ -121,7 +122,7 @@ def add_key(
     """Make a key.
 
     Args:
-        quota: requests a minute; None for what the settings say.
+        quota: requests in a window of the limits; None for what the settings say.
 
     Raises:
         ValueError: the name or the quota cannot be used, or it would have ended before it began.
@@ -132,8 +133,8 @@ def add_key(
             "expected a name of 1 to 64 of the letters a-z, digits, `.`, `_`, `-`, that begins "
             f"with a letter or digit, got {name[:64]!r}"
         )
-    if quota is not None and not 1 <= quota <= MOST_A_MINUTE:
-        raise ValueError(f"expected 1 to {MOST_A_MINUTE} requests a minute, got {quota}")
+    if quota is not None and not 1 <= quota <= MOST_QUOTA:
+        raise ValueError(f"expected 1 to {MOST_QUOTA} requests, got {quota}")
     now: datetime = conn.execute(select(database_now(conn))).scalar_one()
     if expires_at is not None and expires_at <= now:
         raise ValueError(f"expected a moment to come, got {expires_at:%Y-%m-%d %H:%M}Z")

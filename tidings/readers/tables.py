@@ -19,7 +19,7 @@ api_key = Table(
     Column("role", String(16), nullable=False, comment="reader, author, editor or operator"),
     Column("prefix", key_text(32), nullable=False, comment="what finds the row; not secret"),
     Column("hash", String(64), nullable=False, comment="SHA-256 of the whole key, in hex"),
-    Column("quota", Integer, comment="requests a minute; NULL: what the settings say"),
+    Column("quota", Integer, comment="requests in a window; NULL: what the settings say"),
     Column("created_at", Moment, nullable=False),
     Column("last_used_at", Moment, comment="give or take a minute"),
     Column("expires_at", Moment),

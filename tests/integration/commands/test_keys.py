@@ -73,6 +73,21 @@ def test_keys_are_listed_without_their_secrets_until_the_end(typed: Type) -> Non
     assert secret[16:] not in shown + json.dumps(rows)
 
 
+def test_a_list_says_when_a_key_was_revoked_and_what_its_limit_counts(
+    typed: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}GATEWAY_LIMIT_WINDOW_S", "10")
+    typed("add", "importer", "--role", "author", "--limit", "600")
+    typed("add", "desk", "--role", "operator")
+    typed("revoke", "desk")
+
+    heads, importer, desk = typed("list").output.splitlines()
+
+    assert importer[heads.index("in 10 s") :].split()[0] == "600"
+    (_, row) = [json.loads(line) for line in typed("list", "--json").stdout.splitlines()]
+    assert row["revoked_at"][:10] in desk[heads.index("revoked") :]
+
+
 def test_a_revoked_key_opens_no_door(typed: Type, engine: Engine) -> None:
     secret = typed("add", "importer", "--role", "author").stdout.strip()
     typed("revoke", "importer")

@@ -64,7 +64,7 @@ def _add_keys() -> None:
         sa.Column(
             "hash", sa.String(64), nullable=False, comment="SHA-256 of the whole key, in hex"
         ),
-        sa.Column("quota", sa.Integer, comment="requests a minute; NULL: what the settings say"),
+        sa.Column("quota", sa.Integer, comment="requests in a window; NULL: what the settings say"),
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("last_used_at", Moment, comment="give or take a minute"),
         sa.Column("expires_at", Moment),
