@@ -21,7 +21,7 @@ import falcon
 
 from gateway.http.problems import KeyNeededError, RoleTooSmallError
 from gateway.http.reader_id import IDENTIFIED, ReaderSigner, find_claim, give_reader
-from tidings.readers.checking import KeyCheck, KeyRefusedError
+from tidings.readers.checking import KeyCheck, KeyRefusedError, KeyUntoldError
 from tidings.readers.keys import Key, Role
 
 
@@ -51,7 +51,8 @@ class TellCaller:
 
     Args:
         may_mint: whether a request on a resource that brought no id may be given a new one.
-        count_refused: told of a request whose key opens no door; may raise for one too many.
+        count_refused: told of a request whose key is not known to open a door; may raise for one
+            too many.
     """
 
     def __init__(
@@ -100,6 +101,12 @@ class TellCaller:
         except KeyRefusedError:
             IDENTIFIED.labels("key_refused").inc()
             self._count_refused(req, resp)
+            raise
+        except KeyUntoldError as ex:
+            IDENTIFIED.labels("key_untold").inc()
+            # Or invented keys would be free for as long as they keep the database from answering.
+            if not ex.was_good:
+                self._count_refused(req, resp)
             raise
         IDENTIFIED.labels("key").inc()
         return key

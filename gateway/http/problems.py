@@ -29,7 +29,7 @@ from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.process.deadline import DeadlineExceededError
-from tidings.readers.checking import KeyRefusedError
+from tidings.readers.checking import KeyRefusedError, KeyUntoldError
 from tidings.readers.keys import Role
 from tidings.reading.behaviour_log import BacklogFullError
 from tidings.rpc.errors import CallerFaultError
@@ -357,6 +357,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     OperationalError: _STORE,
     InterfaceError: _STORE,
     PoolTimeoutError: _STORE,
+    KeyUntoldError: _STORE,
 }
 
 DEFECT = Kind(

@@ -4,7 +4,8 @@ What a key is worth is read from the database at most once a second in each proc
 revoked key may still open the door, and so seldom does the door cost a query. All that is wrong
 with a key is one error, found by the same work, so that its answer and its time tell no stranger
 which beginnings exist. That a key was used is written by a thread of its own, at most once a minute
-a key: a database that is locked delays no request. Rejected: last uses in Redis, from which a job
+a key: a database that is locked delays no request. While the database does not answer, one caller a
+second waits for it, and the others are told at once. Rejected: last uses in Redis, from which a job
 would have to bring them into the table.
 
     keys = KeyCheck(engine)
@@ -24,13 +25,17 @@ from datetime import timedelta
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import Engine, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
+from tidings.process.breaker import Breaker
 from tidings.process.clock import moment
 from tidings.readers.keys import Key, Role, State, hash_key, tell_state
 from tidings.readers.tables import api_key
 from tidings.store.engine import database_now, transaction
 
 REMEMBERED_S = 1.0
+# A database that hangs costs a request all of its time, so the first failure is enough.
+REST_S = 1.0
 # Of keys and of what is none; a stranger can invent any number of beginnings.
 MOST_REMEMBERED = 1024
 NOTED_EVERY = timedelta(minutes=1)
@@ -46,6 +51,18 @@ class KeyRefusedError(Exception):
 
     def __init__(self) -> None:
         super().__init__("the key is unknown, revoked or expired")
+
+
+class KeyUntoldError(Exception):
+    """The database does not answer, so no key can be told.
+
+    Attributes:
+        was_good: this process has known it as one that opens the door.
+    """
+
+    def __init__(self, *, was_good: bool) -> None:
+        super().__init__("no key can be told while the database does not answer")
+        self.was_good = was_good
 
 
 @dataclass(slots=True)
@@ -66,6 +83,7 @@ class KeyCheck:
         self._engine = engine
         self._remembered: dict[str, _Stored] = {}
         self._lock = threading.Lock()
+        self._breaker = Breaker(opens_after=1, rest_s=REST_S)
         # Its thread starts with the first use, so that nothing starts before a fork.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="key-uses")
         self._to_write: set[int] = set()
@@ -75,30 +93,42 @@ class KeyCheck:
 
         Raises:
             KeyRefusedError: it is none that opens a door.
-            SQLAlchemyError: the database does not answer, so no key can be told.
+            KeyUntoldError: the database does not answer.
         """
         found = _FORM.fullmatch(text)
         if found is None:
             raise KeyRefusedError
-        stored = self._find_stored(found[1])
-        is_right = hmac.compare_digest(hash_key(text), stored.hash)
-        if stored.key is None or stored.is_over or not is_right:
+        prefix = found[1]
+        known = self._remembered.get(prefix)
+        is_fresh = known is not None and time.monotonic() - known.read_s < REMEMBERED_S
+        stored = known if is_fresh else self._find_stored(prefix)
+        if stored is None:
+            raise KeyUntoldError(was_good=_open(known or _Stored(read_s=0), text) is not None)
+        key = _open(stored, text)
+        if key is None:
             raise KeyRefusedError
         if stored.is_use_due:
             stored.is_use_due = False
-            self._have_use_written(stored.key.key_id)
-        return stored.key
+            self._have_use_written(key.key_id)
+        return key
 
-    def _find_stored(self, prefix: str) -> _Stored:
-        stored = self._remembered.get(prefix)
-        if stored is None or time.monotonic() - stored.read_s >= REMEMBERED_S:
+    def _find_stored(self, prefix: str) -> _Stored | None:
+        """What the database has of it now; None where it does not answer."""
+        if not self._breaker.allows():
+            return None
+        try:
             stored = self._read(prefix)
-            with self._lock:
-                # Taken out first: a dict keeps the place of a key that it has already.
-                self._remembered.pop(prefix, None)
-                self._remembered[prefix] = stored
-                if len(self._remembered) > MOST_REMEMBERED:
-                    del self._remembered[next(iter(self._remembered))]
+        except SQLAlchemyError as ex:
+            self._breaker.failed()
+            log.warning("keys_untold", error=repr(ex))
+            return None
+        self._breaker.succeeded()
+        with self._lock:
+            # Taken out first: a dict keeps the place of a key that it has already.
+            self._remembered.pop(prefix, None)
+            self._remembered[prefix] = stored
+            if len(self._remembered) > MOST_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
         return stored
 
     def _read(self, prefix: str) -> _Stored:
@@ -138,3 +168,9 @@ class KeyCheck:
             log.warning("key_use_not_written", key_id=key_id, error=repr(ex))
         finally:
             self._to_write.discard(key_id)
+
+
+def _open(stored: _Stored, text: str) -> Key | None:
+    """The key of this row, if `text` is it and opens the door."""
+    is_right = hmac.compare_digest(hash_key(text), stored.hash)
+    return None if stored.is_over or not is_right else stored.key

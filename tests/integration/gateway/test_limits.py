@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,14 +13,17 @@ from falcon import testing
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.http.limits import LimitClass, Quotas
+from gateway.http.limits import LimitClass, Quotas, make_quotas
 from gateway.http.reader_id import COOKIE
+from tests.conftest import MakeSettings
 from tests.lab.newsroom import SECOND_MS
+from tests.lab.servers import wait_until
 from tests.unit.gateway.doors import READER_ID, WINDOW_S, Door, make_door
 from tidings.readers.keys import Role, add_key
 from tidings.store.engine import transaction
 from tidings.store.keys import READER
 
+DEADLINE_S = 30
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 QUOTAS = Quotas(
     of_reader={
@@ -190,6 +194,40 @@ def test_beyond_its_budget_an_address_is_served_feeds_and_given_no_more_ids(
     assert "X-Reader" in get(door, reader=None, address=THERE).headers
 
 
+@pytest.mark.parametrize("address_times", [0, 2])
+@pytest.mark.parametrize("path", ["/articles", "/"])
+def test_the_budget_of_new_readers_is_told_where_it_ends_first(
+    engine: Engine, redis_client: Redis, path: str, address_times: int
+) -> None:
+    """Or the next request that needs a reader would be refused out of the blue."""
+    quotas = replace(QUOTAS, address_times=address_times)
+    door = make_door(engine, redis_client, quotas=quotas)
+    door.newsroom.channels(1)
+
+    answers = [get(door, path, reader=None) for _ in range(3)]
+
+    told = [items(answer.headers, "RateLimit") for answer in answers]
+    assert [[*one] for one in told] == [["new-readers"]] * 3
+    assert [one["new-readers"]["r"] for one in told] == [1, 0, 0]
+    policies = items(answers[0].headers, "RateLimit-Policy")
+    assert policies["new-readers"] == {"q": 2, "w": WINDOW_S}
+    assert ("address" in policies) == (path == "/articles" and address_times > 0)
+
+
+def test_the_largest_quotas_there_may_be_are_told_as_they_are(
+    engine: Engine, redis_client: Redis, make_settings: MakeSettings
+) -> None:
+    most = 1_000_000
+    settings = make_settings(gateway_limit_feed=most, gateway_limit_address_times=most)
+    door = make_door(engine, redis_client, quotas=make_quotas(settings.gateway))
+    door.newsroom.channels(1)
+
+    answer = get(door)
+
+    assert items(answer.headers, "RateLimit")["reader"]["r"] == most - 1
+    assert items(answer.headers, "RateLimit-Policy")["address"]["q"] == most * most
+
+
 def test_a_reader_who_is_known_needs_no_budget(door: Door) -> None:
     for _ in range(3):
         get(door, "/", reader=None)
@@ -269,6 +307,29 @@ def test_a_key_that_was_made_with_a_limit_has_that_for_everything(door: Door) ->
 
     assert [answer.status_code for answer in told] == [200, 204, 200, 200, 204, 429]
     assert items(told[0].headers, "RateLimit")["key"]["r"] == 4
+
+
+def test_keys_that_cannot_be_told_count_for_their_address_but_for_those_that_were_good(
+    door: Door,
+) -> None:
+    """Or invented keys would be free for as long as the database is away."""
+    good = door.make_key()
+
+    def ask(headers: Mapping[str, str]) -> testing.Result:
+        return door.client.simulate_get("/channels", headers=dict(headers), remote_addr=HERE)
+
+    assert ask(good).status_code == 200
+    with transaction(door.newsroom.engine) as conn:
+        conn.exec_driver_sql("ALTER TABLE api_key RENAME TO hidden")
+    wait_until(lambda: ask(good).status_code == 503, DEADLINE_S, "what is remembered to end")
+
+    guesses = [ask({"Authorization": f"Bearer tk_{n:012x}_{'A' * 43}"}) for n in range(3)]
+
+    assert [answer.status_code for answer in guesses] == [503, 503, 429]
+    assert [ask(good).status_code for _ in range(5)] == [503] * 5
+    with transaction(door.newsroom.engine) as conn:
+        conn.exec_driver_sql("ALTER TABLE hidden RENAME TO api_key")
+    wait_until(lambda: ask(good).status_code == 200, DEADLINE_S, "the next try")
 
 
 def test_an_address_that_tries_keys_is_slowed_down_and_good_keys_are_not(door: Door) -> None:

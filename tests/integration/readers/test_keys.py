@@ -15,13 +15,21 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, func, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from tests.lab.servers import wait_until
 from tidings.process.clock import moment, now_ms
 from tidings.readers import checking
-from tidings.readers.checking import MOST_REMEMBERED, REMEMBERED_S, KeyCheck, KeyRefusedError
+from tidings.readers.checking import (
+    MOST_REMEMBERED,
+    REMEMBERED_S,
+    REST_S,
+    KeyCheck,
+    KeyRefusedError,
+    KeyUntoldError,
+)
 from tidings.readers.keys import (
-    MOST_A_MINUTE,
+    MOST_QUOTA,
     KeyNameTakenError,
     KeyNotFoundError,
     ListedKey,
@@ -57,6 +65,13 @@ def is_good(check: KeyCheck, secret: str) -> bool:
     except KeyRefusedError:
         return False
     return True
+
+
+def is_told(check: KeyCheck, secret: str) -> bool:
+    try:
+        return is_good(check, secret)
+    except KeyUntoldError:
+        return False
 
 
 def is_used(engine: Engine) -> Callable[[], bool]:
@@ -107,8 +122,8 @@ def test_a_list_shows_the_beginning_of_a_key_and_all_that_is_known(engine: Engin
         ("two words", {}, "expected a name"),
         ("x" * 65, {}, "expected a name"),
         ("ünter", {}, "expected a name"),
-        ("x", {"quota": 0}, "requests a minute"),
-        ("x", {"quota": MOST_A_MINUTE + 1}, "requests a minute"),
+        ("x", {"quota": 0}, "expected 1 to 1000000 requests"),
+        ("x", {"quota": MOST_QUOTA + 1}, "expected 1 to 1000000 requests"),
         ("x", {"expires_at": moment(1_700_000_000_000)}, "a moment to come"),
     ],
 )
@@ -309,6 +324,38 @@ def test_a_use_that_cannot_be_written_fails_no_request(engine: Engine) -> None:
     assert is_good(check, made.secret)
     assert listed(engine).last_used_at is None
     assert check._to_write == set()
+
+
+def test_while_the_database_does_not_answer_one_try_a_second_waits_for_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that hangs would take the threads from readers who need none of it."""
+    made = make_key(engine)
+    check = KeyCheck(engine)
+    assert is_good(check, made.secret)
+    tries: list[str] = []
+
+    def hang(prefix: str) -> Any:
+        tries.append(prefix)
+        raise OperationalError("SELECT", {}, TimeoutError("timed out"))
+
+    read = check._read
+    monkeypatch.setattr(check, "_read", hang)
+    check._remembered[made.secret[:15]].read_s -= REMEMBERED_S
+
+    begun_s = time.monotonic()
+    told = []
+    for number in range(50):
+        for secret in (made.secret, f"tk_{number:012x}_{'A' * 43}", made.secret[:16] + "A" * 43):
+            with pytest.raises(KeyUntoldError) as caught:
+                check.find(secret)
+            told.append(caught.value.was_good)
+    took_s = time.monotonic() - begun_s
+
+    assert 1 <= len(tries) <= 1 + took_s / REST_S
+    assert told == [True, False, False] * 50
+    monkeypatch.setattr(check, "_read", read)
+    wait_until(lambda: is_told(check, made.secret), DEADLINE_S, "the next try")
 
 
 def test_a_process_that_is_ending_still_takes_keys(engine: Engine) -> None:
