@@ -27,6 +27,19 @@ window.fetch = async (path, options = {}) => {
   return new Response(JSON.stringify(page), { headers: { "Content-Type": "application/json" } });
 };
 """
+# Answers as a reader gets them who is given no id.
+NOBODYS = """
+const real = window.fetch;
+window.fetch = async (path, options = {}) => {
+  if (String(path).endsWith("/mine")) return new Response("{}", { status: 429 });
+  const answer = await real(path, options);
+  if (!String(path).startsWith("/articles?")) return answer;
+  const page = await answer.json();
+  for (const { track } of page.results) for (const name of Object.keys(track)) track[name] = "";
+  page.exposure = "";
+  return new Response(JSON.stringify(page), { headers: { "Content-Type": "application/json" } });
+};
+"""
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +219,30 @@ def test_an_act_can_be_taken_back_and_done_again(
     assert methods == ["DELETE", "PUT", "DELETE", "PUT"]
     events = [json.loads(each["body"])["events"] for each in sent if each.get("body")]
     assert len({event["track"] for each in events for event in each}) == sum(map(len, events))
+
+
+@pytest.mark.parametrize("way", ["from the feed", "by its address"])
+def test_where_nothing_can_be_marked_the_article_says_so_in_words(
+    browser: Browser, site: Site, way: str
+) -> None:
+    """An address that was given as many readers as it may have gets feeds with empty tokens, and no
+    `mine`. Trap: the buttons were not there, without a word."""
+    with browser.page() as page:
+        page.command("Page.addScriptToEvaluateOnNewDocument", source=NOBODYS)
+        open_front_page(page, site)
+        if way == "from the feed":
+            page.click(".card a")
+        else:
+            address = site.url + "/" + articles_on(page)[0]
+            page.go("about:blank")
+            page.go(address)
+        page.wait_for("!!document.querySelector('.acts')", "the end of the article")
+
+        assert page.texts(".acts") == [
+            "Liking and saving do not work just now. Load this page again in a few minutes."
+        ]
+        assert page.run("document.querySelectorAll('.acts button').length") == 0
+        assert page.exceptions() == []
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])

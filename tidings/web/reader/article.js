@@ -11,6 +11,8 @@ const ACTS = [
   { name: "dislike", mine: "disliked", label: "Not for me", done: "Less like this" },
 ];
 
+const NO_ACTS = "Liking and saving do not work just now. Load this page again in a few minutes.";
+
 export class Article {
   constructor({ id, track, back, memory }) {
     this.id = id;
@@ -57,12 +59,14 @@ export class Article {
       ...cover,
       body,
       ...source,
-      ...(this.track ? [this.acts()] : []),
+      this.acts(),
     ];
   }
 
+  // Without tokens, as for an address that was given as many readers as it may have just now.
   acts() {
-    const offered = ACTS.filter((act) => this.track[act.name]);
+    const offered = ACTS.filter((act) => this.track?.[act.name]);
+    if (!offered.length) return element("p", { class: "acts" }, NO_ACTS);
     return element("div", { class: "acts" }, ...offered.map((act) => this.act(act)));
   }
 
