@@ -194,6 +194,17 @@ def test_made_keys_are_read_back_and_only_the_owner_may_read_them(
     assert stat.S_IMODE(os.stat(settings.site.var_dir / "secret_keys").st_mode) == 0o600
 
 
+def test_a_key_that_is_put_in_front_signs_and_the_one_behind_it_is_still_read(
+    make_settings: MakeSettings,
+) -> None:
+    """One a line, as an operator replaces them."""
+    site = make_settings(secret_keys=()).site
+    site.var_dir.mkdir()
+    (site.var_dir / "secret_keys").write_text(f"{'n' * 64}\n{'o' * 64}\n")
+
+    assert read_secret_keys(site) == (b"n" * 64, b"o" * 64)
+
+
 def test_without_keys_the_message_says_how_to_make_one(make_settings: MakeSettings) -> None:
     """A process started alone, without `tidings up`, has nothing to sign with."""
     with pytest.raises(
