@@ -29,6 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.process.breaker import Breaker
 from tidings.process.clock import moment
+from tidings.process.deadline import DeadlineExceededError
 from tidings.readers.keys import Key, Role, State, hash_key, tell_state
 from tidings.readers.tables import api_key
 from tidings.store.engine import database_now, transaction
@@ -36,6 +37,8 @@ from tidings.store.engine import database_now, transaction
 REMEMBERED_S = 1.0
 # A database that hangs costs a request all of its time, so the first failure is enough.
 REST_S = 1.0
+# To find a row by its unique name takes milliseconds.
+HANGS_S = 0.1
 # Of keys and of what is none; a stranger can invent any number of beginnings.
 MOST_REMEMBERED = 1024
 NOTED_EVERY = timedelta(minutes=1)
@@ -94,6 +97,7 @@ class KeyCheck:
         Raises:
             KeyRefusedError: it is none that opens a door.
             KeyUntoldError: the database does not answer.
+            DeadlineExceededError: there was no time left to ask it.
         """
         found = _FORM.fullmatch(text)
         if found is None:
@@ -116,9 +120,14 @@ class KeyCheck:
         """What the database has of it now; None where it does not answer."""
         if not self._breaker.allows():
             return None
+        begun_s = time.monotonic()
         try:
             stored = self._read(prefix)
-        except SQLAlchemyError as ex:
+        except (SQLAlchemyError, DeadlineExceededError) as ex:
+            # A request that came with hardly any time left says nothing of the database.
+            waited_s = time.monotonic() - begun_s
+            if isinstance(ex, DeadlineExceededError) and waited_s < HANGS_S:
+                raise
             self._breaker.failed()
             log.warning("keys_untold", error=repr(ex))
             return None

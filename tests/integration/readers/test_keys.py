@@ -12,13 +12,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from sqlalchemy import Engine, event, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
-from tests.lab.servers import wait_until
+from tests.conftest import MakeSettings
+from tests.lab.servers import start_mariadb, wait_until
 from tidings.process.clock import moment, now_ms
+from tidings.process.deadline import Deadline, DeadlineExceededError, deadline_scope
 from tidings.readers import checking
 from tidings.readers.checking import (
     MOST_REMEMBERED,
@@ -41,7 +44,8 @@ from tidings.readers.keys import (
     revoke_key,
 )
 from tidings.readers.tables import api_key
-from tidings.store.engine import transaction
+from tidings.store.engine import make_engine, transaction
+from tidings.store.migrate import migrate
 
 HOUR = timedelta(hours=1)
 DEADLINE_S = 30
@@ -356,6 +360,37 @@ def test_while_the_database_does_not_answer_one_try_a_second_waits_for_it(
     assert told == [True, False, False] * 50
     monkeypatch.setattr(check, "_read", read)
     wait_until(lambda: is_told(check, made.secret), DEADLINE_S, "the next try")
+
+
+def test_a_database_that_hangs_is_waited_for_once_and_to_the_deadline(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "REST_S", 600.0)
+    with start_mariadb() as server:
+        settings = make_settings(database_url=server.new_database(), database_read_timeout_s=600)
+        engine = make_engine(settings.database)
+        migrate(engine)
+        check = KeyCheck(engine)
+        read = MagicMock(wraps=check._read)
+        monkeypatch.setattr(check, "_read", read)
+        assert not is_good(check, f"tk_{'0' * 12}_{'A' * 43}")
+        with server.frozen():
+            for number in range(1, 50):
+                with deadline_scope(Deadline.after_ms(500)), pytest.raises(KeyUntoldError):
+                    check.find(f"tk_{number:012x}_{'A' * 43}")
+        engine.dispose()
+
+    assert read.call_count == 2
+
+
+def test_a_request_without_time_left_says_nothing_of_the_database(engine: Engine) -> None:
+    made = make_key(engine)
+    check = KeyCheck(engine)
+
+    with deadline_scope(Deadline.after_ms(-1)), pytest.raises(DeadlineExceededError):
+        check.find(made.secret)
+
+    assert is_good(check, made.secret)
 
 
 def test_a_process_that_is_ending_still_takes_keys(engine: Engine) -> None:
