@@ -330,10 +330,18 @@ def test_a_use_that_cannot_be_written_fails_no_request(engine: Engine) -> None:
     assert check._to_write == set()
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OperationalError("SELECT", {}, TimeoutError("timed out")),
+        DeadlineExceededError("the database did not answer before the deadline"),
+    ],
+)
 def test_while_the_database_does_not_answer_one_try_a_second_waits_for_it(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     """A database that hangs would take the threads from readers who need none of it."""
+    monkeypatch.setattr(checking, "HANGS_S", 0.0)
     made = make_key(engine)
     check = KeyCheck(engine)
     assert is_good(check, made.secret)
@@ -341,7 +349,7 @@ def test_while_the_database_does_not_answer_one_try_a_second_waits_for_it(
 
     def hang(prefix: str) -> Any:
         tries.append(prefix)
-        raise OperationalError("SELECT", {}, TimeoutError("timed out"))
+        raise failure
 
     read = check._read
     monkeypatch.setattr(check, "_read", hang)
