@@ -1,9 +1,11 @@
 """What the routes of orders and payments share: their own way into the database, and their bounds.
 
 Buying may wait for locks, and for a provider; reading must not wait with it. So the shop has
-connections of its own, and takes at most half of a worker's threads for readers who buy and a
-quarter for providers who call back: a quarter is always left to those who read. Rejected: settings
-for each; they would have to be kept in step with the number of threads.
+connections of its own, and holds at most half of a worker's threads: a quarter may work for readers
+who buy and a quarter for providers who call back, and who waits for such a place takes a thread
+that the other kind does not use. Buyers leave a quarter of the half to providers in any case, whose
+word is about money. Rejected: settings for each; they would have to be kept in step with the number
+of threads.
 
     app.add_route("/orders", OrdersResource(make_shop(settings, provider), max_body_bytes=20_000))
 """
@@ -11,6 +13,7 @@ for each; they would have to be kept in step with the number of threads.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 
 from sqlalchemy import Engine
 
@@ -47,9 +50,12 @@ class Shop:
 def make_shop(settings: Settings, provider: Provider) -> Shop:
     """The shop of these settings. It connects on first use."""
     threads, shop = settings.gateway.threads, settings.shop
-    buying, settling = max(threads // 2, 1), max(threads // 4, 1)
+    half = max(threads // 2, 1)
+    room = max(half // 2, 1)
+    # Of all the shop's requests, and of those of readers who buy.
+    inside, buyers = BoundedSemaphore(half), BoundedSemaphore(max(half - max(half // 4, 1), 1))
     # One connection for each request there is room for: none waits for another's.
-    pool = {"pool_size": buying + settling}
+    pool = {"pool_size": 2 * room}
     return Shop(
         engine=make_engine(settings.database.model_copy(update=pool)),
         provider=provider,
@@ -61,6 +67,6 @@ def make_shop(settings: Settings, provider: Provider) -> Shop:
         ),
         timeout_s=shop.order_timeout_s,
         first_visit_timeout_s=min(shop.order_first_visit_timeout_s, shop.order_timeout_s),
-        buying=Bulkhead("orders", buying),
-        settling=Bulkhead("payment callbacks", settling),
+        buying=Bulkhead("orders", room, [buyers, inside]),
+        settling=Bulkhead("payment callbacks", room, [inside]),
     )

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
-from threading import Event
+from threading import BoundedSemaphore, Event
 
 import pytest
 from sqlalchemy import Engine, make_url, select, text
@@ -28,6 +29,7 @@ from tidings.store.engine import make_engine, transaction
 # Longer than any test: what ends sooner has kept to another bound.
 FOR_EVER_S = 900
 DEADLINE_MS = 700
+LONG_MS = FOR_EVER_S * 1000
 
 
 @pytest.fixture
@@ -165,7 +167,7 @@ def buyer_inside(front: Shopfront, till: Till) -> Iterator[None]:
 def test_beyond_its_room_buying_is_told_to_come_again_and_reading_goes_on(
     open_shopfront: OpenShopfront, till: Till
 ) -> None:
-    front = open_shopfront(buying=Bulkhead("orders", 1))
+    front = open_shopfront(buying=Bulkhead("orders", 1, [BoundedSemaphore(1)]))
     mine = front.order((1, 1))
     with buyer_inside(front, till):
         for refused in (
@@ -187,7 +189,7 @@ def test_beyond_its_room_buying_is_told_to_come_again_and_reading_goes_on(
 def test_providers_beyond_their_room_are_told_to_come_again(
     open_shopfront: OpenShopfront, till: Till
 ) -> None:
-    room = Bulkhead("payment callbacks", 1)
+    room = Bulkhead("payment callbacks", 1, [BoundedSemaphore(1)])
     front = open_shopfront(settling=room)
     front.pay(front.order((1, 1)))
     with room:
@@ -197,19 +199,64 @@ def test_providers_beyond_their_room_are_told_to_come_again(
     assert front.call_back(tell(till.charges[-1])).json == {"settlement": "paid"}
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3, 4, 16, 64])
-def test_a_quarter_of_the_threads_is_always_left_to_readers(
+def test_a_burst_waits_for_a_place_that_is_soon_free() -> None:
+    room = Bulkhead("payment callbacks", 1, [BoundedSemaphore(8)])
+    with deadline_scope(Deadline.after_ms(LONG_MS)), ThreadPoolExecutor(8) as pool:
+        with room:
+            burst = [pool.submit(copy_context().run, enter_and_leave, room) for _ in range(7)]
+            while free_threads(room) > 0:
+                Event().wait(0.01)
+        assert [entered.result(60) for entered in burst] == [True] * 7
+
+
+def test_who_would_take_one_thread_too_many_is_refused_at_once() -> None:
+    room = Bulkhead("orders", 1, [BoundedSemaphore(1)])
+    with deadline_scope(Deadline.after_ms(LONG_MS)), room:
+        assert not enter_and_leave(room)
+    assert enter_and_leave(room), "and nothing is kept of a refusal"
+
+
+def test_a_wait_leaves_three_quarters_of_the_time_to_the_work() -> None:
+    room = Bulkhead("orders", 1, [BoundedSemaphore(2)])
+    deadline = Deadline.after_ms(1000)
+    with deadline_scope(deadline), room:
+        before_ms = deadline.remaining_ms()
+        assert not enter_and_leave(room)
+        assert before_ms - deadline.remaining_ms() >= 0.2 * before_ms, "it was not refused at once"
+    assert free_threads(room) == 2
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 8, 16, 64])
+def test_half_of_the_threads_is_always_left_to_readers(
     threads: int, make_settings: MakeSettings, till: Till
 ) -> None:
     shop = make_shop(make_settings(gateway_threads=threads), till)
 
-    buying, settling = (count_room(room) for room in (shop.buying, shop.settling))
+    inside_buying = free_threads(shop.buying)
+    inside = max(places._value for places in shop.buying._threads)
 
-    assert min(buying, settling) >= 1
-    assert threads < 4 or threads - buying - settling >= threads // 4
+    assert inside == max(threads // 2, 1)
+    assert shop.settling._threads[0] in shop.buying._threads, "both count in one"
+    assert inside_buying >= 1
+    assert threads < 4 or inside_buying < inside, "buyers leave something to providers"
     # None waits for another's connection.
-    assert shop.engine.pool.size() == buying + settling  # type: ignore[attr-defined]
+    rooms = count_room(shop.buying) + count_room(shop.settling)
+    assert shop.engine.pool.size() == rooms  # type: ignore[attr-defined]
     shop.engine.dispose()
+
+
+def enter_and_leave(room: Bulkhead) -> bool:
+    """Whether there was a place."""
+    try:
+        with room:
+            return True
+    except TooBusyError:
+        return False
+
+
+def free_threads(room: Bulkhead) -> int:
+    """How many more may come inside, to work or to wait."""
+    return min(places._value for places in room._threads)
 
 
 def count_room(room: Bulkhead) -> int:
