@@ -63,6 +63,13 @@ def test_a_redis_that_somebody_named_is_not_embedded(monkeypatch: pytest.MonkeyP
         ("CARD_TTL_S", "1e300", "integer"),
         ("CARD_TTL_S", "2592001", "less than or equal to 2592000"),
         ("DATABASE_POOL_TIMEOUT_S", "-1", "greater than 0"),
+        ("ORDER_TIMEOUT_S", "inf", "less than or equal to 31622400"),
+        ("ORDER_TIMEOUT_S", "1e300", "less than or equal to 31622400"),
+        ("ORDER_FIRST_VISIT_TIMEOUT_S", "1e12", "less than or equal to 31622400"),
+        ("ORDER_MOST_UNPAID", "2147483648", "less than or equal to 2147483647"),
+        ("ORDER_MOST_UNPAID_PER_ADDRESS", "2147483648", "less than or equal to 2147483647"),
+        ("ORDER_MOST_PIECES", "99999999999999999999", "less than or equal to 2147483647"),
+        ("ORDER_MOST_CENTS", "2147483648", "less than or equal to 2147483647"),
     ],
 )
 def test_a_bad_value_names_its_key_and_says_what_would_do(
