@@ -23,7 +23,7 @@ from tidings.process.errors import naming
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings
 from tidings.shop import refunds
-from tidings.shop.providers import Provider, make_provider, make_site
+from tidings.shop.providers import Provider, check_name, make_provider, make_site
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 
@@ -34,6 +34,7 @@ def run(settings: Settings) -> int:
     Raises:
         CannotStartError: naming what is in the way.
     """
+    check_name(settings.shop.payment_provider)
     open_database(settings).dispose()
     # Every batch would be two lines of APScheduler's; what matters of them is counted.
     logging.getLogger("apscheduler").setLevel(logging.WARNING)

@@ -43,6 +43,7 @@ from tidings.shop.orders import (
 from tidings.shop.providers import (
     CallbackRefusedError,
     CallbackUnreadableError,
+    NoProviderError,
     ProviderUnavailableError,
 )
 from tidings.shop.stock import OutOfStockError, ProductNotFoundError
@@ -338,6 +339,10 @@ PROBLEMS: dict[type[Exception], Kind] = {
     ),
     IdempotencyKeyNeededError: Kind(
         HTTPStatus.BAD_REQUEST, "idempotency-key-needed", "An Idempotency-Key is needed"
+    ),
+    # The client's fault it is not, but a 5xx would have it sent again.
+    NoProviderError: Kind(
+        HTTPStatus.CONFLICT, "no-payment-provider", "This site takes no payments"
     ),
     ProviderUnavailableError: Kind(
         HTTPStatus.BAD_GATEWAY,

@@ -114,8 +114,10 @@ def test_a_page_can_be_followed_in_order(
     if script == PROLOGUE:
         return
     lay_out(tmp_path)
-    # As docs/jobs.md says: a reader of it waits for an order to expire.
-    with start_site(tmp_path, redis_url=redis_url, order_timeout_s=10) as site:
+    # As docs/jobs.md says: a reader of it waits for an order to expire, and pays another.
+    with start_site(
+        tmp_path, redis_url=redis_url, order_timeout_s=10, payment_provider="sandbox"
+    ) as site:
         site.wait_until_ready()
         script = script.replace("127.0.0.1:8000", site.settings.gateway.bind)
         script = script.replace("127.0.0.1:9090", site.settings.recommender.bind)

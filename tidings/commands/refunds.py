@@ -40,7 +40,12 @@ def list_refunds(*, with_sent: bool, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    print_rows([_row(refund) for refund in found], as_json=False)
+    if found:
+        print_rows([_row(refund) for refund in found], as_json=False)
+    elif with_sent:
+        click.echo("nothing was ever owed")
+    else:
+        click.echo("nothing is owed; --all shows what was sent")
 
 
 @refunds.command("retry")

@@ -35,6 +35,7 @@ from tidings.process.errors import PREFIX, CannotStartError, naming
 from tidings.process.listening import check_bind
 from tidings.process.settings import Settings, describe, load_settings, make_secret_keys
 from tidings.process.site_folder import SiteFolder, find_site, is_site, record_site
+from tidings.shop.providers import check_name
 from tidings.store.opening import migrate_database
 from tidings.store.redis import make_redis
 
@@ -179,6 +180,7 @@ def run_site(settings: Settings, load_demo: Callable[[Settings], str] | None) ->
     place = SiteFolder(find_site().home.absolute(), settings.site.var_dir.absolute())
     is_new = not is_site(place.var_dir)
     redis_program = find_program(settings) if settings.redis_is_embedded else None
+    check_name(settings.shop.payment_provider)
     prepare_var_dir(settings)
     _check_binds(settings)
     click.echo(f"site {place.var_dir}{', a new one' if is_new else ''}")

@@ -268,8 +268,12 @@ def _succeed(conn: Connection, row: Row[Any]) -> Verdict:
         return _was_settled(conn, row)
     if orders.advance(conn, row.order_id, Event.PAY):
         return Verdict.PAID
-    status = conn.scalar(select(order_table.c.status).where(order_table.c.id == row.order_id))
-    refunds.owe(conn, row, reason=f"order was {status}")
+    found = select(order_table.c.status, order_table.c.cancelled_for)
+    order = conn.execute(found.where(order_table.c.id == row.order_id)).one()
+    has_expired = order.cancelled_for == "expired"
+    refunds.owe(
+        conn, row, reason="order had expired" if has_expired else f"order was {order.status}"
+    )
     return Verdict.REFUNDED
 
 

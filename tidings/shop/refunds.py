@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, insert, or_, select, update
 
 from tidings.shop.providers import Provider, Repayment
@@ -26,6 +27,7 @@ from tidings.shop.tables import payment, refund
 from tidings.store import delayed
 from tidings.store.engine import database_now, transaction
 
+log = structlog.get_logger(__name__)
 REFUND = "refund"
 _ERROR_CHARS = 255
 
@@ -171,6 +173,14 @@ def carry_out(engine: Engine, provider_of: Callable[[str], Provider], payment_id
         with engine.connect() as conn:
             owed = find_unsent(conn, payment_id)
         send(engine, provider_of(owed.provider), owed)
+        log.info(
+            "refund_sent",
+            payment_id=owed.payment_id,
+            order_id=owed.order_id,
+            amount_cents=owed.amount_cents,
+            currency=owed.currency,
+            reason=owed.reason,
+        )
 
 
 def send(engine: Engine, provider: Provider, owed: Refund) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, insert
+from structlog.testing import capture_logs
 
 from tests.conftest import NOWHERE
 from tests.lab.shop import ANYBODY
@@ -18,7 +19,7 @@ from tidings.shop.callbacks import Verdict
 from tidings.shop.orders import Event, Line, Order, advance, place
 from tidings.shop.providers import Callback, Repayment
 from tidings.shop.providers.sandbox import Manners, SandboxProvider
-from tidings.shop.refunds import State, find_refunds
+from tidings.shop.refunds import State, carry_out, find_refunds
 from tidings.shop.tables import sku
 from tidings.store.engine import transaction
 
@@ -108,9 +109,28 @@ def test_what_is_owed_is_listed_and_sent_back_once(
     assert [repayment.payment_id for repayment in purse.given_back] == [1, 2]
     assert states(engine) == [State.SENT, State.SENT]
     assert typed("retry").output == "nothing is owed\n"
-    assert typed("list").output == "nothing to show\n"
+    assert typed("list").output == "nothing is owed; --all shows what was sent\n"
+    assert typed("list", "--json").output == ""
     assert "sent" in typed("list", "--all").output
     assert len(purse.given_back) == 2
+
+
+def test_a_refund_that_was_sent_is_a_line_in_the_log(
+    engine: Engine, owed: list[Order], purse: Purse
+) -> None:
+    with engine.connect() as conn:
+        refund = find_refunds(conn)[0]
+    with capture_logs() as logged:
+        carry_out(engine, lambda _: purse, refund.payment_id)
+
+    (line,) = [line for line in logged if line["event"] == "refund_sent"]
+    assert (line["log_level"], line["payment_id"]) == ("info", refund.payment_id)
+    assert (line["order_id"], line["amount_cents"]) == (owed[0].order_id, 450)
+
+
+@pytest.mark.usefixtures("engine")
+def test_before_any_refund_that_is_what_is_said(typed: Type) -> None:
+    assert typed("list", "--all").output == "nothing was ever owed\n"
 
 
 def test_one_refund_is_sent_by_its_payment(

@@ -150,6 +150,7 @@ def test_a_frozen_daemon_that_thaws_goes_on(start: Start, shop: Any) -> None:
     ("values", "message"),
     [
         ({"jobs_metrics_bind": "127.0.0.1:{taken}"}, "TIDINGS_JOBS_METRICS_BIND"),
+        ({"payment_provider": "sandbxo"}, "TIDINGS_PAYMENT_PROVIDER: expected one of"),
         ({"database_url": "sqlite:////tmp/no/such/folder/db"}, "revision|folder|unable"),
     ],
 )

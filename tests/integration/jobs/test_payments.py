@@ -31,7 +31,9 @@ from tidings.shop.providers import (
     Charge,
     ProviderUnavailableError,
     Repayment,
+    Site,
     Started,
+    make_provider,
 )
 from tidings.shop.providers.sandbox import (
     Manners,
@@ -126,6 +128,14 @@ def test_money_for_a_cancelled_order_goes_back_once_and_is_said_so_each_time(
         assert settle(shop.engine, say(charge)) is Verdict.REFUNDED
     assert shop.read(order.order_id).status == "cancelled"
     assert refunds(shop.engine) == [(charge.payment_id, "order was cancelled")]
+
+
+def test_money_for_an_order_that_expired_goes_back_and_says_so(shop: Any, begin: Any) -> None:
+    order, charge = begin()
+    with transaction(shop.engine) as conn:
+        assert orders.advance(conn, order.order_id, orders.Event.EXPIRE)
+    assert settle(shop.engine, say(charge)) is Verdict.REFUNDED
+    assert refunds(shop.engine) == [(charge.payment_id, "order had expired")]
 
 
 def test_paying_twice_gives_the_second_back(shop: Any, begin: Any, till: Till) -> None:
@@ -321,6 +331,19 @@ def call_back(
     signature = sign(key, body, int(time.time() if at_s is None else at_s))
     headers = {"Content-Type": "application/json", "Tidings-Signature": signature}
     return http.simulate_post("/payments/callback", body=body, headers=headers)
+
+
+def test_a_site_without_a_provider_says_that_asking_again_does_not_help(
+    http: Any, till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = make_provider("none", Site(callback_url="", secrets=(), site_keys=()))
+    monkeypatch.setattr(till, "start", none.start)
+
+    refused = http.simulate_post(f"{order(http, (1, 1)).headers['Location']}/payment")
+
+    assert (refused.status_code, refused.json["type"]) == (409, "/docs#no-payment-provider")
+    assert "Retry-After" not in refused.headers
+    assert "the order will expire" in refused.json["detail"]
 
 
 def test_an_order_goes_from_the_shelf_to_paid_over_http(http: Any, till: Till, shop: Any) -> None:

@@ -258,6 +258,15 @@ class TestCommand:
 
         return run
 
+    def test_a_misspelt_payment_provider_is_named_before_anything_starts(
+        self, up: Callable[[dict[str, str]], str], environment: Environment, tmp_path: Path
+    ) -> None:
+        line = up(environment(payment_provider="sandbxo"))
+
+        assert "TIDINGS_PAYMENT_PROVIDER: expected one of" in line
+        assert "'sandbxo'" in line
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize("setting", ["gateway_bind", "recommender_bind", "jobs_metrics_bind"])
     def test_a_port_in_use_is_named_before_anything_starts(
         self,

@@ -13,6 +13,7 @@ from tidings.shop.providers import (
     CallbackRefusedError,
     CallbackUnreadableError,
     Charge,
+    NoProviderError,
     ProviderUnavailableError,
     Repayment,
     Site,
@@ -73,8 +74,9 @@ def test_every_provider_bears_the_name_of_its_file() -> None:
 def test_a_site_without_a_provider_takes_and_gives_nothing() -> None:
     none = make_provider("none", SITE)
 
-    with pytest.raises(ProviderUnavailableError, match="no payment provider"):
+    with pytest.raises(NoProviderError, match="no payment provider"):
         none.start(Charge(payment_id=1, order_id=1, amount_cents=100, currency="EUR"))
+    # What is owed stays owed, as with any provider that does not answer.
     with pytest.raises(ProviderUnavailableError, match="no payment provider"):
         none.refund(Repayment(payment_id=1, provider_ref=None, amount_cents=1, currency="EUR"))
     with pytest.raises(CallbackRefusedError, match="no payment provider"):

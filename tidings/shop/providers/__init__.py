@@ -31,6 +31,10 @@ class ProviderUnavailableError(Exception):
     """The provider does not answer just now; asking the same again is safe."""
 
 
+class NoProviderError(ProviderUnavailableError):
+    """The site has none; asking again changes nothing until an operator names one."""
+
+
 class CallbackRefusedError(Exception):
     """The callback is not the provider's, or is an old one sent again.
 
@@ -163,8 +167,8 @@ def find_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
-def make_provider(name: str, site: Site) -> Provider:
-    """The provider of this name.
+def check_name(name: str) -> None:
+    """Let the name of a provider pass that there is.
 
     Raises:
         SettingsError: there is none; the message names those there are.
@@ -174,5 +178,14 @@ def make_provider(name: str, site: Site) -> Provider:
         raise SettingsError(
             f"{PREFIX}PAYMENT_PROVIDER: expected one of {', '.join(names)}, got {name!r}"
         )
+
+
+def make_provider(name: str, site: Site) -> Provider:
+    """The provider of this name.
+
+    Raises:
+        SettingsError: there is none; the message names those there are.
+    """
+    check_name(name)
     provider: Provider = import_module(f"{__name__}.{name}").make_provider(site)
     return provider

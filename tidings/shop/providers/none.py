@@ -1,6 +1,6 @@
 """The provider of a site that has none: orders can be placed, and expire.
 
-make_provider("none", site).start(charge)  # raises ProviderUnavailableError
+make_provider("none", site).start(charge)  # raises NoProviderError
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NoReturn
 from tidings.shop.providers import (
     CallbackRefusedError,
     Charge,
-    ProviderUnavailableError,
+    NoProviderError,
     Repayment,
     Site,
 )
@@ -23,13 +23,15 @@ class NoProvider:
     name = "none"
 
     def start(self, charge: Charge) -> NoReturn:
-        raise ProviderUnavailableError("this site has no payment provider; nothing was charged")
+        raise NoProviderError(
+            "this site has no payment provider; nothing was charged, and the order will expire"
+        )
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, now_s: float) -> NoReturn:
         raise CallbackRefusedError("this site has no payment provider that could call back")
 
     def refund(self, repayment: Repayment) -> NoReturn:
-        raise ProviderUnavailableError("this site has no payment provider; nothing was given back")
+        raise NoProviderError("this site has no payment provider; nothing was given back")
 
 
 def make_provider(_site: Site) -> NoProvider:

@@ -103,7 +103,7 @@ class SandboxProvider:
                 )
                 self._thread.start()
             self._news.notify()
-        return Started(_reference(charge), f"/docs#sandbox-payment-{charge.payment_id}")
+        return Started(_reference(charge), "/docs#sandbox")
 
     def read_callback(self, headers: Mapping[str, str], body: bytes, now_s: float) -> Callback:
         verify(self._keys, body, headers.get(SIGNATURE_HEADER.lower(), ""), now_s)
