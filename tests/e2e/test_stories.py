@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.servers import RedisServer
+from tests.lab.servers import RedisServer, free_port
 from tests.lab.sites import TIDINGS, start_site
 
 ROOT = Path(__file__).parent.parent.parent
@@ -115,8 +115,14 @@ def test_a_page_can_be_followed_in_order(
         return
     lay_out(tmp_path)
     # As docs/jobs.md says: a reader of it waits for an order to expire, and pays another.
+    bind = f"127.0.0.1:{free_port()}"
     with start_site(
-        tmp_path, redis_url=redis_url, order_timeout_s=10, payment_provider="sandbox"
+        tmp_path,
+        redis_url=redis_url,
+        gateway_bind=bind,
+        site_url=f"http://{bind}",
+        order_timeout_s=10,
+        payment_provider="sandbox",
     ) as site:
         site.wait_until_ready()
         script = script.replace("127.0.0.1:8000", site.settings.gateway.bind)
