@@ -127,7 +127,7 @@ def create_app(
                 expose_headers=EXPOSED,
             )
         )
-    app.add_middleware(RefuseForeignWrites(origins))
+    app.add_middleware(RefuseForeignWrites(origins, signer))
     limits = Limits(windows, quotas)
     app.add_middleware(TellCaller(signer, keys, limits.may_mint, limits.count_refused_key))
     app.add_middleware(limits)

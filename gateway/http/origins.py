@@ -8,7 +8,7 @@ brings one is no caller by cookie. A browser's write without any of them is held
 well: its answer would put a new reader's cookie in the place of the one that SameSite kept at home.
 Rejected: a token in each form, which a page of plain files cannot be given.
 
-    app.add_middleware(RefuseForeignWrites(Origins("https://news.example")))
+    app.add_middleware(RefuseForeignWrites(Origins("https://news.example"), signer))
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import falcon
 
 from gateway.http.problems import ForeignWriteError
-from gateway.http.reader_id import HEADER
+from gateway.http.reader_id import HEADER, ReaderSigner
 
 # What pages of a listed origin may read of an answer besides its body.
 EXPOSED = (
@@ -49,16 +49,21 @@ class Origins:
 
 
 class RefuseForeignWrites:
-    """Falcon middleware: 403 for what another site's page makes a browser write."""
+    """Falcon middleware: 403 for what another site's page makes a browser write.
 
-    def __init__(self, origins: Origins) -> None:
+    Args:
+        signer: tells a reader's id from what is none.
+    """
+
+    def __init__(self, origins: Origins, signer: ReaderSigner) -> None:
         self._origins = origins
+        self._signer = signer
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
         if req.method in _WRITE_NOTHING:
             return
         site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
-        if site == "same-origin" or (site is None and origin is None) or _brings_its_own(req):
+        if site == "same-origin" or (site is None and origin is None) or self._brings_its_own(req):
             return
         if origin is None or not self._origins.admit(origin, f"{req.scheme}://{req.netloc}"):
             raise ForeignWriteError(
@@ -66,8 +71,9 @@ class RefuseForeignWrites:
                 "nor is its Origin one that may write here"
             )
 
-
-def _brings_its_own(req: falcon.Request) -> bool:
-    """Whether the caller says who it is by a header that no page sends without being allowed to."""
-    key = req.get_header("Authorization") or ""
-    return bool(req.get_header(HEADER)) or key.lower().startswith("bearer ")
+    def _brings_its_own(self, req: falcon.Request) -> bool:
+        """Whether the caller says who it is by a header that no page sends without being allowed
+        to; one that says nothing would leave the cookie to speak."""
+        if (req.get_header("Authorization") or "").lower().startswith("bearer "):
+            return True
+        return self._signer.read(req.get_header(HEADER) or "") is not None

@@ -259,3 +259,18 @@ def test_a_head_of_blanks_is_read_at_once(head: bytes) -> None:
     data = b"GET / HTTP/1.1\r\nHost: a\r\n" + head
 
     assert find_end(data) == len(data)
+
+
+def test_a_body_of_crumbs_is_refused_before_the_parser_copies_it_for_each() -> None:
+    """It takes time that grows with the square of their number."""
+    body = b"1\r\nx\r\n" * 1000
+    assert Framing(256 * 1024).find_end(bytearray(chunked(body + b"0\r\n\r\n"))) is not None
+    with pytest.raises(BodyTooLargeError, match="too small"):
+        Framing(256 * 1024).find_end(bytearray(chunked(body * 2)))
+
+
+def test_many_chunks_of_a_fair_size_are_taken() -> None:
+    framing = Framing(256 * 1024)
+    data = bytearray(chunked((b"64\r\n" + b"x" * 100 + b"\r\n") * 2600 + b"0\r\n\r\n"))
+
+    assert framing.find_end(data) == len(data)

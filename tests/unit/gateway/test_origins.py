@@ -128,7 +128,9 @@ def test_a_caller_that_says_who_it_is_by_a_header_is_no_caller_by_cookie(
     assert not is_refused(write(door, **_named({**EVIL, name: value})))
 
 
-@pytest.mark.parametrize("header", [("X-Reader", ""), ("Authorization", "Basic YTpi")])
+@pytest.mark.parametrize(
+    "header", [("X-Reader", ""), ("X-Reader", "junk"), ("Authorization", "Basic YTpi")]
+)
 def test_a_header_that_a_browser_sends_by_itself_is_no_such_word(
     door: Door, header: tuple[str, str]
 ) -> None:
