@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from jobs.pages.build import build_site
 from jobs.pages.render import Renderer
 from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.lab.nginx import DEPLOYED, NAME, Front, serve_gateway
-from tests.lab.servers import wait_until
+from tests.lab.servers import find_program, wait_until
 from tidings.process.settings import read_settings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.store.engine import make_engine
@@ -181,6 +182,30 @@ def test_what_nginx_refuses_is_a_problem_with_a_request_id(
     assert answer.json["request_id"] == answer.headers["X-Request-Id"]
     assert answer.json["title"]
     assert answer.json["detail"]
+
+
+def test_a_body_that_is_too_large_is_a_problem_over_http_2_too(door: Door, tmp_path: Path) -> None:
+    """Browsers speak it, and nginx looks at the length of a body there once more."""
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * 300_000)
+    where = f"{NAME}:{door.front.port}"
+    curl = [find_program("curl"), "--silent", "--insecure", "--http2", "--include"]
+    sent = subprocess.run(
+        [
+            *curl,
+            *("--resolve", f"{where}:127.0.0.1"),
+            *("--data-binary", f"@{body}"),
+            f"https://{where}/behaviors",
+        ],
+        capture_output=True,
+        timeout=60,
+        check=True,
+        text=True,
+    )
+
+    head, _, said = sent.stdout.partition("\n\n")
+    assert head.splitlines()[0].split()[:2] == ["HTTP/2", "413"]
+    assert json.loads(said)["type"] == "/docs#body-too-large"
 
 
 def test_a_path_with_quotes_does_not_break_a_problem(door: Door) -> None:
