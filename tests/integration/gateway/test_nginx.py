@@ -123,7 +123,7 @@ def test_the_gateway_counts_by_the_address_that_nginx_saw(
             )
         ]  # fmt: skip
 
-    assert left == ['"address";r=1199', '"address";r=1198', '"address";r=1199']
+    assert left == ['"new-readers";r=29', '"new-readers";r=28', '"new-readers";r=29']
 
 
 def test_plain_http_is_sent_to_https_with_its_method(door: Door) -> None:
