@@ -373,6 +373,10 @@ DEFECT = Kind(
 )
 
 
+# What a proxy in front says of this process (deploy/nginx.conf); here for the list of all.
+AWAY = Kind(HTTPStatus.BAD_GATEWAY, "gateway-away", "The gateway does not answer", retry_after_s=1)
+
+
 def find_kind(ex: Exception) -> Kind:
     """How `ex` is answered: by the row of its class, or of the nearest class it derives from."""
     kind = next((PROBLEMS[kind] for kind in type(ex).__mro__ if kind in PROBLEMS), DEFECT)

@@ -13,7 +13,7 @@ import jinja2
 import msgspec
 
 from gateway.http.caching import SAME_FOR_ALL
-from gateway.http.problems import DEFECT, PROBLEMS
+from gateway.http.problems import AWAY, DEFECT, PROBLEMS
 
 
 class OpenApiResource:
@@ -35,7 +35,7 @@ def render_docs(template: str, description: dict[str, Any]) -> bytes:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     kinds = sorted(
-        {kind.slug: kind for kind in (*PROBLEMS.values(), DEFECT)}.values(),
+        {kind.slug: kind for kind in (*PROBLEMS.values(), AWAY, DEFECT)}.values(),
         key=lambda kind: (kind.status, kind.slug),
     )
     return environment.from_string(template).render(api=description, kinds=kinds).encode()

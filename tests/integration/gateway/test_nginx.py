@@ -4,6 +4,7 @@ what is too much, and what is served beside it."""
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
+from gateway.http.problems import AWAY, PROBLEMS, TYPE_PREFIX
 from jobs.pages.build import build_site
 from jobs.pages.render import Renderer
 from tests.faults.gateway_site import GatewaySite, start_gateway
@@ -206,6 +208,19 @@ def test_a_body_that_is_too_large_is_a_problem_over_http_2_too(door: Door, tmp_p
     head, _, said = sent.stdout.partition("\n\n")
     assert head.splitlines()[0].split()[:2] == ["HTTP/2", "413"]
     assert json.loads(said)["type"] == "/docs#body-too-large"
+
+
+def test_the_problems_of_nginx_are_those_that_the_gateway_describes(door: Door) -> None:
+    titles = {f"{TYPE_PREFIX}{kind.slug}": kind.title for kind in (*PROBLEMS.values(), AWAY)}
+    told = re.findall(
+        r"""^    \d{3} '"type":"([^"]+)","title":"([^"]+)\"""", DEPLOYED.read_text(), re.MULTILINE
+    )
+    page = door.ask("GET", "/docs").body.decode()
+
+    assert len(told) == 9
+    for kind, title in told:
+        assert title.replace("\\", "") == titles[kind]
+        assert f'id="{kind.removeprefix(TYPE_PREFIX)}"' in page
 
 
 def test_a_path_with_quotes_does_not_break_a_problem(door: Door) -> None:
