@@ -26,10 +26,19 @@ def with_head(resource: Any) -> Any:
 
 
 class AnswerForServer:
-    """Falcon middleware: answers `OPTIONS *`, which asks for no path, with the methods of all."""
+    """Falcon middleware: answers `OPTIONS *`, which asks for no path, with the methods of all, and
+    has OPTIONS of a path name itself, as a 405 does."""
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         if req.method == "OPTIONS" and req.path == "*":
             resp.status = int(HTTPStatus.NO_CONTENT)
             resp.set_header("Allow", ", ".join(METHODS))
             resp.complete = True
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
+    ) -> None:
+        # A preflight has no Allow any more: CORS made it Access-Control-Allow-Methods.
+        allowed = resp.get_header("Allow")
+        if req.method == "OPTIONS" and allowed and "OPTIONS" not in allowed:
+            resp.set_header("Allow", f"{allowed}, OPTIONS")
