@@ -77,6 +77,12 @@ class RequestScope:
         self._deadline_ms = deadline_ms
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Raises:
+        DeadlineExceededError: reading the request took all of its time.
+        """
+        self._begin(req, resp).check()
+
+    def _begin(self, req: falcon.Request, resp: falcon.Response) -> Deadline:
         request_id = request_id_of(req)
         scope = ExitStack()
         # A pool's threads do not inherit what the main thread has bound.
@@ -85,12 +91,14 @@ class RequestScope:
         )
         started_s = time.monotonic()
         readable_s = req.env.get(READABLE_S, started_s)
-        scope.enter_context(deadline_scope(Deadline(readable_s + self._deadline_ms / 1000)))
+        deadline = Deadline(readable_s + self._deadline_ms / 1000)
+        scope.enter_context(deadline_scope(deadline))
         req.context.readable_s = readable_s
         req.context.queue_s = started_s - readable_s
         req.context.scope = scope
         resp.set_header(REQUEST_ID, request_id)
         resp.set_headers(SECURITY_HEADERS)
+        return deadline
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, _resource: object, _req_succeeded: bool
@@ -98,7 +106,7 @@ class RequestScope:
         # Falcon refuses some requests before any middleware has seen them.
         scope: ExitStack | None = getattr(req.context, "scope", None)
         if scope is None:
-            self.process_request(req, resp)
+            self._begin(req, resp)
             scope = req.context.scope
         with scope:
             known = {

@@ -110,6 +110,22 @@ def test_the_wait_for_a_free_thread_is_part_of_the_time_of_a_request(
     assert line["duration_ms"] >= line["queue_ms"] >= 1500
 
 
+def test_nothing_is_begun_for_a_request_whose_time_is_over(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(door.recommending, "feed", lambda *args, **_: asked.append(args))
+
+    answer = door.client.simulate_get(
+        "/articles", extras={"tidings.readable_s": time.monotonic() - 60}
+    )
+
+    assert (answer.status_code, answer.json["type"]) == (503, "/docs#out-of-time")
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.headers["X-Request-Id"] == answer.json["request_id"]
+    assert asked == []
+
+
 def test_each_request_is_one_line_with_all_that_is_known(door: Door) -> None:
     door.newsroom.channels(1)
     door.recommends(door.newsroom.articles(2))
