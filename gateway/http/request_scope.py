@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import falcon
 import structlog
@@ -30,6 +31,9 @@ PROCESS = "gateway"
 READABLE_S = "tidings.readable_s"
 _QUIET_ROUTES = ("/health/live", "/health/ready")
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+# An address is personal, so it is written down only for those that were turned away, whom an
+# operator may have to shut out.
+_ADDRESS_TOLD = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -57,6 +61,7 @@ class Answered:
     Attributes:
         readable_s: when it could be read, on the monotonic clock.
         queue_s: what of the time since then it waited.
+        address: of the client, "" where it has none.
     """
 
     route: str
@@ -64,6 +69,7 @@ class Answered:
     status: int
     readable_s: float
     queue_s: float
+    address: str
 
 
 class RequestScope:
@@ -120,6 +126,7 @@ class RequestScope:
                 status=resp.status_code,
                 readable_s=req.context.readable_s,
                 queue_s=req.context.queue_s,
+                address=req.remote_addr,
             )
             tell_request(answered, known)
 
@@ -147,6 +154,7 @@ def tell_request(answered: Answered, known: Mapping[str, object]) -> None:
     """Count a request that is answered, and write its line with all that is known of it."""
     seconds = count_request(answered)
     write = log.debug if answered.route in _QUIET_ROUTES else log.info
+    where = {"address": answered.address} if answered.status in _ADDRESS_TOLD else {}
     write(
         "request",
         method=answered.method if answered.method in falcon.HTTP_METHODS else UNROUTED,
@@ -155,4 +163,5 @@ def tell_request(answered: Answered, known: Mapping[str, object]) -> None:
         duration_ms=round(seconds * 1000, 2),
         queue_ms=round(answered.queue_s * 1000, 2),
         **known,
+        **where,
     )

@@ -288,7 +288,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
             answer = self._shed(conn, LATE)
         else:
             busy_from_s = time.thread_time()
-            answer = self._answering.answer(Arrival(conn.request, conn.readable_s, began_s), conn)
+            arrival = _arrival(conn, conn.request, conn.readable_s, began_s=began_s)
+            answer = self._answering.answer(arrival, conn)
             self._work.learn(time.monotonic() - began_s, time.thread_time() - busy_from_s)
         is_there = conn.send(answer.data)
         conn.since_s = time.monotonic()
@@ -300,7 +301,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         self._answer(conn, self._shed(conn, LATE))
 
     def _shed(self, conn: Connection, reason: str) -> Answer:
-        arrival = Arrival(conn.request, conn.readable_s, time.monotonic())
+        arrival = _arrival(conn, conn.request, conn.readable_s, began_s=time.monotonic())
         ex = OverloadedError(reason)
         return Answer(refuse(ex, arrival, keeps=conn.may_go_on), conn.may_go_on)
 
@@ -316,7 +317,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         self._send(conn, answer.data)
 
     def _refuse(self, conn: Connection, ex: Exception) -> None:
-        arrival = Arrival(bytes(conn.inbox), conn.began_s, time.monotonic())
+        arrival = _arrival(conn, bytes(conn.inbox), conn.began_s, began_s=time.monotonic())
         self._answer(conn, Answer(refuse(ex, arrival), keeps=False))
 
     def _send(self, conn: Connection, data: bytes | memoryview) -> None:
@@ -341,3 +342,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         else:
             linger_s = KEEPALIVE_S if self.alive else STOP_LINGER_S
             self._connections.stand(conn, State.IDLE, self._looked_s + linger_s)
+
+
+def _arrival(conn: Connection, data: bytes, readable_s: float, *, began_s: float) -> Arrival:
+    return Arrival(data, readable_s, began_s=began_s, address=conn.address)

@@ -43,11 +43,13 @@ class Arrival:
     Attributes:
         readable_s: when it could first be read, on the monotonic clock.
         began_s: when work on it began, or it was given up.
+        address: of the client or its proxy, "" on a unix socket.
     """
 
     data: bytes
     readable_s: float
     began_s: float
+    address: str
 
 
 def refuse(ex: Exception, arrival: Arrival, *, keeps: bool = False) -> bytes:
@@ -78,6 +80,7 @@ def refuse(ex: Exception, arrival: Arrival, *, keeps: bool = False) -> bytes:
         status=int(kind.status),
         readable_s=arrival.readable_s,
         queue_s=arrival.began_s - arrival.readable_s,
+        address=arrival.address,
     )
     if isinstance(ex, OverloadedError):
         # By the thousand in a second, and just when there is no time for them.

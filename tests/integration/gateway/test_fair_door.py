@@ -277,6 +277,8 @@ def test_an_address_holds_so_many_connections_and_no_more(
         assert answer.json["type"] == "/docs#too-many-connections"
         assert fourth.is_closed()
         assert dropped(gateway, "address") == 1
+        (line,) = [line for line in lines(gateway, "request") if line["status"] == 429]
+        assert line["address"] == stranger
         # A proxy speaks for many.
         behind_proxy = opened(10, address, GET)
         assert [wire.answer().status for wire in behind_proxy] == [200] * 10

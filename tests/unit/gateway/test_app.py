@@ -16,7 +16,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from gateway.resources.pages import read_pages
-from tests.unit.gateway.doors import READER_ID, Door, make_door
+from tests.unit.gateway.doors import ADDRESS, READER_ID, Door, make_door
 from tidings.process.deadline import current_deadline
 
 PAGES = (
@@ -124,6 +124,21 @@ def test_nothing_is_begun_for_a_request_whose_time_is_over(
     assert answer.headers["Retry-After"] == "1"
     assert answer.headers["X-Request-Id"] == answer.json["request_id"]
     assert asked == []
+
+
+def test_the_log_has_the_address_of_those_that_are_turned_away_and_of_no_others(
+    door: Door,
+) -> None:
+    door.newsroom.channels(1)
+    evil = {"Sec-Fetch-Site": "cross-site"}
+    with structlog.testing.capture_logs() as lines:
+        door.get("/articles")
+        door.get("/articles/1000")
+        door.get("/articles", headers={"Authorization": "Bearer none"})
+        door.client.simulate_delete("/orders/1", headers=evil, remote_addr=ADDRESS)
+
+    told = [(line["status"], line.get("address")) for line in lines if line["event"] == "request"]
+    assert told == [(200, None), (404, None), (401, ADDRESS), (403, ADDRESS)]
 
 
 def test_each_request_is_one_line_with_all_that_is_known(door: Door) -> None:
