@@ -32,13 +32,11 @@ class Caller:
     Attributes:
         reader_id: as whom it reads; None where the resource needs no reader, or none may be made.
         is_new: this request brought no id, and was given this one.
-        by_cookie: a browser sent the id along by itself, perhaps for a page of another site.
         key: the key that it brought.
     """
 
     reader_id: int | None = None
     is_new: bool = False
-    by_cookie: bool = False
     key: Key | None = None
 
 
@@ -122,7 +120,7 @@ class TellCaller:
         IDENTIFIED.labels(claim.outcome).inc()
         if claim.outcome != "known" or getattr(resource, "renews_reader", False):
             give_reader(req, resp, self._signer.sign(claim.reader_id))
-        return Caller(claim.reader_id, by_cookie=claim.by_cookie)
+        return Caller(claim.reader_id)
 
 
 def _check_role(key: Key | None, resource: object, method: str) -> None:

@@ -16,14 +16,17 @@ import base64
 import binascii
 import hmac
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from gateway.http.parameters import TextParameter
+from gateway.http.parameters import IntParameter, TextParameter
 from gateway.http.problems import InvalidRequestError
 
 _PLACE = struct.Struct(">qqq")
 _MAC_BYTES = 12
 Place = tuple[int, int, int]
+Item = TypeVar("Item")
+LIMIT = IntParameter("limit", 1, 100, default=20, meaning="how many at most")
 AFTER = TextParameter("after", 64, "the `next` of the page before; absent for the first page")
 
 
@@ -43,6 +46,26 @@ class Cursors:
         body = _PLACE.pack(*place)
         signed = body + _mac(self._keys[0], name, reader_id, body)
         return base64.urlsafe_b64encode(signed).decode()
+
+    def cut(
+        self,
+        name: str,
+        reader_id: int,
+        found: Sequence[Item],
+        *,
+        limit: int,
+        place: Callable[[Item], Place],
+    ) -> tuple[Sequence[Item], str | None]:
+        """A page of what was found, and the word for what follows; None if nothing does.
+
+        Args:
+            found: was looked for with a limit of one more.
+            place: of an item.
+        """
+        page = found[:limit]
+        if len(page) == len(found):
+            return page, None
+        return page, self.sign(name, reader_id, place(page[-1]))
 
     def read(self, name: str, reader_id: int, word: str) -> Place | None:
         """The place of a word; None for no word.

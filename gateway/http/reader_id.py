@@ -77,7 +77,6 @@ class Claim(NamedTuple):
 
     reader_id: int
     outcome: str
-    by_cookie: bool
 
 
 def find_claim(req: falcon.Request, signer: ReaderSigner) -> Claim | None:
@@ -89,12 +88,12 @@ def find_claim(req: falcon.Request, signer: ReaderSigner) -> Claim | None:
         (cookies.get(COOKIE), "old_cookie" if req.scheme == "https" else "known"),
     )
     is_any = False
-    for place, (claim, outcome) in enumerate(claims):
+    for claim, outcome in claims:
         known = signer.read(claim) if claim else None
         if known is not None:
             reader_id, is_signed_by_newest = known
             word = outcome if is_signed_by_newest else "signed_anew"
-            return Claim(reader_id, word, by_cookie=place > 0)
+            return Claim(reader_id, word)
         is_any = is_any or bool(claim)
     IDENTIFIED.labels("refused" if is_any else "new").inc()
     return None

@@ -11,22 +11,23 @@ token of the same act.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from http import HTTPStatus
 
 import falcon
 import msgspec
+import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.feed.cards import Track, issue_track
 from gateway.http.bodies import answer_json
 from gateway.http.caller import Caller
-from gateway.http.cursors import AFTER, Cursors
+from gateway.http.cursors import AFTER, LIMIT, Cursors
 from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
-from gateway.http.parameters import IntParameter, read_id, read_parameters, read_text
+from gateway.http.parameters import read_id, read_parameters, read_text
 from tidings.news.articles import ArticleNotFoundError, Articles, Card
 from tidings.news.authors import AuthorNotFoundError, find_author_names
 from tidings.news.channels import FOR_YOU, ChannelNotFoundError, Channels
@@ -37,7 +38,7 @@ from tidings.reading.events import Target
 from tidings.reading.marks import After, Marked, Marks
 from tidings.reading.tracking import Shown, Tracker
 
-LIMIT = IntParameter("limit", 1, 100, default=20, meaning="how many at most")
+log = structlog.get_logger(__name__)
 LISTED = {"likings": Action.LIKING, "collections": Action.COLLECT}
 
 
@@ -140,9 +141,9 @@ class MarkResource:
         if not undone:  # What was taken down since may still be taken off a reader's list.
             try:
                 self._check(id_)
-            except SQLAlchemyError:
+            except SQLAlchemyError as ex:
                 # What cannot be checked just now is taken in: what is not there counts nowhere.
-                req.context.unchecked = True
+                log.warning("mark_not_checked", error=repr(ex))
         caller: Caller = req.context.caller
         self._behaviours.set_mark(
             req.context.reader_id,
@@ -273,7 +274,7 @@ class HiddenResource:
         ]
         answer_json(resp, HiddenThings(things, page.next))
 
-    def _names(self, marks: list[Marked]) -> dict[tuple[Target, int], str]:
+    def _names(self, marks: Sequence[Marked]) -> dict[tuple[Target, int], str]:
         ids = {
             target: [marked.target_id for marked in marks if marked.target is target]
             for target in Target
@@ -291,24 +292,25 @@ class HiddenResource:
 
 
 class _Page(msgspec.Struct):
-    marks: list[Marked]
+    marks: Sequence[Marked]
     next: str | None
 
 
 def _read_page(
     req: falcon.Request, name: str, marks: Marks, cursors: Cursors, action: Action
 ) -> _Page:
-    asked = read_parameters(req, [LIMIT], texts=[AFTER])
+    limit = read_parameters(req, [LIMIT], texts=[AFTER])[LIMIT.name]
     reader_id = req.context.reader_id
     place = cursors.read(name, reader_id, read_text(req, AFTER))
     after = place and After(moment(place[0]), place[1], place[2])
-    found = marks.find_all(reader_id, action, limit=asked[LIMIT.name] + 1, after=after)
-    page = found[: asked[LIMIT.name]]
-    following = None
-    if len(found) > len(page):
-        last = page[-1]
-        place = (milliseconds(last.since), int(last.target), last.target_id)
-        following = cursors.sign(name, reader_id, place)
+    found = marks.find_all(reader_id, action, limit=limit + 1, after=after)
+    page, following = cursors.cut(
+        name,
+        reader_id,
+        found,
+        limit=limit,
+        place=lambda last: (milliseconds(last.since), int(last.target), last.target_id),
+    )
     return _Page(page, following)
 
 

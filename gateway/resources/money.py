@@ -17,15 +17,13 @@ import msgspec
 from sqlalchemy import Engine
 
 from gateway.http.bodies import answer_json
-from gateway.http.cursors import AFTER, Cursors
+from gateway.http.cursors import AFTER, LIMIT, Cursors
 from gateway.http.limits import LimitClass
 from gateway.http.openapi import Operation
-from gateway.http.parameters import IntParameter, read_parameters, read_text
+from gateway.http.parameters import read_parameters, read_text
 from tidings.process.clock import milliseconds, moment
 from tidings.readers.keys import Role
 from tidings.shop import callbacks, refunds
-
-LIMIT = IntParameter("limit", 1, 100, default=20, meaning="how many at most")
 
 
 class RefundsWaiting(msgspec.Struct, frozen=True):
@@ -156,16 +154,18 @@ class RefundsResource:
         after = place and (moment(place[0]), place[2])
         with self._engine.connect() as conn:
             found = refunds.find_refunds(conn, states=refunds.UNSENT, after=after, limit=limit + 1)
-        following = None
-        if len(found) > limit:
-            last = found[limit - 1]
-            place = (milliseconds(last.created_at), 0, last.payment_id)
-            following = self._cursors.sign("refunds", req.context.reader_id, place)
+        page, following = self._cursors.cut(
+            "refunds",
+            req.context.reader_id,
+            found,
+            limit=limit,
+            place=lambda last: (milliseconds(last.created_at), 0, last.payment_id),
+        )
         shown = [
             RefundShown(
                 **msgspec.structs.asdict(refund) | {"created_at": milliseconds(refund.created_at)}
             )
-            for refund in found[:limit]
+            for refund in page
         ]
         answer_json(resp, RefundsShown(shown, following))
 
@@ -193,10 +193,13 @@ class CallbacksResource:
         place = self._cursors.read("callbacks", req.context.reader_id, read_text(req, AFTER))
         with self._engine.connect() as conn:
             found = callbacks.find_open(conn, after_id=place[2] if place else 0, limit=limit + 1)
-        following = None
-        if len(found) > limit:
-            place = (0, 0, found[limit - 1].id)
-            following = self._cursors.sign("callbacks", req.context.reader_id, place)
+        page, following = self._cursors.cut(
+            "callbacks",
+            req.context.reader_id,
+            found,
+            limit=limit,
+            place=lambda last: (0, 0, last.id),
+        )
         shown = [
             CallbackShown(
                 callback_id=told.id,
@@ -211,7 +214,7 @@ class CallbacksResource:
                 flaw=told.flaw,
                 at=milliseconds(told.at),
             )
-            for told in found[:limit]
+            for told in page
         ]
         answer_json(resp, CallbacksShown(shown, following))
 

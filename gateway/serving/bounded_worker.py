@@ -282,20 +282,27 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
         return conn.readable_s + self._budget_s * WAITING_SHARE
 
     def _work_on(self, conn: Connection) -> None:
-        """Runs in a thread, to which the connection belongs meanwhile."""
+        """Runs in a thread, to which the connection belongs meanwhile. It is given back whatever
+        comes of it, and ends there unless it was answered."""
+        conn.keeps = False
+        try:
+            answer = self._work_out(conn)
+            is_there = conn.send(answer.data)
+            conn.keeps = answer.keeps and is_there
+        finally:
+            conn.since_s = time.monotonic()
+            conn.request = b""
+            self.method_queue.defer(self._after_work, conn)
+
+    def _work_out(self, conn: Connection) -> Answer:
         began_s = time.monotonic()
         if began_s > self._waits_until_s(conn):
-            answer = self._shed(conn, LATE)
-        else:
-            busy_from_s = time.thread_time()
-            arrival = _arrival(conn, conn.request, conn.readable_s, began_s=began_s)
-            answer = self._answering.answer(arrival, conn)
-            self._work.learn(time.monotonic() - began_s, time.thread_time() - busy_from_s)
-        is_there = conn.send(answer.data)
-        conn.since_s = time.monotonic()
-        conn.keeps = answer.keeps and is_there
-        conn.request = b""
-        self.method_queue.defer(self._after_work, conn)
+            return self._shed(conn, LATE)
+        busy_from_s = time.thread_time()
+        arrival = _arrival(conn, conn.request, conn.readable_s, began_s=began_s)
+        answer = self._answering.answer(arrival, conn)
+        self._work.learn(time.monotonic() - began_s, time.thread_time() - busy_from_s)
+        return answer
 
     def _shed_late(self, conn: Connection) -> None:
         self._answer(conn, self._shed(conn, LATE))

@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 import re
 import socket
+import urllib.request
 from dataclasses import dataclass
 from typing import Any, Self
+
+from tests.faults.gateway_site import GatewaySite
+
+GET = b"GET /channels HTTP/1.1\r\nHost: a\r\n\r\n"
+FEED = b"GET /articles?article_num=100 HTTP/1.1\r\nHost: a\r\n\r\n"
 
 # For what is to come sooner or later; no test is about how soon.
 PATIENCE_S = 30.0
@@ -95,3 +101,17 @@ class Wire:
         if not data:
             raise EOFError(bytes(self._read))
         self._read += data
+
+
+def metric(gateway: GatewaySite, sample: str) -> float:
+    """One line of /metrics; 0 if it is not there."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.process.port}/metrics") as page:
+        text = page.read().decode()
+    found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def lines(gateway: GatewaySite, event: str) -> list[dict[str, Any]]:
+    """What it has logged of this event."""
+    log = gateway.process.log.read_text().splitlines()
+    return [line for line in map(json.loads, log) if line["event"] == event]

@@ -1,31 +1,24 @@
-"""What one client may take of the door: time, threads, connections and memory have an end, and who
-does nothing of the kind is served meanwhile."""
+"""What one client may take of the door: threads, connections and memory have an end, and who does
+nothing of the kind is served meanwhile. How time is counted stands in test_fair_time.py."""
 
 from __future__ import annotations
 
 import http.client
-import json
-import re
 import resource
 import signal
 import socket
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.faults.gateway_site import GatewaySite, start_gateway
-from tests.integration.gateway.raw_http import Wire
+from tests.integration.gateway.raw_http import FEED, GET, Wire, lines, metric
 from tests.lab.servers import wait_until
 from tests.lab.sites import UNLIMITED
 
-GET = b"GET /channels HTTP/1.1\r\nHost: a\r\n\r\n"
-FEED = b"GET /articles?article_num=100 HTTP/1.1\r\nHost: a\r\n\r\n"
 DRIPPING = b"GET /channels HTTP/1.1\r\nHost: a\r\nX-Slow: "
 STALLED = (
     b"POST /behaviors HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -34,19 +27,6 @@ STALLED = (
 # Some tens of kilobytes each, and more in all than any system keeps for a client.
 UNREAD = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 300
 THREADS = 2
-
-
-@pytest.fixture
-def opened() -> Iterator[Callable[..., list[Wire]]]:
-    """Makes so many connections, on each of which something is sent."""
-    with ExitStack() as stack:
-
-        def make(
-            count: int, address: tuple[str, int], data: bytes = b"", **options: Any
-        ) -> list[Wire]:
-            return [stack.enter_context(Wire(address, **options)).send(data) for _ in range(count)]
-
-        yield make
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +51,6 @@ def is_served(address: tuple[str, int]) -> bool:
         return connection.getresponse().status == 200
     finally:
         connection.close()
-
-
-def metric(gateway: GatewaySite, sample: str) -> float:
-    """One line of /metrics; 0 if it is not there."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{gateway.process.port}/metrics") as page:
-        text = page.read().decode()
-    found = re.search(rf"^{re.escape(sample)} (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
-
-
-def lines(gateway: GatewaySite, event: str) -> list[dict[str, Any]]:
-    log = gateway.process.log.read_text().splitlines()
-    return [line for line in map(json.loads, log) if line["event"] == event]
 
 
 def dropped(gateway: GatewaySite, why: str) -> float:
@@ -325,153 +292,6 @@ def own_address() -> str:
         address: str = probe.getsockname()[0]
     assert not address.startswith("127."), "this test needs a network interface"
     return address
-
-
-# Time
-
-
-@pytest.fixture
-def silent_recommender() -> Iterator[str]:
-    """It takes calls, and says nothing."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-
-
-def test_who_would_wait_too_long_is_told_before_any_work(
-    tmp_path: Path, opened: Callable[..., list[Wire]], silent_recommender: str
-) -> None:
-    """One thread, and a feed that waits for the recommender almost as long as it may."""
-    with start_gateway(
-        tmp_path,
-        "",
-        recommender_endpoints=silent_recommender,
-        gateway_threads=1,
-        gateway_deadline_ms=4000,
-        gateway_recommend_ms=3500,
-        **UNLIMITED,
-    ) as gateway:
-        address = ("127.0.0.1", gateway.port)
-        (slow,) = opened(1, address, FEED)
-        wait_until(
-            lambda: metric(gateway, 'tidings_http_connections{state="at_work"}') == 1, 30, "work"
-        )
-        crowd = opened(10, address, GET.replace(b"Host: a", b"Host: a\r\nX-Request-Id: waits"))
-
-        told = [wire.answer() for wire in crowd]
-        assert {answer.status for answer in told} == {503}
-        for answer in told:
-            assert answer.headers["retry-after"] == "1"
-            assert answer.headers["x-request-id"] == "waits"
-            assert answer.json["type"] == "/docs#overloaded"
-        # The one that was at work all the time is answered after them, and in its own time.
-        assert slow.answer().status == 200
-        (line,) = [line for line in lines(gateway, "request") if line["route"] == "/articles"]
-        assert line["queue_ms"] < line["duration_ms"]
-        # They waited half of their time, and the histogram shows it.
-        count = metric(gateway, "tidings_http_queue_seconds_count")
-        assert count - metric(gateway, 'tidings_http_queue_seconds_bucket{le="1.0"}') >= 10
-        shed = metric(
-            gateway, 'tidings_http_requests_total{method="GET",route="(none)",status="503"}'
-        )
-        assert shed == 10
-        assert lines(gateway, "requests_shed")
-        # They may go on over the same connections.
-        assert [wire.send(GET).answer().status for wire in crowd] == [200] * 10
-
-
-def test_the_wait_for_a_thread_is_part_of_the_time_in_log_and_metrics(
-    tmp_path: Path, opened: Callable[..., list[Wire]], silent_recommender: str
-) -> None:
-    with start_gateway(
-        tmp_path,
-        "",
-        recommender_endpoints=silent_recommender,
-        gateway_threads=1,
-        gateway_deadline_ms=8000,
-        gateway_recommend_ms=2000,
-        **UNLIMITED,
-    ) as gateway:
-        address = ("127.0.0.1", gateway.port)
-        (slow,) = opened(1, address, FEED)
-        wait_until(
-            lambda: metric(gateway, 'tidings_http_connections{state="at_work"}') == 1, 30, "work"
-        )
-        (waits,) = opened(1, address, GET)
-
-        assert slow.answer().status == waits.answer().status == 200
-
-        (line,) = [line for line in lines(gateway, "request") if line["route"] == "/channels"]
-        assert line["duration_ms"] >= line["queue_ms"] > 500
-        over_half = metric(
-            gateway, 'tidings_http_request_seconds_count{route="/channels"}'
-        ) - metric(gateway, 'tidings_http_request_seconds_bucket{le="0.5",route="/channels"}')
-        assert over_half == 1
-
-
-def test_a_thousand_requests_of_one_address_hold_up_no_other(
-    tmp_path: Path, opened: Callable[..., list[Wire]], silent_recommender: str
-) -> None:
-    """While the thread is busy, one address queues a hundred requests and another one."""
-    with start_gateway(
-        tmp_path,
-        "",
-        recommender_endpoints=silent_recommender,
-        gateway_threads=1,
-        gateway_deadline_ms=20_000,
-        gateway_recommend_ms=2000,
-        **UNLIMITED,
-    ) as gateway:
-        address = ("127.0.0.1", gateway.port)
-        (slow,) = opened(1, address, FEED)
-        wait_until(
-            lambda: metric(gateway, 'tidings_http_connections{state="at_work"}') == 1, 30, "work"
-        )
-        crowd = opened(100, address, _by("192.0.2.1", "crowd"))
-        wait_until(
-            lambda: metric(gateway, 'tidings_http_connections{state="at_work"}') == 101, 30, "all"
-        )
-        (reader,) = opened(1, address, _by("192.0.2.2", "reader"))
-
-        assert {wire.answer().status for wire in (slow, reader, *crowd)} == {200}
-
-        order = [line["request_id"] for line in lines(gateway, "request")]
-        waited = [name for name in order if name in ("crowd", "reader")]
-        assert waited.index("reader") <= 2
-
-
-def _by(address: str, request_id: str) -> bytes:
-    told = f"Host: a\r\nX-Forwarded-For: {address}\r\nX-Request-Id: {request_id}"
-    return GET.replace(b"Host: a", told.encode())
-
-
-def test_a_stopping_gateway_answers_what_it_has_and_says_that_it_goes(
-    tmp_path: Path, silent_recommender: str
-) -> None:
-    with (
-        start_gateway(
-            tmp_path,
-            "",
-            recommender_endpoints=silent_recommender,
-            gateway_deadline_ms=8000,
-            gateway_recommend_ms=3000,
-            **UNLIMITED,
-        ) as gateway,
-        Wire(("127.0.0.1", gateway.port)) as busy,
-        Wire(("127.0.0.1", gateway.port)) as idle,
-    ):
-        assert idle.send(GET).answer().headers["connection"] == "keep-alive"
-        busy.send(FEED)
-        wait_until(
-            lambda: metric(gateway, 'tidings_http_connections{state="at_work"}') == 1, 30, "work"
-        )
-
-        gateway.process.send(signal.SIGTERM)
-
-        answer = busy.answer()
-        assert answer.status == 200
-        assert answer.headers["connection"] == "close"
-        assert busy.is_closed()
-        assert idle.is_closed()
 
 
 def _drip(wires: list[Wire], stop: threading.Event) -> None:

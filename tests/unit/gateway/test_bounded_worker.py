@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 from functools import partial
+from unittest.mock import MagicMock
 
 import pytest
 import structlog
@@ -44,3 +45,29 @@ def test_a_defect_that_one_connection_shows_ends_that_one_alone(
         assert list(selector.get_map()) == [other_server.fileno()]
         for sock in (client, other, other_server):
             sock.close()
+
+
+def test_a_request_that_a_defect_loses_ends_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left at work for ever, it would hold its place, and its address's, until there is none."""
+    worker = BoundedWorker.__new__(BoundedWorker)
+    worker.method_queue = MagicMock()
+    with selectors.DefaultSelector() as selector:
+        worker._connections = Connections(selector)
+        worker._looked_s = 0.0
+        client, server = socket.socketpair()
+        conn = Connection(server, "", "", max_body_bytes=100)
+        conn.listener = partial(worker._on_event, conn)
+        worker._connections.add(conn)
+        worker._connections.stand(conn, State.AT_WORK, give_up_s=0.0)
+        monkeypatch.setattr(BoundedWorker, "_work_out", MagicMock(side_effect=ZeroDivisionError))
+
+        with pytest.raises(ZeroDivisionError):
+            worker._work_on(conn)
+        ((after, given_back),) = [call.args for call in worker.method_queue.defer.call_args_list]
+        after(given_back)
+
+        assert given_back is conn
+        assert conn.state is State.LEAVING
+        assert client.recv(1) == b""
+        worker._connections.close(conn)
+        client.close()

@@ -203,7 +203,7 @@ def test_every_request_has_a_caller_even_where_nothing_is_routed() -> None:
     [
         ({}, Caller(5, is_new=True)),
         ({"headers": {"X-Reader": "signed"}}, Caller(READER_ID)),
-        ({"headers": {"Cookie": f"{COOKIE}=signed"}}, Caller(READER_ID, by_cookie=True)),
+        ({"headers": {"Cookie": f"{COOKIE}=signed"}}, Caller(READER_ID)),
     ],
 )
 def test_a_caller_tells_how_its_id_came(sent: Any, expected: Caller) -> None:

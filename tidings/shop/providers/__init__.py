@@ -3,7 +3,7 @@
 A provider is one file in this folder. Its name is the file's, its `make_provider` gets the `Site`
 it works for, and the setting PAYMENT_PROVIDER names it; no list elsewhere has to be kept. It knows
 how its own callbacks are signed and written, and hands on what they mean. Each of its calls ends by
-itself within CALL_TIMEOUT_S, since a reader, or the next refund, waits. Rejected: entry points of
+itself within ten seconds, since a reader, or the next refund, waits. Rejected: entry points of
 other packages; a provider moves money, so it is reviewed and released with what relies on it.
 
     provider = make_provider("sandbox", Site(callback_url, secrets=(), site_keys=keys))
@@ -22,8 +22,6 @@ from msgspec import Meta
 from tidings.process.errors import PREFIX, SettingsError
 from tidings.process.settings import Settings, read_secret_keys
 
-# What a caller of a provider may count on.
-CALL_TIMEOUT_S = 10
 MAX_INT = 2**63 - 1
 
 
