@@ -29,6 +29,7 @@ from tests.lab.servers import (
     start_mariadb,
     start_redis,
 )
+from tests.lab.sites import UNLIMITED
 from tidings.process import site_folder
 from tidings.process.errors import PREFIX
 from tidings.process.settings import Settings, describe, flat_names, read_settings
@@ -104,10 +105,11 @@ def make_settings(tmp_path: Path) -> MakeSettings:
 @pytest.fixture
 def environment(make_settings: MakeSettings) -> Callable[..., dict[str, str]]:
     """The environment for a child process with these settings: `subprocess.run(…,
-    env=environment(redis_url=…))`."""
+    env=environment(redis_url=…))`. As many requests are answered as a test can send: how many
+    these are depends on the machine."""
 
     def make(**values: Any) -> dict[str, str]:
-        settings = make_settings(**values)
+        settings = make_settings(**UNLIMITED | values)
         chosen = {
             setting.variable: ",".join(setting.value)
             if isinstance(setting.value, tuple)
