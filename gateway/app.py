@@ -17,16 +17,6 @@ import falcon
 from sqlalchemy import Engine
 
 from gateway.feed.ladder import Recommending
-from gateway.http.caching import AnswerCaching
-from gateway.http.caller import TellCaller
-from gateway.http.cursors import Cursors
-from gateway.http.limits import Limits, Quotas
-from gateway.http.methods import AnswerForServer, with_head
-from gateway.http.openapi import describe
-from gateway.http.origins import EXPOSED, Origins, RefuseForeignWrites
-from gateway.http.problems import answer_problem
-from gateway.http.reader_id import ReaderSigner
-from gateway.http.request_scope import RequestScope
 from gateway.resources.articles import ArticleResource, FeedResource, SimilarResource
 from gateway.resources.behaviors import BehaviorsResource
 from gateway.resources.channels import ChannelsResource
@@ -39,6 +29,16 @@ from gateway.resources.pages import FrontPageResource, PageResource, read_pages
 from gateway.resources.payments import CallbackResource, PaymentResource
 from gateway.resources.reader import ReaderResource
 from gateway.resources.shop import Shop
+from tidings.http.caching import AnswerCaching
+from tidings.http.caller import TellCaller
+from tidings.http.cursors import Cursors
+from tidings.http.limits import Limits, Quotas
+from tidings.http.methods import AnswerForServer, with_head
+from tidings.http.openapi import describe
+from tidings.http.origins import EXPOSED, Origins, RefuseForeignWrites
+from tidings.http.problems import answer_problem
+from tidings.http.reader_id import ReaderSigner
+from tidings.http.request_scope import RequestScope
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.clock import Clock

@@ -15,10 +15,10 @@ import falcon
 import msgspec
 from msgspec import Meta
 
-from gateway.http.bodies import answer_json, read_body
-from gateway.http.limits import LimitClass
-from gateway.http.openapi import Operation
-from gateway.http.parameters import read_parameters
+from tidings.http.bodies import answer_json, read_body
+from tidings.http.limits import LimitClass
+from tidings.http.openapi import Operation
+from tidings.http.parameters import read_parameters
 from tidings.reading.behaviour import REPORT_LIMIT, Behaviours, Report, Verdict
 from tidings.reading.events import MAX_READ_MS
 

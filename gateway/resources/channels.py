@@ -10,10 +10,10 @@ from __future__ import annotations
 import falcon
 import msgspec
 
-from gateway.http.bodies import answer_json
-from gateway.http.caching import SAME_FOR_ALL
-from gateway.http.openapi import Operation
-from gateway.http.parameters import read_parameters
+from tidings.http.bodies import answer_json
+from tidings.http.caching import SAME_FOR_ALL
+from tidings.http.openapi import Operation
+from tidings.http.parameters import read_parameters
 from tidings.news.channels import Channel, Channels
 
 

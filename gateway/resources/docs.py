@@ -12,8 +12,8 @@ import falcon
 import jinja2
 import msgspec
 
-from gateway.http.caching import SAME_FOR_ALL
-from gateway.http.problems import AWAY, DEFECT, PROBLEMS
+from tidings.http.caching import SAME_FOR_ALL
+from tidings.http.problems import AWAY, DEFECT, PROBLEMS
 
 
 class OpenApiResource:

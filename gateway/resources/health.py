@@ -11,9 +11,9 @@ from collections.abc import Callable
 import falcon
 import msgspec
 
-from gateway.http.bodies import answer_json
-from gateway.http.openapi import Operation
-from gateway.http.problems import NotReadyError
+from tidings.http.bodies import answer_json
+from tidings.http.openapi import Operation
+from tidings.http.problems import NotReadyError
 
 
 class Health(msgspec.Struct, frozen=True):

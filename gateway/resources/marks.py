@@ -22,12 +22,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.feed.cards import Track, issue_track
-from gateway.http.bodies import answer_json
-from gateway.http.caller import Caller
-from gateway.http.cursors import AFTER, LIMIT, Cursors
-from gateway.http.limits import LimitClass
-from gateway.http.openapi import Operation
-from gateway.http.parameters import read_id, read_parameters, read_text
+from tidings.http.bodies import answer_json
+from tidings.http.caller import Caller
+from tidings.http.cursors import AFTER, LIMIT, Cursors
+from tidings.http.limits import LimitClass
+from tidings.http.openapi import Operation
+from tidings.http.parameters import read_id, read_parameters, read_text
 from tidings.news.articles import ArticleNotFoundError, Articles, Card
 from tidings.news.authors import AuthorNotFoundError, find_author_names
 from tidings.news.channels import FOR_YOU, ChannelNotFoundError, Channels

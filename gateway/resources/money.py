@@ -16,11 +16,11 @@ import falcon
 import msgspec
 from sqlalchemy import Engine
 
-from gateway.http.bodies import answer_json
-from gateway.http.cursors import AFTER, LIMIT, Cursors
-from gateway.http.limits import LimitClass
-from gateway.http.openapi import Operation
-from gateway.http.parameters import read_parameters, read_text
+from tidings.http.bodies import answer_json
+from tidings.http.cursors import AFTER, LIMIT, Cursors
+from tidings.http.limits import LimitClass
+from tidings.http.openapi import Operation
+from tidings.http.parameters import read_parameters, read_text
 from tidings.process.clock import milliseconds, moment
 from tidings.readers.keys import Role
 from tidings.shop import callbacks, refunds

@@ -16,13 +16,13 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Engine
 
-from gateway.http.bodies import answer_json, read_body
-from gateway.http.caching import SAME_FOR_ALL
-from gateway.http.limits import LimitClass, address_network
-from gateway.http.openapi import Operation
-from gateway.http.parameters import HeaderParameter, IntParameter, read_parameters
-from gateway.http.problems import IdempotencyKeyNeededError
 from gateway.resources.shop import Shop
+from tidings.http.bodies import answer_json, read_body
+from tidings.http.caching import SAME_FOR_ALL
+from tidings.http.limits import LimitClass, address_network
+from tidings.http.openapi import Operation
+from tidings.http.parameters import HeaderParameter, IntParameter, read_parameters
+from tidings.http.problems import IdempotencyKeyNeededError
 from tidings.process.clock import milliseconds
 from tidings.shop import orders, stock
 from tidings.shop.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFoundError

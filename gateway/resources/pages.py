@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 import falcon
 
-from gateway.http.caching import PAGE_OF_READER, SAME_FOR_ALL
+from tidings.http.caching import PAGE_OF_READER, SAME_FOR_ALL
 
 CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' https: data:; object-src 'none'; base-uri 'none'; "

@@ -14,13 +14,13 @@ from http import HTTPStatus
 import falcon
 import msgspec
 
-from gateway.http.bodies import answer_json
-from gateway.http.limits import LimitClass
-from gateway.http.openapi import Operation
-from gateway.http.parameters import read_parameters
-from gateway.http.problems import BodyTooLargeError
 from gateway.resources.orders import read_order_id
 from gateway.resources.shop import Shop
+from tidings.http.bodies import answer_json
+from tidings.http.limits import LimitClass
+from tidings.http.openapi import Operation
+from tidings.http.parameters import read_parameters
+from tidings.http.problems import BodyTooLargeError
 from tidings.process.clock import Clock
 from tidings.shop import payments
 from tidings.shop.payments import PaymentStarted

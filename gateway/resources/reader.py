@@ -13,10 +13,10 @@ from enum import Enum
 import falcon
 import msgspec
 
-from gateway.http.bodies import answer_json
-from gateway.http.limits import LimitClass
-from gateway.http.openapi import Operation
-from gateway.http.parameters import read_parameters
+from tidings.http.bodies import answer_json
+from tidings.http.limits import LimitClass
+from tidings.http.openapi import Operation
+from tidings.http.parameters import read_parameters
 from tidings.readers.keys import Role
 
 

@@ -17,7 +17,7 @@ from threading import BoundedSemaphore
 
 from sqlalchemy import Engine
 
-from gateway.http.bulkhead import Bulkhead
+from tidings.http.bulkhead import Bulkhead
 from tidings.process.settings import Settings
 from tidings.shop.caps import Caps
 from tidings.shop.providers import Provider

@@ -28,15 +28,15 @@ from gunicorn.http.errors import (
 )
 from gunicorn.http.parser import RequestParser
 
-from gateway.http.problems import (
+from gateway.serving.proxies import Proxies
+from gateway.serving.refusals import Arrival, refuse
+from tidings.http.problems import (
     ExpectationError,
     HeadTooLargeError,
     MalformedRequestError,
     TargetTooLongError,
 )
-from gateway.http.request_scope import READABLE_S
-from gateway.serving.proxies import Proxies
-from gateway.serving.refusals import Arrival, refuse
+from tidings.http.request_scope import READABLE_S
 
 _HOST = re.compile(r"(?:[\w.~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
 _TOO_LARGE = "413"

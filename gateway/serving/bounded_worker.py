@@ -25,15 +25,6 @@ from typing import Any
 import structlog
 from gunicorn.workers.gthread import ThreadWorker
 
-from gateway.http.limits import address_network
-from gateway.http.problems import (
-    BodyTooLargeError,
-    HeadTooLargeError,
-    OverloadedError,
-    RequestTooSlowError,
-    TargetTooLongError,
-    TooManyConnectionsError,
-)
 from gateway.serving.answering import Answer, Answering
 from gateway.serving.connection import (
     ANSWER_S,
@@ -49,6 +40,15 @@ from gateway.serving.connections import Connections, count_dropped
 from gateway.serving.proxies import Proxies
 from gateway.serving.refusals import Arrival, may_go_on, refuse
 from gateway.serving.work_queue import WorkQueue
+from tidings.http.limits import address_network
+from tidings.http.problems import (
+    BodyTooLargeError,
+    HeadTooLargeError,
+    OverloadedError,
+    RequestTooSlowError,
+    TargetTooLongError,
+    TooManyConnectionsError,
+)
 from tidings.process.logs import SeldomLog
 
 RECEIVED_BYTES = 64 * 1024

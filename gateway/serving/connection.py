@@ -16,8 +16,8 @@ from contextlib import suppress
 from enum import StrEnum, auto
 from typing import Any
 
-from gateway.http.limits import address_network
 from gateway.serving.framing import Framing
+from tidings.http.limits import address_network
 
 # A browser opens connections in reserve; after this time it opens another.
 FIRST_BYTE_S = 10.0

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import structlog
 from gunicorn.util import http_date
 
-from gateway.http.problems import PROBLEM_JSON, OverloadedError, encode_problem, find_kind
-from gateway.http.request_scope import (
+from tidings.http.problems import PROBLEM_JSON, OverloadedError, encode_problem, find_kind
+from tidings.http.request_scope import (
     PROCESS,
     REQUEST_ID,
     SECURITY_HEADERS,

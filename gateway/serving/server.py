@@ -22,14 +22,14 @@ from gunicorn.glogging import Logger
 
 from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
-from gateway.http.cursors import Cursors
-from gateway.http.limits import make_quotas
-from gateway.http.origins import Origins
-from gateway.http.reader_id import ReaderSigner
 from gateway.resources.shop import make_shop
 from gateway.serving.bounded_worker import BoundedWorker
 from gateway.serving.connections import MOST_CONNECTIONS
 from gateway.serving.framing import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES
+from tidings.http.cursors import Cursors
+from tidings.http.limits import make_quotas
+from tidings.http.origins import Origins
+from tidings.http.reader_id import ReaderSigner
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.asking import answers_ready, endpoint_of

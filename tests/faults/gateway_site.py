@@ -18,10 +18,10 @@ import psutil
 import pymysql
 from sqlalchemy import insert, make_url
 
-from gateway.http.reader_id import FIRST_ID, ReaderSigner
 from tests.faults.rpc_site import SECRET_KEY, Site, start_site
 from tests.faults.world import Process
 from tests.lab.servers import free_port, wait_until
+from tidings.http.reader_id import FIRST_ID, ReaderSigner
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX
 from tidings.process.settings import read_settings

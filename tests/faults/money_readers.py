@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.http.reader_id import FIRST_ID, ReaderSigner
 from tests.faults.money_site import SECRET_KEY
+from tidings.http.reader_id import FIRST_ID, ReaderSigner
 
 PATIENCE_S = 60.0
 TIMEOUT_S = 10.0

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from gateway.http.bulkhead import Bulkhead
 from gateway.resources.shop import Shop
+from tidings.http.bulkhead import Bulkhead
 from tidings.shop.caps import Caps
 from tidings.shop.providers import Provider
 

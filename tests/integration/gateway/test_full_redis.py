@@ -10,10 +10,10 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.http.limits import Quotas, make_quotas
 from tests.conftest import MakeSettings
 from tests.integration.gateway.whole import Whole, open_whole
 from tests.lab.servers import start_redis
+from tidings.http.limits import Quotas, make_quotas
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.store.keys import FIRST_VISIT_S
 

@@ -13,12 +13,12 @@ from falcon import testing
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.http.limits import LimitClass, Quotas, make_quotas
-from gateway.http.reader_id import COOKIE
 from tests.conftest import MakeSettings
 from tests.lab.newsroom import SECOND_MS
 from tests.lab.servers import wait_until
 from tests.unit.gateway.doors import READER_ID, WINDOW_S, Door, make_door
+from tidings.http.limits import LimitClass, Quotas, make_quotas
+from tidings.http.reader_id import COOKIE
 from tidings.readers.keys import Role, add_key
 from tidings.store.engine import transaction
 from tidings.store.keys import READER

@@ -21,12 +21,12 @@ from typing import Any
 import psutil
 import pytest
 
-from gateway.http.problems import AWAY, PROBLEMS, TYPE_PREFIX
 from jobs.pages.build import build_site
 from jobs.pages.render import Renderer
 from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.lab.nginx import DEPLOYED, NAME, Front, serve_gateway
 from tests.lab.servers import find_program, wait_until
+from tidings.http.problems import AWAY, PROBLEMS, TYPE_PREFIX
 from tidings.process.settings import read_settings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.store.engine import make_engine

@@ -9,10 +9,10 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.http.limits import LimitClass, Quotas
 from tests.conftest import MakeSettings
 from tests.integration.gateway.whole import Whole, open_whole
 from tests.unit.gateway.doors import READER_ID
+from tidings.http.limits import LimitClass, Quotas
 from tidings.reading.behaviour import fold
 from tidings.store.keys import LIMITS_OF_READER, READER, VERSION
 from tidings_idl.recommend.ttypes import Context, Event

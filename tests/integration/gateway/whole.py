@@ -15,9 +15,9 @@ from unittest import mock
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.http.limits import Quotas
 from tests.integration.recommender.serving import Recommender, serve
 from tests.unit.gateway.doors import UNLIMITED, Door, make_door
+from tidings.http.limits import Quotas
 from tidings.process.settings import Settings
 
 

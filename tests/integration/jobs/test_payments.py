@@ -16,12 +16,12 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, select, update
 
-from gateway.http import problems as errors
-from gateway.http.caller import Caller
 from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
 from gateway.resources.payments import CallbackResource, PaymentResource
 from tests.lab.servers import wait_until
 from tests.lab.shop import make_open_shop
+from tidings.http import problems as errors
+from tidings.http.caller import Caller
 from tidings.process.clock import now_ms
 from tidings.shop import orders, payments, stock
 from tidings.shop.callbacks import Verdict

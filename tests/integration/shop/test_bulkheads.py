@@ -15,12 +15,12 @@ from sqlalchemy import Engine, make_url, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from gateway.http.bulkhead import Bulkhead, TooBusyError
 from gateway.resources.shop import make_shop
 from tests.conftest import MakeSettings
 from tests.integration.shop.conftest import OpenShopfront
 from tests.lab.buyers import Shopfront, Till, at_once, tell
 from tests.lab.shelf import Shop
+from tidings.http.bulkhead import Bulkhead, TooBusyError
 from tidings.process.deadline import Deadline, DeadlineExceededError, deadline_scope
 from tidings.shop.tables import sku
 from tidings.store import engine as engine_module

@@ -10,11 +10,11 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.http.limits import make_quotas
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import serve
 from tests.lab.redis_keys import largest, longest_ttl_s, matches
 from tests.unit.gateway.doors import READER_ID, Door, make_door
+from tidings.http.limits import make_quotas
 from tidings.process.clock import moment
 from tidings.process.settings import Settings, describe
 from tidings.reading import popularity

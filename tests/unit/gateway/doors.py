@@ -15,14 +15,14 @@ from sqlalchemy import Engine
 
 from gateway.app import create_app
 from gateway.feed.ladder import Recommending
-from gateway.http.cursors import Cursors
-from gateway.http.limits import Quotas
-from gateway.http.origins import Origins
-from gateway.http.reader_id import ReaderSigner
 from tests.conftest import SECRET_KEY
 from tests.lab.histories import make_history, record_batch
 from tests.lab.newsroom import Clock, Newsroom
 from tests.lab.shop import make_open_shop
+from tidings.http.cursors import Cursors
+from tidings.http.limits import Quotas
+from tidings.http.origins import Origins
+from tidings.http.reader_id import ReaderSigner
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.deadline import Deadline

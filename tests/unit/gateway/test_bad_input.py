@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from falcon import testing
 
-from gateway.http.bodies import decode
-from gateway.http.problems import DEFECT, PROBLEMS
 from gateway.resources.behaviors import Events
 from tests.unit.gateway.doors import MAX_BODY_BYTES, Door
+from tidings.http.bodies import decode
+from tidings.http.problems import DEFECT, PROBLEMS
 
 
 def problem(answer: testing.Result, status: int, slug: str) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from falcon import testing
 from falcon.inspect import inspect_app
 from sqlalchemy import update
 
-from gateway.http.caller import NOBODY, Caller, TellCaller
-from gateway.http.reader_id import COOKIE
 from tests.unit.gateway.doors import READER_ID, Door
 from tests.unit.gateway.test_bad_input import problem
+from tidings.http.caller import NOBODY, Caller, TellCaller
+from tidings.http.reader_id import COOKIE
 from tidings.process.clock import moment
 from tidings.readers.keys import FIRST_READER_ID, Role, revoke_key
 from tidings.readers.tables import api_key

@@ -11,9 +11,9 @@ from prometheus_client import REGISTRY
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.http.limits import LimitClass, Quotas, address_network, address_number, make_quotas
 from tests.conftest import MakeSettings
 from tests.unit.gateway.doors import make_door
+from tidings.http.limits import LimitClass, Quotas, address_network, address_number, make_quotas
 from tidings.process.settings.loading import GROUPS
 
 QUOTAS = Quotas(of_reader=dict.fromkeys(LimitClass, 1), key_times=1, address_times=1, new_readers=1)

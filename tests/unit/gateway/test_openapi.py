@@ -11,8 +11,8 @@ import falcon
 import pytest
 from falcon import testing
 
-from gateway.http.openapi import Operation, describe, name_operation
 from tests.unit.gateway.doors import READER_ID, Door
+from tidings.http.openapi import Operation, describe, name_operation
 from tidings.readers.keys import Role
 
 EVIL = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}

@@ -9,9 +9,9 @@ from falcon import testing
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.http.reader_id import COOKIE, HOST_COOKIE
 from tests.conftest import MakeSettings
 from tests.unit.gateway.doors import READER_ID, Door, make_door
+from tidings.http.reader_id import COOKIE, HOST_COOKIE
 from tidings.process.errors import SettingsError
 
 PARTNER = "https://partner.example"

@@ -7,8 +7,8 @@ from falcon import testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.reader_id import COOKIE, FIRST_ID, HOST_COOKIE, ReaderSigner
 from tests.unit.gateway.doors import READER_ID, Door
+from tidings.http.reader_id import COOKIE, FIRST_ID, HOST_COOKIE, ReaderSigner
 
 OLD, NEW = b"o" * 32, b"n" * 32
 IDS = st.integers(min_value=FIRST_ID, max_value=2 * FIRST_ID - 1)

@@ -7,7 +7,7 @@ from falcon import testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.visit import read_context
+from gateway.feed.visit import read_context
 from tidings.reading.contexts import Context, Device, Referrer
 
 CHROME = "Mozilla/5.0 ({}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 {}Safari/537.36"

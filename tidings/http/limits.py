@@ -29,8 +29,8 @@ import structlog
 from prometheus_client import Counter
 from redis import RedisError
 
-from gateway.http.caller import Caller
-from gateway.http.problems import QuotaExceededError
+from tidings.http.caller import Caller
+from tidings.http.problems import QuotaExceededError
 from tidings.process.breaker import Breaker
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.store.keys import LIMITS_OF_ADDRESS, LIMITS_OF_KEY, LIMITS_OF_READER

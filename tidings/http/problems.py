@@ -23,8 +23,8 @@ from redis import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from gateway.http.bulkhead import TooBusyError
-from gateway.http.request_scope import request_id_of
+from tidings.http.bulkhead import TooBusyError
+from tidings.http.request_scope import request_id_of
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import falcon
 
-from gateway.http.problems import KeyNeededError, RoleTooSmallError
-from gateway.http.reader_id import IDENTIFIED, ReaderSigner, find_claim, give_reader
+from tidings.http.problems import KeyNeededError, RoleTooSmallError
+from tidings.http.reader_id import IDENTIFIED, ReaderSigner, find_claim, give_reader
 from tidings.readers.checking import KeyCheck, KeyRefusedError, KeyUntoldError
 from tidings.readers.keys import Key, Role
 

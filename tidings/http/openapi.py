@@ -20,10 +20,10 @@ from typing import Any
 
 import msgspec
 
-from gateway.http.caching import NOT_KEPT, Caching, caching_of, private_of
-from gateway.http.parameters import MAX_ID, HeaderParameter, IntParameter, TextParameter
-from gateway.http.problems import PROBLEM_JSON, Problem
-from gateway.http.reader_id import COOKIE, HEADER, HOST_COOKIE
+from tidings.http.caching import NOT_KEPT, Caching, caching_of, private_of
+from tidings.http.parameters import MAX_ID, HeaderParameter, IntParameter, TextParameter
+from tidings.http.problems import PROBLEM_JSON, Problem
+from tidings.http.reader_id import COOKIE, HEADER, HOST_COOKIE
 from tidings.readers.keys import Role
 
 SCHEMAS = "#/components/schemas/{name}"

@@ -16,7 +16,7 @@ from typing import TypeVar
 import falcon
 import msgspec
 
-from gateway.http.problems import (
+from tidings.http.problems import (
     BodyTooLargeError,
     EncodedBodyError,
     InvalidRequestError,

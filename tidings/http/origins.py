@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import falcon
 
-from gateway.http.problems import ForeignWriteError
-from gateway.http.reader_id import HEADER, ReaderSigner
+from tidings.http.problems import ForeignWriteError
+from tidings.http.reader_id import HEADER, ReaderSigner
 
 # What pages of a listed origin may read of an answer besides its body.
 EXPOSED = (

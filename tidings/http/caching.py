@@ -20,7 +20,7 @@ from http import HTTPStatus
 
 import falcon
 
-from gateway.http.compression import LONG_BYTES, PACKED_TYPES, Coding, coding_for, pack
+from tidings.http.compression import LONG_BYTES, PACKED_TYPES, Coding, coding_for, pack
 
 _ETAG_BYTES = 12
 # Of the answers that are the same for all: the files of the page, and the articles of the hour.

@@ -1,1 +1,0 @@
-"""How any request is read and answered."""

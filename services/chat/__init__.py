@@ -1,0 +1,1 @@
+"""The chat: it holds the sockets of readers who are to be told, and nothing else does."""

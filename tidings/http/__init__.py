@@ -1,0 +1,1 @@
+"""How any request over HTTP is read and answered, by each process that speaks HTTP."""

@@ -1,0 +1,1 @@
+"""Conversations, their messages, and notices: every rule of them, without a server."""
