@@ -170,6 +170,13 @@ LIMITS_OF_ADDRESS = Key(
     ttl_spread=0.17,
     most=512,
 )
+TICKET = Key(
+    shape="t1:ticket:<ticket>",
+    kind="string",
+    holds="that a ticket for the chat was used",
+    ttl_s=60,
+    most=1,
+)
 JOBS_DUE = Key(
     shape="t1:jobs:due",
     kind="channel",

@@ -53,6 +53,7 @@ def test_shapes_in_use_do_not_change() -> None:
         "t1:{limits}:reader:<reader>",
         "t1:{limits}:key:<key>",
         "t1:{limits}:address:<network>",
+        "t1:ticket:<ticket>",
         "t1:jobs:due",
     ]
 

@@ -11,6 +11,7 @@ already knows how to set their environment.
     listen(settings.gateway.bind)  # TIDINGS_GATEWAY_BIND
 """
 
+from tidings.process.settings.chat import ChatSettings
 from tidings.process.settings.database import DatabaseSettings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.process.settings.jobs import JobsSettings
@@ -29,6 +30,7 @@ from tidings.process.settings.shop import ShopSettings
 from tidings.process.settings.site import SiteSettings
 
 __all__ = [
+    "ChatSettings",
     "DatabaseSettings",
     "GatewaySettings",
     "JobsSettings",

@@ -8,12 +8,18 @@ A function takes the group that it needs, and no other.
 from __future__ import annotations
 
 import ipaddress
-import re
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tidings.process.settings.group import Bind, CommaSeparated, Group, group_config, named
+from tidings.process.settings.group import (
+    Bind,
+    CommaSeparated,
+    Group,
+    OriginList,
+    group_config,
+    named,
+)
 
 
 def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -31,15 +37,6 @@ _MOST_BODY_BYTES = 64 * 1024 * 1024
 _MOST_DEADLINE_MS = 600_000
 # A month, as long as a reader's state is kept.
 _MOST_CARD_TTL_S = 30 * 86_400
-# As browsers write it: a scheme and a host in small letters, a port, and nothing behind.
-_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
-
-
-def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    for origin in origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise ValueError(f"expected https://host or https://host:port, got {origin!r}")
-    return origins
 
 
 class GatewaySettings(Group):
@@ -69,7 +66,7 @@ class GatewaySettings(Group):
         description="comma-separated addresses or networks; believed about X-Forwarded-For and "
         "-Proto, beside this machine's own programs",
     )
-    allowed_origins: Annotated[CommaSeparated, AfterValidator(_check_origins)] = Field(
+    allowed_origins: OriginList = Field(
         (),
         description="comma-separated; pages of these other origins may read answers, and write "
         "with the reader's cookie",
@@ -86,7 +83,8 @@ class GatewaySettings(Group):
         "of one address, LIMIT_KEY_TIMES as many of one key; 0 is no limit",
     )
     limit_write: _Quota = Field(
-        60, description="marks of one reader in LIMIT_WINDOW_S; 0 is no limit"
+        60,
+        description="marks and chat tickets of one reader in LIMIT_WINDOW_S; 0 is no limit",
     )
     limit_order: _Quota = Field(
         20, description="orders and payments of one reader in LIMIT_WINDOW_S; 0 is no limit"

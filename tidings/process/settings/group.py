@@ -10,6 +10,7 @@ variable is named otherwise says so with `named`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator
@@ -17,6 +18,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tidings.process.errors import PREFIX
 from tidings.process.listening import split_bind
+
+# As browsers write it: a scheme and a host in small letters, a port, and nothing behind.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?", re.ASCII)
 
 
 class Group(BaseSettings):
@@ -63,6 +67,23 @@ def check_bind(value: str) -> str:
     return value
 
 
+def check_origin(value: str) -> str:
+    """`value`, if it is an origin as browsers write it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError(f"expected https://host or https://host:port, got {value!r}")
+    return value
+
+
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        check_origin(origin)
+    return origins
+
+
 def _split_commas(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
@@ -77,4 +98,5 @@ def _check_secrets(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 Bind = Annotated[str, AfterValidator(check_bind)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+OriginList = Annotated[CommaSeparated, AfterValidator(_check_origins)]
 Secrets = Annotated[CommaSeparated, AfterValidator(_check_secrets)]

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tidings.process.errors import PREFIX, SettingsError
+from tidings.process.settings.chat import ChatSettings
 from tidings.process.settings.database import DatabaseSettings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.process.settings.group import Group
@@ -39,6 +40,7 @@ GROUPS: Mapping[str, type[Group]] = {
     "gateway": GatewaySettings,
     "recommender": RecommenderSettings,
     "reading": ReadingSettings,
+    "chat": ChatSettings,
     "jobs": JobsSettings,
     "shop": ShopSettings,
 }
@@ -58,6 +60,7 @@ class Settings:
     gateway: GatewaySettings
     recommender: RecommenderSettings
     reading: ReadingSettings
+    chat: ChatSettings
     jobs: JobsSettings
     shop: ShopSettings
     given: frozenset[str]
