@@ -20,6 +20,7 @@ from gateway.feed.ladder import Recommending
 from gateway.resources.articles import ArticleResource, FeedResource, SimilarResource
 from gateway.resources.behaviors import BehaviorsResource
 from gateway.resources.channels import ChannelsResource
+from gateway.resources.chat import ChatAddress, ChatTicketResource
 from gateway.resources.docs import OpenApiResource, render_docs
 from gateway.resources.health import HealthResource
 from gateway.resources.marks import mark_routes
@@ -43,6 +44,7 @@ from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.clock import Clock
 from tidings.readers.checking import KeyCheck
+from tidings.readers.tickets import Tickets
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.marks import Marks
 from tidings.reading.tracking import Tracker
@@ -60,6 +62,8 @@ def create_app(
     tracker: Tracker,
     signer: ReaderSigner,
     keys: KeyCheck,
+    tickets: Tickets,
+    chat: ChatAddress,
     cursors: Cursors,
     marks: Marks,
     engine: Engine,
@@ -78,6 +82,8 @@ def create_app(
         tracker: issues tokens for what does not come from a feed.
         signer: signs and reads readers' ids.
         keys: tells the keys of programs and staff.
+        tickets: admit readers to the chat.
+        chat: where that is.
         cursors: signs and reads where lists go on.
         marks: what readers marked.
         engine: where articles are, and what is on sale.
@@ -105,6 +111,7 @@ def create_app(
             clock=clock,
         ),
         "/reader": ReaderResource(),
+        "/reader/chat-ticket": ChatTicketResource(tickets, chat),
         "/behaviors": BehaviorsResource(behaviours, max_body_bytes=max_body_bytes),
         "/products": ProductsResource(engine),
         "/orders": OrdersResource(shop, max_body_bytes=max_body_bytes),
@@ -134,17 +141,17 @@ def create_app(
     app.req_options.strip_url_path_trailing_slash = True
     app.add_error_handler(Exception, answer_problem)
     app.add_error_handler(falcon.HTTPError, answer_problem)
-    for path, resource in (routes | _page_routes(routes)).items():
+    for path, resource in (routes | _page_routes(routes, chat)).items():
         app.add_route(path, with_head(resource))
     return app
 
 
-def _page_routes(routes: Mapping[str, object]) -> dict[str, object]:
+def _page_routes(routes: Mapping[str, object], chat: ChatAddress) -> dict[str, object]:
     pages = dict(read_pages())
     description = describe(routes, version("tidings"))
     docs = render_docs(pages.pop("docs.html").decode(), description)
     return {
-        "/": FrontPageResource("index.html", pages.pop("index.html")),
+        "/": FrontPageResource("index.html", pages.pop("index.html"), chat),
         "/docs": PageResource("docs.html", docs),
         "/openapi.json": OpenApiResource(description),
         **{f"/static/{name}": PageResource(name, content) for name, content in pages.items()},

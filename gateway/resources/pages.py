@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 
 import falcon
 
+from gateway.resources.chat import ChatAddress, socket_origin
 from tidings.http.caching import PAGE_OF_READER, SAME_FOR_ALL
 
 CONTENT_POLICY = (
@@ -45,12 +46,26 @@ class PageResource:
 
 class FrontPageResource(PageResource):
     """`GET /`. A reader has an id before the page's script asks for anything, perhaps twice at
-    once; and each visit renews the id's cookie for another year."""
+    once; and each visit renews the id's cookie for another year. The chat is the one other address
+    that its script may speak to."""
 
     needs_reader = True
     serves_nobody = True
     renews_reader = True
     caching = PAGE_OF_READER
+
+    def __init__(self, name: str, content: bytes, chat: ChatAddress) -> None:
+        super().__init__(name, content)
+        self._chat = chat
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        super().on_get(req, resp)
+        origin = self._chat.origin(req)
+        # Not every browser takes 'self' for the socket of the page's own origin.
+        allowed = f"{origin} {socket_origin(origin)}"
+        resp.set_header(
+            "Content-Security-Policy", f"{CONTENT_POLICY}; connect-src 'self' {allowed}"
+        )
 
 
 def read_pages() -> Mapping[str, bytes]:

@@ -22,6 +22,7 @@ from gunicorn.glogging import Logger
 
 from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
+from gateway.resources.chat import ChatAddress
 from gateway.resources.shop import make_shop
 from gateway.serving.bounded_worker import BoundedWorker
 from gateway.serving.connections import MOST_CONNECTIONS
@@ -41,6 +42,7 @@ from tidings.process.settings import Settings, read_secret_keys
 from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker_numbers import free_number, take_number
 from tidings.readers.checking import KeyCheck
+from tidings.readers.tickets import Tickets
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.marks import Marks
 from tidings.reading.noting import ReaderNotes
@@ -171,6 +173,8 @@ def make_worker_app(settings: Settings) -> App:
         tracker=tracker,
         signer=ReaderSigner(keys),
         keys=KeyCheck(engine),
+        tickets=Tickets(keys, redis),
+        chat=ChatAddress.of(settings),
         cursors=Cursors(keys),
         marks=Marks(engine, redis),
         engine=engine,

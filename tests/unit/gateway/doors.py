@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from gateway.app import create_app
 from gateway.feed.ladder import Recommending
+from gateway.resources.chat import ChatAddress
 from tests.conftest import SECRET_KEY
 from tests.lab.histories import make_history, record_batch
 from tests.lab.newsroom import Clock, Newsroom
@@ -28,6 +29,7 @@ from tidings.news.channels import Channels
 from tidings.process.deadline import Deadline
 from tidings.readers.checking import KeyCheck
 from tidings.readers.keys import Role, add_key
+from tidings.readers.tickets import Tickets
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours
 from tidings.reading.history import History
@@ -53,6 +55,7 @@ UNLIMITED = Quotas(of_reader={}, key_times=1, address_times=0, new_readers=0)
 WINDOW_S = 60
 ADDRESS = "192.0.2.7"
 MAX_BODY_BYTES = 20_000
+CHAT = ChatAddress(url="", port=8001, site="news.example")
 
 
 def make_response(
@@ -196,6 +199,7 @@ def make_door(
     shop: Mapping[str, Any] | None = None,
     allowed_origins: tuple[str, ...] = (),
     quotas: Quotas = UNLIMITED,
+    chat: ChatAddress = CHAT,
     **options: Any,
 ) -> Door:
     """A gateway on this database and this Redis."""
@@ -222,6 +226,8 @@ def make_door(
         tracker=tracker,
         signer=signer,
         keys=KeyCheck(engine),
+        tickets=Tickets(KEYS, redis),
+        chat=chat,
         cursors=Cursors(KEYS),
         marks=Marks(engine, redis),
         engine=engine,
