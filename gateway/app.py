@@ -21,22 +21,23 @@ from gateway.resources.articles import ArticleResource, FeedResource, SimilarRes
 from gateway.resources.behaviors import BehaviorsResource
 from gateway.resources.channels import ChannelsResource
 from gateway.resources.chat import ChatAddress, ChatTicketResource
-from gateway.resources.docs import OpenApiResource, render_docs
-from gateway.resources.health import HealthResource
+from gateway.resources.front_page import FrontPageResource
 from gateway.resources.marks import mark_routes
 from gateway.resources.money import money_routes
 from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
-from gateway.resources.pages import FrontPageResource, PageResource, read_pages
 from gateway.resources.payments import CallbackResource, PaymentResource
 from gateway.resources.reader import ReaderResource
 from gateway.resources.shop import Shop
 from tidings.http.caching import AnswerCaching
 from tidings.http.caller import TellCaller
 from tidings.http.cursors import Cursors
+from tidings.http.docs import OpenApiResource, render_docs
+from tidings.http.health import HealthResource
 from tidings.http.limits import Limits, Quotas
 from tidings.http.methods import AnswerForServer, with_head
 from tidings.http.openapi import describe
 from tidings.http.origins import EXPOSED, Origins, RefuseForeignWrites
+from tidings.http.pages import PageResource, read_pages
 from tidings.http.problems import answer_problem
 from tidings.http.reader_id import ReaderSigner
 from tidings.http.request_scope import RequestScope
@@ -50,6 +51,9 @@ from tidings.reading.marks import Marks
 from tidings.reading.tracking import Tracker
 from tidings.store.windows import SlidingWindows
 
+ABOUT = "Tidings: personalised feeds of articles."
+DESCRIPTION = "/openapi.json"
+PROCESS = "gateway"
 App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
 
@@ -123,7 +127,7 @@ def create_app(
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
     }
     app: App = falcon.App()
-    app.add_middleware(RequestScope(deadline_ms))
+    app.add_middleware(RequestScope(deadline_ms, PROCESS))
     app.add_middleware(AnswerForServer())
     app.add_middleware(AnswerCaching(varies_by_origin=bool(origins.allowed)))
     if origins.allowed:
@@ -148,11 +152,11 @@ def create_app(
 
 def _page_routes(routes: Mapping[str, object], chat: ChatAddress) -> dict[str, object]:
     pages = dict(read_pages())
-    description = describe(routes, version("tidings"))
-    docs = render_docs(pages.pop("docs.html").decode(), description)
+    description = describe(routes, ABOUT, version("tidings"))
+    docs = render_docs(pages.pop("docs.html").decode(), description, DESCRIPTION)
     return {
-        "/": FrontPageResource("index.html", pages.pop("index.html"), chat),
+        "/": FrontPageResource(pages.pop("index.html"), chat),
         "/docs": PageResource("docs.html", docs),
-        "/openapi.json": OpenApiResource(description),
+        DESCRIPTION: OpenApiResource(description),
         **{f"/static/{name}": PageResource(name, content) for name, content in pages.items()},
     }

@@ -17,7 +17,6 @@ from gunicorn.util import http_date
 
 from tidings.http.problems import PROBLEM_JSON, OverloadedError, encode_problem, find_kind
 from tidings.http.request_scope import (
-    PROCESS,
     REQUEST_ID,
     SECURITY_HEADERS,
     UNROUTED,
@@ -88,7 +87,7 @@ def refuse(ex: Exception, arrival: Arrival, *, keeps: bool = False) -> bytes:
         _seldom.warning("requests_shed", request_id=request_id, reason=str(ex))
     else:
         reason = str(ex)[:_SHOWN_CHARS]
-        known = {"request_id": request_id, "process": PROCESS, "problem": kind.slug}
+        known = {"request_id": request_id, "process": "gateway", "problem": kind.slug}
         tell_request(answered, known | {"reason": reason})
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"HTTP/1.1 {int(kind.status)} {kind.status.phrase}\r\n{lines}\r\n".encode("latin-1")

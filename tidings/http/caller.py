@@ -3,8 +3,9 @@
 Told once a request, before its resource. A key wins over a cookie that comes along, since a browser
 sends cookies by itself and a key only on purpose. An `Authorization` that is no good key is refused
 on every route: a program whose key was revoked must not go on as a stranger without noticing. What
-a resource wants stands on it, `needs_reader`, `renews_reader` and `needs_role`, where the review of
-a route sees it. Rejected: a check in each responder, which the next one would leave out.
+a resource wants stands on it, `needs_reader`, `mints_reader`, `renews_reader` and `needs_role`,
+where the review of a route sees it. Rejected: a check in each responder, which the next one would
+leave out.
 
     class MoneyResource:
         needs_role = {"get": Role.OPERATOR}
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 
 import falcon
 
-from tidings.http.problems import KeyNeededError, RoleTooSmallError
+from tidings.http.problems import KeyNeededError, ReaderNeededError, RoleTooSmallError
 from tidings.http.reader_id import IDENTIFIED, ReaderSigner, find_claim, give_reader
 from tidings.readers.checking import KeyCheck, KeyRefusedError, KeyUntoldError
 from tidings.readers.keys import Key, Role
@@ -111,6 +112,8 @@ class TellCaller:
 
     def _find_reader(self, req: falcon.Request, resp: falcon.Response, resource: object) -> Caller:
         claim = find_claim(req, self._signer)
+        if claim is None and not getattr(resource, "mints_reader", True):
+            raise ReaderNeededError
         if claim is None:
             if not self._may_mint(req, resource):
                 return NOBODY

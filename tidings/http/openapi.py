@@ -7,7 +7,7 @@ may call, what caches may keep, what is limited. No status stands for all others
 described is a fault that a test finds. Rejected: a description written by hand in one file, which
 is true on the day it is written.
 
-    description = describe({"/channels": ChannelsResource(channels)}, version="0.1.0")
+    describe({"/channels": ChannelsResource(channels)}, about="Tidings: articles.", version="0.1")
 """
 
 from __future__ import annotations
@@ -114,8 +114,13 @@ class Operation:
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def describe(routes: Mapping[str, object], version: str) -> dict[str, Any]:
-    """An OpenAPI 3.1 document of every resource that has `operations`."""
+def describe(routes: Mapping[str, object], about: str, version: str) -> dict[str, Any]:
+    """An OpenAPI 3.1 document of every resource that has `operations`.
+
+    Args:
+        about: the title, a colon, and what for.
+    """
+    title, _, purpose = about.partition(": ")
     described = {
         path: operations for path, found in routes.items() if (operations := _operations(found))
     }
@@ -135,10 +140,10 @@ def describe(routes: Mapping[str, object], version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Tidings",
+            "title": title,
             "version": version,
-            "description": "Personalised feeds of articles. Moments are milliseconds since 1970; "
-            "errors are RFC 9457. HEAD is answered wherever GET is.",
+            "description": f"{purpose.capitalize()} Moments are milliseconds since 1970; errors "
+            "are RFC 9457. HEAD is answered wherever GET is.",
         },
         "paths": {
             path: {
@@ -239,7 +244,7 @@ def _security(resource: object, method: str) -> list[dict[str, list[str]]]:
     # Without any of them a new reader is made, or none is needed.
     kinds = list(SECURITY) if getattr(resource, "needs_reader", False) else ["key"]
     named: list[dict[str, list[str]]] = [{kind: []} for kind in kinds]
-    return [{}, *named]
+    return named if not getattr(resource, "mints_reader", True) else [{}, *named]
 
 
 def _answer_headers(resource: object, method: str, operation: Operation) -> dict[str, Any]:

@@ -131,6 +131,10 @@ class KeyNeededError(Exception):
     """Only a key opens this door, and the request brought none."""
 
 
+class ReaderNeededError(Exception):
+    """This door gives no ids to newcomers, and the request brought neither an id nor a key."""
+
+
 class RoleTooSmallError(Exception):
     """The key opens other doors, and not this one."""
 
@@ -282,6 +286,13 @@ PROBLEMS: dict[type[Exception], Kind] = {
         "key-needed",
         "This needs a key",
         detail=_say("send a key as `Authorization: Bearer …`"),
+        headers=_challenge(),
+    ),
+    ReaderNeededError: Kind(
+        HTTPStatus.UNAUTHORIZED,
+        "reader-needed",
+        "This needs a reader",
+        detail=_say("send the cookie or the X-Reader that the front page gives, or a key"),
         headers=_challenge(),
     ),
     KeyRefusedError: Kind(

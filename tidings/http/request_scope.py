@@ -7,7 +7,7 @@ Thrift calls behind the door find them without being handed them. One canonical 
 the answer is known, with all that is worth knowing about it; a server's access log would know none
 of that.
 
-    app.add_middleware(RequestScope(deadline_ms=2000))
+    app.add_middleware(RequestScope(2000, "gateway"))
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from tidings.process.logs import accept_request_id
 
 REQUEST_ID = "X-Request-Id"
 UNROUTED = "(none)"
-PROCESS = "gateway"
 READABLE_S = "tidings.readable_s"
 _QUIET_ROUTES = ("/health/live", "/health/ready")
 _BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -51,7 +50,7 @@ QUEUE_SECONDS = Histogram(
     "From when the request could be read to when work on it began, or it was refused",
     buckets=_BUCKETS,
 )
-log = structlog.get_logger("gateway.request")
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +76,12 @@ class RequestScope:
 
     Args:
         deadline_ms: what one request may take with everything in it.
+        process: whose lines these are.
     """
 
-    def __init__(self, deadline_ms: int) -> None:
+    def __init__(self, deadline_ms: int, process: str) -> None:
         self._deadline_ms = deadline_ms
+        self._process = process
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Raises:
@@ -93,7 +94,7 @@ class RequestScope:
         scope = ExitStack()
         # A pool's threads do not inherit what the main thread has bound.
         scope.enter_context(
-            structlog.contextvars.bound_contextvars(process=PROCESS, request_id=request_id)
+            structlog.contextvars.bound_contextvars(process=self._process, request_id=request_id)
         )
         started_s = time.monotonic()
         readable_s = req.env.get(READABLE_S, started_s)

@@ -15,8 +15,8 @@ from prometheus_client import REGISTRY
 from redis import Redis
 from sqlalchemy import Engine
 
-from gateway.resources.pages import read_pages
 from tests.unit.gateway.doors import ADDRESS, READER_ID, Door, make_door
+from tidings.http.pages import read_pages
 from tidings.process.deadline import current_deadline
 
 PAGES = (

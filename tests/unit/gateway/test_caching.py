@@ -13,9 +13,9 @@ import structlog
 from falcon import testing
 from falcon.inspect import inspect_app
 
-from gateway.resources.pages import read_pages
 from tests.unit.gateway.doors import READER_ID, Door
 from tidings.http.caching import SAME_FOR_ALL
+from tidings.http.pages import read_pages
 from tidings.readers.keys import Role
 
 CHOSEN_BY = {"Cookie", "X-Reader", "Authorization"}

@@ -199,7 +199,7 @@ def test_an_operation_for_a_role_needs_a_key() -> None:
         def on_get(self, _req: falcon.Request, _resp: falcon.Response) -> None:
             raise NotImplementedError
 
-    described = describe({"/desk": Desk()}, "1")["paths"]["/desk"]["get"]
+    described = describe({"/desk": Desk()}, "Desk: for tests.", "1")["paths"]["/desk"]["get"]
 
     assert described["security"] == [{"key": ["operator"]}]
     assert {"401", "403"} <= set(described["responses"])

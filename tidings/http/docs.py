@@ -1,5 +1,8 @@
-"""`/openapi.json`, and `/docs` for people: both made once, from what the resources say of
-themselves.
+"""A process's routes as data, `openapi.json`, and as a page for people: both made once, from what
+the resources say of themselves.
+
+Each process describes its own. Rejected: one page of all; the processes do not import each other,
+and one that is upgraded before the other would be described wrongly.
 
     app.add_route("/openapi.json", OpenApiResource(description))
 """
@@ -17,7 +20,7 @@ from tidings.http.problems import AWAY, DEFECT, PROBLEMS
 
 
 class OpenApiResource:
-    """`GET /openapi.json`."""
+    """`GET` of an OpenAPI document."""
 
     caching = SAME_FOR_ALL
 
@@ -29,8 +32,12 @@ class OpenApiResource:
         resp.data = self._data
 
 
-def render_docs(template: str, description: dict[str, Any]) -> bytes:
-    """The page at `/docs`."""
+def render_docs(template: str, description: dict[str, Any], data_path: str) -> bytes:
+    """The page for people.
+
+    Args:
+        data_path: where the same is served as data.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -38,4 +45,8 @@ def render_docs(template: str, description: dict[str, Any]) -> bytes:
         {kind.slug: kind for kind in (*PROBLEMS.values(), AWAY, DEFECT)}.values(),
         key=lambda kind: (kind.status, kind.slug),
     )
-    return environment.from_string(template).render(api=description, kinds=kinds).encode()
+    return (
+        environment.from_string(template)
+        .render(api=description, kinds=kinds, data_path=data_path)
+        .encode()
+    )

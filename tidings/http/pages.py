@@ -1,4 +1,4 @@
-"""The reader's page at `/`, its files under `/static/`, and `/docs`: read once, served from memory.
+"""Pages and their files, such as those under `/static/` and `/docs`: read once, served from memory.
 
 The files are part of the package and name no other host, so the content policy can forbid
 everything else. Behind a proxy that serves `/static/` itself nothing changes.
@@ -14,8 +14,7 @@ from pathlib import PurePosixPath
 
 import falcon
 
-from gateway.resources.chat import ChatAddress, socket_origin
-from tidings.http.caching import PAGE_OF_READER, SAME_FOR_ALL
+from tidings.http.caching import SAME_FOR_ALL
 
 CONTENT_POLICY = (
     "default-src 'self'; img-src 'self' https: data:; object-src 'none'; base-uri 'none'; "
@@ -42,30 +41,6 @@ class PageResource:
         resp.set_header("Content-Security-Policy", CONTENT_POLICY)
         resp.content_type = self._media_type
         resp.data = self._content
-
-
-class FrontPageResource(PageResource):
-    """`GET /`. A reader has an id before the page's script asks for anything, perhaps twice at
-    once; and each visit renews the id's cookie for another year. The chat is the one other address
-    that its script may speak to."""
-
-    needs_reader = True
-    serves_nobody = True
-    renews_reader = True
-    caching = PAGE_OF_READER
-
-    def __init__(self, name: str, content: bytes, chat: ChatAddress) -> None:
-        super().__init__(name, content)
-        self._chat = chat
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        super().on_get(req, resp)
-        origin = self._chat.origin(req)
-        # Not every browser takes 'self' for the socket of the page's own origin.
-        allowed = f"{origin} {socket_origin(origin)}"
-        resp.set_header(
-            "Content-Security-Policy", f"{CONTENT_POLICY}; connect-src 'self' {allowed}"
-        )
 
 
 def read_pages() -> Mapping[str, bytes]:
