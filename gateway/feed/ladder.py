@@ -35,7 +35,7 @@ from gateway.feed.cards import (
     read_reason,
     read_track,
 )
-from tidings.http.problems import NothingToServeError
+from tidings.http.errors import NothingToServeError
 from tidings.news.articles import Articles, Card
 from tidings.process.breaker import Breaker
 from tidings.process.clock import Clock

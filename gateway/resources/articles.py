@@ -19,10 +19,10 @@ from gateway.feed.ladder import NOBODY, Recommending
 from gateway.feed.visit import read_context
 from tidings.http.bodies import answer_json
 from tidings.http.caching import SAME_FOR_ALL
+from tidings.http.errors import InvalidRequestError
 from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import IntParameter, read_parameters
-from tidings.http.problems import InvalidRequestError
 from tidings.news.articles import ArticleNotFoundError, Articles, Card, WholeArticle
 from tidings.news.channels import FOR_YOU, Channels
 from tidings.reading.pages import LONGEST_PAGE, PAGE_SIZE

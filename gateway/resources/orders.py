@@ -19,10 +19,10 @@ from sqlalchemy import Engine
 from gateway.resources.shop import Shop
 from tidings.http.bodies import answer_json, read_body
 from tidings.http.caching import SAME_FOR_ALL
+from tidings.http.errors import IdempotencyKeyNeededError
 from tidings.http.limits import LimitClass, address_network
 from tidings.http.openapi import Operation
 from tidings.http.parameters import HeaderParameter, IntParameter, read_parameters
-from tidings.http.problems import IdempotencyKeyNeededError
 from tidings.process.clock import milliseconds
 from tidings.shop import orders, stock
 from tidings.shop.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFoundError

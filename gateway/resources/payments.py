@@ -17,10 +17,10 @@ import msgspec
 from gateway.resources.orders import read_order_id
 from gateway.resources.shop import Shop
 from tidings.http.bodies import answer_json
+from tidings.http.errors import BodyTooLargeError
 from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import read_parameters
-from tidings.http.problems import BodyTooLargeError
 from tidings.process.clock import Clock
 from tidings.shop import payments
 from tidings.shop.payments import PaymentStarted

@@ -30,7 +30,7 @@ from gunicorn.http.parser import RequestParser
 
 from gateway.serving.proxies import Proxies
 from gateway.serving.refusals import Arrival, refuse
-from tidings.http.problems import (
+from tidings.http.errors import (
     ExpectationError,
     HeadTooLargeError,
     MalformedRequestError,

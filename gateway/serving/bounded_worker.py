@@ -40,8 +40,7 @@ from gateway.serving.connections import Connections, count_dropped
 from gateway.serving.proxies import Proxies
 from gateway.serving.refusals import Arrival, may_go_on, refuse
 from gateway.serving.work_queue import WorkQueue
-from tidings.http.limits import address_network
-from tidings.http.problems import (
+from tidings.http.errors import (
     BodyTooLargeError,
     HeadTooLargeError,
     OverloadedError,
@@ -49,6 +48,7 @@ from tidings.http.problems import (
     TargetTooLongError,
     TooManyConnectionsError,
 )
+from tidings.http.limits import address_network
 from tidings.process.logs import SeldomLog
 
 RECEIVED_BYTES = 64 * 1024

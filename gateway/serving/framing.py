@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 
-from tidings.http.problems import BodyTooLargeError, HeadTooLargeError, TargetTooLongError
+from tidings.http.errors import BodyTooLargeError, HeadTooLargeError, TargetTooLongError
 
 # As gunicorn's own parser is told; browsers and proxies send lines of at most 8 KB.
 MAX_LINE_BYTES = 4094

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import structlog
 from gunicorn.util import http_date
 
-from tidings.http.problems import PROBLEM_JSON, OverloadedError, encode_problem, find_kind
+from tidings.http.errors import OverloadedError
+from tidings.http.problems import PROBLEM_JSON, encode_problem, find_kind
 from tidings.http.request_scope import (
     REQUEST_ID,
     SECURITY_HEADERS,

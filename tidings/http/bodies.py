@@ -16,7 +16,7 @@ from typing import TypeVar
 import falcon
 import msgspec
 
-from tidings.http.problems import (
+from tidings.http.errors import (
     BodyTooLargeError,
     EncodedBodyError,
     InvalidRequestError,

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import falcon
 
-from tidings.http.problems import KeyNeededError, ReaderNeededError, RoleTooSmallError
+from tidings.http.errors import KeyNeededError, ReaderNeededError, RoleTooSmallError
 from tidings.http.reader_id import IDENTIFIED, ReaderSigner, find_claim, give_reader
 from tidings.readers.checking import KeyCheck, KeyRefusedError, KeyUntoldError
 from tidings.readers.keys import Key, Role

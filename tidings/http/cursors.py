@@ -19,8 +19,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from tidings.http.errors import InvalidRequestError
 from tidings.http.parameters import IntParameter, TextParameter
-from tidings.http.problems import InvalidRequestError
 
 _PLACE = struct.Struct(">qqq")
 _MAC_BYTES = 12

@@ -12,8 +12,8 @@ import falcon
 import msgspec
 
 from tidings.http.bodies import answer_json
+from tidings.http.errors import NotReadyError
 from tidings.http.openapi import Operation
-from tidings.http.problems import NotReadyError
 
 
 class Health(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ from prometheus_client import Counter
 from redis import RedisError
 
 from tidings.http.caller import Caller
-from tidings.http.problems import QuotaExceededError
+from tidings.http.errors import QuotaExceededError
 from tidings.process.breaker import Breaker
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.store.keys import LIMITS_OF_ADDRESS, LIMITS_OF_KEY, LIMITS_OF_READER

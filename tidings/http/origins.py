@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import falcon
 
-from tidings.http.problems import ForeignWriteError
+from tidings.http.errors import ForeignWriteError
 from tidings.http.reader_id import HEADER, ReaderSigner
 
 # What pages of a listed origin may read of an answer besides its body.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import falcon
 
-from tidings.http.problems import InvalidRequestError
+from tidings.http.errors import InvalidRequestError
 
 _NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _SHOWN_CHARS = 40

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import gateway.serving.framing as framing_module
 from gateway.serving.framing import MAX_HEAD_BYTES, MAX_LINE_BYTES, Framing
-from tidings.http.problems import BodyTooLargeError, HeadTooLargeError, TargetTooLongError
+from tidings.http.errors import BodyTooLargeError, HeadTooLargeError, TargetTooLongError
 
 MAX_BODY_BYTES = 1000
 NEXT = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n"
