@@ -28,7 +28,6 @@ from gunicorn.http.errors import (
 )
 from gunicorn.http.parser import RequestParser
 
-from gateway.serving.proxies import Proxies
 from gateway.serving.refusals import Arrival, refuse
 from tidings.http.errors import (
     ExpectationError,
@@ -36,6 +35,7 @@ from tidings.http.errors import (
     MalformedRequestError,
     TargetTooLongError,
 )
+from tidings.http.proxies import Proxies
 from tidings.http.request_scope import READABLE_S
 
 _HOST = re.compile(r"(?:[\w.~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)

@@ -37,7 +37,6 @@ from gateway.serving.connection import (
     State,
 )
 from gateway.serving.connections import Connections, count_dropped
-from gateway.serving.proxies import Proxies
 from gateway.serving.refusals import Arrival, may_go_on, refuse
 from gateway.serving.work_queue import WorkQueue
 from tidings.http.errors import (
@@ -49,6 +48,7 @@ from tidings.http.errors import (
     TooManyConnectionsError,
 )
 from tidings.http.limits import address_network
+from tidings.http.proxies import Proxies
 from tidings.process.logs import SeldomLog
 
 RECEIVED_BYTES = 64 * 1024

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.serving.proxies import IGNORED, Proxies
+from tidings.http.proxies import IGNORED, Proxies
 
 
 def settled(peer: str, trusted: tuple[str, ...] = (), **headers: str) -> dict[str, Any]:

@@ -38,9 +38,9 @@ GROUPS: Mapping[str, type[Group]] = {
     "database": DatabaseSettings,
     "redis": RedisSettings,
     "gateway": GatewaySettings,
+    "chat": ChatSettings,
     "recommender": RecommenderSettings,
     "reading": ReadingSettings,
-    "chat": ChatSettings,
     "jobs": JobsSettings,
     "shop": ShopSettings,
 }
@@ -58,9 +58,9 @@ class Settings:
     database: DatabaseSettings
     redis: RedisSettings
     gateway: GatewaySettings
+    chat: ChatSettings
     recommender: RecommenderSettings
     reading: ReadingSettings
-    chat: ChatSettings
     jobs: JobsSettings
     shop: ShopSettings
     given: frozenset[str]
