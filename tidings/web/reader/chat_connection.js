@@ -118,7 +118,8 @@ export class Connection {
     if (frame.type === "bye") this.retryAfterMs = frame.retry_after_ms;
     if (this.line !== line) return; // what a line says that was replaced, its successor says too
     this.onFrame(frame);
-    if (frame.pos) this.pos = frame.pos; // only now: what broke off in between is asked for again
+    // Only now, and not before a replay has come: what breaks off in between is asked for again.
+    if (frame.pos && !frame.recovered) this.pos = frame.pos;
   }
 
   // `code` is null when there was no ticket.

@@ -93,6 +93,7 @@ export class Sender {
 
   onFrame(frame) {
     if (!frame.cid || (frame.type !== "ack" && frame.type !== "error")) return;
+    const entry = this.outbox.get(frame.cid);
     if (frame.type === "ack") this.outbox.remove(frame.cid);
     else if (!PASSING.has(frame.code)) this.outbox.refuse(frame.cid, frame.code);
     if (frame.cid === this.inFlight) {
@@ -100,7 +101,7 @@ export class Sender {
       const isPassing = frame.type === "error" && PASSING.has(frame.code);
       this.wait(isPassing ? frame.retry_after_ms ?? AGAIN_MS * (0.5 + this.random()) : PACE_MS, () => this.kick());
     }
-    this.onChange(frame);
+    this.onChange(frame, entry);
   }
 
   // What was on its way when the line ended is sent again over the next one.

@@ -4,6 +4,8 @@
 //   #/channels/3           another channel's feed
 //   #/channels/3/earlier   what that showed before
 //   #/articles/42          one article
+//   #/messages             conversations and notices
+//   #/messages/7           one conversation
 
 import { flushNow, get } from "./api.js";
 import { Article } from "./article.js";
@@ -23,7 +25,7 @@ let retry = null;
 byId("today").textContent = new Date().toLocaleDateString("en", { weekday: "long", year: "numeric", month: "long", day: "numeric" });
 
 function show(section) {
-  for (const id of ["feed", "article", "trouble"]) byId(id).hidden = id !== section;
+  for (const id of ["feed", "article", "talk", "trouble"]) byId(id).hidden = id !== section;
 }
 
 // What went wrong, in words, with a way to go on; what is on the page already stays there.
@@ -118,17 +120,36 @@ function findTrack(id) {
   return null;
 }
 
+// Fetched after the articles, and needed by nothing else.
+async function loadChat() {
+  const { startChat, ...found } = await import("./chat_page.js");
+  startChat(attempt);
+  return found;
+}
+let chat = null;
+
+async function showMessages(id) {
+  chat ??= loadChat();
+  (await chat).showMessages(id);
+  markChannel(null);
+  show("talk");
+  byId("talk-title").focus({ preventScroll: true });
+}
+
 let isFirst = true;
 async function route() {
   if (article) article.leave();
   article = null;
+  chat?.then(({ leaveMessages }) => leaveMessages());
+  const [, talk, talkId] = location.hash.match(/^#\/(messages)(?:\/(\d+))?$/) ?? [];
   const [, articleId] = location.hash.match(/^#\/articles\/(\d+)$/) ?? [];
   const [, channelId, earlier] = location.hash.match(/^#\/(?:channels\/(\d+)\/?)?(earlier)?$/) ?? [];
   const first = isFirst;
   isFirst = false;
   await attempt(async () => {
     if (!channels.length) await loadChannels();
-    if (articleId) await showArticle(Number(articleId));
+    if (talk) await showMessages(talkId ? Number(talkId) : null);
+    else if (articleId) await showArticle(Number(articleId));
     else await showFeed(Number(channelId ?? 0), earlier ?? "fresh", first);
   });
 }
@@ -196,4 +217,4 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   byId("main").focus();
 });
 
-route();
+route().then(() => { chat ??= loadChat(); });

@@ -1,0 +1,163 @@
+// One conversation: what was said, as it is said, and a place to write. Messages that are on their way stand at its
+// end and say so.
+
+import { drawMessage, drawWaiting } from "./chat_message.js";
+import { button } from "./chat_list.js";
+import { conversationTitle, readerName, stateWords } from "./chat_words.js";
+import { element } from "./elements.js";
+
+const AT_END_PX = 80;
+
+export class ConversationView {
+  constructor(chat, id, { go, attempt }) {
+    Object.assign(this, { chat, id, go, attempt });
+    this.room = null;
+    this.editing = null;
+    this.drawn = new Map(); // seq or cid -> [what it was drawn from, element]
+    this.heading = element("h1", { id: "talk-title", tabindex: "-1" });
+    this.earlier = button("Earlier messages", () => attempt(() => this.showEarlier()));
+    this.log = element("ol", { class: "log", role: "log", "aria-label": "What was said", "aria-live": "off", tabindex: "0" });
+    this.state = element("p", { class: "line-state", role: "status" });
+    this.typing = element("p", { class: "typing", "aria-live": "off" });
+    this.muting = button("", () => attempt(() => this.mute()));
+    this.acts = element("div", { class: "acts-row" }, this.muting);
+    this.root = element(
+      "div", { class: "conversation" },
+      element("a", { class: "back", href: "#/messages" }, "← All messages"),
+      this.heading, element("details", {}, element("summary", {}, "About this conversation"), this.acts),
+      this.earlier, this.log, this.typing, this.state, this.composer(),
+    );
+  }
+
+  get known() {
+    return this.chat.store.conversations.get(this.id);
+  }
+
+  get title() {
+    return this.known ? conversationTitle(this.known, this.chat.store.readerId) : "Conversation";
+  }
+
+  async open() {
+    this.draw();
+    this.room = await this.chat.store.open(this.id);
+    this.addActs();
+    this.draw();
+    this.log.scrollTop = this.log.scrollHeight;
+    this.log.setAttribute("aria-live", "polite"); // what comes from now on is read out, what was there is not
+  }
+
+  close() {
+    this.chat.store.rooms.delete(this.id);
+  }
+
+  composer() {
+    this.text = element("textarea", { id: "talk-text", rows: "2", maxlength: "4000", enterkeyhint: "send", "aria-describedby": "talk-hint" });
+    this.label = element("label", { for: "talk-text" }, "Write a message");
+    this.cancel = button("Do not change it", () => this.stopEditing());
+    this.cancel.hidden = true;
+    const form = element(
+      "form", { class: "composer" }, this.label, this.text,
+      element("div", { class: "acts-row" }, element("button", { type: "submit" }, "Send"), this.cancel, element("span", { id: "talk-hint", class: "hint" }, "Enter sends, Shift and Enter begin a new line.")),
+    );
+    form.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
+    this.text.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); this.send(); }
+      if (event.key === "Escape" && this.editing) this.stopEditing();
+    });
+    this.text.addEventListener("input", () => { if (this.text.value.trim()) this.chat.type(this.id); });
+    return form;
+  }
+
+  send() {
+    const body = this.text.value.trim();
+    if (!body) return;
+    const { editing } = this;
+    this.attempt(async () => {
+      if (editing) await this.chat.rest.edit(this.id, editing.seq, body);
+      else this.chat.write(this.id, body);
+      this.stopEditing();
+      if (!editing) this.log.scrollTop = this.log.scrollHeight;
+    });
+  }
+
+  edit(message) {
+    this.editing = message;
+    this.text.value = message.body;
+    this.label.textContent = "Change your message";
+    this.cancel.hidden = false;
+    this.text.focus();
+  }
+
+  stopEditing() {
+    this.editing = null;
+    this.text.value = "";
+    this.label.textContent = "Write a message";
+    this.cancel.hidden = true;
+    this.text.focus();
+  }
+
+  addActs() {
+    const { rest, store } = this.chat;
+    const { kind, members = [] } = this.known ?? {};
+    const [other] = members.filter((id) => id !== store.readerId);
+    if (kind === "direct") {
+      this.acts.append(
+        button("Block this reader", () => this.attempt(() => rest.block(other, true))),
+        button("Take the block back", () => this.attempt(() => rest.block(other, false))),
+      );
+    }
+    if (kind === "group") {
+      this.acts.append(button("Leave", () => this.attempt(async () => { await rest.leave(this.id); store.count(); location.hash = "#/messages"; })));
+    }
+    this.acts.append(element("p", { class: "hint" }, `In it: ${members.map((id) => readerName(id, store.readerId)).join(", ")}`));
+  }
+
+  async mute() {
+    await this.chat.rest.mute(this.id, !this.known.muted);
+    this.known.muted = !this.known.muted;
+    this.chat.onChange("list");
+  }
+
+  async showEarlier() {
+    const before = this.log.scrollHeight - this.log.scrollTop;
+    await this.chat.store.earlier(this.room);
+    this.log.scrollTop = this.log.scrollHeight - before;
+  }
+
+  draw() {
+    const { news, store } = this.chat;
+    const isAtEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < AT_END_PX;
+    this.heading.textContent = this.title;
+    this.muting.textContent = this.known?.muted ? "Unmute" : "Mute";
+    this.state.textContent = news.state === "open" ? "" : stateWords(news);
+    const who = store.whoTypes(this.id).map((id) => readerName(id, store.readerId));
+    this.typing.textContent = who.length ? `${who.join(", ")} ${who.length === 1 ? "is" : "are"} writing…` : "";
+    if (!this.room) return;
+    this.earlier.hidden = this.room.isAtBeginning || !this.room.bySeq.size || this.room.oldest === 1;
+    this.drawLog();
+    if (isAtEnd) this.log.scrollTop = this.log.scrollHeight;
+    if (document.visibilityState === "visible" && this.room.newest) this.chat.read(this.id, this.room.newest);
+  }
+
+  // What did not change keeps its element, so that nothing is read out twice and focus stays where it is.
+  drawLog() {
+    const { messages } = this.room;
+    const stored = new Set(messages.map(({ cid }) => cid));
+    const waiting = this.chat.waiting(this.id).filter(({ cid }) => !stored.has(cid));
+    const wanted = [
+      ...messages.map((each) => [each.seq, each, () => drawMessage(each, this)]),
+      ...waiting.map((each) => [each.cid, JSON.stringify(each), () => drawWaiting(each, this)]),
+    ];
+    let place = this.log.firstElementChild;
+    const kept = new Map();
+    for (const [key, from, make] of wanted) {
+      const [before, drawn] = this.drawn.get(key) ?? [];
+      const it = before === from ? drawn : make();
+      kept.set(key, [from, it]);
+      if (it === place) place = place.nextElementSibling;
+      else this.log.insertBefore(it, place);
+    }
+    for (const [key, [, it]] of this.drawn) if (kept.get(key)?.[1] !== it) it.remove();
+    this.drawn = kept;
+  }
+}

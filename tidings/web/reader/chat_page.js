@@ -1,0 +1,73 @@
+// Messages and notices in the page: the badge at its top, what is told while the reader is elsewhere, and which of
+// the two views is shown. It is fetched after the articles, which do not wait for it.
+
+import { Chat } from "./chat.js";
+import { ConversationView } from "./chat_conversation.js";
+import { ListView } from "./chat_list.js";
+import { conversationTitle, countWords } from "./chat_words.js";
+import { element } from "./elements.js";
+
+const TOLD_MS = 8000;
+const byId = (id) => document.getElementById(id);
+let view = null;
+let attempt = null;
+let forget = null;
+
+const chat = new Chat({ onChange: changed });
+
+export function startChat(tries) {
+  attempt = tries;
+  chat.start();
+}
+
+// `id` is null for the list.
+export function showMessages(id) {
+  leaveMessages();
+  const tools = { go, attempt: (work) => attempt(work, { keep: true }) };
+  view = id === null ? new ListView(chat, tools) : new ConversationView(chat, id, tools);
+  byId("talk").replaceChildren(view.root);
+  changed("state");
+}
+
+export function leaveMessages() {
+  view?.close();
+  view = null;
+}
+
+function go(conversation) {
+  chat.store.count();
+  location.hash = `#/messages/${conversation.id}`;
+}
+
+// The chat's address comes with the first ticket, and until then a view says that it connects.
+function openView() {
+  if (!view || view.isOpened || !chat.store.isLoaded) return;
+  view.isOpened = true;
+  const opened = view;
+  attempt(() => opened.open(), { keep: true });
+}
+
+function changed(what, detail) {
+  openView();
+  view?.draw();
+  if (view) document.title = `${view.title} · Tidings`;
+  const { unread } = chat.store;
+  byId("talk-count").hidden = !unread;
+  byId("talk-count").firstElementChild.textContent = countWords(unread);
+  if (what === "notice") tell(detail.text, "#/messages");
+  if (what === "message") tellMessage(detail);
+}
+
+function tellMessage(message) {
+  const known = chat.store.conversations.get(message.conversation_id);
+  const isSeen = view instanceof ConversationView && view.id === message.conversation_id && document.visibilityState === "visible";
+  if (!known || known.muted || message.hidden || isSeen || message.sender_id === chat.store.readerId) return;
+  tell(`New message from ${conversationTitle(known, chat.store.readerId)}`, `#/messages/${known.id}`);
+}
+
+// Read out by a screen reader as well; what was told stays in the list.
+function tell(words, href) {
+  clearTimeout(forget);
+  byId("talk-news").replaceChildren(element("a", { href }, words));
+  forget = setTimeout(() => byId("talk-news").replaceChildren(), TOLD_MS);
+}

@@ -1,0 +1,46 @@
+// The words of messages and notices. What the server says is a code; what a person reads stands here.
+
+const DESK_ID = 2 ** 51;
+const REFUSALS = {
+  not_a_member: "you are no longer part of this conversation",
+  blocked: "this reader does not take messages from you",
+  too_long: "it is too long",
+  cid_conflict: "it was sent already, in other words",
+  not_yours: "it is not yours to change",
+  too_late: "it is more than five minutes old",
+  no_such_message: "it is not there any more",
+  quota: "that were too many for now",
+};
+const STATES = {
+  connecting: "Connecting…",
+  waiting: "No connection. What you write is kept, and sent as soon as there is one.",
+  stopped: "Not connected.",
+};
+const STOPS = {
+  4401: "This site does not let you into its chat.",
+  4409: "Your chat is open in too many places, and this one was closed.",
+};
+const MOST = 99;
+
+export const isDesk = (readerId) => readerId === DESK_ID;
+export const countWords = (count) => (count > MOST ? `${MOST}+` : String(count));
+export const refusalWords = (code) => `Not sent: ${REFUSALS[code] ?? code}.`;
+export const stateWords = ({ state, reason }) => (state === "stopped" && STOPS[reason]) || STATES[state] || "";
+
+// There are no names yet; the last digits tell the few readers of a conversation apart.
+export function readerName(readerId, me) {
+  if (readerId === me) return "You";
+  return isDesk(readerId) ? "The editors’ desk" : `Reader …${String(readerId).slice(-5)}`;
+}
+
+export function conversationTitle({ kind, title, members = [] }, me) {
+  if (kind === "desk") return "The editors’ desk";
+  if (title) return title;
+  const others = members.filter((id) => id !== me).map((id) => readerName(id, me));
+  return others.length ? others.join(", ") : "Nobody else is here";
+}
+
+export function bodyWords({ hidden, deleted_at, body }) {
+  if (deleted_at) return "This message was deleted.";
+  return hidden ? "You do not see this reader’s messages." : body;
+}
