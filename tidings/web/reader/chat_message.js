@@ -24,13 +24,14 @@ export function drawMessage(message, view) {
   return element("li", { class: isMine ? "message mine" : "message" }, head, body, ...acts);
 }
 
-// The desk names articles as `#12 Title`; here that is a link.
+// The desk names articles as `#12 Title`; here that is a link: of a list the whole line, in a sentence the number.
 function words(message) {
   const text = bodyWords(message);
   if (!isDesk(message.sender_id)) return [text];
-  return text.split(/(#\d{1,18}\b)/).map((part) => (
-    /^#\d+$/.test(part) ? element("a", { href: `#/articles/${part.slice(1)}` }, part) : part
-  ));
+  return text.split(/(^#\d{1,18} .*$|#\d{1,18}\b)/m).map((part) => {
+    const [, id] = part.match(/^#(\d+)/) ?? [];
+    return id ? element("a", { href: `#/articles/${id}` }, part) : part;
+  });
 }
 
 function actsOf(message, isMine, view) {

@@ -6,17 +6,15 @@ import { ConversationView } from "./chat_conversation.js";
 import { ListView } from "./chat_list.js";
 import { conversationTitle, countWords } from "./chat_words.js";
 import { element } from "./elements.js";
+import { attempt, byId } from "./sections.js";
 
 const TOLD_MS = 8000;
-const byId = (id) => document.getElementById(id);
 let view = null;
-let attempt = null;
 let forget = null;
 
 const chat = new Chat({ onChange: changed });
 
-export function startChat(tries) {
-  attempt = tries;
+export function startChat() {
   chat.start();
 }
 
@@ -26,6 +24,7 @@ export function showMessages(id) {
   const tools = { go, attempt: (work) => attempt(work, { keep: true }) };
   view = id === null ? new ListView(chat, tools) : new ConversationView(chat, id, tools);
   byId("talk").replaceChildren(view.root);
+  byId("talk-news").replaceChildren();
   changed("state");
 }
 

@@ -11,38 +11,17 @@ import { flushNow, get } from "./api.js";
 import { Article } from "./article.js";
 import { element } from "./elements.js";
 import { EarlierFeed, FreshFeed } from "./feed.js";
+import { attempt, byId, show } from "./sections.js";
 
 const AHEAD_PX = 600;
-const byId = (id) => document.getElementById(id);
 const feeds = new Map();
 // What this page knows by itself: articles that were opened, their titles, and what was done with them.
 const memory = { opened: new Set(), titles: new Map(), marks: new Map() };
 let channels = [];
 let feed = null;
 let article = null;
-let retry = null;
 
 byId("today").textContent = new Date().toLocaleDateString("en", { weekday: "long", year: "numeric", month: "long", day: "numeric" });
-
-function show(section) {
-  for (const id of ["feed", "article", "talk", "trouble"]) byId(id).hidden = id !== section;
-}
-
-// What went wrong, in words, with a way to go on; what is on the page already stays there.
-async function attempt(work, { keep = false, then = null } = {}) {
-  byId("trouble").hidden = true;
-  try {
-    return await work();
-  } catch (error) {
-    if (!keep) show("trouble");
-    byId("trouble").hidden = false;
-    const words = error.message || "something went wrong";
-    byId("trouble-text").textContent = words[0].toUpperCase() + words.slice(1);
-    byId("trouble").scrollIntoView({ block: "nearest" });
-    retry = then ?? (() => attempt(work, { keep }));
-    return undefined;
-  }
-}
 
 async function loadChannels() {
   channels = (await get("/channels")).results;
@@ -123,7 +102,7 @@ function findTrack(id) {
 // Fetched after the articles, and needed by nothing else.
 async function loadChat() {
   const { startChat, ...found } = await import("./chat_page.js");
-  startChat(attempt);
+  startChat();
   return found;
 }
 let chat = null;
@@ -133,6 +112,7 @@ async function showMessages(id) {
   (await chat).showMessages(id);
   markChannel(null);
   show("talk");
+  byId("talk").scrollIntoView();
   byId("talk-title").focus({ preventScroll: true });
 }
 
@@ -173,11 +153,6 @@ byId("fresh").addEventListener("click", async () => {
   }
   byId("fresh").focus({ preventScroll: true });
   fill();
-});
-
-byId("retry").addEventListener("click", () => {
-  byId("trouble").hidden = true;
-  retry?.();
 });
 
 // More articles, as long as the end of those that are there is in sight or nearly so.
