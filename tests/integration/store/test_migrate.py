@@ -29,6 +29,7 @@ from tidings.store import migrate as migrations
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.metadata import metadata
 from tidings.store.migrate import SchemaError, check_schema, migrate, schema_reader
+from tidings.talk import tables as talk_tables
 
 # Each module of tables adds its own to the one description of the schema.
 TABLES = {
@@ -38,6 +39,7 @@ TABLES = {
     delayed_tables.delayed_job,
     job_tables.job_run,
     order_tables.orders,
+    talk_tables.message,
 }
 OUR_PACKAGES = {"tidings", "gateway", "services", "jobs"}
 ORDER = {"status": "cancelled", "total_cents": 450, "currency": "EUR"} | dict.fromkeys(

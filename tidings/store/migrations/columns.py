@@ -19,6 +19,7 @@ from sqlalchemy.dialects import mysql
 
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 EventId = sa.LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
+LongBytes = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 Moment = sa.String(23).with_variant(mysql.DATETIME(fsp=3), "mysql", "mariadb")
 Name = sa.String(64).with_variant(
