@@ -182,7 +182,7 @@ def make_worker_app(settings: Settings) -> App:
             settings, make_provider(settings.shop.payment_provider, make_site(settings))
         ),
         windows=SlidingWindows(redis, settings.gateway.limit_window_s),
-        quotas=make_quotas(settings.gateway),
+        quotas=make_quotas(settings),
         clock=now_ms,
         deadline_ms=settings.gateway.deadline_ms,
         max_body_bytes=settings.gateway.max_body_bytes,

@@ -34,7 +34,7 @@ STOP_TIMEOUT_S = 30
 UNLIMITED = {
     name: 0
     for name in flat_names()
-    if name.startswith("gateway_limit_") and name != "gateway_limit_window_s"
+    if name.startswith(("gateway_limit_", "chat_limit_")) and name != "gateway_limit_window_s"
 }
 
 

@@ -9,7 +9,7 @@ new ones: beyond it no reader is made, and feeds come from the steps that record
 of it is one question to Redis. Where Redis is away the door stays open, which is counted. Rejected:
 counts in each worker's memory, which give every client as many quotas as there are workers.
 
-    limits = Limits(SlidingWindows(redis, window_s=60), make_quotas(settings.gateway))
+    limits = Limits(SlidingWindows(redis, window_s=60), make_quotas(settings))
     app.add_middleware(limits)
     address_network("2001:db8::7"), address_network("::ffff:192.0.2.1")
     # ("2001:db8::/64", "192.0.2.1")
@@ -32,7 +32,7 @@ from redis import RedisError
 from tidings.http.caller import Caller
 from tidings.http.errors import QuotaExceededError
 from tidings.process.breaker import Breaker
-from tidings.process.settings.gateway import GatewaySettings
+from tidings.process.settings import Settings
 from tidings.store.keys import LIMITS_OF_ADDRESS, LIMITS_OF_KEY, LIMITS_OF_READER
 from tidings.store.windows import Room, SlidingWindows, Window
 
@@ -62,6 +62,8 @@ class LimitClass(StrEnum):
     REPORT = "report"
     WRITE = "write"
     ORDER = "order"
+    CHAT_READ = "chat-read"
+    CHAT_WRITE = "chat-write"
     SIGN_IN = "sign_in"  # an address showed a key that opens no door
 
 
@@ -234,19 +236,22 @@ class Limits:
         resp.set_header("RateLimit-Policy", _write_policies(names, self._windows.window_s))
 
 
-def make_quotas(settings: GatewaySettings) -> Quotas:
+def make_quotas(settings: Settings) -> Quotas:
     """The quotas as they are set."""
+    gateway, chat = settings.gateway, settings.chat
     return Quotas(
         of_reader={
-            LimitClass.FEED: settings.limit_feed,
-            LimitClass.REPORT: settings.limit_report,
-            LimitClass.WRITE: settings.limit_write,
-            LimitClass.ORDER: settings.limit_order,
-            LimitClass.SIGN_IN: settings.limit_sign_in,
+            LimitClass.FEED: gateway.limit_feed,
+            LimitClass.REPORT: gateway.limit_report,
+            LimitClass.WRITE: gateway.limit_write,
+            LimitClass.ORDER: gateway.limit_order,
+            LimitClass.CHAT_READ: chat.limit_read,
+            LimitClass.CHAT_WRITE: chat.limit_write,
+            LimitClass.SIGN_IN: gateway.limit_sign_in,
         },
-        address_times=settings.limit_address_times,
-        key_times=settings.limit_key_times,
-        new_readers=settings.limit_new_readers,
+        address_times=gateway.limit_address_times,
+        key_times=gateway.limit_key_times,
+        new_readers=gateway.limit_new_readers,
     )
 
 

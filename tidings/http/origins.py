@@ -20,12 +20,15 @@ import falcon
 
 from tidings.http.errors import ForeignWriteError
 from tidings.http.reader_id import HEADER, ReaderSigner
+from tidings.process.listening import UNIX, split_bind
+from tidings.process.settings import Settings
 
 # What pages of a listed origin may read of an answer besides its body.
 EXPOSED = (
     *("X-Request-Id", "X-Reader", "RateLimit", "RateLimit-Policy", "Retry-After"),
     *("ETag", "Location"),
 )
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WRITE_NOTHING = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
@@ -44,8 +47,25 @@ class Origins:
 
     def admit(self, origin: str, own: str) -> bool:
         """Whether a page of this origin may write on the site that was reached as `own`."""
-        site = urlsplit(self.site_url)
-        return origin in (own, f"{site.scheme}://{site.netloc}", *self.allowed)
+        return origin in (own, _origin_of(self.site_url), *self.allowed)
+
+
+def find_chat_origins(settings: Settings) -> tuple[str, ...]:
+    """Whose pages may use the chat: those of the site, as readers find it and, where there is no
+    proxy, as the gateway listens; and those of the origins that an operator listed."""
+    found = {_origin_of(settings.site.url): None}
+    bind = settings.gateway.bind
+    if not bind.startswith(UNIX):
+        host, port = split_bind(bind)
+        # A page is found by either name, and a browser tells the one that was typed.
+        names = (host, "localhost") if host in _LOOPBACK else (host,)
+        found |= {f"http://{f'[{name}]' if ':' in name else name}:{port}": None for name in names}
+    return (*found, *settings.gateway.allowed_origins, *settings.chat.allowed_origins)
+
+
+def _origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 class RefuseForeignWrites:

@@ -14,13 +14,13 @@ from tests.conftest import MakeSettings
 from tests.integration.gateway.whole import Whole, open_whole
 from tests.lab.servers import start_redis
 from tidings.http.limits import Quotas, make_quotas
-from tidings.process.settings.gateway import GatewaySettings
+from tidings.process.settings import read_settings
 from tidings.store.keys import FIRST_VISIT_S
 
 FROM_FULL = 8 * 2**20
 REQUESTS = 900  # 814 of them filled it before
 # By the settings' defaults, but for what an address may ask, which ends a flood sooner.
-QUOTAS = make_quotas(GatewaySettings())
+QUOTAS = make_quotas(read_settings(None))
 NO_END = Quotas(of_reader={}, key_times=0, address_times=0, new_readers=QUOTAS.new_readers)
 
 

@@ -219,7 +219,7 @@ def test_the_largest_quotas_there_may_be_are_told_as_they_are(
 ) -> None:
     most = 1_000_000
     settings = make_settings(gateway_limit_feed=most, gateway_limit_address_times=most)
-    door = make_door(engine, redis_client, quotas=make_quotas(settings.gateway))
+    door = make_door(engine, redis_client, quotas=make_quotas(settings))
     door.newsroom.channels(1)
 
     answer = get(door)

@@ -13,10 +13,12 @@ from sqlalchemy import Engine
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import serve
 from tests.lab.redis_keys import largest, longest_ttl_s, matches
+from tests.unit.gateway.doors import KEYS as KEYS_OF_SITE
 from tests.unit.gateway.doors import READER_ID, Door, make_door
 from tidings.http.limits import make_quotas
 from tidings.process.clock import moment
 from tidings.process.settings import Settings, describe
+from tidings.readers.tickets import Tickets
 from tidings.reading import popularity
 from tidings.reading.behaviour import fold
 from tidings.reading.behaviour_log import LOG
@@ -52,7 +54,7 @@ def door(
         engine,
         redis_client,
         card_ttl_s=settings.gateway.card_ttl_s,
-        quotas=make_quotas(settings.gateway),
+        quotas=make_quotas(settings),
     )
     door.newsroom.channels(1, 2)
     door.newsroom.articles(60)
@@ -112,6 +114,8 @@ def use(door: Door, redis: Redis) -> None:
     assert door.get("/articles/1").status_code == 200
     assert door.get("/articles/999").status_code == 404
     assert door.get("/articles/1/similar", headers=door.make_key()).status_code == 200
+    ticket = door.client.simulate_post("/reader/chat-ticket").json["ticket"]
+    assert Tickets(KEYS_OF_SITE, redis).admit(ticket).key_id is None
     redis.xadd(LOG, {"e": "of another version"})
     while fold(door.newsroom.engine, redis, consumer="one"):
         pass

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from tests.conftest import MakeSettings
 from tests.unit.gateway.doors import make_door
 from tidings.http.limits import LimitClass, Quotas, address_network, address_number, make_quotas
-from tidings.process.settings.loading import GROUPS
+from tidings.process.settings import flat_names
 
 QUOTAS = Quotas(of_reader=dict.fromkeys(LimitClass, 1), key_times=1, address_times=1, new_readers=1)
 
@@ -78,21 +78,25 @@ def test_without_redis_the_door_is_open_and_that_is_counted(
 def test_each_class_of_work_has_a_setting_and_0_turns_all_of_them_off(
     make_settings: MakeSettings,
 ) -> None:
-    names = [f"gateway_limit_{limit}" for limit in LimitClass]
-    known = GROUPS["gateway"].model_fields
-    assert {f"limit_{limit}" for limit in LimitClass} <= set(known)
+    of_chat = {LimitClass.CHAT_READ: "chat_limit_read", LimitClass.CHAT_WRITE: "chat_limit_write"}
+    names = [of_chat.get(limit, f"gateway_limit_{limit}") for limit in LimitClass]
+    assert set(names) <= set(flat_names())
 
-    off = make_quotas(make_settings(**dict.fromkeys(names, 0)).gateway)
+    off = make_quotas(make_settings(**dict.fromkeys(names, 0)))
 
     assert off.of_reader == dict.fromkeys(LimitClass, 0)
 
 
 def test_every_resource_that_knows_its_reader_has_a_limit_or_none_to_fear() -> None:
     """Trap: a route that is added without a class takes as much as it is asked."""
-    root = Path(__file__).parent.parent.parent.parent / "gateway" / "resources"
+    root = Path(__file__).parent.parent.parent.parent
+    modules = [
+        *(root / "gateway" / "resources").glob("*.py"),
+        *(root / "services" / "chat").rglob("*.py"),
+    ]
     without = [
         f"{path.name}: {block.splitlines()[0]}"
-        for path in sorted(root.glob("*.py"))
+        for path in sorted(modules)
         for block in path.read_text().split("\nclass ")[1:]
         if "needs_reader = True" in block and "limit_class = " not in block
     ]

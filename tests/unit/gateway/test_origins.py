@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from tests.conftest import MakeSettings
 from tests.unit.gateway.doors import READER_ID, Door, make_door
+from tidings.http.origins import find_chat_origins
 from tidings.http.reader_id import COOKIE, HOST_COOKIE
 from tidings.process.errors import SettingsError
 
@@ -276,3 +277,40 @@ def test_origins_are_set_as_a_list(make_settings: MakeSettings) -> None:
 
 def _named(headers: dict[str, str]) -> dict[str, Any]:
     return {name.replace("-", "_"): value for name, value in headers.items()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "origins"),
+    [
+        (
+            {"gateway_bind": "127.0.0.1:8000"},
+            {"http://127.0.0.1:8000", "http://localhost:8000"},
+        ),
+        (
+            {"site_url": "https://news.example", "gateway_bind": "unix:/run/gateway"},
+            {"https://news.example"},
+        ),
+        (
+            {"site_url": "https://news.example/all", "gateway_bind": "[::1]:8000"},
+            {"https://news.example", "http://[::1]:8000", "http://localhost:8000"},
+        ),
+        (
+            {
+                "gateway_bind": "192.0.2.7:80",
+                "gateway_allowed_origins": (PARTNER,),
+                "chat_allowed_origins": ("https://desk.example",),
+            },
+            {
+                "http://127.0.0.1:8000",
+                "http://192.0.2.7:80",
+                PARTNER,
+                "https://desk.example",
+            },
+        ),
+    ],
+    ids=["as it comes", "behind a proxy", "IPv6", "with others"],
+)
+def test_the_chat_is_used_by_pages_of_the_site_and_of_listed_origins(
+    make_settings: MakeSettings, settings: dict[str, Any], origins: set[str]
+) -> None:
+    assert set(find_chat_origins(make_settings(**settings))) == origins

@@ -11,7 +11,14 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from tidings.process.settings.group import Bind, Group, OriginList, check_origin, group_config
+from tidings.process.settings.group import (
+    Bind,
+    Group,
+    OriginList,
+    Quota,
+    check_origin,
+    group_config,
+)
 
 # The file descriptors that a common limit (RLIMIT_NOFILE, hard) leaves to one process.
 _MOST_CONNECTIONS = 500_000
@@ -39,6 +46,16 @@ class ChatSettings(Group):
         (),
         description="comma-separated; pages of these origins may talk, beside the site's own and "
         "those of GATEWAY_ALLOWED_ORIGINS",
+    )
+    limit_read: Quota = Field(
+        240,
+        description="lists and histories of one reader in GATEWAY_LIMIT_WINDOW_S; of an address "
+        "and a key as many times as at the gateway; 0 is no limit",
+    )
+    limit_write: Quota = Field(
+        600,
+        description="the same of messages and other changes over HTTP, as many as a socket takes "
+        "in a minute",
     )
     max_connections: int = Field(
         20_000, ge=1, le=_MOST_CONNECTIONS, description="open sockets of one node"

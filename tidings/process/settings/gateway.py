@@ -17,6 +17,7 @@ from tidings.process.settings.group import (
     CommaSeparated,
     Group,
     OriginList,
+    Quota,
     group_config,
     named,
 )
@@ -28,9 +29,6 @@ def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return networks
 
 
-# 300 a second for an hour, which is no limit any more. Times as much of an address it is a number
-# that Redis's scripts (2**53) and fields of HTTP (15 digits, RFC 9651) still tell exactly.
-_Quota = Annotated[int, Field(ge=0, le=1_000_000)]
 # Each thread holds a body whole: at 16 threads, 1 GiB.
 _MOST_BODY_BYTES = 64 * 1024 * 1024
 # Ten minutes are more than browsers and proxies wait for an answer.
@@ -55,7 +53,7 @@ class GatewaySettings(Group):
     max_body_bytes: int = Field(
         256 * 1024, ge=1024, le=_MOST_BODY_BYTES, description="largest request body"
     )
-    connections_per_address: _Quota = Field(
+    connections_per_address: Quota = Field(
         256,
         description="connections one address may hold in each worker; 0: any; a believed proxy may "
         "hold any",
@@ -74,35 +72,35 @@ class GatewaySettings(Group):
     limit_window_s: int = Field(
         60, ge=1, le=3600, description="requests are limited within every stretch of this time"
     )
-    limit_feed: _Quota = Field(
+    limit_feed: Quota = Field(
         120, description="feeds and lists of one reader in LIMIT_WINDOW_S; 0 is no limit"
     )
-    limit_report: _Quota = Field(
+    limit_report: Quota = Field(
         120,
         description="reports, which name no reader, in LIMIT_WINDOW_S: LIMIT_ADDRESS_TIMES as many "
         "of one address, LIMIT_KEY_TIMES as many of one key; 0 is no limit",
     )
-    limit_write: _Quota = Field(
+    limit_write: Quota = Field(
         60,
         description="marks and chat tickets of one reader in LIMIT_WINDOW_S; 0 is no limit",
     )
-    limit_order: _Quota = Field(
+    limit_order: Quota = Field(
         20, description="orders and payments of one reader in LIMIT_WINDOW_S; 0 is no limit"
     )
-    limit_sign_in: _Quota = Field(
+    limit_sign_in: Quota = Field(
         30,
         description="keys that open no door of one address in LIMIT_WINDOW_S; 0 is no limit",
     )
-    limit_address_times: _Quota = Field(
+    limit_address_times: Quota = Field(
         10,
         description="one address, an IPv6 /64 being one, may do so many times what one reader may; "
         "0 is no limit by address",
     )
-    limit_key_times: _Quota = Field(
+    limit_key_times: Quota = Field(
         10,
         description="one key may do so many times what one reader may; 0 is no limit by key",
     )
-    limit_new_readers: _Quota = Field(
+    limit_new_readers: Quota = Field(
         30,
         description="ids that one address is given in LIMIT_WINDOW_S; beyond it feeds are served "
         "without; 0 is no limit",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tidings.process.errors import PREFIX
@@ -99,4 +99,7 @@ def _check_secrets(keys: tuple[str, ...]) -> tuple[str, ...]:
 Bind = Annotated[str, AfterValidator(check_bind)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 OriginList = Annotated[CommaSeparated, AfterValidator(_check_origins)]
+# 300 a second for an hour, which is no limit any more. Times as much of an address it is a number
+# that Redis's scripts (2**53) and fields of HTTP (15 digits, RFC 9651) still tell exactly.
+Quota = Annotated[int, Field(ge=0, le=1_000_000)]
 Secrets = Annotated[CommaSeparated, AfterValidator(_check_secrets)]
