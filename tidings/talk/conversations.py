@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
+from tidings.process.clock import milliseconds
 from tidings.talk import events
 from tidings.talk.blocks import is_blocked_between
 from tidings.talk.errors import (
@@ -124,7 +125,7 @@ def start_group(
         by=reader_id,
         reader_ids=sorted(roles),
         last_seq=0,
-        at=now,
+        at=milliseconds(now),
     )
     put(conn, [events.Entry.of(event, to=sorted(roles))], now=now)
     return read_conversation(conn, reader_id, conversation_id)
@@ -282,7 +283,7 @@ def tell_change(
         by=by,
         reader_ids=reader_ids,
         last_seq=held.last_seq,
-        at=held.now,
+        at=milliseconds(held.now),
     )
     audience = find_audience(conn, held.conversation_id, sender_id=by)
     put(conn, [events.Entry.of(event, to=(*audience.to, *besides))], now=held.now)

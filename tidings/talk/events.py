@@ -7,14 +7,13 @@ by (conversation_id, seq), a notice by (audience, seq, times). Rejected: to send
 let each node read them; each event would cost a query a node.
 
     entry = Entry.of(Deleted(conversation_id=3, seq=12, at=now), to=(7, 9))
-    entry.frame  # b'{"type":"deleted","conversation_id":3,"seq":12,"at":"2026-11-28T18:23:54Z"}'
+    entry.frame  # b'{"type":"deleted","conversation_id":3,"seq":12,"at":1795890234123}'
     redis.xadd(key, entry.fields())
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -26,7 +25,8 @@ OPERATOR = "operator"
 class Event(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag=str.lower
 ):
-    """What is told to sockets. `type` is the name of the class in small letters."""
+    """What is told to sockets. `type` is the name of the class in small letters; moments are
+    milliseconds since 1970."""
 
 
 class Message(Event, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class Message(Event, frozen=True, kw_only=True):
     cid: str
     body: str | None = None
     hidden: bool = False
-    at: datetime
+    at: int
 
 
 class Edited(Event, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class Edited(Event, frozen=True, kw_only=True):
     sender_id: int
     body: str | None = None
     hidden: bool = False
-    edited_at: datetime
+    edited_at: int
 
 
 class Deleted(Event, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class Deleted(Event, frozen=True, kw_only=True):
 
     conversation_id: int
     seq: int
-    at: datetime
+    at: int
 
 
 class Read(Event, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class Conversation(Event, frozen=True, kw_only=True):
     by: int
     reader_ids: Sequence[int] = ()
     last_seq: int
-    at: datetime
+    at: int
 
 
 class NoticeShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +110,7 @@ class NoticeShown(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     data: Mapping[str, Any]
     times: int
-    at: datetime
+    at: int
 
 
 class Notice(Event, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, Select, and_, select, update
 
+from tidings.process.clock import milliseconds
 from tidings.talk import events
 from tidings.talk.errors import (
     NoSuchMessageError,
@@ -128,7 +129,7 @@ def edit(conn: Connection, reader_id: int, conversation_id: int, *, seq: int, bo
         seq=seq,
         sender_id=reader_id,
         body=body,
-        edited_at=held.now,
+        edited_at=milliseconds(held.now),
     )
     audience = find_audience(conn, conversation_id, sender_id=reader_id)
     put(conn, [events.Entry.of(event, to=audience.to, hid=audience.hid)], now=held.now)
@@ -145,7 +146,7 @@ def delete(conn: Connection, reader_id: int, conversation_id: int, *, seq: int) 
     row = _find_own(conn, reader_id, held, seq)
     if row.deleted_at is None:
         _change(conn, held, seq, body="", deleted_at=held.now)
-        event = events.Deleted(conversation_id=conversation_id, seq=seq, at=held.now)
+        event = events.Deleted(conversation_id=conversation_id, seq=seq, at=milliseconds(held.now))
         audience = find_audience(conn, conversation_id, sender_id=reader_id)
         put(conn, [events.Entry.of(event, to=audience.to)], now=held.now)
     return Deleted(conversation_id=conversation_id, seq=seq, at=row.deleted_at or held.now)

@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql, sqlite
 
+from tidings.process.clock import milliseconds
 from tidings.store.engine import database_now
 from tidings.store.metadata import Id
 from tidings.talk import events
@@ -287,7 +288,7 @@ def _to_shown(row: Mapping[str, Any]) -> NoticeShown:
         subject=row["subject"],
         data=msgspec.json.decode(row["data"]),
         times=row["times"],
-        at=row["at"],
+        at=milliseconds(row["at"]),
     )
 
 

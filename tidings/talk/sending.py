@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, and_, insert, or_, select
 
+from tidings.process.clock import milliseconds
 from tidings.store.by_key import update_by_key
 from tidings.talk import events
 from tidings.talk.errors import (
@@ -163,7 +164,7 @@ class _Batch:
             sender_id=row["sender_id"],
             cid=row["cid"],
             body=row["body"],
-            at=row["at"],
+            at=milliseconds(row["at"]),
         )
         audience = self._audiences[event.conversation_id, event.sender_id]
         return events.Entry.of(event, to=audience.to, hid=audience.hid)
