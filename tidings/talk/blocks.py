@@ -18,7 +18,6 @@ from tidings.talk.tables import reader_block
 
 # Each count of unread messages compares with all of them.
 MOST_BLOCKS = 1000
-MOST_LISTED = 100
 MOST_ID = 2**63 - 1
 
 
@@ -60,18 +59,28 @@ def unblock(conn: Connection, reader_id: int, blocked_id: int) -> None:
 def find_blocks(
     conn: Connection, reader_id: int, *, after_id: int = 0, limit: int = 50
 ) -> list[Block]:
-    """Whom a reader blocks, by reader id; up to MOST_LISTED."""
+    """Whom a reader blocks, by reader id."""
     rows = conn.execute(
         select(reader_block.c.blocked_id, reader_block.c.at)
         .where(reader_block.c.reader_id == reader_id, reader_block.c.blocked_id > after_id)
         .order_by(reader_block.c.blocked_id)
-        .limit(min(limit, MOST_LISTED))
+        .limit(limit)
     )
     return [Block(reader_id=row.blocked_id, at=row.at) for row in rows]
 
 
 def is_blocked_between(conn: Connection, reader_id: int, others: Collection[int]) -> bool:
     """Whether the reader blocks one of these, or one of these the reader."""
+    return bool(find_blocked_between(conn, reader_id, others))
+
+
+def find_blocked_between(
+    conn: Connection, reader_id: int, others: Collection[int]
+) -> frozenset[int]:
+    """Those of others whom the reader blocks, or who block the reader."""
     by_me = and_(reader_block.c.reader_id == reader_id, reader_block.c.blocked_id.in_(others))
     me = and_(reader_block.c.blocked_id == reader_id, reader_block.c.reader_id.in_(others))
-    return conn.scalar(select(reader_block.c.at).where(or_(by_me, me)).limit(1)) is not None
+    rows = conn.execute(
+        select(reader_block.c.reader_id, reader_block.c.blocked_id).where(or_(by_me, me))
+    )
+    return frozenset(id_ for row in rows for id_ in row if id_ != reader_id)

@@ -38,7 +38,6 @@ from tidings.talk.outbox import put
 from tidings.talk.tables import conversation, conversation_member, message
 
 MOST_TITLE = 100
-MOST_LISTED = 100
 # A person who is busy writes to a handful of new people a day. A program that writes to everybody
 # comes to 50 of them, and a site's operator can revoke its key before the second day.
 MOST_STARTED = 50
@@ -155,7 +154,6 @@ def find_conversations(
 
     Args:
         before: (changed_at, conversation_id) of the last one of the page before.
-        limit: up to MOST_LISTED.
     """
     by_change = (conversation.c.changed_at, conversation.c.id)
     has_something = conversation.c.last_seq > conversation_member.c.from_seq
@@ -166,7 +164,7 @@ def find_conversations(
             or_(by_change[0] < changed_at, and_(by_change[0] == changed_at, by_change[1] < id_))
         )
     newest_first = (by_change[0].desc(), by_change[1].desc())
-    rows = conn.execute(query.order_by(*newest_first).limit(min(limit, MOST_LISTED))).all()
+    rows = conn.execute(query.order_by(*newest_first).limit(limit)).all()
     return _show(conn, reader_id, rows)
 
 

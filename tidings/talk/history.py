@@ -29,7 +29,6 @@ from tidings.talk.sending import check_body
 from tidings.talk.tables import conversation_member, message, reader_block
 
 EDITABLE = timedelta(minutes=5)
-MOST_LISTED = 100
 
 
 class ShownMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +82,6 @@ def find_messages(
     Args:
         before: the newest below this seq, newest first; what a page of history asks for.
         after: the oldest above this seq, oldest first, in place of `before`; what fills a gap.
-        limit: up to MOST_LISTED.
 
     Raises:
         NotAMemberError: it does not exist, or this reader is no member.
@@ -103,7 +101,7 @@ def find_messages(
     if before is not None:
         query = query.where(message.c.seq < before)
     order = message.c.seq.desc() if after is None else message.c.seq
-    rows = conn.execute(query.order_by(order).limit(min(limit, MOST_LISTED)))
+    rows = conn.execute(query.order_by(order).limit(limit))
     return [to_shown(row, reader_id) for row in rows]
 
 

@@ -48,7 +48,6 @@ from tidings.talk.tables import inbox, notice, notice_mark, notice_switch
 OPERATORS = 0
 # Told as "99+".
 MOST_COUNTED = 100
-MOST_LISTED = 100
 # Of what the words are filled from: a few numbers and titles, or an error's first lines.
 MOST_DATA_BYTES = 2048
 
@@ -165,13 +164,12 @@ def find_notices(
     Args:
         audience: the reader's own id, or OPERATORS; that the reader is one is the caller's to see.
         before: below this seq, the last one of the page before.
-        limit: up to MOST_LISTED.
     """
     query = select(notice).where(notice.c.audience == audience, _is_wanted(reader_id, audience))
     if before is not None:
         query = query.where(notice.c.seq < before)
     read_seq = _read_seq(conn, reader_id, audience)
-    rows = conn.execute(query.order_by(notice.c.seq.desc()).limit(min(limit, MOST_LISTED)))
+    rows = conn.execute(query.order_by(notice.c.seq.desc()).limit(limit))
     return [
         ListedNotice(notice=_to_shown(row._asdict()), is_read=row.seq <= read_seq) for row in rows
     ]
