@@ -13,15 +13,17 @@ once for each, and a node would store a few hundred a second.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, insert, or_, select
+from sqlalchemy import Connection, Row, insert, text
 
 from tidings.process.clock import milliseconds
 from tidings.store.by_key import update_by_key
+from tidings.store.metadata import Moment
 from tidings.talk import events
 from tidings.talk.errors import (
     BlockedError,
@@ -31,7 +33,7 @@ from tidings.talk.errors import (
     TalkError,
     TooLongError,
 )
-from tidings.talk.members import BETWEEN_TWO, Audience, find_audiences, lock_conversations
+from tidings.talk.members import BETWEEN_TWO, Audiences, find_audiences, lock_conversations
 from tidings.talk.outbox import put
 from tidings.talk.tables import conversation, message
 
@@ -41,6 +43,25 @@ MOST_CID = 64
 # Of one transaction: what is waited for by the first is stored within a few milliseconds, and one
 # row of the outbox stays below 10 MiB, where servers take 16 by default.
 MOST_SENDS = 100
+
+_PAIRS_LITE = (
+    "(SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS cid FROM "
+    "json_each(:wanted)) AS wanted CROSS JOIN message AS m"
+)
+_PAIRS_MY = (
+    "JSON_TABLE(:wanted, '$[*]' COLUMNS (id BIGINT PATH '$[0]', cid VARCHAR(64) CHARACTER SET "
+    "utf8mb4 COLLATE utf8mb4_bin PATH '$[1]')) AS wanted STRAIGHT_JOIN message AS m FORCE INDEX "
+    "(uq_message_sender_id_cid)"
+)
+# From a list of (sender, cid) by their key: given the pairs by IN, MariaDB compares each row of the
+# table with all of them.
+_SENT = {
+    dialect: text(
+        "SELECT m.sender_id, m.cid, m.conversation_id, m.seq, m.at, m.cid_digest FROM "  # noqa: S608
+        f"{listed} ON m.sender_id = wanted.id AND m.cid = wanted.cid"
+    ).columns(at=Moment)
+    for dialect, listed in (("sqlite", _PAIRS_LITE), ("mysql", _PAIRS_MY))
+}
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +126,7 @@ class _Batch:
         self,
         locked: Mapping[int, Row[Any]],
         sent: dict[tuple[int, str], Any],
-        audiences: Mapping[tuple[int, int], Audience],
+        audiences: Audiences,
     ) -> None:
         self._locked = locked
         self._audiences = audiences
@@ -123,7 +144,7 @@ class _Batch:
         row = self._locked.get(send.conversation_id)
         if row is None:
             return NotAMemberError(send.conversation_id)
-        audience = self._audiences[send.conversation_id, send.sender_id]
+        audience = self._audiences.of(send.conversation_id, send.sender_id)
         if send.sender_id not in audience.to:
             return NotAMemberError(send.conversation_id)
         if row.kind in BETWEEN_TWO and self._is_blocked(row):
@@ -146,7 +167,7 @@ class _Batch:
         return None
 
     def _is_blocked(self, row: Row[Any]) -> bool:
-        return any(self._audiences[row.id, id_].hid for id_ in _read_pair(row.direct_key))
+        return any(self._audiences.of(row.id, id_).hid for id_ in _read_pair(row.direct_key))
 
     def store(self, conn: Connection) -> None:
         if not self._rows:
@@ -166,7 +187,7 @@ class _Batch:
             body=row["body"],
             at=milliseconds(row["at"]),
         )
-        audience = self._audiences[event.conversation_id, event.sender_id]
+        audience = self._audiences.of(event.conversation_id, event.sender_id)
         return events.Entry.of(event, to=audience.to, hid=audience.hid)
 
 
@@ -222,17 +243,15 @@ def _answers(
 
 
 def _find_sent(conn: Connection, sends: Sequence[Send]) -> dict[tuple[int, str], Any]:
+    query = _SENT["sqlite" if conn.dialect.name == "sqlite" else "mysql"]
     keys = sorted({(send.sender_id, send.cid) for send in sends})
-    columns = (message.c.conversation_id, message.c.seq, message.c.at, message.c.cid_digest)
-    # Not by a list of pairs, which MariaDB compares with every row of the table.
-    named = or_(*[and_(message.c.sender_id == id_, message.c.cid == cid) for id_, cid in keys])
-    rows = conn.execute(select(message.c.sender_id, message.c.cid, *columns).where(named))
+    rows = conn.execute(query, {"wanted": json.dumps(keys, separators=(",", ":"))})
     return {(row.sender_id, row.cid): row for row in rows}
 
 
 def _find_audiences(
     conn: Connection, locked: Mapping[int, Row[Any]], sends: Sequence[Send]
-) -> Mapping[tuple[int, int], Audience]:
+) -> Audiences:
     people = {send.sender_id for send in sends}
     for row in locked.values():
         people.update(_read_pair(row.direct_key))
