@@ -68,6 +68,17 @@ from tidings.shop.providers import (
     ProviderUnavailableError,
 )
 from tidings.shop.stock import OutOfStockError, ProductNotFoundError
+from tidings.talk.errors import (
+    BlockedError,
+    CidConflictError,
+    InvalidError,
+    NoSuchMessageError,
+    NotAMemberError,
+    NotYoursError,
+    QuotaError,
+    TooLateError,
+    TooLongError,
+)
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "/docs#"
@@ -298,6 +309,24 @@ PROBLEMS: dict[type[Exception], Kind] = {
     ),
     CallbackUnreadableError: Kind(
         HTTPStatus.UNPROCESSABLE_ENTITY, "callback-unreadable", "The callback cannot be read"
+    ),
+    NotAMemberError: Kind(
+        HTTPStatus.NOT_FOUND, "unknown-conversation", "There is no such conversation"
+    ),
+    NoSuchMessageError: Kind(HTTPStatus.NOT_FOUND, "unknown-message", "There is no such message"),
+    BlockedError: Kind(HTTPStatus.FORBIDDEN, "blocked", "One of you blocks the other"),
+    NotYoursError: Kind(HTTPStatus.FORBIDDEN, "not-yours", "This is another reader's to do"),
+    CidConflictError: Kind(HTTPStatus.CONFLICT, "cid-conflict", "The cid names another message"),
+    TooLateError: Kind(HTTPStatus.CONFLICT, "too-late", "The time for this is over"),
+    TooLongError: Kind(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "message-too-long", "The message is too long"
+    ),
+    InvalidError: Kind(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request", _INVALID),
+    QuotaError: Kind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "enough-for-today",
+        "This was done too often today",
+        retry_after_s=3600,
     ),
     DeadlineExceededError: _LATE,
     TimeoutError: _LATE,

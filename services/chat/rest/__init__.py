@@ -1,0 +1,1 @@
+"""What the chat answers over HTTP: conversations, messages, members, notices and blocks."""
