@@ -124,7 +124,7 @@ test("no ticket ever: it stays away", async () => {
   server.refusal = Object.assign(new Error("no chat here"), { again: false });
   server.last.cut(1006);
   await clock.pass(3_600_000);
-  assert.deepEqual(seen.states.at(-1), ["stopped", 4401]);
+  assert.deepEqual(seen.states.at(-1), ["stopped", "no ticket"]);
 });
 
 test("after two sockets that never opened it listens to events, and tries the socket again later", async () => {

@@ -25,7 +25,7 @@ class FakeRest {
     this.asked.push("conversations");
     if (this.isAway) throw new Error("away");
     const last = this.history.at(-1);
-    return [{ id: 1, kind: "direct", title: "", muted: false, last_seq: last?.seq ?? 0, read_seq: this.readSeq,
+    return [{ conversation_id: 1, kind: "direct", title: "", muted: false, last_seq: last?.seq ?? 0, read_seq: this.readSeq,
       unread: this.history.filter(({ seq }) => seq > this.readSeq).length, changed_at: 0, last }];
   };
 

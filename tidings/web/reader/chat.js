@@ -19,7 +19,7 @@ async function getTicket() {
   try {
     return await ask("/reader/chat-ticket", "POST");
   } catch (error) {
-    if (error.status === 404) error.again = false; // a site without a chat
+    if ([401, 403, 404].includes(error.status)) error.again = false; // no chat, or none for this reader
     throw error;
   }
 }

@@ -7,8 +7,9 @@
 //     backOff(3, Math.random)         // 0 to 8,000 ms
 
 export const LOST = 1006; // what a browser says when a connection ended without a close frame; no server sends it
-const AGAIN = new Set([1000, 1001, LOST, 1012, 1013, 4408, 4429]);
-const NEVER = new Set([1002, 1003, 1007, 1009, 4400, 4401, 4409]);
+// 4401 too: every attempt has a new ticket, and where none is given that is the end.
+const AGAIN = new Set([1001, LOST, 1012, 1013, 4401, 4408, 4429]);
+const NEVER = new Set([1000, 1002, 1003, 1007, 1009, 4400, 4409]);
 const FIRST_MS = 1000;
 const MOST_MS = 30000;
 

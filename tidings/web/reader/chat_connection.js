@@ -92,7 +92,8 @@ export class Connection {
     } catch (error) {
       if (this.trial !== line || this.state === "stopped") return;
       this.retryAfterMs = error.retryAfterMs ?? null;
-      this.lost(line, error.again === false ? 4401 : null);
+      if (error.again === false && !this.isOpen) this.stop("no ticket");
+      else this.lost(line, null);
       return;
     }
     if (this.trial !== line || this.state === "stopped") return;
@@ -128,7 +129,7 @@ export class Connection {
     if (line === this.trial) {
       this.trial = null;
       this.cancel("welcome");
-      if (line.kind === "socket" && code !== null) this.failedSockets += 1;
+      if (line.kind === "socket" && code === LOST) this.failedSockets += 1; // other codes are said by the server itself
       if (this.isOpen) { // the stream goes on, and the socket is tried once more later
         this.after("socket", SOCKET_AGAIN_MS * (0.5 + this.random()), () => this.connect("socket"));
         return;

@@ -21,11 +21,13 @@ export class ConversationView {
     this.typing = element("p", { class: "typing", "aria-live": "off" });
     this.muting = button("", () => attempt(() => this.mute()));
     this.acts = element("div", { class: "acts-row" }, this.muting);
+    this.members = element("p", { class: "hint" });
+    this.about = element("details", {}, element("summary", {}, "About this conversation"), this.acts, this.members);
+    this.about.addEventListener("toggle", () => { if (this.about.open) attempt(() => this.showMembers()); });
     this.root = element(
       "div", { class: "conversation" },
       element("a", { class: "back", href: "#/messages" }, "← All messages"),
-      this.heading, element("details", {}, element("summary", {}, "About this conversation"), this.acts),
-      this.earlier, this.log, this.typing, this.state, this.composer(),
+      this.heading, this.about, this.earlier, this.log, this.typing, this.state, this.composer(),
     );
   }
 
@@ -34,7 +36,7 @@ export class ConversationView {
   }
 
   get title() {
-    return this.known ? conversationTitle(this.known, this.chat.store.readerId) : "Conversation";
+    return this.known ? conversationTitle(this.known) : "Conversation";
   }
 
   async open() {
@@ -98,18 +100,22 @@ export class ConversationView {
 
   addActs() {
     const { rest, store } = this.chat;
-    const { kind, members = [] } = this.known ?? {};
-    const [other] = members.filter((id) => id !== store.readerId);
+    const { kind, other_id } = this.known;
     if (kind === "direct") {
       this.acts.append(
-        button("Block this reader", () => this.attempt(() => rest.block(other, true))),
-        button("Take the block back", () => this.attempt(() => rest.block(other, false))),
+        button("Block this reader", () => this.attempt(() => rest.block(other_id, true))),
+        button("Take the block back", () => this.attempt(() => rest.block(other_id, false))),
       );
     }
-    if (kind === "group") {
-      this.acts.append(button("Leave", () => this.attempt(async () => { await rest.leave(this.id); store.count(); location.hash = "#/messages"; })));
-    }
-    this.acts.append(element("p", { class: "hint" }, `In it: ${members.map((id) => readerName(id, store.readerId)).join(", ")}`));
+    if (kind !== "group") return;
+    this.acts.append(button("Leave", () => this.attempt(async () => { await rest.leave(this.id); store.count(); location.hash = "#/messages"; })));
+  }
+
+  async showMembers() {
+    const { rest, store } = this.chat;
+    const members = await rest.members(this.id);
+    const names = members.map(({ reader_id, is_here }) => readerName(reader_id, store.readerId) + (is_here ? " (here now)" : ""));
+    this.members.textContent = `In it: ${names.join(", ")}`;
   }
 
   async mute() {

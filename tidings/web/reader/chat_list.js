@@ -88,13 +88,13 @@ export class ListView {
   conversation(each) {
     const { readerId } = this.chat.store;
     const { last, unread, muted } = each;
-    const parts = [element("span", { class: "who" }, conversationTitle(each, readerId))];
+    const parts = [element("span", { class: "who" }, conversationTitle(each))];
     if (muted) parts.push(element("span", { class: "quiet" }, "muted"));
     if (unread) parts.push(element("span", { class: "badge" }, countWords(unread), element("span", { class: "unseen" }, " unread")));
     const said = last ? `${readerName(last.sender_id, readerId)}: ${bodyWords(last)}` : "Nothing was said yet.";
     parts.push(element("span", { class: "said" }, said));
     if (last) parts.push(element("time", { datetime: new Date(last.at).toISOString() }, timeAgo(new Date(last.at).getTime())));
-    return element("li", {}, element("a", { href: `#/messages/${each.id}`, class: unread ? "has-unread" : "" }, ...parts));
+    return element("li", {}, element("a", { href: `#/messages/${each.conversation_id}`, class: unread ? "has-unread" : "" }, ...parts));
   }
 
   notice(each) {

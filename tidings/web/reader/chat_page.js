@@ -34,8 +34,7 @@ export function leaveMessages() {
 }
 
 function go(conversation) {
-  chat.store.count();
-  location.hash = `#/messages/${conversation.id}`;
+  location.hash = `#/messages/${conversation.conversation_id}`;
 }
 
 // The chat's address comes with the first ticket, and until then a view says that it connects.
@@ -61,7 +60,7 @@ function tellMessage(message) {
   const known = chat.store.conversations.get(message.conversation_id);
   const isSeen = view instanceof ConversationView && view.id === message.conversation_id && document.visibilityState === "visible";
   if (!known || known.muted || message.hidden || isSeen || message.sender_id === chat.store.readerId) return;
-  tell(`New message from ${conversationTitle(known, chat.store.readerId)}`, `#/messages/${known.id}`);
+  tell(`New message from ${conversationTitle(known)}`, `#/messages/${known.conversation_id}`);
 }
 
 // Read out by a screen reader as well; what was told stays in the list.

@@ -37,18 +37,18 @@ export class Store {
 
   async load() {
     const [conversations, notices] = await Promise.all([this.rest.conversations(), this.rest.notices()]);
-    this.conversations = new Map(conversations.map((each) => [each.id, this.newer(each)]));
+    this.conversations = new Map(conversations.map((each) => [each.conversation_id, this.newer(each)]));
     this.notices = notices.results;
     this.unreadNotices = notices.unread;
     this.isLoaded = true;
     this.onChange("list");
     for (const notice of this.notices) if (this.heard.delete(notice.seq)) this.onChange("notice", notice);
-    await Promise.all([...this.rooms.values()].map((room) => this.fill(room)));
+    await Promise.all([...this.rooms.keys()].map((id) => this.open(id)));
   }
 
   // Frames that came while the list was on its way are newer than the list.
   newer(fetched) {
-    const known = this.conversations.get(fetched.id);
+    const known = this.conversations.get(fetched.conversation_id);
     if (!known || (known.last_seq <= fetched.last_seq && known.read_seq <= fetched.read_seq)) return fetched;
     this.count();
     return { ...fetched, last_seq: known.last_seq, last: known.last, read_seq: known.read_seq, unread: known.unread };
@@ -58,6 +58,8 @@ export class Store {
   async open(id) {
     const room = this.rooms.get(id) ?? new Room(id);
     this.rooms.set(id, room);
+    // One in which nothing was said yet is in no list.
+    if (!this.conversations.has(id)) this.conversations.set(id, await this.rest.conversation(id));
     await this.fill(room);
     return room;
   }
@@ -101,7 +103,7 @@ export class Store {
     if (!known) return this.soon("load", COUNT_AFTER_MS, () => this.load());
     if (message.seq === known.last_seq + 1) {
       if (message.sender_id !== this.readerId && !message.hidden) known.unread += 1;
-    } else if (message.seq > known.last_seq || !this.rooms.get(known.id)?.bySeq.has(message.seq)) this.count();
+    } else if (message.seq > known.last_seq || !this.rooms.get(known.conversation_id)?.bySeq.has(message.seq)) this.count();
     if (message.seq > known.last_seq) Object.assign(known, { last_seq: message.seq, last: message, changed_at: message.at });
     this.typing.delete(`${message.conversation_id}:${message.sender_id}`);
     this.keep(message);

@@ -17,7 +17,7 @@ const STATES = {
   stopped: "Not connected.",
 };
 const STOPS = {
-  4401: "This site does not let you into its chat.",
+  "no ticket": "This site does not let you into its chat.",
   4409: "Your chat is open in too many places, and this one was closed.",
 };
 const MOST = 99;
@@ -33,12 +33,7 @@ export function readerName(readerId, me) {
   return isDesk(readerId) ? "The editors’ desk" : `Reader …${String(readerId).slice(-5)}`;
 }
 
-export function conversationTitle({ kind, title, members = [] }, me) {
-  if (kind === "desk") return "The editors’ desk";
-  if (title) return title;
-  const others = members.filter((id) => id !== me).map((id) => readerName(id, me));
-  return others.length ? others.join(", ") : "Nobody else is here";
-}
+export const conversationTitle = ({ title, other_id }) => title || readerName(other_id);
 
 export function bodyWords({ hidden, deleted_at, body }) {
   if (deleted_at) return "This message was deleted.";
