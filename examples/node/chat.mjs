@@ -30,7 +30,7 @@ async function ask(address, method = "GET", body = undefined) {
   if (answer.ok) return said;
   const seconds = Number(answer.headers.get("Retry-After"));
   // A key that was revoked or a site without a chat stays so; anything else may pass.
-  throw Object.assign(new Error(said.title), { code: said.code, again: ![401, 403, 404].includes(answer.status), ...(seconds && { retryAfterMs: seconds * 1000 }) });
+  throw Object.assign(new Error(said.title), { again: ![401, 403, 404].includes(answer.status), ...(seconds && { retryAfterMs: seconds * 1000 }) });
 }
 
 let conversation = Number(wanted) || null;

@@ -29,7 +29,9 @@ class FakeRest {
       unread: this.history.filter(({ seq }) => seq > this.readSeq).length, changed_at: 0, last }];
   };
 
-  notices = async () => ({ results: this.found, unread: this.found.length });
+  notices = async () => this.found;
+
+  unread = async () => ({ notices: this.found.length });
 
   messages = async (id, { before = Infinity, after = null }) => {
     this.asked.push(after === null ? `before ${before}` : `after ${after}`);
@@ -148,7 +150,7 @@ test("an edit and a deletion change what is there, also when they come before th
 
 test("a notice is told once, with the words of the list", async () => {
   const { clock, rest, store, changes } = await open();
-  const notice = { audience: ME, seq: 1, type: "order_paid", text: "Order 42 is paid." };
+  const notice = { audience: ME, seq: 1, type: "order_paid", times: 1 };
   rest.found = [notice];
   store.apply({ type: "notice", notice });
   store.apply({ type: "notice", notice });

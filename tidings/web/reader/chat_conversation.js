@@ -114,7 +114,7 @@ export class ConversationView {
   async showMembers() {
     const { rest, store } = this.chat;
     const members = await rest.members(this.id);
-    const names = members.map(({ reader_id, is_here }) => readerName(reader_id, store.readerId) + (is_here ? " (here now)" : ""));
+    const names = members.map(({ reader_id, here }) => readerName(reader_id, store.readerId) + (here && reader_id !== store.readerId ? " (here now)" : ""));
     this.members.textContent = `In it: ${names.join(", ")}`;
   }
 

@@ -1,6 +1,6 @@
 // All conversations and notices of the reader, and the ways to begin a conversation.
 
-import { bodyWords, conversationTitle, countWords, readerName, stateWords } from "./chat_words.js";
+import { bodyWords, conversationTitle, countWords, language, readerName, stateWords } from "./chat_words.js";
 import { element, timeAgo } from "./elements.js";
 
 export class ListView {
@@ -59,7 +59,7 @@ export class ListView {
   async create() {
     const ids = [...new Set(this.numbers.value.match(/\d+/g)?.map(Number))];
     const title = this.name.value.trim();
-    const fields = ids.length === 1 && !title ? { kind: "direct", reader_ids: ids } : { kind: "group", reader_ids: ids, title };
+    const fields = ids.length === 1 && !title ? { kind: "direct", reader_id: ids[0] } : { kind: "group", reader_ids: ids, title: title || "Group" };
     this.go(await this.chat.rest.create(fields));
     this.numbers.value = this.name.value = "";
   }
@@ -101,7 +101,7 @@ export class ListView {
     const at = new Date(each.at);
     return element(
       "li", { class: each.is_read ? "" : "has-unread" },
-      element("p", {}, each.text), element("time", { datetime: at.toISOString() }, timeAgo(at.getTime())),
+      element("p", { lang: language }, each.text[language]), element("time", { datetime: at.toISOString() }, timeAgo(at.getTime())),
     );
   }
 }

@@ -4,7 +4,7 @@
 import { Chat } from "./chat.js";
 import { ConversationView } from "./chat_conversation.js";
 import { ListView } from "./chat_list.js";
-import { conversationTitle, countWords } from "./chat_words.js";
+import { conversationTitle, countWords, language } from "./chat_words.js";
 import { element } from "./elements.js";
 import { attempt, byId } from "./sections.js";
 
@@ -52,7 +52,7 @@ function changed(what, detail) {
   const { unread } = chat.store;
   byId("talk-count").hidden = !unread;
   byId("talk-count").firstElementChild.textContent = countWords(unread);
-  if (what === "notice") tell(detail.text, "#/messages");
+  if (what === "notice") tell(detail.text[language], "#/messages", language);
   if (what === "message") tellMessage(detail);
 }
 
@@ -64,8 +64,8 @@ function tellMessage(message) {
 }
 
 // Read out by a screen reader as well; what was told stays in the list.
-function tell(words, href) {
+function tell(words, href, lang = "en") {
   clearTimeout(forget);
-  byId("talk-news").replaceChildren(element("a", { href }, words));
+  byId("talk-news").replaceChildren(element("a", { href, lang }, words));
   forget = setTimeout(() => byId("talk-news").replaceChildren(), TOLD_MS);
 }

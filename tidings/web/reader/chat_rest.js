@@ -25,7 +25,7 @@ export async function ask(address, method = "GET", body = undefined) {
   const trouble = new Trouble(said.detail || said.title || `The chat answered ${answer.status}.`, answer.status);
   const seconds = Number(answer.headers.get("Retry-After"));
   if (seconds) trouble.retryAfterMs = seconds * 1000;
-  trouble.code = said.code;
+  trouble.code = said.type?.split("#")[1]?.replaceAll("-", "_");
   throw trouble;
 }
 
@@ -34,7 +34,7 @@ export function makeRest(base) {
   const at = (path) => `${base()}${path}`;
   const of = (id, rest = "") => at(`/conversations/${id}${rest}`);
   return {
-    conversations: async () => (await ask(at("/conversations"))).results,
+    conversations: async () => (await ask(at("/conversations?limit=100"))).results,
     conversation: (id) => ask(of(id)),
     create: (fields) => ask(at("/conversations"), "POST", fields),
     rename: (id, title) => ask(of(id), "PATCH", { title }),
@@ -46,13 +46,14 @@ export function makeRest(base) {
     read: (id, seq) => ask(of(id, "/read"), "PUT", { seq }),
     mute: (id, muted) => ask(of(id, "/mute"), muted ? "PUT" : "DELETE"),
     members: async (id) => (await ask(of(id, "/members"))).results,
-    addMember: (id, readerId) => ask(of(id, "/members"), "POST", { reader_id: readerId }),
+    addMembers: (id, readerIds) => ask(of(id, "/members"), "POST", { reader_ids: readerIds }),
     leave: (id) => ask(of(id), "DELETE"),
     blocks: async () => (await ask(at("/reader/blocks"))).results,
     block: (readerId, blocked) => ask(at(`/reader/blocks/${readerId}`), blocked ? "PUT" : "DELETE"),
-    notices: () => ask(at("/notices")),
+    notices: async () => (await ask(at("/notices"))).results,
+    unread: () => ask(at("/conversations/unread")),
     readNotices: (seq) => ask(at("/notices/read"), "PUT", { seq }),
     switches: async () => (await ask(at("/notices/switches"))).results,
-    switchTypes: (types) => ask(at("/notices/switches"), "PUT", types),
+    switchOff: (types) => ask(at("/notices/switches"), "PUT", { off: types }),
   };
 }

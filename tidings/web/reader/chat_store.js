@@ -36,10 +36,10 @@ export class Store {
   }
 
   async load() {
-    const [conversations, notices] = await Promise.all([this.rest.conversations(), this.rest.notices()]);
+    const [conversations, notices, unread] = await Promise.all([this.rest.conversations(), this.rest.notices(), this.rest.unread()]);
     this.conversations = new Map(conversations.map((each) => [each.conversation_id, this.newer(each)]));
-    this.notices = notices.results;
-    this.unreadNotices = notices.unread;
+    this.notices = notices;
+    this.unreadNotices = unread.notices;
     this.isLoaded = true;
     this.onChange("list");
     for (const notice of this.notices) if (this.heard.delete(notice.seq)) this.onChange("notice", notice);
@@ -148,7 +148,7 @@ export class Store {
 
   // Its words come with the list.
   on_notice({ notice }) {
-    if (notice.audience !== this.readerId || this.notices.some(({ seq }) => seq >= notice.seq)) return;
+    if (notice.audience !== this.readerId || this.notices.some(({ seq, times }) => seq === notice.seq && times >= notice.times)) return;
     this.heard.add(notice.seq);
     this.count();
   }

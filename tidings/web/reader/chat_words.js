@@ -21,6 +21,9 @@ const STOPS = {
   4409: "Your chat is open in too many places, and this one was closed.",
 };
 const MOST = 99;
+// Notices come in these two.
+export const language = navigator.language.startsWith("zh") ? "zh" : "en";
+
 
 export const isDesk = (readerId) => readerId === DESK_ID;
 export const countWords = (count) => (count > MOST ? `${MOST}+` : String(count));
