@@ -19,6 +19,8 @@ BENCHES := jobs pages recommender recommender-bounds rpc rpc-connections
 # Public data sets; bench/recommender/data.py names their sources.
 export BENCH_DATA ?= ../shared/data
 FAULTS := gateway jobs rpc
+# Most of a test's time it waits for a process to start, so as many as three files run at once.
+SIDE_BY_SIDE := --numprocesses=3 --dist=loadfile
 
 ##@ Run
 
@@ -28,7 +30,7 @@ run: $(VENV)/.run  ## start everything, with its data in var/; Ctrl-C stops it
 ##@ Test
 
 test: system $(VENV)/.dev  ## the suite, on SQLite and on real MariaDB and Redis; ARGS= goes to pytest
-	@$(BIN)/pytest -m 'not long' $(ARGS)
+	@$(BIN)/pytest -m 'not long' $(SIDE_BY_SIDE) $(ARGS)
 
 test-long: system $(VENV)/.dev  ## what takes minutes: faults in short runs, fuzzing, a fresh clone, the wheel
 	@$(BIN)/pytest -m long $(ARGS)
@@ -37,7 +39,7 @@ coverage: system $(VENV)/.dev  ## the whole suite, and which lines of the progra
 	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
 
 test-unit: $(VENV)/.dev  ## what needs no server, in less than a minute
-	@$(BIN)/pytest tests/unit $(ARGS)
+	@$(BIN)/pytest tests/unit $(SIDE_BY_SIDE) $(ARGS)
 
 lint: $(VENV)/.dev  ## style, prose, and who may import whom
 	@$(BIN)/ruff check .

@@ -40,6 +40,8 @@ _starter = ThreadPoolExecutor(1, thread_name_prefix="servers")
 
 
 _given_out: set[int] = set()
+# Each of the processes in which tests run side by side has ports of its own.
+_FIRST_PORT = 20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 3 * 4_000
 # Not the seeded one: two suites with one seed would meet at the same ports.
 _system_random = random.SystemRandom()
 
@@ -78,7 +80,7 @@ def free_port() -> int:
     than its server.
     """
     while True:
-        port = _system_random.randrange(20_000, 32_000)
+        port = _FIRST_PORT + _system_random.randrange(4_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _given_out:
@@ -89,9 +91,14 @@ def free_port() -> int:
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
     """Return as soon as `condition` holds.
 
+    Args:
+        timeout_s: what is enough on a machine that does nothing else; three times as long is
+            waited, since tests run side by side.
+
     Raises:
-        TimeoutError: it did not within `timeout_s`.
+        TimeoutError: it did not within that time.
     """
+    timeout_s *= 3
     give_up_at = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > give_up_at:

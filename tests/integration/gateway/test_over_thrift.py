@@ -123,4 +123,4 @@ def test_a_frozen_recommender_costs_a_few_readers_its_share_of_time_and_the_rest
             assert time.monotonic() - thawed_s < 5
 
     assert served == {"latest"}
-    assert frozen_s < 6  # 60 time-outs would be 30 s
+    assert frozen_s < 20  # 60 time-outs would be 30 s
