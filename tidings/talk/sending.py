@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from tidings.process.clock import milliseconds
 from tidings.store.by_key import update_by_key
 from tidings.store.metadata import Moment
 from tidings.talk import events
+from tidings.talk.asked import Question, owe
 from tidings.talk.errors import (
     BlockedError,
     CidConflictError,
@@ -33,7 +34,7 @@ from tidings.talk.errors import (
     TalkError,
     TooLongError,
 )
-from tidings.talk.members import BETWEEN_TWO, Audiences, find_audiences, lock_conversations
+from tidings.talk.members import BETWEEN_TWO, DESK_ID, Audiences, find_audiences, lock_conversations
 from tidings.talk.outbox import put
 from tidings.talk.tables import conversation, message
 
@@ -176,7 +177,15 @@ class _Batch:
         changes = "last_seq = wanted.n, changed_at = :changed_at"
         update_by_key(conn, conversation, self._last, changes, changed_at=now)
         conn.execute(insert(message), self._rows)
+        owe(conn, [Question(*place) for place in self._asked()], now=now)
         put(conn, [self._entry(row) for row in self._rows], now=now)
+
+    def _asked(self) -> Iterator[tuple[int, int]]:
+        """The places of messages to the desk."""
+        for row in self._rows:
+            kind = self._locked[row["conversation_id"]].kind
+            if kind == "desk" and row["sender_id"] != DESK_ID:
+                yield row["conversation_id"], row["seq"]
 
     def _entry(self, row: Mapping[str, Any]) -> events.Entry:
         event = events.Message(

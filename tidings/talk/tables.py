@@ -75,6 +75,17 @@ message = Table(
     **MYSQL,
 )
 
+# A message to the desk that is not answered yet.
+desk_question = Table(
+    "desk_question",
+    metadata,
+    Column("conversation_id", Id, primary_key=True, autoincrement=False),
+    Column("seq", Id, primary_key=True, autoincrement=False),
+    Column("taken_until", Moment, nullable=False, comment="until then a node answers it"),
+    Index("ix_desk_question_taken_until", "taken_until"),
+    **MYSQL,
+)
+
 message_report = Table(
     "message_report",
     metadata,

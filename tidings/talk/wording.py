@@ -13,30 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-
-class NoticeType(StrEnum):
-    """Every kind of notice there is. A reader can switch off those that are for readers."""
-
-    ORDER_PAID = "order_paid"
-    ORDER_EXPIRING = "order_expiring"
-    ORDER_CANCELLED = "order_cancelled"
-    REFUND_SENT = "refund_sent"
-    FRESH_WAITING = "fresh_waiting"
-    REFUND_DEAD = "refund_dead"
-    CALLBACK_DIFFERS = "callback_differs"
-    IMPORT_FAILED = "import_failed"
-    JOB_DEAD = "job_dead"
-
+from tidings.talk.notices import NoticeType
 
 FOR_OPERATORS = frozenset(
     {
         NoticeType.REFUND_DEAD,
-        NoticeType.CALLBACK_DIFFERS,
+        NoticeType.PAYMENT_MISMATCHED,
         NoticeType.IMPORT_FAILED,
         NoticeType.JOB_DEAD,
     }
@@ -76,8 +62,8 @@ _TEXTS: Mapping[str, tuple[Texts, Texts | None]] = {
         ),
         None,
     ),
-    NoticeType.FRESH_WAITING: (
-        Texts("有 {number} 篇新文章等你来读。", "{number} new articles wait for you."),
+    NoticeType.FRESH_ARTICLES: (
+        Texts("有 {so_many} 篇新文章等你来读。", "{so_many} new articles wait for you."),
         None,
     ),
     NoticeType.REFUND_DEAD: (
@@ -90,7 +76,7 @@ _TEXTS: Mapping[str, tuple[Texts, Texts | None]] = {
             "{times} refunds cannot be sent, the latest is {amount} for payment {payment_id}.",
         ),
     ),
-    NoticeType.CALLBACK_DIFFERS: (
+    NoticeType.PAYMENT_MISMATCHED: (
         Texts(
             "{provider} 的一次支付回调与本站不符：{verdict}。",
             "A callback of {provider} does not fit what this site knows: {verdict}.",
@@ -161,6 +147,7 @@ def _why(data: Mapping[str, Any]) -> Texts:
 
 _FORMS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "amount": lambda data: say_amount(data["amount_cents"], data["currency"]),
+    "so_many": lambda data: "99+" if data["number"] > 99 else str(data["number"]),
     "until": lambda data: say_moment(data["expires_at"]),
     "why_zh": lambda data: _why(data).zh,
     "why_en": lambda data: _why(data).en,

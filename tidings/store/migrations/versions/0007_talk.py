@@ -34,6 +34,14 @@ def upgrade() -> None:
         **MYSQL,
     )
     create_index("ix_talk_outbox_due_at", "talk_outbox", ["due_at"])
+    create_table(
+        "desk_question",
+        sa.Column("conversation_id", Id, primary_key=True, autoincrement=False),
+        sa.Column("seq", Id, primary_key=True, autoincrement=False),
+        sa.Column("taken_until", Moment, nullable=False, comment="until then a node answers it"),
+        **MYSQL,
+    )
+    create_index("ix_desk_question_taken_until", "desk_question", ["taken_until"])
 
 
 def _add_conversations() -> None:
