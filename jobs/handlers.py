@@ -29,7 +29,8 @@ Handler = Callable[[Connection, Sequence[DelayedJob]], Mapping[int, datetime]]
 
 
 def expire_orders(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
-    """Cancel what is unpaid and past its time; look again at what is unpaid and not."""
+    """Cancel what is unpaid and past its time; warn the readers of what is unpaid and not, and look
+    again."""
     job_ids = {int(job.ref): job.id for job in due}
     early = orders.expire(conn, job_ids)
     return {job_ids[order_id]: expires_at for order_id, expires_at in early.items()}

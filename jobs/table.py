@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from jobs.pages.build import build_pages
 from jobs.static.context import Context, Routine, Run
 from jobs.static.runs import StaticJob
-from jobs.work import feeds, money, orders, training, upkeep
+from jobs.work import feeds, money, notices, orders, training, upkeep
 from tidings.reading import behaviour, popularity
 from tidings.reading.rates import tell_rates
 from tidings.reading.tallies import prune_tallies
@@ -78,6 +78,7 @@ STATIC_JOBS: Sequence[StaticJob] = (
     StaticJob("money", "* * * * *", money.watch_money, missed="skip"),
     StaticJob("pages", "* * * * *", build_pages, executor="pages"),
     StaticJob("feeds", "7 * * * *", feeds.import_feeds, executor="long"),
+    StaticJob("fresh_articles", "17 * * * *", notices.tell_fresh, missed="skip"),
     StaticJob("books", "20 3 * * *", orders.balance_books),
     StaticJob("recount", "40 3 * * *", upkeep.recount),
     StaticJob("prune", "0 4 * * *", upkeep.prune),

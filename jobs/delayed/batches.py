@@ -32,6 +32,7 @@ from tidings.store import delayed_due
 from tidings.store.delayed import DelayedJob
 from tidings.store.engine import transaction
 from tidings.store.retry import is_passing, run_again
+from tidings.talk.notices import OPERATORS, NoticeType, notify
 
 # More would hold up the readers who want one of these orders, and gain little; fewer cost a commit
 # more often.
@@ -180,8 +181,10 @@ class Batches:
         backoff = errand.backoff if errand else delayed_due.QUICK
         with transaction(self.engine) as conn:
             failed = delayed_due.record_failure(conn, job_id, cause, backoff)
-            if errand and failed and failed.is_dead:
-                errand.give_up(conn, failed.ref, f"{type(cause).__name__}: {cause}")
+            if failed and failed.is_dead:
+                if errand:
+                    errand.give_up(conn, failed.ref, f"{type(cause).__name__}: {cause}")
+                _tell_operators(conn, kind, failed.ref)
         if failed is None:
             return
         _ENDED.labels(kind, "dead" if failed.is_dead else "put_off").inc()
@@ -193,6 +196,18 @@ class Batches:
             attempts=failed.attempts,
             error=repr(cause),
         )
+
+
+def _tell_operators(conn: Connection, kind: str, ref: str) -> None:
+    """One notice a day for each kind, which counts: one defect may kill every row of a kind."""
+    notify(
+        conn,
+        audience=OPERATORS,
+        type=NoticeType.JOB_DEAD,
+        subject=f"job:{kind}",
+        data={"kind": kind, "ref": ref},
+        group=f"job_dead:{kind}",
+    )
 
 
 def _tell_rolled_back(kind: str, cause: str, ex: SQLAlchemyError) -> None:

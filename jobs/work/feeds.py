@@ -1,21 +1,29 @@
 """The static job that brings in feeds of other sites.
 
-One feed that fails keeps no other from being imported; the run then fails by its name.
+One feed that fails keeps no other from being imported; the run then fails by its name, and
+operators are told of the feed, once a day, with how often.
 
     STATIC_JOBS = (StaticJob("feeds", "7 * * * *", import_feeds, executor="long"),)
 """
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
+
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.static.context import JobFailedError, Routine, Run
+from jobs.static.context import Context, JobFailedError, Routine, Run
 from tidings.importing import SourceError, import_articles
 from tidings.news.articles import Articles
 from tidings.process.clock import now_ms
+from tidings.store.engine import transaction
+from tidings.talk.notices import OPERATORS, NoticeType, notify
 
 IMPORT_FOLDER = "import"
+# Of an address, and of an error: what a line of a list shows.
+MOST_TOLD = 300
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +46,7 @@ def import_feeds(run: Run) -> str:
         except (SourceError, SQLAlchemyError, OSError) as ex:
             log.warning("feed_failed", url=url, error=repr(ex))
             failures.append(f"{url}: {ex}")
+            _tell_operators(context, url, ex)
     if failures:
         raise JobFailedError(
             f"{len(failures)} of {len(context.settings.jobs.feed_urls)} feeds failed: "
@@ -45,3 +54,17 @@ def import_feeds(run: Run) -> str:
         )
     summary = f"{created} new articles from {len(context.settings.jobs.feed_urls)} feeds"
     return summary if created else Routine(summary)
+
+
+def _tell_operators(context: Context, url: str, failure: Exception) -> None:
+    """A database that is away is what failed, or will be told of by others."""
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    with suppress(SQLAlchemyError), transaction(context.engine) as conn:
+        notify(
+            conn,
+            audience=OPERATORS,
+            type=NoticeType.IMPORT_FAILED,
+            subject=f"source:{name}",
+            data={"source": url[:MOST_TOLD], "error": str(failure)[:MOST_TOLD]},
+            group=f"import_failed:{name}",
+        )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from tidings.news.channels import FOR_YOU, is_every_channel
 from tidings.news.tables import article
@@ -59,6 +59,12 @@ def newest_ids(
         .limit(limit)
     )
     return list(conn.scalars(query))
+
+
+def count_published(conn: Connection, since: datetime, until: datetime, *, most: int) -> int:
+    """How many articles that may be seen came out between these moments, counted up to `most`."""
+    came = select(article.c.id).where(is_visible(until), article.c.published_at > since)
+    return int(conn.scalar(select(func.count()).select_from(came.limit(most).subquery())) or 0)
 
 
 def _of_channel(channel_id: int) -> list[ColumnElement[bool]]:

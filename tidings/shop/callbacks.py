@@ -17,9 +17,11 @@ from enum import StrEnum
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from tidings.shop import telling
 from tidings.shop.providers import Callback
 from tidings.shop.tables import payment_callback
 from tidings.store.engine import database_now
+from tidings.talk.notices import notify_many
 
 MOST_SWEPT = 1000
 _FLAW_CHARS = 255
@@ -90,7 +92,8 @@ def find_told(conn: Connection, provider: str, event_id: str) -> tuple[Callback,
 def record(
     conn: Connection, provider: str, callback: Callback, verdict: Verdict, *, flaw: str | None
 ) -> None:
-    """Keep a callback with what became of it, in the transaction that it changed.
+    """Keep a callback with what became of it, in the transaction that it changed; operators are
+    told of one that a person has to look at.
 
     Raises:
         IntegrityError: the same event has been judged meanwhile; the transaction must go back.
@@ -110,6 +113,11 @@ def record(
             at=database_now(conn),
         )
     )
+    if verdict in ALARMING:
+        told = telling.payment_mismatched(
+            provider=provider, verdict=verdict.value, event_id=callback.event_id
+        )
+        notify_many(conn, [told])
 
 
 def find_open(conn: Connection, *, after_id: int = 0, limit: int = 1000) -> list[Recorded]:

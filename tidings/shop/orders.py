@@ -3,9 +3,9 @@ not paid in time.
 
 A status changes by one conditional UPDATE, and the row count says who was first: payer, reader or
 clock. Every change of a quantity is a row of the ledger in the same transaction. Locks go one way,
-turn or job → order → stock, and stock comes last and in the order of ids, so that a popular product
-is locked for the length of one commit. Rejected: reading a status and then acting on it; between
-the two another transaction may change it.
+turn or job → order → inbox → stock, and stock comes last and in the order of ids, so that a popular
+product is locked for the length of one commit. Rejected: reading a status and then acting on it;
+between the two another transaction may change it.
 
     line = Line(product_id=1, quantity=2)
     order = place(engine, 7, [line], key="k", timeout_s=1800, address="192.0.2.7", caps=caps)
@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, Row, Update, case, insert, select, update
 
-from tidings.shop import stock
+from tidings.shop import stock, telling
 from tidings.shop.caps import Caps, TooMuchHeldError, Wish, check_caps, take_turns
 from tidings.shop.stock import OutOfStockError, ProductNotFoundError
 from tidings.shop.tables import order_line, orders
@@ -31,8 +31,11 @@ from tidings.store import delayed
 from tidings.store.by_key import HINT, select_by_key, update_by_key
 from tidings.store.engine import database_now, transaction
 from tidings.store.retry import is_overtaken, run_again
+from tidings.talk.notices import notify_many
 
 ORDER_TIMEOUT = "order_timeout"
+# A reader is told so long before an order expires, and at half of its time if that is less.
+WARN_BEFORE = timedelta(minutes=5)
 MOST_LINES = 20
 MOST_PIECES = 100
 MOST_CENTS = 2**31 - 1
@@ -231,12 +234,25 @@ def advance(conn: Connection, order_id: int, event: Event) -> bool:
         return False
     if rule.releases_stock:
         stock.write_releases(conn, [order_id])
+    columns: tuple[Any, ...] = (
+        orders.c.id,
+        orders.c.reader_id,
+        orders.c.total_cents,
+        orders.c.currency,
+    )
+    order = conn.execute(select(*columns).where(orders.c.id == order_id)).one()
+    if rule.cancelled_for is None:
+        notify_many(conn, [telling.order_paid(order)])
+    else:
+        notify_many(conn, [telling.order_cancelled(order, why=rule.cancelled_for)])
+    if rule.releases_stock:
         stock.give_back(conn, [order_id])
     return True
 
 
 def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
-    """Cancel those of these orders that are unpaid and past their time, and give their stock back.
+    """Cancel those of these orders that are unpaid and past their time, and give their stock back;
+    warn the readers of those that are not due yet.
 
     Returns:
         order id → when it expires, for those that are unpaid but not yet due. The others are done
@@ -246,11 +262,14 @@ def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
     # Read before the locks are waited for: an order may be cancelled a little late, never early.
     now = conn.scalar(select(database_now(conn)))
     not_before = case((orders.c.expires_at > now, orders.c.expires_at)).label("not_before")
-    query = select_by_key(conn, orders, "id", order_ids, orders.c.id, not_before).where(
+    columns = (orders.c.id, orders.c.reader_id, not_before)
+    query = select_by_key(conn, orders, "id", order_ids, *columns).where(
         orders.c.status == rule.source
     )
-    unpaid = {row.id: row.not_before for row in conn.execute(query.with_for_update(of=orders))}
-    due = [id_ for id_, not_before in unpaid.items() if not_before is None]
+    unpaid = conn.execute(query.with_for_update(of=orders)).all()
+    late = [order for order in unpaid if order.not_before is None]
+    early = [order for order in unpaid if order.not_before is not None]
+    due = [order.id for order in late]
     if due:
         # The ledger first: its primary key refuses a second release before anything else has
         # changed.
@@ -260,8 +279,12 @@ def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
         )
         ended = {"status": rule.target.value, "cancelled_for": rule.cancelled_for, "ended_at": now}
         update_by_key(conn, orders, dict.fromkeys(due, 0), changes, **ended)
+    told = [telling.order_cancelled(order, why="expired") for order in late]
+    told += [telling.order_expiring(order, expires_at=order.not_before) for order in early]
+    notify_many(conn, told)
+    if due:
         stock.give_back(conn, due)
-    return {id_: not_before for id_, not_before in unpaid.items() if not_before is not None}
+    return {order.id: order.not_before for order in early}
 
 
 def find_overdue(conn: Connection, before: datetime, *, limit: int) -> list[Overdue]:
@@ -350,7 +373,9 @@ def _place(
         for id_, n in sorted(wanted.items())
     ]
     conn.execute(insert(order_line), rows)
-    delayed.schedule_at(conn, ORDER_TIMEOUT, ref=order_id, run_at=expires_at)
+    # Looked at twice: to warn its reader, and to cancel it.
+    warn_at = expires_at - min(WARN_BEFORE, (expires_at - now) / 2)
+    delayed.schedule_at(conn, ORDER_TIMEOUT, ref=order_id, run_at=warn_at)
     stock.take(conn, order_id, wanted)
     lines = [Line(id_, n) for id_, n in sorted(wanted.items())]
     return Order(order_id=order_id, cancelled_for=None, lines=lines, **order)  # type: ignore[arg-type]

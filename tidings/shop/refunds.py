@@ -22,10 +22,12 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, Engine, Row, Select, and_, func, insert, or_, select, update
 
+from tidings.shop import telling
 from tidings.shop.providers import Provider, Repayment
-from tidings.shop.tables import payment, refund
+from tidings.shop.tables import orders, payment, refund
 from tidings.store import delayed
 from tidings.store.engine import database_now, transaction
+from tidings.talk.notices import notify_many
 
 log = structlog.get_logger(__name__)
 REFUND = "refund"
@@ -204,15 +206,21 @@ def send(engine: Engine, provider: Provider, owed: Refund) -> None:
             .values(state=State.SENT.value, error=None)
         )
         delayed.cancel(conn, REFUND, ref=owed.payment_id)
+        reader_id = conn.scalars(
+            select(orders.c.reader_id).where(orders.c.id == owed.order_id)
+        ).one()
+        notify_many(conn, [telling.refund_sent(owed, reader_id=reader_id)])
 
 
 def give_up(conn: Connection, payment_id: int, error: str) -> None:
-    """Leave a refund that could not be sent to a person."""
-    conn.execute(
+    """Leave a refund that could not be sent to a person, and tell operators so."""
+    given_up = conn.execute(
         update(refund)
         .where(refund.c.payment_id == payment_id, refund.c.state == State.OWED)
         .values(state=State.DEAD.value, error=error[:_ERROR_CHARS])
     )
+    if given_up.rowcount == 1:
+        notify_many(conn, [telling.refund_dead(find_unsent(conn, payment_id))])
 
 
 def _refunds() -> Select[Any]:

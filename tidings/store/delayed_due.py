@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, exists, func, select, update
+from sqlalchemy import Connection, Select, bindparam, exists, func, select, update
 
-from tidings.store.by_key import delete_by_key
+from tidings.process.clock import milliseconds
+from tidings.store.by_key import delete_by_key, update_by_key
 from tidings.store.delayed import DelayedJob
 from tidings.store.delayed_tables import delayed_job, paused_kind
 from tidings.store.engine import database_now
@@ -93,8 +94,17 @@ def find_due_ids(conn: Connection, kind: str, now: datetime, *, limit: int) -> l
 
 def move(conn: Connection, later: Mapping[int, datetime]) -> None:
     """Give rows, by their ids, a later moment."""
-    for job_id, run_at in later.items():
-        conn.execute(update(delayed_job).where(delayed_job.c.id == job_id).values(run_at=run_at))
+    if not later:
+        return
+    if conn.dialect.name == "sqlite":
+        one = update(delayed_job).where(delayed_job.c.id == bindparam("job_id"))
+        rows = [{"job_id": job_id, "run_at": run_at} for job_id, run_at in later.items()]
+        conn.execute(one.values(run_at=bindparam("run_at")), rows)
+        return
+    # One statement for a whole batch: a hundred round trips would hold its locks meanwhile.
+    moments = {job_id: milliseconds(run_at) for job_id, run_at in later.items()}
+    since_1970 = "DATE_ADD('1970-01-01', INTERVAL wanted.n * 1000 MICROSECOND)"
+    update_by_key(conn, delayed_job, moments, f"run_at = {since_1970}")
 
 
 def finish(conn: Connection, job_ids: Collection[int]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tidings.talk import wording
-from tidings.talk.wording import FOR_OPERATORS, FOR_READERS, NoticeType, say
+from tidings.talk.notices import NoticeType
+from tidings.talk.wording import FOR_OPERATORS, FOR_READERS, say
 
 # 18:05 UTC on 2026-11-28.
 EXPIRES_AT = 1_795_889_100_000
