@@ -18,7 +18,6 @@ from typing import Any
 
 import structlog
 from gunicorn.app.base import BaseApplication
-from gunicorn.glogging import Logger
 
 from gateway.app import App, create_app
 from gateway.feed.ladder import Recommending
@@ -28,6 +27,7 @@ from gateway.serving.bounded_worker import BoundedWorker
 from gateway.serving.connections import MOST_CONNECTIONS
 from gateway.serving.framing import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES
 from tidings.http.cursors import Cursors
+from tidings.http.gunicorn_log import StructuredLogger
 from tidings.http.limits import make_quotas
 from tidings.http.origins import Origins
 from tidings.http.reader_id import ReaderSigner
@@ -65,15 +65,6 @@ DRAIN_S = 10
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only where gunicorn keeps its workers' heartbeats
 
 log = structlog.get_logger(__name__)
-
-
-class StructuredLogger(Logger):  # type: ignore[misc] # gunicorn carries no annotations
-    """gunicorn's own lines in the form of all others."""
-
-    def setup(self, cfg: Any) -> None:
-        super().setup(cfg)
-        self.error_log.handlers.clear()
-        self.error_log.propagate = True
 
 
 class GatewayServer(BaseApplication):  # type: ignore[misc] # gunicorn carries no annotations

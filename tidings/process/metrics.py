@@ -60,7 +60,14 @@ def serve_metrics(bind: str, is_ready: Probe, is_live: Probe = lambda: True) -> 
     Raises:
         SettingsError: the address cannot be had.
     """
-    server = _Server(listen_by_name(bind), _make_app(is_ready, is_live))
+    return serve_metrics_on(listen_by_name(bind), is_ready, is_live)
+
+
+def serve_metrics_on(
+    listener: socket.socket, is_ready: Probe, is_live: Probe = lambda: True
+) -> Callable[[], None]:
+    """As `serve_metrics`, on a socket that another process has made and may hold too."""
+    server = _Server(listener, _make_app(is_ready, is_live))
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
     def stop() -> None:

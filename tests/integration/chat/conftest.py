@@ -1,16 +1,22 @@
-"""The chat over HTTP on both databases; with a Redis that is not there, nothing is limited."""
+"""The chat over HTTP on both databases, where a Redis that is not there limits nothing; and a node
+of its own process that the tests of one module share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
 from tests.conftest import MakeSettings
+from tests.lab.chat import ChatNode, ChatSite, make_chat_site
 from tests.lab.chat_rest import ChatRest, Reader, make_chat_rest
+from tests.lab.servers import start_redis
 from tidings.store.redis import make_redis
+
+_readers = count(2**52)
 
 
 @pytest.fixture
@@ -45,3 +51,23 @@ def cleo(chat: ChatRest) -> Reader:
 def stranger(chat: ChatRest) -> Reader:
     """A reader who is in no conversation."""
     return chat.visitor()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChatSite]:
+    """A site on SQLite with a Redis that no other test flushes."""
+    with start_redis() as redis:
+        yield make_chat_site(tmp_path_factory.mktemp("chat"), redis.url)
+
+
+@pytest.fixture(scope="module")
+def node(site: ChatSite) -> Iterator[ChatNode]:
+    """A node with the usual settings."""
+    with site.start_node() as node:
+        yield node
+
+
+@pytest.fixture
+def new_reader() -> Callable[[], int]:
+    """An anonymous reader's id, another each time."""
+    return lambda: next(_readers)

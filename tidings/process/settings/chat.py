@@ -58,7 +58,7 @@ class ChatSettings(Group):
         "in a minute",
     )
     max_connections: int = Field(
-        20_000, ge=1, le=_MOST_CONNECTIONS, description="open sockets of one node"
+        16_000, ge=1, le=_MOST_CONNECTIONS, description="open sockets of one node"
     )
     connections_per_address: int = Field(
         256,
