@@ -177,6 +177,33 @@ TICKET = Key(
     ttl_s=60,
     most=1,
 )
+# All keys of the bus share one tag: what a node asks at once lies on one node of a Cluster.
+BUS = Key(
+    shape="t1:{talk}:bus",
+    kind="stream",
+    holds="what the nodes of the chat tell those who are connected, the newest entries",
+    most=20_000,
+)
+BUS_EPOCH = Key(
+    shape="t1:{talk}:epoch",
+    kind="string",
+    holds="a random text: with another one, places on the bus mean something else",
+    most=16,
+)
+HERE = Key(
+    shape="t1:{<reader>}:here",
+    kind="string",
+    holds="that a reader is connected to the chat, and to which node",
+    ttl_s=75,
+    most=16,
+)
+WATCHED = Key(
+    shape="t1:{<reader>}:watched",
+    kind="string",
+    holds="that a reader's comings and goings are told to someone",
+    ttl_s=75,
+    most=1,
+)
 JOBS_DUE = Key(
     shape="t1:jobs:due",
     kind="channel",

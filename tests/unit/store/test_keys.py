@@ -13,6 +13,8 @@ from tidings.store.keys import (
     BEHAVIOUR_FLOORS,
     BEHAVIOUR_LOG,
     BEHAVIOUR_WAITING,
+    BUS,
+    BUS_EPOCH,
     HISTORY,
     KEYS,
     LIMITS_OF_ADDRESS,
@@ -54,6 +56,10 @@ def test_shapes_in_use_do_not_change() -> None:
         "t1:{limits}:key:<key>",
         "t1:{limits}:address:<network>",
         "t1:ticket:<ticket>",
+        "t1:{talk}:bus",
+        "t1:{talk}:epoch",
+        "t1:{<reader>}:here",
+        "t1:{<reader>}:watched",
         "t1:jobs:due",
     ]
 
@@ -68,7 +74,10 @@ def test_keys_of_one_reader_or_one_script_share_a_hash_tag_and_others_stand_alon
     """In a Cluster one script may touch several keys only if their tags are the same."""
     of_the_log = dict.fromkeys((BEHAVIOUR_LOG, BEHAVIOUR_WAITING, BEHAVIOUR_FLOORS), "behaviour")
     of_limits = dict.fromkeys((LIMITS_OF_READER, LIMITS_OF_KEY, LIMITS_OF_ADDRESS), "limits")
-    tag = (of_the_log | of_limits).get(key) or ("<reader>" if "<reader>" in key.shape else "")
+    of_the_bus = dict.fromkeys((BUS, BUS_EPOCH), "talk")
+    tag = (of_the_log | of_limits | of_the_bus).get(key) or (
+        "<reader>" if "<reader>" in key.shape else ""
+    )
     assert re.findall(r"{(.*?)}", key.shape) == ([tag] if tag else [])
 
 
@@ -83,8 +92,9 @@ def test_a_key_is_one_of_its_own_kind_only(key: Key) -> None:
 def test_what_has_no_end_in_time_has_one_in_size(key: Key) -> None:
     values = {"READER_TTL_DAYS": 30, "CARD_TTL_S": 300, "GATEWAY_LIMIT_WINDOW_S": 60}
 
-    # A stream is bounded by what fills it; two small keys belong to one.
-    has_no_end = key.kind == "stream" or key in (BEHAVIOUR_WAITING, BEHAVIOUR_FLOORS)
+    # A stream is bounded by what fills it; three small keys belong to one.
+    of_streams = (BEHAVIOUR_WAITING, BEHAVIOUR_FLOORS, BUS_EPOCH)
+    has_no_end = key.kind == "stream" or key in of_streams
     assert longest_ttl_s(key, lambda name: values[name]) or has_no_end
     assert largest(key, lambda _name: 1) > 0
 

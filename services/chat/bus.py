@@ -1,0 +1,205 @@
+"""The bus between the nodes of the chat: one capped stream in Redis, all of it read by each node.
+
+A node reads from its own last place, so Redis being away for seconds loses nothing that is still in
+the stream, and order is the stream's. Whether something was lost is looked at and never assumed:
+the place that was read last must still be there, the epoch must be the same, and so must the run of
+the Redis server, since one that starts again may have kept an older stream. Otherwise the node goes
+on from a place of its own making, and all who are connected load anew. Rejected: PUBLISH, which
+tells a node that was away a moment nothing; and a stream for each reader, which a node would have
+to read ten thousand of.
+
+    bus = Bus(redis, hub)
+    bus.append([("7.0", entry)])
+    while True:
+        bus.read()
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import structlog
+from prometheus_client import Counter, Gauge
+from redis import Redis
+from redis.exceptions import RedisError
+
+from services.chat.hub import BusEntry
+from services.chat.positions import NOWHERE, EntryId, Position, read_id
+from tidings.store.keys import BUS, BUS_EPOCH
+from tidings.talk.events import Entry
+
+# An answer of 500 entries of 400 bytes is read in a few milliseconds.
+MOST_AT_ONCE = 500
+# Of the time that Redis may take to answer: a wait for news must end before it does.
+BLOCK_SHARE = 0.5
+# What the window of a node holds at most is what it is worth reading when it starts.
+KEPT_AT_ONCE = 1000
+_RUN_ID = re.compile(rb"run_id:(\w+)")
+
+log = structlog.get_logger(__name__)
+_BREAKS = Counter("tidings_chat_bus_breaks", "Times the bus did not go on where it was", ["reason"])
+_AGE = Gauge("tidings_chat_bus_age_seconds", "How long ago the bus was heard of last")
+
+
+class Follower(Protocol):
+    """Who is given what the bus carries."""
+
+    def restart(self, position: Position, kept: Sequence[BusEntry], reason: str) -> None:
+        """It goes on from here, with a gap before."""
+
+    def deliver(self, entries: Sequence[BusEntry]) -> None:
+        """It carried these."""
+
+
+class Bus:
+    """Appends for all, and reads for one follower. `read` belongs to one coroutine.
+
+    Args:
+        most_kept: how many entries are read again when a node starts.
+    """
+
+    def __init__(self, redis: Redis, follower: Follower, *, most_kept: int) -> None:
+        self._redis = redis
+        self._follower = follower
+        self._most_kept = most_kept
+        self._timeout_s = redis.connection_pool.connection_kwargs["socket_timeout"]
+        self._connection: Any = None
+        self._run_id = b""
+        self._epoch = ""
+        self._last: EntryId = NOWHERE
+        self._heard_s = time.monotonic()
+        _AGE.set_function(lambda: self.age_s)
+
+    @property
+    def age_s(self) -> float:
+        """Since Redis last said what the bus carries, or that it carries nothing."""
+        return time.monotonic() - self._heard_s
+
+    def append(self, entries: Sequence[tuple[str, Entry]]) -> None:
+        """Put entries onto the bus in this order, each with the stamp of its row or "".
+
+        Raises:
+            RedisError: some of them, or none, are there; to append them again is harmless.
+        """
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for stamp, entry in entries:
+                fields: dict[Any, Any] = {**entry.fields(), "n": stamp}
+                pipeline.xadd(BUS.of(), fields, maxlen=BUS.most, approximate=True)
+            pipeline.execute()
+
+    def read(self) -> None:
+        """Hand over what has come, after waiting for it a moment.
+
+        Raises:
+            RedisError: Redis is away. The next call goes on where this one was.
+        """
+        try:
+            if self._connection is None:
+                self._connect()
+            self._read()
+        except (RedisError, OSError):
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back. The next `read` takes a new one."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._redis.connection_pool.release(self._connection)
+            self._connection = None
+
+    def _read(self) -> None:
+        """What came, and the epoch that it came in, by one round trip."""
+        block_ms = int(self._timeout_s * 1000 * BLOCK_SHARE)
+        after = _text(self._last)
+        found, epoch = self._ask(
+            ("XREAD", "COUNT", MOST_AT_ONCE, "BLOCK", block_ms, "STREAMS", BUS.of(), after),
+            ("GET", BUS_EPOCH.of()),
+        )
+        if _name_epoch(epoch, self._run_id) != self._epoch:
+            return self._begin_anew("flushed")
+        rows = _rows(found)
+        # So many at once are a backlog, and its beginning may have been cut off.
+        if len(rows) == MOST_AT_ONCE and not self._ask(("XRANGE", BUS.of(), after, after))[0]:
+            return self._begin_anew("behind")
+        self._heard_s = time.monotonic()
+        if rows:
+            self._last = read_id(rows[-1][0])
+            self._follower.deliver(list(_read_entries(rows)))
+        return None
+
+    def _connect(self) -> None:
+        self._connection = self._redis.connection_pool.get_connection()
+        after = _text(self._last)
+        run, epoch, kept = self._ask(
+            ("INFO", "server"), ("GET", BUS_EPOCH.of()), ("XRANGE", BUS.of(), after, after)
+        )
+        found = _RUN_ID.search(run)
+        run_id = found[1] if found else b""
+        if run_id != self._run_id or _name_epoch(epoch, run_id) != self._epoch or not kept:
+            reason = "restarted" if self._run_id else "start"
+            self._run_id = run_id
+            self._begin_anew(reason)
+
+    def _begin_anew(self, reason: str) -> None:
+        """Take a place at the end, by an entry of its own: so it is one that exists, in a stream
+        that was empty too."""
+        _, epoch, place = self._ask(
+            ("SET", BUS_EPOCH.of(), secrets.token_hex(8), "NX"),
+            ("GET", BUS_EPOCH.of()),
+            ("XADD", BUS.of(), "MAXLEN", "~", BUS.most, "*", "begins", secrets.token_hex(4)),
+        )
+        rows: list[Any] = []
+        before = place.decode()
+        while len(rows) < self._most_kept:
+            command = ("XREVRANGE", BUS.of(), f"({before}", "-", "COUNT", KEPT_AT_ONCE)
+            older = self._ask(command)[0]
+            if not older:
+                break
+            rows += older
+            before = older[-1][0].decode()
+        self._epoch = _name_epoch(epoch, self._run_id)
+        self._last = read_id(place)
+        self._heard_s = time.monotonic()
+        _BREAKS.labels(reason).inc()
+        log.info("bus_begins", reason=reason, epoch=self._epoch, kept=len(rows))
+        kept = list(_read_entries(reversed(rows)))
+        self._follower.restart(Position(self._epoch, self._last), kept, reason)
+
+    def _ask(self, *commands: tuple[Any, ...]) -> list[Any]:
+        # By the connection itself: a pool would quietly open another one to a Redis that has been
+        # started again, and a pipeline of redis-py takes three times the time.
+        self._connection.send_packed_command(self._connection.pack_commands(commands))
+        return [self._connection.read_response() for _ in commands]
+
+
+def _rows(found: Any) -> list[Any]:
+    """Those of the one stream, as either version of Redis's protocol gives them."""
+    if not found:
+        return []
+    rows: list[Any] = next(iter(found.values())) if isinstance(found, dict) else found[0][1]
+    return rows
+
+
+def _read_entries(rows: Iterable[Any]) -> Iterator[BusEntry]:
+    for id_, parts in rows:
+        fields = dict(zip(parts[::2], parts[1::2], strict=True))
+        try:
+            yield BusEntry(read_id(id_), fields.get(b"n", b""), Entry.read(fields))
+        except (KeyError, ValueError) as ex:
+            if b"begins" not in fields:
+                log.warning("bus_entry_unreadable", entry_id=id_, error=repr(ex))
+
+
+def _name_epoch(kept: bytes | None, run_id: bytes) -> str:
+    """The life of the bus: of the text in Redis and of this run of the server."""
+    return hashlib.sha256((kept or b"") + run_id).hexdigest()[:8]
+
+
+def _text(place: EntryId) -> str:
+    return f"{place[0]}-{place[1]}"

@@ -1,0 +1,161 @@
+"""The bus over a real Redis: order, and that nothing is lost without being noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from unittest import mock
+
+import pytest
+from redis import Redis, RedisError
+
+from services.chat import bus as bus_module
+from services.chat.bus import Bus
+from services.chat.hub import BusEntry
+from services.chat.positions import Position
+from tests.conftest import MakeSettings
+from tests.lab.servers import start_redis
+from tidings.store.keys import BUS
+from tidings.store.redis import make_redis
+from tidings.talk.events import Entry
+
+
+class Follower:
+    """Writes down what it is told, in the order in which it is told."""
+
+    def __init__(self) -> None:
+        self.starts: list[tuple[str, list[bytes]]] = []
+        self.heard: list[bytes] = []
+        self.positions: list[Position] = []
+
+    def restart(self, position: Position, kept: Sequence[BusEntry], reason: str) -> None:
+        self.positions.append(position)
+        self.starts.append((reason, [entry.stamp for entry in kept]))
+
+    def deliver(self, entries: Sequence[BusEntry]) -> None:
+        self.heard += [entry.stamp for entry in entries]
+
+
+def rows(*numbers: int) -> list[tuple[str, Entry]]:
+    return [(f"{number}.0", Entry(b'{"type":"deleted"}', "7")) for number in numbers]
+
+
+def stamps(*numbers: int) -> list[bytes]:
+    return [b"%d.0" % number for number in numbers]
+
+
+@contextmanager
+def joined(redis: Redis, *, most_kept: int = 100) -> Iterator[tuple[Bus, Follower]]:
+    follower = Follower()
+    bus = Bus(redis, follower, most_kept=most_kept)
+    try:
+        bus.read()
+        yield bus, follower
+    finally:
+        bus.close()
+
+
+@pytest.fixture
+def redis(make_settings: MakeSettings, redis_url: str) -> Redis:
+    return make_redis(make_settings(redis_url=redis_url).redis)
+
+
+def test_every_node_hears_everything_in_one_order(redis: Redis) -> None:
+    with joined(redis) as (one, at_one), joined(redis) as (two, at_two):
+        one.append(rows(1, 2))
+        two.append(rows(3))
+        one.append(rows(4))
+        one.read()
+        two.read()
+
+    assert at_one.heard == at_two.heard == stamps(1, 2, 3, 4)
+    assert at_one.positions[0].epoch == at_two.positions[0].epoch
+
+
+def test_a_node_that_starts_knows_what_was_carried_before(redis: Redis) -> None:
+    """Or all readers of a node that died would load everything anew."""
+    with joined(redis) as (bus, _):
+        bus.append(rows(*range(2500)))
+    with joined(redis, most_kept=2000) as (_, late):
+        pass
+
+    assert late.starts == [("start", stamps(*range(500, 2500)))]
+
+
+def test_a_redis_that_was_away_loses_nothing(make_settings: MakeSettings) -> None:
+    with start_redis() as server:
+        redis = make_redis(make_settings(redis_url=server.url, redis_timeout_s=0.1).redis)
+        with joined(redis) as (bus, follower):
+            with server.frozen(), pytest.raises(RedisError):
+                bus.read()
+            bus.append(rows(1))
+            bus.read()
+
+    assert follower.heard == stamps(1)
+    assert [reason for reason, _ in follower.starts] == ["start"]
+
+
+def test_a_flushed_redis_begins_anew(redis: Redis) -> None:
+    with joined(redis) as (bus, follower):
+        bus.append(rows(1))
+        redis.flushall()
+        bus.append(rows(2))
+        bus.read()
+        bus.append(rows(3))
+        bus.read()
+
+    assert [reason for reason, _ in follower.starts] == ["start", "flushed"]
+    assert follower.starts[1][1] == stamps(2), "for those who come later"
+    assert follower.heard == stamps(3)
+    assert follower.positions[0].epoch != follower.positions[1].epoch
+
+
+def test_a_redis_that_starts_again_begins_anew_since_it_may_have_forgotten_some(
+    make_settings: MakeSettings,
+) -> None:
+    with start_redis("--appendonly", "yes") as server:
+        redis = make_redis(make_settings(redis_url=server.url).redis)
+        with joined(redis) as (bus, follower):
+            server.restart()
+            with pytest.raises((RedisError, OSError)):
+                bus.read()
+            bus.read()
+
+    assert [reason for reason, _ in follower.starts] == ["start", "restarted"]
+    assert follower.positions[0].epoch != follower.positions[1].epoch
+
+
+def test_a_node_that_was_too_slow_for_the_bus_begins_anew(redis: Redis) -> None:
+    with joined(redis) as (bus, follower), mock.patch.object(bus_module, "MOST_AT_ONCE", 5):
+        bus.append(rows(*range(8)))
+        redis.xtrim(BUS.of(), maxlen=6, approximate=False)
+        bus.read()
+
+    assert [reason for reason, _ in follower.starts] == ["start", "behind"]
+
+
+def test_a_node_that_has_a_backlog_reads_all_of_it(redis: Redis) -> None:
+    with joined(redis) as (bus, follower), mock.patch.object(bus_module, "MOST_AT_ONCE", 5):
+        bus.append(rows(*range(12)))
+        for _ in range(3):
+            bus.read()
+
+    assert follower.heard == stamps(*range(12))
+    assert len(follower.starts) == 1
+
+
+def test_an_entry_of_another_shape_is_left_out(redis: Redis) -> None:
+    with joined(redis) as (bus, follower):
+        redis.xadd(BUS.of(), {"x": "of another version"})
+        bus.append(rows(1))
+        bus.read()
+
+    assert follower.heard == stamps(1)
+
+
+def test_the_stream_is_capped(redis: Redis) -> None:
+    with joined(redis) as (bus, _), mock.patch.object(bus_module, "BUS") as key:
+        key.of.return_value, key.most = BUS.of(), 100
+        bus.append(rows(*range(1000)))
+
+    assert redis.xlen(BUS.of()) < 300
