@@ -16,12 +16,13 @@ import base64
 import hashlib
 import re
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tidings.readers.tables import api_key
@@ -178,6 +179,14 @@ def find_keys(conn: Connection, *, after_id: int = 0, limit: int = 1000) -> list
         )
         for row in conn.execute(query.order_by(api_key.c.id).limit(limit))
     ]
+
+
+def find_good_keys(conn: Connection, key_ids: Collection[int]) -> set[int]:
+    """Those of these keys that open a door now."""
+    now = database_now(conn)
+    is_over = or_(api_key.c.revoked_at.is_not(None), api_key.c.expires_at <= now)
+    query = select(api_key.c.id).where(api_key.c.id.in_(key_ids), is_over.is_not(True))
+    return set(conn.scalars(query))
 
 
 def revoke_key(conn: Connection, name: str) -> bool:

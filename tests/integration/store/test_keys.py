@@ -10,6 +10,11 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
+from services.chat.bus import Bus
+from services.chat.hub import Hub
+from services.chat.presence import PresenceBoard
+from services.chat.publisher import Publisher
+from services.chat.window import Window
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import serve
 from tests.lab.redis_keys import largest, longest_ttl_s, matches
@@ -116,6 +121,14 @@ def use(door: Door, redis: Redis) -> None:
     assert door.get("/articles/1/similar", headers=door.make_key()).status_code == 200
     ticket = door.client.simulate_post("/reader/chat-ticket").json["ticket"]
     assert Tickets(KEYS_OF_SITE, redis).admit(ticket).key_id is None
+    chat = Hub(Window(most=1, most_bytes=1))
+    bus = Bus(redis, chat, most_kept=1)
+    bus.read()
+    presence = PresenceBoard(redis, chat, Publisher(door.newsroom.engine, bus), node="one")
+    presence.watch(READER_ID)
+    presence.arrived(READER_ID)
+    presence.look()
+    bus.close()
     redis.xadd(LOG, {"e": "of another version"})
     while fold(door.newsroom.engine, redis, consumer="one"):
         pass
