@@ -21,21 +21,28 @@ from services.chat.door import Door
 from services.chat.frames import ClientFrame, Unread, Welcome
 from services.chat.heartbeat import Heartbeat
 from services.chat.hosting import Host, RefusedError, Socket
+from services.chat.rest.app import create_rest
 from services.chat.sessions import Sessions
 from services.chat.shedding import shed
 from services.chat.watched import Watched
-from tidings.http.health import HealthResource
-from tidings.http.problems import answer_problem
+from tidings.http.cursors import Cursors
+from tidings.http.errors import NotReadyError, OverloadedError
+from tidings.http.limits import make_quotas
+from tidings.http.origins import Origins, find_chat_origins
 from tidings.http.proxies import Proxies
-from tidings.http.request_scope import RequestScope
+from tidings.http.reader_id import ReaderSigner
 from tidings.process.settings import Settings, read_secret_keys
+from tidings.readers.checking import KeyCheck
 from tidings.readers.tickets import Tickets
+from tidings.store.engine import make_engine
 from tidings.store.redis import make_redis
+from tidings.store.windows import SlidingWindows
+from tidings.talk.sending import Refused, Sent
+from tidings.talk.sending import Send as SendToStore
 
 SOCKET_PATH = "/ws"
 # Longer without a word from the bus, and other nodes tell their readers what this one does not.
 STALE_S = 5.0
-_DEADLINE_MS = 2000
 _LOOK_S = 0.1
 _BLOCKED_S = 0.1
 
@@ -90,15 +97,16 @@ class Chat:
 
 def create_chat(settings: Settings) -> Chat:
     """Everything a worker holds, with the app on top of it."""
-    redis = make_redis(settings.redis)
+    keys, redis = read_secret_keys(settings.site), make_redis(settings.redis)
+    origins = find_chat_origins(settings)
     proxies = Proxies(settings.gateway.trusted_proxies)
     host: Host = _Deaf()
     door = Door(
-        admit=Tickets(read_secret_keys(settings.site), redis).admit,
+        admit=Tickets(keys, redis).admit,
         host=host,
         sessions=Sessions(),
         addresses=Addresses(settings.chat.connections_per_address, proxies.believes),
-        origins=(settings.site.url, f"http://{settings.gateway.bind}"),
+        origins=origins,
         most=settings.chat.max_connections,
         half_open=settings.chat.half_open,
         within_s=settings.chat.hello_s,
@@ -113,7 +121,20 @@ def create_chat(settings: Settings) -> Chat:
 
     return Chat(
         door=door,
-        rest=create_rest(is_ready),
+        rest=create_rest(
+            engine=make_engine(settings.database),
+            send=_send_nothing,
+            present=lambda reader_ids: set(),
+            events=_NoEvents(),
+            signer=ReaderSigner(keys),
+            keys=KeyCheck(make_engine(settings.database)),
+            cursors=Cursors(keys),
+            windows=SlidingWindows(redis, settings.gateway.limit_window_s),
+            quotas=make_quotas(settings),
+            origins=Origins(settings.site.url, origins),
+            deadline_ms=settings.gateway.deadline_ms,
+            is_ready=is_ready,
+        ),
         proxies=proxies,
         beside=beside,
         is_ready=is_ready,
@@ -138,15 +159,15 @@ class Looking:
         self._door.look()
 
 
-def create_rest(is_ready: Callable[[], bool]) -> WsgiApp:
-    """What is asked over HTTP."""
-    app: falcon.App[falcon.Request, falcon.Response] = falcon.App()
-    app.add_middleware(RequestScope(_DEADLINE_MS, "chat"))
-    app.add_error_handler(Exception, answer_problem)
-    app.add_error_handler(falcon.HTTPError, answer_problem)
-    app.add_route("/health/live", HealthResource("Is this process alive?", lambda: True))
-    app.add_route("/health/ready", HealthResource("May it be given sockets?", is_ready))
-    return app
+class _NoEvents:
+    """In the place of the stream of events until there is a hub."""
+
+    def on_get(self, _req: falcon.Request, _resp: falcon.Response) -> None:
+        raise NotReadyError("there is no hub yet")
+
+
+def _send_nothing(_send: SendToStore) -> Sent | Refused:
+    raise OverloadedError("there is no hub yet")
 
 
 class _Deaf:

@@ -236,6 +236,7 @@ def _start_processes(site: Site, settings: Settings, place: SiteFolder) -> None:
     doors = {
         "recommender": ("services.recommender", settings.recommender.metrics_bind),
         "gateway": ("gateway", settings.gateway.metrics_bind),
+        "chat": ("services.chat", settings.chat.metrics_bind),
         "jobs": ("jobs", settings.jobs.metrics_bind),
     }
     click.echo(f"starting {', '.join(doors)}")
@@ -253,8 +254,10 @@ Tidings is running; Ctrl-C stops all of it.
   read        http://{settings.gateway.bind}/
   feed        http://{settings.gateway.bind}/articles?channel_id=0
   API         http://{settings.gateway.bind}/docs
+  chat        ws://{settings.chat.bind}/ws
   recommender thrift://{settings.recommender.bind}
   metrics     http://{settings.gateway.metrics_bind}/metrics (gateway)
+              http://{settings.chat.metrics_bind}/metrics (chat)
               http://{settings.recommender.metrics_bind}/metrics (recommender)
               http://{settings.jobs.metrics_bind}/metrics (jobs)
   data        {settings.site.var_dir.absolute()}
