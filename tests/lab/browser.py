@@ -85,13 +85,7 @@ class Browser:
     def page(self, *, width: int = 1280, height: int = 800, dark: bool = False) -> Iterator[Page]:
         """A visitor with cookies of its own."""
         context = self.command("Target.createBrowserContext")["browserContextId"]
-        target = self.command("Target.createTarget", url="about:blank", browserContextId=context)
-        session = self.command("Target.attachToTarget", targetId=target["targetId"], flatten=True)[
-            "sessionId"
-        ]
-        page = Page(self, session)
-        page.command("Page.enable")
-        page.command("Runtime.enable")
+        page = self.open_tab(context)
         page.command("Page.addScriptToEvaluateOnNewDocument", source=WATCH_LAYOUT)
         page.command(
             "Emulation.setDeviceMetricsOverride",
@@ -106,6 +100,17 @@ class Browser:
             yield page
         finally:
             self.command("Target.disposeBrowserContext", browserContextId=context)
+
+    def open_tab(self, context: str) -> Page:
+        """One more page of a visitor, with the same cookies."""
+        target = self.command("Target.createTarget", url="about:blank", browserContextId=context)
+        session = self.command("Target.attachToTarget", targetId=target["targetId"], flatten=True)[
+            "sessionId"
+        ]
+        page = Page(self, session, context)
+        page.command("Page.enable")
+        page.command("Runtime.enable")
+        return page
 
     def exceptions(self, session: str) -> list[str]:
         """What scripts of a page threw and nothing caught."""
@@ -132,9 +137,17 @@ class Browser:
 class Page:
     """One page, and what its visitor does there."""
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, context: str) -> None:
         self._browser = browser
         self._session = session
+        self._context = context
+
+    def open_tab(self) -> Page:
+        """Another tab of the same visitor; it is closed with this one."""
+        return self._browser.open_tab(self._context)
+
+    def close(self) -> None:
+        self.command("Page.close")
 
     def command(self, method: str, **parameters: Any) -> dict[str, Any]:
         return self._browser.command(method, self._session, **parameters)
