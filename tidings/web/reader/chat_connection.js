@@ -110,7 +110,6 @@ export class Connection {
     line.since = this.clock.now();
     if (line.kind === "socket") this.failedSockets = 0;
     else this.after("socket", SOCKET_AGAIN_MS * (0.5 + this.random()), () => this.connect("socket"));
-    this.say("open");
   }
 
   frame(line, text) {
@@ -121,6 +120,7 @@ export class Connection {
     this.onFrame(frame);
     // Only now, and not before a replay has come: what breaks off in between is asked for again.
     if (frame.pos && !frame.recovered) this.pos = frame.pos;
+    if (frame.type === "welcome") this.say("open"); // who this is was told before
   }
 
   // `code` is null when there was no ticket.

@@ -13,6 +13,7 @@ export class ConversationView {
     Object.assign(this, { chat, id, go, attempt });
     this.room = null;
     this.editing = null;
+    this.seen = 0; // up to where the other one has read
     this.drawn = new Map(); // seq or cid -> [what it was drawn from, element]
     this.heading = element("h1", { id: "talk-title", tabindex: "-1" });
     this.earlier = button("Earlier messages", () => attempt(() => this.showEarlier()));
@@ -43,6 +44,7 @@ export class ConversationView {
     this.draw();
     this.room = await this.chat.store.open(this.id);
     this.addActs();
+    await this.showMembers();
     this.draw();
     this.log.scrollTop = this.log.scrollHeight;
     this.log.setAttribute("aria-live", "polite"); // what comes from now on is read out, what was there is not
@@ -114,8 +116,14 @@ export class ConversationView {
   async showMembers() {
     const { rest, store } = this.chat;
     const members = await rest.members(this.id);
+    this.seen = Math.max(0, ...members.filter(({ reader_id }) => reader_id !== store.readerId).map(({ read_seq }) => read_seq));
     const names = members.map(({ reader_id, here }) => readerName(reader_id, store.readerId) + (here && reader_id !== store.readerId ? " (here now)" : ""));
     this.members.textContent = `In it: ${names.join(", ")}`;
+  }
+
+  saw({ seq }) {
+    this.seen = Math.max(this.seen, seq);
+    this.draw();
   }
 
   async mute() {
@@ -137,7 +145,10 @@ export class ConversationView {
     this.muting.textContent = this.known?.muted ? "Unmute" : "Mute";
     this.state.textContent = news.state === "open" ? "" : stateWords(news);
     const who = store.whoTypes(this.id).map((id) => readerName(id, store.readerId));
-    this.typing.textContent = who.length ? `${who.join(", ")} ${who.length === 1 ? "is" : "are"} writing…` : "";
+    const last = this.room?.messages.at(-1);
+    const isSeen = this.known?.kind === "direct" && last?.sender_id === store.readerId && last.seq <= this.seen;
+    const writing = who.length ? `${who.join(", ")} ${who.length === 1 ? "is" : "are"} writing…` : "";
+    this.typing.textContent = writing || (isSeen ? "Read" : "");
     if (!this.room) return;
     this.earlier.hidden = this.room.isAtBeginning || !this.room.bySeq.size || this.room.oldest === 1;
     this.drawLog();

@@ -1,6 +1,7 @@
 // All conversations and notices of the reader, and the ways to begin a conversation.
 
 import { bodyWords, conversationTitle, countWords, language, readerName, stateWords } from "./chat_words.js";
+import { makeSwitches } from "./chat_switches.js";
 import { element, timeAgo } from "./elements.js";
 
 export class ListView {
@@ -10,7 +11,7 @@ export class ListView {
     this.again = button("Connect again", () => chat.connectAgain());
     this.conversations = element("ul", { class: "conversations" });
     this.notices = element("ul", { class: "notices" });
-    this.readAll = button("Mark all as read", () => attempt(() => this.readNotices()));
+    this.readAll = button("Mark all as read", () => attempt(() => this.readNotices()), { class: "notices-all" });
     this.root = element(
       "div", {},
       element("h1", { id: "talk-title", tabindex: "-1" }, "Messages"),
@@ -18,7 +19,7 @@ export class ListView {
       element(
         "div", { class: "talk-columns" },
         element("section", { "aria-labelledby": "talk-with" }, element("h2", { id: "talk-with" }, "Conversations"), this.desk(), this.conversations, this.begin()),
-        element("section", { "aria-labelledby": "talk-notices" }, element("h2", { id: "talk-notices" }, "Notices"), this.readAll, this.notices),
+        element("section", { "aria-labelledby": "talk-notices" }, element("h2", { id: "talk-notices" }, "Notices"), this.readAll, this.notices, makeSwitches(chat.rest, attempt)),
       ),
     );
   }

@@ -52,6 +52,7 @@ function changed(what, detail) {
   const { unread } = chat.store;
   byId("talk-count").hidden = !unread;
   byId("talk-count").firstElementChild.textContent = countWords(unread);
+  if (what === "seen" && view?.id === detail.conversation_id) view.saw(detail);
   if (what === "notice") tell(detail.text[language], "#/messages", language);
   if (what === "message") tellMessage(detail);
 }

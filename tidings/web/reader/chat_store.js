@@ -135,11 +135,12 @@ export class Store {
 
   on_read({ conversation_id, reader_id, seq }) {
     const known = this.conversations.get(conversation_id);
-    if (!known || reader_id !== this.readerId || seq <= known.read_seq) return;
+    if (reader_id !== this.readerId) return this.onChange("seen", { conversation_id, reader_id, seq });
+    if (!known || seq <= known.read_seq) return undefined;
     known.read_seq = seq;
     if (seq >= known.last_seq) known.unread = 0;
     else this.count();
-    this.onChange("list");
+    return this.onChange("list");
   }
 
   on_conversation() {

@@ -3,7 +3,7 @@
 const DESK_ID = 2 ** 51;
 const REFUSALS = {
   not_a_member: "you are no longer part of this conversation",
-  blocked: "this reader does not take messages from you",
+  blocked: "one of you blocks the other",
   too_long: "it is too long",
   cid_conflict: "it was sent already, in other words",
   not_yours: "it is not yours to change",
@@ -20,6 +20,13 @@ const STOPS = {
   "no ticket": "This site does not let you into its chat.",
   4409: "Your chat is open in too many places, and this one was closed.",
 };
+const KINDS = {
+  order_paid: "An order was paid",
+  order_expiring: "An order is about to be cancelled",
+  order_cancelled: "An order was cancelled",
+  refund_sent: "Money went back to you",
+  fresh_articles: "New articles wait for you",
+};
 const MOST = 99;
 // Notices come in these two.
 export const language = navigator.language.startsWith("zh") ? "zh" : "en";
@@ -27,6 +34,7 @@ export const language = navigator.language.startsWith("zh") ? "zh" : "en";
 
 export const isDesk = (readerId) => readerId === DESK_ID;
 export const countWords = (count) => (count > MOST ? `${MOST}+` : String(count));
+export const noticeKindWords = (type) => KINDS[type] ?? type.replaceAll("_", " ");
 export const refusalWords = (code) => `Not sent: ${REFUSALS[code] ?? code}.`;
 export const stateWords = ({ state, reason }) => (state === "stopped" && STOPS[reason]) || STATES[state] || "";
 
