@@ -114,11 +114,12 @@ class Process:
     port: int = 0
     popen: subprocess.Popen[bytes] | None = None
     is_wanted: bool = False
+    cwd: Path = REPOSITORY
 
     def start(self) -> None:
         with self.log.open("ab") as output:
             self.popen = spawn(
-                self.command, env=self.env, cwd=REPOSITORY, stdout=output, stderr=output
+                self.command, env=self.env, cwd=self.cwd, stdout=output, stderr=output
             )
         self.is_wanted = True
 
