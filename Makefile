@@ -15,10 +15,10 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 # A line now and then instead of a long silence or of one line a package.
 BRIEFLY := awk '/^Collecting/ && ++n % 15 == 0 { print "  " n " packages fetched" } /^Installing/ { print "  unpacking " n " packages" } { fflush() }'
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
-BENCHES := jobs pages recommender recommender-bounds rpc rpc-connections
+BENCHES := chat jobs pages recommender recommender-bounds rpc rpc-connections
 # Public data sets; bench/recommender/data.py names their sources.
 export BENCH_DATA ?= ../shared/data
-FAULTS := gateway jobs rpc
+FAULTS := chat gateway jobs rpc
 # Most of a test's time it waits for a process to start, so as many as three files run at once.
 SIDE_BY_SIDE := --numprocesses=3 --dist=loadfile
 

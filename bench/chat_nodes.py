@@ -1,0 +1,141 @@
+"""What is measured of our own chat alone: one to one through two nodes with every message stored, a
+node that is told to end, and a node that dies under ten thousand.
+
+    measure_shed(site, sockets=10_000)  # {"shed_max_per_s_ratio": 1.02, …}
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.chat_ours import FIRST_OF_CROWD
+from bench.chat_stacks import SETTLE_S, Crowd, Server
+from tests.faults.chat_site import ChatSite, Node
+
+PAIRS, PER_S = 500, 1000
+SHED_PER_S = 500
+STORM_OVER_S = 20.0
+WARM_S = 3.0
+# So long the idle node is asked what it asks the database anyhow.
+IDLE_S = 5.0
+
+
+@contextmanager
+def serve_ours(site: ChatSite) -> Iterator[tuple[Server, Crowd]]:
+    """One node, and clients who speak as it does."""
+    node = site.add_node()
+    try:
+        with Crowd("tidings", site.settings) as crowd:
+            yield Server(node.pid, node.port), crowd
+    finally:
+        node.kill()
+
+
+def measure_two_nodes(site: ChatSite, seconds: float) -> dict[str, float]:
+    """Senders at one node, receivers at the other, a thousand messages a second."""
+    stamps = site.folder / "stamps"
+    nodes = [site.add_node(program=("bench.chat_node", str(stamps))) for _ in range(2)]
+    readers = [FIRST_OF_CROWD + number for number in range(2 * PAIRS)]
+    conversations = [site.talk(readers[n : n + 2]) for n in range(0, len(readers), 2)]
+    try:
+        with Crowd("tidings", site.settings) as crowd:
+            crowd.ask("connect", number=len(readers), ports=[node.port for node in nodes])
+            order = {"conversations": conversations, "per_s": PER_S}
+            crowd.ask("pairs", **order, seconds=WARM_S)
+            got = crowd.ask("pairs", **order, seconds=seconds)
+    finally:
+        for node in nodes:
+            node.kill()
+    committed = read_stamps(stamps)
+    sent, acked, received = got["sent"], got["acked"], got["received"]
+    arrived = sorted((received[cid] - committed[cid]) / 1e6 for cid in received)
+    answered = sorted((acked[cid] - sent[cid]) / 1e6 for cid in acked)
+    whole = sorted((received[cid] - sent[cid]) / 1e6 for cid in received)
+    return {
+        "two_node_p50_ms": _at(arrived, 0.5),
+        "two_node_p99_ms": _at(arrived, 0.99),
+        "send_to_ack_p50_ms": _at(answered, 0.5),
+        "send_to_ack_p99_ms": _at(answered, 0.99),
+        "send_to_receiver_p99_ms": _at(whole, 0.99),
+        "two_node_sent_per_s": len(sent) / seconds,
+        "two_node_not_received": len(sent) - len(received),
+        "two_node_not_acked": len(sent) - len(acked),
+    }
+
+
+def _at(sorted_ms: list[float], share: float) -> float:
+    return sorted_ms[int(len(sorted_ms) * share)]
+
+
+def read_stamps(path: Path) -> dict[str, int]:
+    """When each message was committed, by its cid; monotonic nanoseconds."""
+    stamps: dict[str, int] = {}
+    for line in path.read_text().splitlines():
+        at_ns, *cids = line.split()
+        stamps.update(dict.fromkeys(cids, int(at_ns)))
+    return stamps
+
+
+def measure_shed(site: ChatSite, sockets: int) -> dict[str, float]:
+    """SIGTERM under so many sockets: the most that were closed within a second, beside what was
+    asked for."""
+    node = site.add_node(chat_shed_per_s=SHED_PER_S)
+    with Crowd("tidings", site.settings) as crowd:
+        crowd.ask("connect", number=sockets, ports=[node.port])
+        crowd.begin("ends")
+        node.process.is_wanted = False
+        node.process.send(signal.SIGTERM)
+        seen = crowd.end()
+    return {
+        "shed_max_per_s_ratio": seen["max_per_s"] / SHED_PER_S,
+        "shed_seconds": seen["seconds"],
+        "shed_without_bye": seen["without_bye"],
+        "shed_not_1012": seen["other_codes"],
+    }
+
+
+def measure_storm(site: ChatSite, sockets: int) -> dict[str, float]:
+    """kill -9 under so many sockets, all of which come to the other node, with jitter."""
+    first, second = site.add_node(), site.add_node()
+    try:
+        with Crowd("tidings", site.settings) as crowd:
+            crowd.ask("connect", number=sockets, ports=[first.port])
+            crowd.ask("fan_out", marker="before-storm")
+            time.sleep(SETTLE_S)
+            idle_per_s = _count_idle(site)
+            first.kill()
+            before, began_s = count_queries(site), time.monotonic()
+            seen = crowd.ask("come_back", port=second.port, over_s=STORM_OVER_S)
+            took_s = time.monotonic() - began_s
+            asked = count_queries(site) - before - idle_per_s * took_s
+    finally:
+        for node in (first, second):
+            _end(node)
+    return {
+        "storm_queries_per_client": max(asked, 0.0) / sockets,
+        "storm_back": seen["back"],
+        "storm_recovered": seen["recovered"],
+        "storm_seconds": seen["seconds"],
+        "idle_queries_per_s": idle_per_s,
+    }
+
+
+def _end(node: Node) -> None:
+    if node.process.is_running:
+        node.kill()
+
+
+def _count_idle(site: ChatSite) -> float:
+    before = count_queries(site)
+    time.sleep(IDLE_S)
+    return (count_queries(site) - before) / IDLE_S
+
+
+def count_queries(site: ChatSite) -> int:
+    """Statements that the database was asked, these ones not counted."""
+    ((_, asked),) = site.database.execute("SHOW GLOBAL STATUS LIKE 'Questions'")
+    return int(asked)
