@@ -123,6 +123,16 @@ class Order(msgspec.Struct, frozen=True):
     lines: list[Line]
 
 
+class Head(msgspec.Struct, frozen=True):
+    """An order without its lines."""
+
+    order_id: int
+    status: str
+    total_cents: int
+    currency: str
+    expires_at: datetime
+
+
 class Overdue(msgspec.Struct, frozen=True):
     """An unpaid order past its time, and whether a delayed job will still expire it."""
 
@@ -194,6 +204,14 @@ def read_order(conn: Connection, reader_id: int, order_id: int) -> Order:
     if row is None:
         raise OrderNotFoundError(f"there is no order {order_id}")
     return _to_order(conn, row)
+
+
+def find_newest(conn: Connection, reader_id: int, *, limit: int) -> list[Head]:
+    """A reader's orders, the newest first."""
+    columns = (orders.c.status, orders.c.total_cents, orders.c.currency, orders.c.expires_at)
+    query = select(orders.c.id.label("order_id"), *columns).where(orders.c.reader_id == reader_id)
+    rows = conn.execute(query.order_by(orders.c.id.desc()).limit(limit))
+    return [Head(**row._mapping) for row in rows]
 
 
 def cancel(engine: Engine, reader_id: int, order_id: int) -> Order:
