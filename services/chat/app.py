@@ -13,20 +13,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import falcon
-
 from services.chat.addresses import Addresses
 from services.chat.counts import LOOP_BLOCKED
 from services.chat.door import Door
-from services.chat.frames import ClientFrame, Unread, Welcome
 from services.chat.heartbeat import Heartbeat
-from services.chat.hosting import Host, RefusedError, Socket
+from services.chat.parts import make_parts
 from services.chat.rest.app import create_rest
 from services.chat.sessions import Sessions
 from services.chat.shedding import shed
 from services.chat.watched import Watched
 from tidings.http.cursors import Cursors
-from tidings.http.errors import NotReadyError, OverloadedError
 from tidings.http.limits import make_quotas
 from tidings.http.origins import Origins, find_chat_origins
 from tidings.http.proxies import Proxies
@@ -37,8 +33,6 @@ from tidings.readers.tickets import Tickets
 from tidings.store.engine import make_engine
 from tidings.store.redis import make_redis
 from tidings.store.windows import SlidingWindows
-from tidings.talk.sending import Refused, Sent
-from tidings.talk.sending import Send as SendToStore
 
 SOCKET_PATH = "/ws"
 # Longer without a word from the bus, and other nodes tell their readers what this one does not.
@@ -100,11 +94,14 @@ def create_chat(settings: Settings) -> Chat:
     keys, redis = read_secret_keys(settings.site), make_redis(settings.redis)
     origins = find_chat_origins(settings)
     proxies = Proxies(settings.gateway.trusted_proxies)
-    host: Host = _Deaf()
+    engine, sessions = make_engine(settings.database), Sessions()
+    parts = make_parts(
+        engine=engine, redis=redis, sessions=sessions, sweep_every_s=settings.chat.ping_every_s
+    )
     door = Door(
         admit=Tickets(keys, redis).admit,
-        host=host,
-        sessions=Sessions(),
+        host=parts.talk,
+        sessions=sessions,
         addresses=Addresses(settings.chat.connections_per_address, proxies.believes),
         origins=origins,
         most=settings.chat.max_connections,
@@ -114,20 +111,25 @@ def create_chat(settings: Settings) -> Chat:
     heartbeat = Heartbeat(
         door, ping_every_s=settings.chat.ping_every_s, dead_after_s=settings.chat.dead_after_s
     )
-    beside = [Watched("heartbeat", heartbeat.beat), Watched("lines", Looking(door).look)]
+    beside = [
+        Watched("heartbeat", heartbeat.beat),
+        Watched("lines", Looking(door).look),
+        *parts.beside,
+    ]
 
     def is_ready() -> bool:
-        return not door.is_stopping and host.bus_age_s() < STALE_S
+        is_well = all(watched.is_well for watched in beside)
+        return not door.is_stopping and is_well and parts.talk.bus_age_s() < STALE_S
 
     return Chat(
         door=door,
         rest=create_rest(
-            engine=make_engine(settings.database),
-            send=_send_nothing,
-            present=lambda reader_ids: set(),
-            events=_NoEvents(),
+            engine=parts.engine,
+            send=parts.writer.send_and_wait,
+            present=parts.presence.who_is_here,
+            events=parts.events,
             signer=ReaderSigner(keys),
-            keys=KeyCheck(make_engine(settings.database)),
+            keys=KeyCheck(engine),
             cursors=Cursors(keys),
             windows=SlidingWindows(redis, settings.gateway.limit_window_s),
             quotas=make_quotas(settings),
@@ -157,35 +159,3 @@ class Looking:
         if blocked_s > _BLOCKED_S:
             LOOP_BLOCKED.observe(blocked_s)
         self._door.look()
-
-
-class _NoEvents:
-    """In the place of the stream of events until there is a hub."""
-
-    def on_get(self, _req: falcon.Request, _resp: falcon.Response) -> None:
-        raise NotReadyError("there is no hub yet")
-
-
-def _send_nothing(_send: SendToStore) -> Sent | Refused:
-    raise OverloadedError("there is no hub yet")
-
-
-class _Deaf:
-    """Stands behind the sockets until there is a hub: it welcomes, and does nothing else."""
-
-    def join(self, session: Socket, pos: str | None, topics: Sequence[str]) -> None:
-        del pos, topics
-        unread = Unread(conversations=0, notices=0)
-        session.say(
-            Welcome(reader_id=session.reader_id, pos="0.0-0", recovered=False, unread=unread)
-        )
-
-    def take(self, session: Socket, frame: ClientFrame) -> None:
-        del session, frame
-        raise RefusedError("unavailable", "there is no hub yet")
-
-    def leave(self, session: Socket) -> None:
-        del session
-
-    def bus_age_s(self) -> float:
-        return 0.0

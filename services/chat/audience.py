@@ -12,24 +12,9 @@ set of names.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Protocol
 
 from services.chat.arrivals import Address
-
-
-class Listener(Protocol):
-    """What the hub knows of a connection, by socket or by SSE."""
-
-    @property
-    def reader_id(self) -> int:
-        """Who listens."""
-
-    @property
-    def key_id(self) -> int | None:
-        """The key that opened it, if it was one."""
-
-    def push(self, frame: bytes) -> None:
-        """Take a whole WebSocket frame. Never waits and never raises."""
+from services.chat.hosting import Listener
 
 
 class Audience:

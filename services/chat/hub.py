@@ -22,8 +22,9 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from services.chat.arrivals import Arrival, with_position
-from services.chat.audience import Audience, Listener
+from services.chat.audience import Audience
 from services.chat.framing import frame_message, frame_text
+from services.chat.hosting import Listener
 from services.chat.positions import EntryId, Position, read_position
 from services.chat.window import Window
 from tidings.talk.events import Entry, Event

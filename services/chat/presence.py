@@ -15,7 +15,7 @@ reader with a member for each socket, which a node that died would have to leave
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from redis import Redis
 
@@ -48,13 +48,11 @@ class PresenceBoard:
         publisher: Publisher,
         *,
         node: str,
-        wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._redis = redis
         self._hub = hub
         self._publisher = publisher
         self._node = node
-        self._wait = wait
         self._arrived: dict[int, None] = {}
         self._left: dict[int, float] = {}
         self._told: dict[int, bool] = {}
@@ -103,7 +101,7 @@ class PresenceBoard:
         Raises:
             RedisError: Redis is away; the keys there live for a while.
         """
-        self._wait(LOOK_EVERY_S)
+        time.sleep(LOOK_EVERY_S)
         now_s = time.monotonic()
         if now_s - self._written_s >= WRITE_EVERY_S:
             self._written_s = now_s

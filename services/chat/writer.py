@@ -26,7 +26,13 @@ from prometheus_client import Counter, Histogram
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidings.process.deadline import Deadline, DeadlineExceededError, deadline_scope
+from tidings.http.errors import OverloadedError
+from tidings.process.deadline import (
+    Deadline,
+    DeadlineExceededError,
+    current_deadline,
+    deadline_scope,
+)
 from tidings.store.retry import is_passing
 from tidings.talk.errors import InvalidError
 from tidings.talk.sending import MOST_SENDS, Refused, Send, Sent, send_many
@@ -90,8 +96,12 @@ class Writer:
         self._waiting.append(_Waiting(send, on_done, time.monotonic()))
         self._news.set()
 
-    def send_and_wait(self, send: Send) -> Outcome:
-        """Have a message stored, and wait for it."""
+    def send_and_wait(self, send: Send) -> Sent | Refused:
+        """Have a message stored, and wait for it.
+
+        Raises:
+            OverloadedError: it is not known to be stored.
+        """
         outcomes: list[Outcome] = []
         is_done = threading.Event()
 
@@ -101,8 +111,14 @@ class Writer:
 
         self.send(send, note)
         # One transaction may be under way, and this one's own follows it.
-        is_done.wait(2 * STORED_WITHIN_MS / 1000)
-        return outcomes[0] if outcomes else Unsent()
+        wait_ms: float = 2 * STORED_WITHIN_MS
+        deadline = current_deadline()
+        if deadline is not None:
+            wait_ms = min(wait_ms, deadline.remaining_ms())
+        is_done.wait(wait_ms / 1000)
+        if not outcomes or isinstance(outcomes[0], Unsent):
+            raise OverloadedError("the message cannot be stored at the moment")
+        return outcomes[0]
 
     def write(self) -> None:
         """Store what waits, after waiting for some."""

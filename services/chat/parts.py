@@ -1,0 +1,92 @@
+"""Puts together what a node is behind its sockets, and names what of it runs by itself.
+
+parts = make_parts(engine=engine, redis=redis, sessions=sessions, sweep_every_s=25)
+door = Door(host=parts.talk, ...)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from services.chat.bus import Bus
+from services.chat.changes import WORKERS, Changes
+from services.chat.hub import Hub
+from services.chat.presence import PresenceBoard
+from services.chat.publisher import Publisher
+from services.chat.revoking import KeySweep
+from services.chat.sessions import Sessions
+from services.chat.sse import Events
+from services.chat.talking import Talk
+from services.chat.watched import Watched
+from services.chat.window import Window
+from services.chat.writer import Writer
+from tidings.store.keys import BUS
+from tidings.talk.outbox import telling
+
+# 20,000 entries of 400 bytes take 8 MiB; what is longer makes the window shorter.
+MOST_KEPT_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a node is made of.
+
+    Attributes:
+        engine: for all that stores something here, so that it is told at once.
+        beside: what runs by itself, to be started after the fork.
+    """
+
+    engine: Engine
+    talk: Talk
+    writer: Writer
+    presence: PresenceBoard
+    events: Events
+    beside: Sequence[Watched]
+
+
+def make_parts(*, engine: Engine, redis: Redis, sessions: Sessions, sweep_every_s: float) -> Parts:
+    """Nothing connects yet.
+
+    Args:
+        engine: a plain one.
+        sessions: all sockets whose reader is known; streams of events become some of them.
+        sweep_every_s: how often keys are looked at again.
+    """
+    hub = Hub(Window(most=BUS.most, most_bytes=MOST_KEPT_BYTES))
+    bus = Bus(redis, hub, most_kept=BUS.most)
+    publisher = Publisher(engine, bus)
+    told = telling(engine, publisher.tell)
+    writer = Writer(told)
+    changes = Changes()
+    presence = PresenceBoard(redis, hub, publisher, node=secrets.token_hex(8))
+    talk = Talk(
+        engine=told,
+        hub=hub,
+        bus=bus,
+        writer=writer,
+        publisher=publisher,
+        presence=presence,
+        changes=changes,
+    )
+    sweep = KeySweep(engine, sessions, every_s=sweep_every_s)
+    return Parts(
+        engine=told,
+        talk=talk,
+        writer=writer,
+        presence=presence,
+        events=Events(talk, sessions),
+        beside=[
+            Watched("bus", bus.read),
+            Watched("writer", writer.write),
+            Watched("publisher", publisher.publish),
+            Watched("outbox", publisher.gather),
+            Watched("presence", presence.look),
+            Watched("keys", sweep.look),
+            *[Watched(f"changes-{number}", changes.work) for number in range(WORKERS)],
+        ],
+    )
