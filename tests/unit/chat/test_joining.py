@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.chat import hub as hub_module
+from services.chat.closing import Closing
 from services.chat.hub import BusEntry, Hub, Start
 from services.chat.positions import Position
 from services.chat.sse import payload_of
@@ -34,9 +35,10 @@ class Client:
 
     def __init__(self, reader_id: int, stored: list[int]) -> None:
         self.reader_id = reader_id
-        self.key_id = None
+        self.key_id = self.role = None
         self.pos: str | None = None
         self.start: Start | None = None
+        self.is_open = True
         self.is_here = False
         self.shown: list[int] = []
         self.pushed: list[int] = []
@@ -52,6 +54,9 @@ class Client:
         else:
             self.pushed.append(said["seq"])
             self.shown.append(said["seq"])
+
+    def close(self, closing: Closing, retry_after_ms: int | None = None) -> None:
+        raise AssertionError("the hub closes nothing")
 
     def load(self) -> None:
         """By REST: all that is stored for it by now."""
