@@ -35,7 +35,7 @@ from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.asking import answers_ready, endpoint_of
 from tidings.process.clock import now_ms
-from tidings.process.errors import PREFIX, naming
+from tidings.process.errors import naming
 from tidings.process.listening import listen_by_name
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import Settings, read_secret_keys
@@ -47,10 +47,7 @@ from tidings.reading.behaviour import Behaviours
 from tidings.reading.marks import Marks
 from tidings.reading.noting import ReaderNotes
 from tidings.reading.tracking import Tracker
-from tidings.rpc.calling.client import make_client
-from tidings.rpc.calling.metrics import METRICS
-from tidings.rpc.calling.policy import Policy
-from tidings.rpc.tls import ClientTls, TlsOptions, make_client_tls
+from tidings.rpc.calling.recommender import make_recommender, make_tls
 from tidings.rpc.wire.codec import require_codec
 from tidings.shop.providers import make_provider, make_site
 from tidings.store.engine import make_engine
@@ -58,7 +55,6 @@ from tidings.store.keys import DAY_S
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 from tidings.store.windows import SlidingWindows
-from tidings_idl.recommend import UserRecommend
 
 WORKER_SILENT_S = 30
 DRAIN_S = 10
@@ -131,18 +127,12 @@ def make_worker_app(settings: Settings) -> App:
         Tracker(keys),
     )
     articles = Articles(engine, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms)
-    policy = Policy(
-        timeout_ms=settings.gateway.recommend_ms,
-        pool_size=settings.gateway.threads,
-        tls=make_tls(settings),
-    )
     recommending = Recommending(
-        recommender=make_client(
-            UserRecommend,
-            settings.recommender.endpoints,
-            policy=policy,
+        recommender=make_recommender(
+            settings.recommender,
             caller="gateway",
-            observer=METRICS,
+            timeout_ms=settings.gateway.recommend_ms,
+            pool_size=settings.gateway.threads,
         ),
         articles=articles,
         redis=redis,
@@ -181,23 +171,6 @@ def make_worker_app(settings: Settings) -> App:
     )
 
 
-def make_tls(settings: Settings) -> ClientTls | None:
-    """How to speak to the recommenders; None is plain text.
-
-    Raises:
-        SettingsError: a file cannot be used, or plain text would leave this machine.
-    """
-    options = TlsOptions(
-        cert=settings.recommender.tls_cert,
-        key=settings.recommender.tls_key,
-        ca=settings.recommender.tls_ca,
-        name=settings.recommender.tls_name,
-        allow_plaintext=settings.recommender.allow_plaintext,
-        prefix=f"{PREFIX}RECOMMENDER_",
-    )
-    return make_client_tls(options, settings.recommender.endpoints)
-
-
 def serve(settings: Settings) -> None:
     """Serve until told to stop, and exit.
 
@@ -206,7 +179,7 @@ def serve(settings: Settings) -> None:
     """
     read_secret_keys(settings.site)
     require_codec()
-    make_tls(settings)
+    make_tls(settings.recommender)
     make_provider(settings.shop.payment_provider, make_site(settings))
     # A connection opened before the fork must not be there after it.
     open_database(settings).dispose()

@@ -5,7 +5,7 @@ a time, so that answers stand in the order of the questions. What there is no ro
 and is taken by the next look of any node, as is what a node that died has left. Rejected: to answer
 where the question is stored; a recommender that hangs would hold up every message of the node.
 
-    desk = Desk(engine, answering)
+    desk = make_desk(settings, engine, redis)
     engine = asking(engine, desk.ask)  # what is stored by it is answered
     Watched("desk", desk.look).start()
 """
@@ -20,8 +20,15 @@ from typing import Protocol
 
 import structlog
 from prometheus_client import Counter, Gauge
+from redis import Redis
 from sqlalchemy import Engine
 
+from services.chat.answering import CALL_MS, Answering
+from tidings.news.articles import Articles
+from tidings.news.channels import Channels
+from tidings.process.clock import now_ms
+from tidings.process.settings import Settings
+from tidings.rpc.calling.recommender import make_recommender
 from tidings.talk import asked
 from tidings.talk.asked import Question
 from tidings.talk.desk.stored import Said, answer, read_asked
@@ -120,3 +127,29 @@ class Desk:
             return
         body = self._answering.answer(said[0].sender_id, said)
         transact(self._engine, lambda conn: answer(conn, question, body))
+
+
+def make_desk(settings: Settings, engine: Engine, redis: Redis) -> Desk:
+    """The desk of a node, which has connected to nothing yet.
+
+    Args:
+        settings: where the recommenders are.
+        engine: stores the answers, and has them told.
+        redis: what readers saw last, and cards.
+
+    Raises:
+        SettingsError: the recommenders cannot be spoken to as it is set.
+    """
+    recommender = make_recommender(
+        settings.recommender, caller="chat", timeout_ms=CALL_MS, pool_size=MOST_BUSY
+    )
+    articles = Articles(engine, redis, card_ttl_s=settings.gateway.card_ttl_s, clock=now_ms)
+    answering = Answering(
+        engine=engine,
+        redis=redis,
+        recommender=recommender,
+        articles=articles,
+        channels=Channels(engine, clock=now_ms),
+        clock=now_ms,
+    )
+    return Desk(engine, answering)
