@@ -179,6 +179,8 @@ class Session:
 
     def _receive(self, data: bytes) -> None:
         self._protocol.receive_data(data)
+        if self._protocol.state is State.OPEN:
+            self._flush()  # pongs, before what may wait
         for event in self._protocol.events_received():
             if not self._is_closing and isinstance(event, Frame):
                 self._take(event)

@@ -13,6 +13,7 @@ from redis import Redis, RedisError
 
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tests.lab.sites import TIDINGS, Site, start_site
+from tidings.process.settings import flat_names
 from tidings.process.site_folder import MAX_SOCKET_BYTES
 from tidings.store.redis import make_redis
 
@@ -62,8 +63,8 @@ def test_two_sites_run_side_by_side_and_each_keeps_to_its_own(tmp_path: Path) ->
 
 def changed_ports() -> dict[str, str]:
     """Free ports for every door."""
-    doors = ("GATEWAY", "GATEWAY_METRICS", "RECOMMENDER", "RECOMMENDER_METRICS", "JOBS_METRICS")
-    return {f"TIDINGS_{door}_BIND": f"127.0.0.1:{free_port()}" for door in doors}
+    doors = [name.upper() for name in flat_names() if name.endswith("_bind")]
+    return {f"TIDINGS_{door}": f"127.0.0.1:{free_port()}" for door in doors}
 
 
 def write_as_an_earlier_version(var_dir: Path, port: int) -> None:
