@@ -28,7 +28,7 @@ from tidings.process.settings import Settings, flat_names, read_settings
 
 TIDINGS = Path(sys.executable).with_name("tidings")
 READY = "Tidings is running"
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 110
 STOP_TIMEOUT_S = 30
 # All readers of a test come from one address, and faster than people.
 UNLIMITED = {

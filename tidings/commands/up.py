@@ -39,7 +39,8 @@ from tidings.shop.providers import check_name
 from tidings.store.opening import migrate_database
 from tidings.store.redis import make_redis
 
-START_WAIT_S = 30.0
+# A process that lives is still starting: on a busy machine its imports alone take half a minute.
+START_WAIT_S = 120.0
 STOP_WAIT_S = 15.0
 PR_SET_PDEATHSIG = 1
 
@@ -126,7 +127,7 @@ class Site:
 
     def wait_until(self, is_ready: Callable[[], bool], what: str) -> None:
         """Raises:
-        CannotStartError: a process ended, or half a minute has passed.
+        CannotStartError: a process ended, or two minutes have passed.
         """
         give_up_s = time.monotonic() + START_WAIT_S
         while not is_ready():
