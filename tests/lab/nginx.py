@@ -79,7 +79,12 @@ class Front:
 
 @contextmanager
 def serve_gateway(
-    upstream: str, site: Path, folder: Path, *, per_second: int = 50
+    upstream: str,
+    site: Path,
+    folder: Path,
+    *,
+    chat: str = "127.0.0.1:8001",
+    per_second: int = 50,
 ) -> Iterator[Front]:
     """nginx as an operator copies it, in front of a gateway.
 
@@ -89,6 +94,7 @@ def serve_gateway(
         upstream: the gateway's address, or `unix:/path`.
         site: the static pages.
         folder: for its own files.
+        chat: the address of the chat.
         per_second: requests of one address; few let a slow machine come with too many.
     """
     files = Authority(folder).sign(NAME)
@@ -96,6 +102,7 @@ def serve_gateway(
     deployed = _replace(
         DEPLOYED.read_text(),
         ("    server 127.0.0.1:8000;", f"    server {upstream};"),
+        ("    server 127.0.0.1:8001;", f"    server {chat};"),
         ("rate=50r/s", f"rate={per_second}r/s"),
         ("listen 80;", f"listen 127.0.0.1:{plain_port};"),
         ("    listen [::]:80;\n", ""),

@@ -12,14 +12,18 @@ import ast
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import MagicMock
 
 from falcon.inspect import inspect_app
 
 from gateway.app import create_app
+from services.chat.rest.app import create_rest
+from tests.lab.chat_rest import NoEvents
+from tidings.http.origins import Origins
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGES = ("tidings", "gateway", "services", "jobs")
@@ -297,15 +301,24 @@ def public_names(source: str) -> Iterator[tuple[str, Definition]]:
 
 
 def routes() -> dict[str, set[str]]:
-    """Path → methods, of the app that production runs; names within braces are left out."""
-    stand_ins = {name: MagicMock() for name in inspect.signature(create_app).parameters}
-    described = inspect_app(create_app(**stand_ins)).routes
+    """Path → methods, of the apps that production runs; names within braces are left out."""
+    origins = Origins("http://127.0.0.1:8000")
+    apps = [
+        create_app(**stand_ins(create_app)),
+        create_rest(**stand_ins(create_rest) | {"events": NoEvents(), "origins": origins}),
+    ]
     return {
         re.sub(r"{.*?}", "{}", route.path): {
             method.method for method in route.methods if not method.internal
         }
-        for route in described
+        for app in apps
+        for route in inspect_app(app).routes
     }
+
+
+def stand_ins(create: Callable[..., Any]) -> dict[str, Any]:
+    """Something for each of its collaborators."""
+    return {name: MagicMock() for name in inspect.signature(create).parameters}
 
 
 def find_unanswered(text: str) -> list[str]:
@@ -313,7 +326,7 @@ def find_unanswered(text: str) -> list[str]:
     known = routes()
     found = []
     for methods, said in REQUEST.findall(text):
-        path = re.sub(r"{.*?}|(?<=/)\d+", "{}", said.rstrip("."))
+        path = re.sub(r"{.*?}|(?<=/)\d+|(?<=/)[A-Z]+\b", "{}", said.rstrip("."))
         answered = known.get(path, set())
         found += [f"{method} {path}" for method in methods.split("/") if method not in answered]
     return found
