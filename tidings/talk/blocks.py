@@ -1,7 +1,12 @@
 """Blocking a person: between two nothing is sent any more, and in groups their texts are hidden.
 
-block(conn, 7, 9)
-find_blocks(conn, 7, limit=50)  # [Block(reader_id=9, at=…)]
+A block is looked up as a message is sent and as it is read, never copied, so that taking it back
+shows what was hidden. The blocked reader is told no more than that one of the two blocks the other.
+Rejected: to take the messages of a blocked reader out of a group; seqs would have holes, and others
+would answer what one cannot see was said.
+
+    block(conn, 7, 9)
+    find_blocks(conn, 7, limit=50)  # [Block(reader_id=9, at=…)]
 """
 
 from __future__ import annotations

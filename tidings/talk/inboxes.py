@@ -1,6 +1,12 @@
-"""The row of an audience under which its notices are numbered and its turns are taken.
+"""The row of an audience, under which its notices are numbered and its turns are taken.
 
-now = take_turn(conn, 7)
+Rows are locked in the order of their audiences, many by one statement, so that two transactions
+that notify the same readers wait for each other and neither is rolled back. What is counted and
+then added to, as the conversations that a reader starts, is counted under the same row. Rejected:
+MAX(seq) + 1, which gives one number to two transactions.
+
+    lasts, now = take_numbers(conn, {7: 1, 9: 2})
+    now = take_turn(conn, 7)
 """
 
 from __future__ import annotations

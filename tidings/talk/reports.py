@@ -1,5 +1,6 @@
 """Messages that readers report, for an operator to look at.
 
+An operator sees reported messages and no others: there is no way to read a conversation of others.
 A report keeps the text as it was, since its sender may delete the message the moment after.
 Rejected: a report that only names the message; what it names would be empty.
 
