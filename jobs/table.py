@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from jobs.pages.build import build_pages
 from jobs.static.context import Context, Routine, Run
 from jobs.static.runs import StaticJob
-from jobs.work import feeds, money, notices, orders, training, upkeep
+from jobs.work import feeds, money, notices, orders, talk, training, upkeep
 from tidings.reading import behaviour, popularity
 from tidings.reading.rates import tell_rates
 from tidings.reading.tallies import prune_tallies
@@ -82,6 +82,7 @@ STATIC_JOBS: Sequence[StaticJob] = (
     StaticJob("books", "20 3 * * *", orders.balance_books),
     StaticJob("recount", "40 3 * * *", upkeep.recount),
     StaticJob("prune", "0 4 * * *", upkeep.prune),
+    StaticJob("talk_prune", "10 4 * * *", talk.prune_talk),
     StaticJob("training", "30 4 * * *", training.train, executor="long"),
 )
 

@@ -23,7 +23,7 @@ from tidings.talk.errors import (
     NotYoursError,
     TooLateError,
 )
-from tidings.talk.members import Locked, find_audience, lock
+from tidings.talk.members import Locked, find_audience, lock, lock_conversations
 from tidings.talk.outbox import put
 from tidings.talk.sending import check_body
 from tidings.talk.tables import conversation_member, message, reader_block
@@ -121,7 +121,7 @@ def edit(conn: Connection, reader_id: int, conversation_id: int, *, seq: int, bo
         return Edited(conversation_id=conversation_id, seq=seq, body=body, edited_at=at)
     if held.now > row.at + EDITABLE:
         raise TooLateError("a message can be edited for five minutes after it was sent")
-    _change(conn, held, seq, body=body, edited_at=held.now)
+    _change(conn, conversation_id, seq, body=body, edited_at=held.now)
     event = events.Edited(
         conversation_id=conversation_id,
         seq=seq,
@@ -143,11 +143,16 @@ def delete(conn: Connection, reader_id: int, conversation_id: int, *, seq: int) 
     held = lock(conn, conversation_id, reader_id)
     row = _find_own(conn, reader_id, held, seq)
     if row.deleted_at is None:
-        _change(conn, held, seq, body="", deleted_at=held.now)
-        event = events.Deleted(conversation_id=conversation_id, seq=seq, at=milliseconds(held.now))
-        audience = find_audience(conn, conversation_id, sender_id=reader_id)
-        put(conn, [events.Entry.of(event, to=audience.to)], now=held.now)
+        _take_text(conn, conversation_id, seq, sender_id=reader_id, now=held.now)
     return Deleted(conversation_id=conversation_id, seq=seq, at=row.deleted_at or held.now)
+
+
+def delete_unasked(conn: Connection, conversation_id: int, seq: int) -> None:
+    """Take the text from a message, for an operator; one that has none is left as it is."""
+    held = lock_conversations(conn, [conversation_id]).get(conversation_id)
+    row = conn.execute(_select_one(conversation_id, seq)).first()
+    if held is not None and row is not None and row.deleted_at is None:
+        _take_text(conn, conversation_id, seq, sender_id=row.sender_id, now=held.now)
 
 
 def select_shown(reader_id: int) -> Select[Any]:
@@ -177,11 +182,7 @@ def to_shown(row: Row[Any], reader_id: int) -> ShownMessage:
 
 
 def _find_own(conn: Connection, reader_id: int, held: Locked, seq: int) -> Row[Any]:
-    row = conn.execute(
-        select(message).where(
-            message.c.conversation_id == held.conversation_id, message.c.seq == seq
-        )
-    ).first()
+    row = conn.execute(_select_one(held.conversation_id, seq)).first()
     if row is None or seq <= held.from_seq:
         raise NoSuchMessageError(seq)
     if row.sender_id != reader_id:
@@ -189,9 +190,22 @@ def _find_own(conn: Connection, reader_id: int, held: Locked, seq: int) -> Row[A
     return row
 
 
-def _change(conn: Connection, held: Locked, seq: int, **values: Any) -> None:
+def _select_one(conversation_id: int, seq: int) -> Select[Any]:
+    return select(message).where(message.c.conversation_id == conversation_id, message.c.seq == seq)
+
+
+def _take_text(
+    conn: Connection, conversation_id: int, seq: int, *, sender_id: int, now: datetime
+) -> None:
+    _change(conn, conversation_id, seq, body="", deleted_at=now)
+    event = events.Deleted(conversation_id=conversation_id, seq=seq, at=milliseconds(now))
+    audience = find_audience(conn, conversation_id, sender_id=sender_id)
+    put(conn, [events.Entry.of(event, to=audience.to)], now=now)
+
+
+def _change(conn: Connection, conversation_id: int, seq: int, **values: Any) -> None:
     conn.execute(
         update(message)
-        .where(message.c.conversation_id == held.conversation_id, message.c.seq == seq)
+        .where(message.c.conversation_id == conversation_id, message.c.seq == seq)
         .values(values)
     )

@@ -11,12 +11,14 @@ Rejected: a report that only names the message; what it names would be empty.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from tidings.store.engine import database_now
 from tidings.talk.errors import InvalidError, NoSuchMessageError, NotAMemberError, QuotaError
+from tidings.talk.history import delete_unasked
 from tidings.talk.inboxes import take_turn
 from tidings.talk.tables import conversation_member, message, message_report
 
@@ -24,6 +26,15 @@ MOST_REASON = 500
 # More than a person reads and reports in a day; a flood of them hides those that matter.
 MOST_REPORTS = 50
 REPORTED_WITHIN = timedelta(days=1)
+
+
+class ReportNotFoundError(Exception):
+    """No report has this number."""
+
+    def __init__(self, report_id: int) -> None:
+        super().__init__(
+            f"there is no report {report_id}; `tidings reports list` shows those there are"
+        )
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,10 +127,30 @@ def find_reports(conn: Connection, *, after_id: int = 0, limit: int) -> list[Rep
     ]
 
 
-def close_report(conn: Connection, report_id: int) -> bool:
-    """Say that a report was dealt with; False if it was before, or never made."""
+def close_report(conn: Connection, report_id: int) -> None:
+    """Say that a report was dealt with; to say it again changes nothing.
+
+    Raises:
+        ReportNotFoundError: there is no such report.
+    """
+    _find(conn, report_id)
     open_ = (message_report.c.id == report_id, message_report.c.closed_at.is_(None))
-    changed = conn.execute(
-        update(message_report).where(*open_).values(closed_at=database_now(conn))
-    )
-    return bool(changed.rowcount)
+    conn.execute(update(message_report).where(*open_).values(closed_at=database_now(conn)))
+
+
+def delete_reported(conn: Connection, report_id: int) -> None:
+    """Take the text from the message that was reported, and close the report.
+
+    Raises:
+        ReportNotFoundError: there is no such report.
+    """
+    row = _find(conn, report_id)
+    delete_unasked(conn, row.conversation_id, row.seq)
+    close_report(conn, report_id)
+
+
+def _find(conn: Connection, report_id: int) -> Row[Any]:
+    row = conn.execute(select(message_report).where(message_report.c.id == report_id)).first()
+    if row is None:
+        raise ReportNotFoundError(report_id)
+    return row

@@ -175,5 +175,7 @@ talk_outbox = Table(
     Column("due_at", Moment, nullable=False, comment="from then on any node may send it"),
     Column("entries", LongBytes, nullable=False, comment="a list of bus entries, as MessagePack"),
     Index("ix_talk_outbox_due_at", "due_at"),
+    # A node drops what comes over the bus twice by the row's number, so none may come back.
+    sqlite_autoincrement=True,
     **MYSQL,
 )

@@ -31,6 +31,8 @@ def upgrade() -> None:
         sa.Column(
             "entries", LongBytes, nullable=False, comment="a list of bus entries, as MessagePack"
         ),
+        # A node drops what comes over the bus twice by the row's number, so none may come back.
+        sqlite_autoincrement=True,
         **MYSQL,
     )
     create_index("ix_talk_outbox_due_at", "talk_outbox", ["due_at"])
