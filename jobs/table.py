@@ -76,6 +76,7 @@ STATIC_JOBS: Sequence[StaticJob] = (
     ),
     StaticJob("overdue_orders", "* * * * *", orders.find_overdue_orders, missed="skip"),
     StaticJob("money", "* * * * *", money.watch_money, missed="skip"),
+    StaticJob("talk_outbox", "* * * * *", talk.watch_outbox, missed="skip"),
     StaticJob("pages", "* * * * *", build_pages, executor="pages"),
     StaticJob("feeds", "7 * * * *", feeds.import_feeds, executor="long"),
     StaticJob("fresh_articles", "17 * * * *", notices.tell_fresh, missed="skip"),

@@ -1,8 +1,8 @@
-"""The static job that forgets what conversations and notices leave behind.
+"""The static jobs that look after what conversations and notices leave behind.
 
-A few hundred rows at a time, and a group that cannot be forgotten is left for the next night, with
-a line in the log that names it. Rejected: a part of `prune`; one that fails would keep the other
-from its work.
+What is old goes a few hundred rows at a time, and a group that cannot be forgotten is left for the
+next night, with a line in the log that names it. Rejected: a part of `prune`; one that fails would
+keep the other from its work.
 
     STATIC_JOBS = (StaticJob("talk_prune", "10 4 * * *", prune_talk),)
 """
@@ -13,13 +13,30 @@ from collections.abc import Callable
 from datetime import datetime
 
 import structlog
+from prometheus_client import Gauge
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.static.context import Routine, Run
-from tidings.talk import retention
+from tidings.talk import outbox, retention
 
 log = structlog.get_logger(__name__)
+
+
+_OLDEST = Gauge(
+    "tidings_talk_outbox_oldest_seconds",
+    "How long the oldest event has waited to be told; alert above 60",
+)
+
+
+def watch_outbox(run: Run) -> str:
+    """See how long what was stored waits for a node of the chat to tell it."""
+    with run.context.engine.connect() as conn:
+        oldest = outbox.find_oldest(conn)
+    _OLDEST.set(0 if oldest is None else max((run.now - oldest).total_seconds(), 0))
+    return Routine(
+        "nothing waits" if oldest is None else f"the oldest event is of {oldest:%H:%M:%S}"
+    )
 
 
 def prune_talk(run: Run) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 
 from tidings.store.by_key import delete_by_key, update_by_key
 from tidings.store.engine import after_commit, database_now, transaction
@@ -39,13 +39,6 @@ class Posted(msgspec.Struct, frozen=True):
 
     id: int
     entries: Sequence[Entry]
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """How many rows wait, and since when the first does; None where none do."""
-
-    rows: int
-    since: datetime | None
 
 
 def telling(engine: Engine, tell: Callable[[Posted], object]) -> Engine:
@@ -108,10 +101,12 @@ def forget(conn: Connection, ids: Collection[int]) -> None:
         delete_by_key(conn, talk_outbox, ids)
 
 
-def count_waiting(conn: Connection) -> Waiting:
-    """What has still to be told, for metrics and retention."""
-    rows, since = conn.execute(select(func.count(), func.min(talk_outbox.c.at))).one()
-    return Waiting(rows, since)
+def find_oldest(conn: Connection) -> datetime | None:
+    """Since when the oldest row waits to be told; None if none does."""
+    oldest: datetime | None = conn.scalar(
+        select(talk_outbox.c.at).order_by(talk_outbox.c.id).limit(1)
+    )
+    return oldest
 
 
 def _decode(entries: bytes) -> Sequence[Entry]:

@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine, func, insert, select, update
 
 from jobs.static.context import Context, Run
-from jobs.work.talk import prune_talk
+from jobs.work.talk import prune_talk, watch_outbox
 from tests.lab.talk import Talk
 from tidings.store.engine import database_now, transaction
 from tidings.talk import retention
@@ -75,6 +76,20 @@ def test_what_no_node_told_for_a_day_is_dropped_and_what_is_younger_is_not(
     assert night(talk, make_settings, later=timedelta()).endswith("1 untold deleted")
     assert count(talk.engine, talk_outbox) == 1
     assert count(talk.engine, notice) == 2
+
+
+def test_it_is_seen_how_long_what_was_stored_waits(talk: Talk, make_settings: Any) -> None:
+    def waits() -> float | None:
+        with talk.engine.connect() as conn:
+            now: datetime = conn.execute(select(database_now(conn))).scalar_one()
+        later = now + timedelta(minutes=5)
+        context = Context(talk.engine, None, make_settings(), "me")  # type: ignore[arg-type]
+        watch_outbox(Run(context, later, later))
+        return REGISTRY.get_sample_value("tidings_talk_outbox_oldest_seconds")
+
+    assert waits() == 0
+    tell(talk, 1)
+    assert 300 <= (waits() or 0) < 600
 
 
 def test_a_group_that_all_have_left_goes_and_others_stay(
