@@ -34,6 +34,7 @@ from bench.chat_wire import (
 DIALECTS: dict[str, Callable[[], Any]] = {"plain": Plain, "socketio": SocketIo}
 # How many may be on their way into the server at once: fewer than its backlog.
 JOINING = 100
+MOST_ATTEMPTS = 5
 # Ports of one address end; clients of one address are counted by servers.
 LINKS_PER_ADDRESS = 500
 READ_BYTES = 65_536
@@ -65,8 +66,7 @@ class Crowd:
         self.links: list[Link] = []
         self._by_fd: dict[int, Link] = {}
         self._epoll = select.epoll()
-        self._joining = 0
-        self._joined = 0
+        self._joining: set[int] = set()
         self._failed = Counter[str]()
         self._stalled: list[Link] = []
         self._on_text: Callable[[Link, bytes, int], None] = self._ignore
@@ -150,6 +150,7 @@ class Crowd:
         link.sock.close()
         link.sock = None
         link.closed_s = time.monotonic()
+        self._joining.discard(link.number)
         self._failed[why] += 1
 
     def _ignore(self, link: Link, payload: bytes, _now_ns: int) -> None:
@@ -159,16 +160,18 @@ class Crowd:
     # Joining.
 
     def connect(self, number: int, ports: Sequence[int]) -> dict[str, Any]:
-        """So many more links, by turns to these ports; returns when all have joined."""
+        """So many more links, by turns to these ports; returns when all have joined. One that is
+        turned away comes again."""
         self._on_text = self._join
         first = len(self.links)
+        self.links += [Link(n) for n in range(first, first + number)]
         began_s = time.monotonic()
-        for n in range(first, first + number):
-            link = Link(n)
-            self.links.append(link)
-            self.open(link, ports[n % len(ports)])
-            self.turn_until(lambda: self._joining < JOINING, JOIN_S)
-        self.turn_until(lambda: self._joining <= 0, JOIN_S)
+        for _ in range(MOST_ATTEMPTS):
+            for link in self.links[first:]:
+                if link.sock is None:
+                    self.open(link, ports[link.number % len(ports)])
+                    self.turn_until(lambda: len(self._joining) < JOINING, JOIN_S)
+            self.turn_until(lambda: not self._joining, JOIN_S)
         self._on_text = self._ignore
         failed, self._failed = self._failed, Counter()
         return {
@@ -188,7 +191,7 @@ class Crowd:
         link.sock, link.rest, link.answered = sock, b"", False
         self._by_fd[sock.fileno()] = link
         self._epoll.register(sock.fileno(), select.EPOLLIN)
-        self._joining += 1
+        self._joining.add(link.number)
 
     def _join(self, link: Link, payload: bytes, now_ns: int) -> None:
         says = self.dialect.answer(link.number, payload)
@@ -197,7 +200,7 @@ class Crowd:
         elif says:
             self.write(link, says)
         else:
-            self._joining -= 1
+            self._joining.discard(link.number)
 
     # What is measured.
 

@@ -33,6 +33,8 @@ from tidings.talk.events import Entry
 FIRST_OF_CROWD = FIRST_ID + 1_000_000
 ENDS_S = 300.0
 SETTLE_S = 10.0
+# Those who were turned away draw a moment within this.
+AGAIN_S = 2.0
 
 
 class Tidings:
@@ -180,13 +182,22 @@ class OurCrowd(Crowd):
         due = sorted((began_s + numbers.uniform(0, over_s), link.number) for link in gone)
         self.dialect.recovered = 0
         self._on_text = self._join
-        self._joining = 0
         self._failed.clear()
-        for due_s, number in due:
-            while (left_s := due_s - time.monotonic()) > 0:
-                self.turn(left_s)
-            self.open(self.links[number], port)
-        self.turn_until(lambda: self._joining <= 0, JOIN_S)
+        while due:
+            turned_away: list[tuple[float, int]] = []
+            for due_s, number in due:
+                while (left_s := due_s - time.monotonic()) > 0:
+                    self.turn(left_s)
+                self.open(self.links[number], port)
+            self.turn_until(lambda: not self._joining, JOIN_S)
+            again_s = time.monotonic()
+            if again_s - began_s < ENDS_S:
+                turned_away = [
+                    (again_s + numbers.uniform(0, AGAIN_S), link.number)
+                    for link in gone
+                    if link.sock is None
+                ]
+            due = sorted(turned_away)
         self._on_text = self._ignore
         return {
             "back": sum(link.sock is not None for link in gone),
