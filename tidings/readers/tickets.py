@@ -3,9 +3,10 @@
 A page cannot read its own cookie, and an address that holds a secret ends up in logs. So the
 gateway, which sees the cookie or the key, signs a ticket that is good for one socket within a
 minute. It names the reader however they signed in. When it ends is told by the clock of Redis at
-both ends, since the clocks of two machines may be a minute apart. Rejected: the cookie of the
-handshake alone, which programs with a key do not have, and which a browser sends for pages of other
-sites as well.
+both ends, since the clocks of two machines may be a minute apart. Redis holds those that are still
+good, and not those that were used: one that comes back empty would admit these again. Rejected: the
+cookie of the handshake alone, which programs with a key do not have, and which a browser sends for
+pages of other sites as well.
 
     tickets = Tickets(read_secret_keys(settings.site), redis)
     text = tickets.issue(reader_id, key=None).text
@@ -72,7 +73,7 @@ class Tickets:
 
     Args:
         keys: secrets of 32 bytes or more, newest first.
-        redis: remembers which were used. Without it none is issued and none admitted.
+        redis: remembers which are still good. Without it none is issued and none admitted.
     """
 
     def __init__(self, keys: Sequence[bytes], redis: Redis) -> None:
@@ -89,11 +90,15 @@ class Tickets:
         Raises:
             RedisError: Redis does not answer.
         """
-        seconds, _ = self._redis.time()
+        number = secrets.randbits(128)
+        with self._redis.pipeline(transaction=False) as asked:
+            asked.set(TICKET.of(number), b"", ex=TICKET.ttl_s)
+            asked.time()
+            _, (seconds, _) = asked.execute()
         claims: dict[str, Any] = {
             "aud": AUDIENCE,
             "sub": str(reader_id),
-            "jti": str(secrets.randbits(128)),
+            "jti": str(number),
             "iat": seconds,
             "exp": seconds + TTL_S,
         }
@@ -106,7 +111,8 @@ class Tickets:
         """Use a ticket up.
 
         Raises:
-            TicketRefusedError: it was not issued here, has expired, or was used before.
+            TicketRefusedError: it was not issued here, has expired, was used before, or Redis has
+                lost its memory since.
             RedisError: Redis does not answer; the same ticket may be shown again.
         """
         claims = self._read(text)
@@ -118,15 +124,13 @@ class Tickets:
             number, ends_s = int(claims["jti"]), claims["exp"]
         except ValueError:  # signed by a later release
             raise TicketRefusedError("wrong") from None
-        # Beyond this it has expired, and needs to be remembered no longer.
-        used = TICKET.of(number)
         with self._redis.pipeline(transaction=False) as asked:
             asked.time()
-            asked.set(used, b"", nx=True, ex=TICKET.ttl_s)
-            (seconds, _), is_first = asked.execute()
+            asked.delete(TICKET.of(number))
+            (seconds, _), is_good = asked.execute()
         if seconds >= ends_s:
             raise TicketRefusedError("expired")
-        if not is_first:
+        if not is_good:
             raise TicketRefusedError("used")
         return admission
 

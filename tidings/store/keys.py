@@ -173,7 +173,7 @@ LIMITS_OF_ADDRESS = Key(
 TICKET = Key(
     shape="t1:ticket:<ticket>",
     kind="string",
-    holds="that a ticket for the chat was used",
+    holds="that a ticket for the chat was issued and not used yet",
     ttl_s=60,
     most=1,
 )

@@ -110,17 +110,28 @@ def test_a_machine_whose_clock_is_minutes_off_admits_the_same_tickets(
     assert tickets.admit(text).reader_id == READER_ID
 
 
-def test_a_used_ticket_is_remembered_until_it_would_have_expired(
+def test_a_ticket_is_remembered_until_it_is_used_or_has_expired(
     tickets: Tickets, redis_client: Redis
 ) -> None:
     text = tickets.issue(READER_ID, None).text
     number = int(jwt.decode(text, options={"verify_signature": False})["jti"])
 
+    left_s: Any = redis_client.ttl(TICKET.of(number))
     tickets.admit(text)
 
-    left_s: Any = redis_client.ttl(TICKET.of(number))
     assert TTL_S - 5 <= left_s <= TTL_S
-    assert redis_client.keys() == [TICKET.of(number).encode()]
+    assert redis_client.keys() == []
+
+
+def test_a_redis_that_lost_its_memory_admits_no_used_ticket_again(
+    tickets: Tickets, redis_client: Redis
+) -> None:
+    used, unused = tickets.issue(READER_ID, None).text, tickets.issue(READER_ID, None).text
+    tickets.admit(used)
+    redis_client.flushall()
+
+    assert reason(tickets, used) == "used"
+    assert reason(tickets, unused) == "used"
 
 
 def test_tickets_under_an_old_key_are_admitted_until_the_key_is_out(redis_client: Redis) -> None:
@@ -182,7 +193,11 @@ def test_a_long_text_is_not_even_decoded(tickets: Tickets, monkeypatch: pytest.M
 
 
 def test_without_redis_none_is_issued_and_one_that_was_shown_may_be_shown_again() -> None:
-    with start_redis() as server, Redis.from_url(server.url, socket_timeout=5) as redis:
+    """A Redis that comes back with what it knew."""
+    with (
+        start_redis("--appendonly", "yes") as server,
+        Redis.from_url(server.url, socket_timeout=5) as redis,
+    ):
         tickets = Tickets([NEW], redis)
         text = tickets.issue(READER_ID, None).text
         server.stop()
