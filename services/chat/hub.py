@@ -23,6 +23,7 @@ from prometheus_client import Counter, Gauge
 
 from services.chat.arrivals import Arrival, with_position
 from services.chat.audience import Audience
+from services.chat.frames import Reset
 from services.chat.framing import frame_message, frame_text
 from services.chat.hosting import Listener
 from services.chat.positions import EntryId, Position, read_position
@@ -235,5 +236,5 @@ class Hub:
         return missed
 
     def _frame_reset(self, reason: str) -> bytes:
-        payload = msgspec.json.encode({"type": "reset", "reason": reason})
+        payload = msgspec.json.encode(Reset(reason=reason))
         return frame_text(with_position(self.position, payload))

@@ -1,7 +1,10 @@
-"""What is worth something only now: who is typing, who came and who went. It is stored nowhere.
+"""What is worth something only now: who is typing, who came and who went.
 
-entry = live_entry(Typing(conversation_id=3, reader_id=7), to=[9])
-publisher.say(entry)
+It is stored nowhere, and left out of what a client that comes back is told. Rejected: a channel of
+Redis of its own for it; a node would wait for two connections, and tell things in two orders.
+
+    entry = live_entry(Typing(conversation_id=3, reader_id=7), to=[9])
+    publisher.say(entry)
 """
 
 from __future__ import annotations

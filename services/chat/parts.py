@@ -1,7 +1,11 @@
 """Puts together what a node is behind its sockets, and names what of it runs by itself.
 
-parts = make_parts(engine=engine, redis=redis, sessions=sessions, sweep_every_s=25)
-door = Door(host=parts.talk, ...)
+Each of its loops is a coroutine of its own, so that a database that is away stops none that needs
+Redis alone, and the other way round. Rejected: to make these parts where the sockets are made; one
+function would be two screens long.
+
+    parts = make_parts(engine=engine, redis=redis, sessions=sessions, sweep_every_s=25)
+    door = Door(host=parts.talk, ...)
 """
 
 from __future__ import annotations
