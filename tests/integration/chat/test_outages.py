@@ -1,0 +1,172 @@
+"""The chat while Redis or the database is away, or one of its nodes dies: what was acknowledged is
+told once it can be, and sockets stay open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from websockets.exceptions import ConnectionClosed
+
+from tests.lab.chat import ChatClient, ChatSite, closed_by, make_chat_site
+from tests.lab.servers import RedisServer, start_mariadb, start_redis, wait_until
+from tidings.process.settings import read_settings
+from tidings.store.engine import make_engine, transaction
+from tidings.talk.conversations import start_direct
+
+ONE, TWO = 2**52 + 1, 2**52 + 2
+_cids = (f"cid-{number}" for number in count())
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    with start_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def own(own_redis: RedisServer, tmp_path: Path) -> ChatSite:
+    """A site whose Redis may be broken."""
+    return make_chat_site(tmp_path, own_redis.url)
+
+
+def start_conversation(site: ChatSite) -> int:
+    url = site.environment["TIDINGS_DATABASE_URL"]
+    engine = make_engine(read_settings(None, database_url=url).database)
+    with transaction(engine) as conn:
+        conversation_id = start_direct(conn, ONE, TWO).conversation_id
+    engine.dispose()
+    return conversation_id
+
+
+def send(client: ChatClient, conversation_id: int, body: str, cid: str = "") -> None:
+    cid = cid or next(_cids)
+    client.send({"type": "send", "cid": cid, "conversation_id": conversation_id, "body": body})
+
+
+def shown(client: ChatClient, count: int) -> list[str]:
+    """The texts of so many messages, each once, in the order in which a page shows them."""
+    found: dict[int, str] = {}
+    while len(found) < count:
+        message = client.await_type("message")
+        found[message["seq"]] = message["body"]
+    return [found[seq] for seq in sorted(found)]
+
+
+def test_while_redis_is_away_messages_are_acknowledged_and_told_when_it_is_back(
+    own: ChatSite, own_redis: RedisServer
+) -> None:
+    conversation_id = start_conversation(own)
+    with (
+        own.start_node() as node,
+        own.start_node() as other,
+        ChatClient(node.url, own.ticket(ONE)) as here,
+        ChatClient(other.url, own.ticket(TWO)) as there,
+    ):
+        own_redis.kill()
+        for number in range(3):
+            send(here, conversation_id, f"text {number}")
+            assert here.await_type("ack")
+        own_redis.start()
+        told = shown(there, 3)
+
+        assert told == ["text 0", "text 1", "text 2"]
+        wait_until(lambda: node.is_ready() and other.is_ready(), 30, "both to be ready again")
+
+
+def test_a_redis_that_was_flushed_has_clients_load_anew_and_loses_nothing_after(
+    own: ChatSite, own_redis: RedisServer
+) -> None:
+    conversation_id = start_conversation(own)
+    with own.start_node() as node, ChatClient(node.url, own.ticket(TWO)) as client:
+        with Redis.from_url(own_redis.url) as redis:
+            redis.flushall()
+        reset = client.await_type("reset")
+        with ChatClient(node.url, own.ticket(ONE)) as sender:
+            send(sender, conversation_id, "after")
+        told = client.await_type("message")
+
+    assert reset["reason"] == "flushed"
+    assert reset["pos"] != client.welcome["pos"]
+    assert told["body"] == "after"
+    assert told["pos"].partition(".")[0] == reset["pos"].partition(".")[0]
+
+
+def test_while_redis_is_away_no_ticket_is_taken_and_the_client_comes_back(
+    own: ChatSite, own_redis: RedisServer
+) -> None:
+    with own.start_node() as node:
+        ticket = own.ticket(ONE)
+        with own_redis.frozen(), ChatClient(node.url) as client:
+            client.send({"type": "hello", "ticket": ticket})
+            with pytest.raises(ConnectionClosed) as ex:
+                client.receive()
+        with ChatClient(node.url, own.ticket(ONE)) as back:
+            assert back.welcome
+
+    assert closed_by(ex.value) == 1013
+
+
+def test_a_node_killed_between_its_commit_and_the_bus_loses_nothing_of_what_it_acknowledged(
+    own: ChatSite, own_redis: RedisServer
+) -> None:
+    conversation_id = start_conversation(own)
+    with (
+        own.start_node() as node,
+        own.start_node() as other,
+        ChatClient(other.url, own.ticket(TWO)) as there,
+    ):
+        with ChatClient(node.url, own.ticket(ONE)) as here:
+            own_redis.kill()
+            send(here, conversation_id, "acknowledged")
+            assert here.await_type("ack")["seq"] == 1
+            node.kill()
+        own_redis.start()
+
+        assert shown(there, 1) == ["acknowledged"]
+
+
+def test_while_the_database_is_away_sockets_stay_and_a_message_sent_again_is_stored_once(
+    own_redis: RedisServer, tmp_path: Path
+) -> None:
+    with start_mariadb() as database:
+        site = make_chat_site(tmp_path, own_redis.url, database.new_database())
+        conversation_id = start_conversation(site)
+        with (
+            site.start_node() as node,
+            ChatClient(node.url, site.ticket(ONE)) as here,
+            ChatClient(node.url, site.ticket(TWO)) as there,
+        ):
+            database.kill()
+            send(here, conversation_id, "Good morning", cid="one")
+            refused = here.await_type("error")
+            here.send({"type": "read", "conversation_id": conversation_id, "seq": 1, "ref": "r"})
+            unread = here.await_type("error")
+            with ChatClient(node.url, site.ticket(ONE)) as late:
+                assert "unread" not in late.welcome
+                assert late.welcome["recovered"] is False
+            assert node.is_ready()
+            database.start()
+            seqs = [send_until_stored(here, conversation_id) for _ in range(2)]
+            told = shown(there, 1)
+
+    assert (refused["code"], refused["cid"]) == ("unavailable", "one")
+    assert refused["retry_after_ms"] > 0
+    assert (unread["code"], unread["ref"]) == ("unavailable", "r")
+    assert seqs == [1, 1]
+    assert told == ["Good morning"]
+
+
+def send_until_stored(client: ChatClient, conversation_id: int) -> int:
+    """As a client does: the same message again while it is unavailable."""
+    for _ in range(100):
+        send(client, conversation_id, "Good morning", cid="one")
+        while (answer := client.receive())["type"] not in ("ack", "error"):
+            pass
+        if answer["type"] == "ack":
+            seq: int = answer["seq"]
+            return seq
+    raise AssertionError("it was never stored")
