@@ -23,12 +23,10 @@ import msgspec
 from sqlalchemy import (
     Connection,
     Select,
-    and_,
     delete,
     func,
     insert,
     literal,
-    or_,
     select,
     union_all,
 )
@@ -41,6 +39,7 @@ from tidings.talk import events
 from tidings.talk.errors import InvalidError
 from tidings.talk.events import NoticeShown
 from tidings.talk.inboxes import take_numbers
+from tidings.talk.notice_rows import NoticeRow, find_known, write_rows
 from tidings.talk.outbox import put
 from tidings.talk.tables import inbox, notice, notice_mark, notice_switch
 
@@ -116,37 +115,36 @@ def notify_many(conn: Connection, drafts: Iterable[Draft]) -> None:
     for draft in wanted:
         numbers[draft.audience] = numbers.get(draft.audience, 0) + 1
     lasts, now = take_numbers(conn, numbers)
-    known = _find_known(conn, wanted, now)
+    names = [_name(draft, now) for draft in wanted]
+    pairs = zip(wanted, names, strict=True)
+    known = find_known(conn, {(draft.audience, name) for draft, name in pairs if name is not None})
     next_seq = {audience: lasts[audience] - n + 1 for audience, n in numbers.items()}
-    rows: dict[tuple[int, Any], dict[str, Any]] = {}
-    for draft in wanted:
-        once = _name(draft, now)
-        key = (draft.audience, once if once is not None else next_seq[draft.audience])
-        before = known.get(key)
-        if draft.group is None and (before is not None or key in rows):
-            continue
-        times = before.times if before is not None else 0
-        if key in rows:
-            times = rows[key]["times"]
-            seq = rows[key]["seq"]
-        elif before is not None:
-            seq = before.seq
+    rows: dict[tuple[int, str | int], NoticeRow] = {}
+    data: dict[tuple[int, str | int], Mapping[str, Any]] = {}
+    for draft, name in zip(wanted, names, strict=True):
+        audience = draft.audience
+        key = (audience, next_seq[audience] if name is None else name)
+        before = rows.get(key) or (None if name is None else known.get((audience, name)))
+        if before is None:
+            seq, times = next_seq[audience], 1
+            next_seq[audience] += 1
+        elif draft.group is not None:
+            seq, times = before.seq, before.times + 1
         else:
-            seq = next_seq[draft.audience]
-            next_seq[draft.audience] += 1
-        rows[key] = {
-            "audience": draft.audience,
-            "seq": seq,
-            "type": draft.type.value,
-            "subject": draft.subject,
-            "once": once,
-            "data": _encode(draft.data),
-            "times": times + 1,
-            "at": now,
-        }
+            continue
+        data[key] = draft.data
+        rows[key] = NoticeRow(
+            audience=audience,
+            seq=seq,
+            type=draft.type.value,
+            subject=draft.subject,
+            once=name,
+            data=_encode(draft.data),
+            times=times,
+        )
     if rows:
-        _write(conn, list(rows.values()))
-        put(conn, [_entry(row) for row in rows.values()], now=now)
+        write_rows(conn, list(rows.values()), at=now)
+        put(conn, [_entry(row, data[key], now) for key, row in rows.items()], now=now)
 
 
 class ListedNotice(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,41 +239,24 @@ def _leave_out_switched(conn: Connection, drafts: Sequence[Draft]) -> list[Draft
     return [draft for draft in drafts if (draft.audience, draft.type.value) not in off]
 
 
-def _find_known(conn: Connection, drafts: Sequence[Draft], now: datetime) -> dict[Any, Any]:
-    names = {(draft.audience, _name(draft, now)) for draft in drafts}
-    named = [
-        and_(notice.c.audience == audience, notice.c.once == once)
-        for audience, once in sorted(names, key=str)
-        if once is not None
-    ]
-    if not named:
-        return {}
-    columns = (notice.c.audience, notice.c.once, notice.c.seq, notice.c.times)
-    rows = conn.execute(select(*columns).where(or_(*named)))
-    return {(row.audience, row.once): row for row in rows}
-
-
 def _name(draft: Draft, now: datetime) -> str | None:
     if draft.group is not None:
         return f"g:{now:%Y-%m-%d}:{draft.group}"
     return None if draft.once is None else f"o:{draft.once}"
 
 
-def _write(conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    again = ("subject", "data", "times", "at")
-    if conn.dialect.name == "sqlite":
-        lite = sqlite.insert(notice)
-        changed = {name: lite.excluded[name] for name in again}
-        keys = ["audience", "once"]
-        conn.execute(lite.on_conflict_do_update(index_elements=keys, set_=changed), rows)
-    else:
-        my = mysql.insert(notice)
-        conn.execute(my.on_duplicate_key_update({name: my.inserted[name] for name in again}), rows)
-
-
-def _entry(row: Mapping[str, Any]) -> events.Entry:
-    to = events.OPERATOR if row["audience"] == OPERATORS else row["audience"]
-    return events.Entry.of(events.Notice(notice=_to_shown(row)), to=(to,))
+def _entry(row: NoticeRow, data: Mapping[str, Any], now: datetime) -> events.Entry:
+    to = events.OPERATOR if row.audience == OPERATORS else row.audience
+    shown = NoticeShown(
+        audience=row.audience,
+        seq=row.seq,
+        type=row.type,
+        subject=row.subject,
+        data=data,
+        times=row.times,
+        at=milliseconds(now),
+    )
+    return events.Entry.of(events.Notice(notice=shown), to=(to,))
 
 
 def _to_shown(row: Mapping[str, Any]) -> NoticeShown:
