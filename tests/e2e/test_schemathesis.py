@@ -7,10 +7,12 @@ Seeded and bounded, about a minute; `FULL=1` asks each operation thousands of ti
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -26,12 +28,19 @@ TIMEOUT_S = None if IS_FULL else 900
 NO_LINKS = ("--phases", "coverage,fuzzing")
 
 
-def ask(site: Site, folder: Path, header: str, *options: str) -> str:
-    """What Schemathesis says in the end, after finding nothing."""
+def ask(
+    site: Site, folder: Path, header: str, *options: str, description: str = "/openapi.json"
+) -> str:
+    """What Schemathesis says in the end, after finding nothing.
+
+    Args:
+        description: where it is, for a door that is not the gateway's.
+    """
+    url = description if description.startswith("http") else f"{site.url}{description}"
     done = subprocess.run(
         [
             *(Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run"),
-            *(f"{site.url}/openapi.json", "--seed", "10", "--no-color", "--continue-on-failure"),
+            *(url, "--seed", "10", "--no-color", "--continue-on-failure"),
             *("--max-examples", str(EXAMPLES), "--generation-database", "none"),
             *("--header", header, *options),
         ],
@@ -67,6 +76,32 @@ def test_no_answer_is_a_defect_or_undescribed(new_site: StartSite, tmp_path: Pat
 
         said = ask(site, tmp_path, f"X-Reader: {reader}")
         ask(site, tmp_path, bearer, "--include-path-regex", "^/operator/", *NO_LINKS)
+
+        assert re.search(rf"Tested: {sum(map(len, operations))}\n", said), said
+        assert "Traceback" not in site.output
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0 if IS_FULL else 2000)
+def test_no_answer_of_the_chat_is_a_defect_or_undescribed(
+    new_site: StartSite, tmp_path: Path
+) -> None:
+    with new_site(gateway_deadline_ms=20_000) as site:
+        site.wait_until_ready()
+        chat = f"http://{site.settings.chat.bind}"
+        visitor = site.reader()
+        # Of one reader, or none of the conversations that are started could be read.
+        reader = visitor.get("/articles").headers["X-Reader"]
+        with urllib.request.urlopen(f"{chat}/chat/openapi.json") as answer:
+            operations = json.load(answer)["paths"].values()
+
+        said = ask(
+            site,
+            tmp_path,
+            f"X-Reader: {reader}",
+            *("--url", chat),
+            description=f"{chat}/chat/openapi.json",
+        )
 
         assert re.search(rf"Tested: {sum(map(len, operations))}\n", said), said
         assert "Traceback" not in site.output
