@@ -73,7 +73,7 @@ class BlocksResource:
 
 
 class BlockResource:
-    """`PUT` and `DELETE /reader/blocks/{reader_id}`."""
+    """`PUT` and `DELETE /reader/blocks/{blocked_id}`."""
 
     needs_reader = True
     mints_reader = False
@@ -82,30 +82,30 @@ class BlockResource:
         "put": Operation(
             "Block a reader: between two nothing is sent any more, in groups the texts are hidden",
             status=HTTPStatus.NO_CONTENT,
-            path_parameters={"reader_id": "whom to block"},
+            path_parameters={"blocked_id": "whom to block"},
         ),
         "delete": Operation(
             "Take a block back",
             status=HTTPStatus.NO_CONTENT,
-            path_parameters={"reader_id": "who is blocked"},
+            path_parameters={"blocked_id": "who is blocked"},
         ),
     }
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def on_put(self, req: falcon.Request, resp: falcon.Response, reader_id: str) -> None:
+    def on_put(self, req: falcon.Request, resp: falcon.Response, blocked_id: str) -> None:
         read_parameters(req)
-        blocked_id = read_id("reader_id", reader_id)
+        number = read_id("blocked_id", blocked_id)
         mine = req.context.reader_id
-        transact(self._engine, lambda conn: blocks.block(conn, mine, blocked_id))
+        transact(self._engine, lambda conn: blocks.block(conn, mine, number))
         resp.status = int(HTTPStatus.NO_CONTENT)
 
-    def on_delete(self, req: falcon.Request, resp: falcon.Response, reader_id: str) -> None:
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, blocked_id: str) -> None:
         read_parameters(req)
-        blocked_id = read_id("reader_id", reader_id)
+        number = read_id("blocked_id", blocked_id)
         mine = req.context.reader_id
-        transact(self._engine, lambda conn: blocks.unblock(conn, mine, blocked_id))
+        transact(self._engine, lambda conn: blocks.unblock(conn, mine, number))
         resp.status = int(HTTPStatus.NO_CONTENT)
 
 
@@ -113,5 +113,5 @@ def block_routes(engine: Engine, cursors: Cursors) -> dict[str, object]:
     """Path → resource, of blocks."""
     return {
         "/reader/blocks": BlocksResource(engine, cursors),
-        "/reader/blocks/{reader_id}": BlockResource(engine),
+        "/reader/blocks/{blocked_id}": BlockResource(engine),
     }

@@ -119,7 +119,7 @@ class MembersResource:
 
 
 class MemberResource:
-    """`DELETE /conversations/{conversation_id}/members/{reader_id}`."""
+    """`DELETE /conversations/{conversation_id}/members/{member_id}`."""
 
     needs_reader = True
     mints_reader = False
@@ -128,7 +128,7 @@ class MemberResource:
         "delete": Operation(
             "Take a member out of a group, as its owner; oneself is to leave it",
             status=HTTPStatus.NO_CONTENT,
-            path_parameters=CONVERSATION | {"reader_id": "a member"},
+            path_parameters=CONVERSATION | {"member_id": "a member's reader id"},
             problems=CLOSED,
         )
     }
@@ -137,17 +137,14 @@ class MemberResource:
         self._engine = engine
 
     def on_delete(
-        self, req: falcon.Request, resp: falcon.Response, conversation_id: str, reader_id: str
+        self, req: falcon.Request, resp: falcon.Response, conversation_id: str, member_id: str
     ) -> None:
         read_parameters(req)
-        id_, member_id = (
-            read_id("conversation_id", conversation_id),
-            read_id("reader_id", reader_id),
-        )
+        id_, number = read_id("conversation_id", conversation_id), read_id("member_id", member_id)
         by = req.context.reader_id
         transact(
             self._engine,
-            lambda conn: joining.remove_member(conn, by, id_, member_id=member_id),
+            lambda conn: joining.remove_member(conn, by, id_, member_id=number),
         )
         resp.status = int(HTTPStatus.NO_CONTENT)
 
@@ -157,5 +154,5 @@ def member_routes(engine: Engine, present: Present) -> dict[str, object]:
     members = "/conversations/{conversation_id}/members"
     return {
         members: MembersResource(engine, present),
-        f"{members}/{{reader_id}}": MemberResource(engine),
+        f"{members}/{{member_id}}": MemberResource(engine),
     }
