@@ -17,7 +17,7 @@ from services.chat.addresses import Addresses
 from services.chat.counts import LOOP_BLOCKED
 from services.chat.door import Door
 from services.chat.heartbeat import Heartbeat
-from services.chat.parts import make_parts
+from services.chat.parts import OWN_CONNECTIONS, make_parts
 from services.chat.rest.app import create_rest
 from services.chat.sessions import Sessions
 from services.chat.shedding import shed
@@ -95,8 +95,13 @@ def create_chat(settings: Settings) -> Chat:
     origins = find_chat_origins(settings)
     proxies = Proxies(settings.gateway.trusted_proxies)
     engine, sessions = make_engine(settings.database), Sessions()
+    own_database = settings.database.model_copy(update={"pool_size": OWN_CONNECTIONS})
     parts = make_parts(
-        engine=engine, redis=redis, sessions=sessions, sweep_every_s=settings.chat.ping_every_s
+        engine=engine,
+        own_engine=make_engine(own_database),
+        redis=redis,
+        sessions=sessions,
+        sweep_every_s=settings.chat.ping_every_s,
     )
     door = Door(
         admit=Tickets(keys, redis).admit,

@@ -11,7 +11,7 @@ set of names.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from services.chat.arrivals import Address
 from services.chat.hosting import Listener
@@ -21,61 +21,73 @@ class Audience:
     """Sets of listeners by address. Nothing in it waits: to coroutines each call is one step."""
 
     def __init__(self) -> None:
+        # Most readers have one socket, and a tuple of one is a fifth of a set of one.
+        self._of_reader: dict[int, tuple[Listener, ...]] = {}
         # A dict is a set that keeps its order: those who came first are told first.
-        self._at: dict[Address, dict[Listener, None]] = {}
-        self._held: dict[Listener, set[Address]] = {}
+        self._on_topic: dict[str, dict[Listener, None]] = {}
+        self._topics: dict[Listener, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
-        return len(self._held)
-
-    def __contains__(self, listener: Listener) -> bool:
-        return listener in self._held
+        return len(self._topics)
 
     def add(self, listener: Listener, topics: Iterable[str]) -> None:
         """From now on it is found by its reader's id and by these topics."""
-        self._held[listener] = set()
-        self.hold(listener, listener.reader_id)
+        self._topics[listener] = ()
+        others = self._of_reader.get(listener.reader_id, ())
+        self._of_reader[listener.reader_id] = (*others, listener)
         for topic in topics:
-            self.hold(listener, topic)
+            self.follow(listener, topic)
 
     def remove(self, listener: Listener) -> None:
         """It is found no more. One that is not here is nothing to remove."""
-        for address in self._held.pop(listener, ()):
-            self._take_out(listener, address)
+        if listener not in self._topics:
+            return
+        for topic in self._topics[listener]:
+            self.unfollow(listener, topic)
+        del self._topics[listener]
+        others = self._of_reader.pop(listener.reader_id)
+        left = tuple(one for one in others if one is not listener)
+        if left:
+            self._of_reader[listener.reader_id] = left
 
-    def hold(self, listener: Listener, address: Address) -> None:
-        """It is found by this address too. Nothing changes for one that is not here."""
-        if listener in self._held:
-            self._held[listener].add(address)
-            self._at.setdefault(address, {})[listener] = None
+    def follow(self, listener: Listener, topic: str) -> None:
+        """It is found by this topic too. Nothing changes for one that is not here."""
+        if listener in self._topics and topic not in self._topics[listener]:
+            self._topics[listener] += (topic,)
+            self._on_topic.setdefault(topic, {})[listener] = None
 
-    def release(self, listener: Listener, address: Address) -> None:
-        """It is found by this address no more."""
-        if listener in self._held and address in self._held[listener]:
-            self._held[listener].remove(address)
-            self._take_out(listener, address)
+    def unfollow(self, listener: Listener, topic: str) -> None:
+        """It is found by this topic no more."""
+        topics = self._topics.get(listener, ())
+        if topic not in topics:
+            return
+        self._topics[listener] = tuple(one for one in topics if one != topic)
+        del self._on_topic[topic][listener]
+        if not self._on_topic[topic]:
+            del self._on_topic[topic]
 
-    def find(self, addresses: Iterable[Address]) -> list[Listener]:
+    def find(self, addresses: Iterable[Address]) -> Sequence[Listener]:
         """Those at any of these addresses now, each once."""
-        found: dict[Listener, None] = {}
+        found: list[Listener] = []
         for address in addresses:
-            found |= self._at.get(address, {})
-        return list(found)
+            if isinstance(address, int):
+                found += self._of_reader.get(address, ())
+            elif on_topic := self._on_topic.get(address):
+                found += on_topic
+        return list(dict.fromkeys(found))
 
-    def all(self) -> list[Listener]:
+    def all(self) -> Sequence[Listener]:
         """All that are here now."""
-        return list(self._held)
+        return list(self._topics)
 
-    def held_by(self, listener: Listener) -> Collection[Address]:
-        """What it is found by."""
-        return self._held.get(listener, ())
+    def has(self, reader_id: int) -> bool:
+        """Whether a reader is here."""
+        return reader_id in self._of_reader
 
-    def addresses(self) -> Collection[Address]:
-        """All that listeners here are found by."""
-        return self._at.keys()
+    def topics_of(self, listener: Listener) -> Sequence[str]:
+        """What it follows."""
+        return self._topics.get(listener, ())
 
-    def _take_out(self, listener: Listener, address: Address) -> None:
-        at_one = self._at[address]
-        del at_one[listener]
-        if not at_one:
-            del self._at[address]
+    def topics(self) -> Collection[str]:
+        """All that is followed by those who are here."""
+        return self._on_topic.keys()

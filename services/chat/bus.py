@@ -70,7 +70,7 @@ class Bus:
         self._timeout_s = redis.connection_pool.connection_kwargs["socket_timeout"]
         self._connection: Any = None
         self._run_id = b""
-        self._epoch = ""
+        self._kept_epoch = b""
         self._last: EntryId = NOWHERE
         self._heard_s = time.monotonic()
         _AGE.set_function(lambda: self.age_s)
@@ -121,7 +121,7 @@ class Bus:
             ("XREAD", "COUNT", MOST_AT_ONCE, "BLOCK", block_ms, "STREAMS", BUS.of(), after),
             ("GET", BUS_EPOCH.of()),
         )
-        if _name_epoch(epoch, self._run_id) != self._epoch:
+        if epoch != self._kept_epoch:
             return self._begin_anew("flushed")
         rows = _rows(found)
         # So many at once are a backlog, and its beginning may have been cut off.
@@ -141,7 +141,7 @@ class Bus:
         )
         found = _RUN_ID.search(run)
         run_id = found[1] if found else b""
-        if run_id != self._run_id or _name_epoch(epoch, run_id) != self._epoch or not kept:
+        if run_id != self._run_id or epoch != self._kept_epoch or not kept:
             reason = "restarted" if self._run_id else "start"
             self._run_id = run_id
             self._begin_anew(reason)
@@ -163,13 +163,14 @@ class Bus:
                 break
             rows += older
             before = older[-1][0].decode()
-        self._epoch = _name_epoch(epoch, self._run_id)
+        self._kept_epoch = epoch
         self._last = read_id(place)
         self._heard_s = time.monotonic()
         _BREAKS.labels(reason).inc()
-        log.info("bus_begins", reason=reason, epoch=self._epoch, kept=len(rows))
+        name = _name_epoch(epoch, self._run_id)
+        log.info("bus_begins", reason=reason, epoch=name, kept=len(rows))
         kept = list(_read_entries(reversed(rows)))
-        self._follower.restart(Position(self._epoch, self._last), kept, reason)
+        self._follower.restart(Position(name, self._last), kept, reason)
 
     def _ask(self, *commands: tuple[Any, ...]) -> list[Any]:
         # By the connection itself: a pool would quietly open another one to a Redis that has been
@@ -196,9 +197,9 @@ def _read_entries(rows: Iterable[Any]) -> Iterator[BusEntry]:
                 log.warning("bus_entry_unreadable", entry_id=id_, error=repr(ex))
 
 
-def _name_epoch(kept: bytes | None, run_id: bytes) -> str:
+def _name_epoch(kept: bytes, run_id: bytes) -> str:
     """The life of the bus: of the text in Redis and of this run of the server."""
-    return hashlib.sha256((kept or b"") + run_id).hexdigest()[:8]
+    return hashlib.sha256(kept + run_id).hexdigest()[:8]
 
 
 def _text(place: EntryId) -> str:

@@ -4,7 +4,7 @@ Each of its loops is a coroutine of its own, so that a database that is away sto
 Redis alone, and the other way round. Rejected: to make these parts where the sockets are made; one
 function would be two screens long.
 
-    parts = make_parts(engine=engine, redis=redis, sessions=sessions, sweep_every_s=25)
+    parts = make_parts(engine=engine, redis=redis, sessions=sessions, ...)
     door = Door(host=parts.talk, ...)
 """
 
@@ -32,6 +32,8 @@ from services.chat.writer import Writer
 from tidings.store.keys import BUS
 from tidings.talk.outbox import telling
 
+# The writer's, the outbox's and that of the sweep of keys.
+OWN_CONNECTIONS = 3
 # 20,000 entries of 400 bytes take 8 MiB; what is longer makes the window shorter.
 MOST_KEPT_BYTES = 32 * 1024 * 1024
 
@@ -53,19 +55,27 @@ class Parts:
     beside: Sequence[Watched]
 
 
-def make_parts(*, engine: Engine, redis: Redis, sessions: Sessions, sweep_every_s: float) -> Parts:
+def make_parts(
+    *,
+    engine: Engine,
+    own_engine: Engine,
+    redis: Redis,
+    sessions: Sessions,
+    sweep_every_s: float,
+) -> Parts:
     """Nothing connects yet.
 
     Args:
-        engine: a plain one.
+        engine: for what readers ask for.
+        own_engine: for OWN_CONNECTIONS of this node's own, so that messages wait behind nothing.
         sessions: all sockets whose reader is known; streams of events become some of them.
         sweep_every_s: how often keys are looked at again.
     """
     hub = Hub(Window(most=BUS.most, most_bytes=MOST_KEPT_BYTES))
     bus = Bus(redis, hub, most_kept=BUS.most)
-    publisher = Publisher(engine, bus)
+    publisher = Publisher(own_engine, bus)
     told = telling(engine, publisher.tell)
-    writer = Writer(told)
+    writer = Writer(telling(own_engine, publisher.tell))
     changes = Changes()
     presence = PresenceBoard(redis, hub, publisher, node=secrets.token_hex(8))
     talk = Talk(
@@ -77,7 +87,7 @@ def make_parts(*, engine: Engine, redis: Redis, sessions: Sessions, sweep_every_
         presence=presence,
         changes=changes,
     )
-    sweep = KeySweep(engine, sessions, every_s=sweep_every_s)
+    sweep = KeySweep(own_engine, sessions, every_s=sweep_every_s)
     return Parts(
         engine=told,
         talk=talk,

@@ -15,7 +15,7 @@ reader with a member for each socket, which a node that died would have to leave
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from redis import Redis
 
@@ -29,8 +29,8 @@ LOOK_EVERY_S = 1.0
 WRITE_EVERY_S = 25.0
 # A page that is loaded anew is back within a few seconds.
 GONE_AFTER_S = 10.0
-# A pipeline of so many answers is read within a few milliseconds.
-AT_ONCE = 500
+# A pipeline of so many is written and read within two milliseconds.
+AT_ONCE = 100
 _TOPIC = "presence:"
 
 
@@ -106,25 +106,24 @@ class PresenceBoard:
         if now_s - self._written_s >= WRITE_EVERY_S:
             self._written_s = now_s
             self._write_all()
-        arrived = list(self._arrived)[:AT_ONCE]
-        if arrived:
-            self._write(arrived)
-            for reader_id in arrived:
-                self._arrived.pop(reader_id, None)
+        for arrived in _parts(list(self._arrived)):
+            self._write_arrived(arrived)
         gone = [id_ for id_, since_s in self._left.items() if now_s - since_s >= GONE_AFTER_S]
-        if gone:
-            self._take_away(gone[:AT_ONCE])
+        for left in _parts(gone):
+            self._take_away(left)
 
     def _write_all(self) -> None:
-        here = list({listener.reader_id for listener in self._hub.listeners()})
-        for begin in range(0, len(here), AT_ONCE):
-            self._write(here[begin : begin + AT_ONCE])
+        for here in _parts(list({listener.reader_id for listener in self._hub.listeners()})):
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for reader_id in here:
+                    pipeline.set(HERE.of(reader_id), self._node, ex=HERE.ttl_s)
+                pipeline.execute()
         watched = self._hub.followed(_TOPIC)
         self._told = {id_: is_here for id_, is_here in self._told.items() if id_ in watched}
-        for begin in range(0, len(watched), AT_ONCE):
-            self._check(watched[begin : begin + AT_ONCE])
+        for followed in _parts(watched):
+            self._check(followed)
 
-    def _write(self, reader_ids: Sequence[int]) -> None:
+    def _write_arrived(self, reader_ids: Sequence[int]) -> None:
         with self._redis.pipeline(transaction=False) as pipeline:
             for reader_id in reader_ids:
                 pipeline.set(HERE.of(reader_id), self._node, ex=HERE.ttl_s, get=True)
@@ -133,6 +132,7 @@ class PresenceBoard:
         for reader_id, before, is_watched in zip(
             reader_ids, answers[::2], answers[1::2], strict=True
         ):
+            self._arrived.pop(reader_id, None)
             if before is None and is_watched:
                 self._tell(reader_id, is_here=True)
 
@@ -172,3 +172,8 @@ class PresenceBoard:
     def _tell(self, reader_id: int, *, is_here: bool) -> None:
         event = Event(reader_id=reader_id, is_here=is_here)
         self._publisher.say(live_entry(event, to=[presence_topic(reader_id)]))
+
+
+def _parts(reader_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for begin in range(0, len(reader_ids), AT_ONCE):
+        yield reader_ids[begin : begin + AT_ONCE]

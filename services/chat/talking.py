@@ -171,7 +171,7 @@ class Talk:
     def _is_followed_at_once(self, session: Socket, frame: Subscribe) -> bool:
         """Follow a topic for which SQL need not be asked."""
         other_id = read_topic(frame.topic, session.role)
-        if self._hub.count_held(session) >= MOST_TOPICS:
+        if self._hub.count_topics(session) >= MOST_TOPICS:
             raise RefusedError("quota", f"a socket follows up to {MOST_TOPICS} topics")
         if other_id is None:
             self._hub.subscribe(session, frame.topic)
