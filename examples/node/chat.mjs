@@ -11,7 +11,7 @@ import { createInterface } from "node:readline";
 import WsSocket from "ws";
 
 import { Connection } from "../../tidings/web/reader/chat_connection.js";
-import { Outbox, Sender } from "../../tidings/web/reader/chat_outbox.js";
+import { MemoryStorage, Outbox, Sender } from "../../tidings/web/reader/chat_outbox.js";
 import { openSocket, openStream } from "../../tidings/web/reader/chat_wires.js";
 
 const TIMEOUT_MS = 10000;
@@ -85,12 +85,7 @@ const connection = new Connection({
     if (state === "stopped") process.exitCode = reason === "stopped" ? 0 : 1;
   },
 });
-const kept = new Map();
-const storage = {
-  get length() { return kept.size; }, key: (index) => [...kept.keys()][index], getItem: (key) => kept.get(key) ?? null,
-  setItem: (key, value) => kept.set(key, value), removeItem: (key) => kept.delete(key),
-};
-const outbox = new Outbox({ storage });
+const outbox = new Outbox({ storage: new MemoryStorage() });
 const sender = new Sender({
   outbox, connection,
   post: async ({ cid, conversation_id, body }) => ({ type: "ack", ...await ask(`${connection.rest}/conversations/${conversation_id}/messages`, "POST", { cid, body }), cid }),

@@ -1,4 +1,4 @@
-// A clock that is moved by hand, sockets that do what a test says, and a browser's storage.
+// A clock that is moved by hand, and sockets that do what a test says.
 
 export class FakeClock {
   constructor() {
@@ -74,31 +74,5 @@ export class FakeServer {
     if (wire.kind === "socket") wire.line.opened();
     wire.say({ type: "welcome", reader_id: 7, pos, recovered, unread: { conversations: 0, notices: 0 } });
     return wire;
-  }
-}
-
-export class FakeStorage {
-  constructor(entries = []) {
-    this.entries = new Map(entries);
-  }
-
-  get length() {
-    return this.entries.size;
-  }
-
-  key(index) {
-    return [...this.entries.keys()][index] ?? null;
-  }
-
-  getItem(key) {
-    return this.entries.get(key) ?? null;
-  }
-
-  setItem(key, value) {
-    this.entries.set(key, String(value));
-  }
-
-  removeItem(key) {
-    this.entries.delete(key);
   }
 }

@@ -4,13 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Connection } from "../../../tidings/web/reader/chat_connection.js";
-import { Outbox, Sender } from "../../../tidings/web/reader/chat_outbox.js";
+import { MemoryStorage, Outbox, Sender } from "../../../tidings/web/reader/chat_outbox.js";
 import { EventParser } from "../../../tidings/web/reader/chat_wires.js";
-import { FakeClock, FakeServer, FakeStorage, settle } from "./fakes.mjs";
+import { FakeClock, FakeServer, settle } from "./fakes.mjs";
 
 const sends = (wire) => wire.sent.filter(({ type }) => type === "send").map(({ body }) => body);
 
-async function open({ storage = new FakeStorage(), post = null, kind = "socket" } = {}) {
+async function open({ storage = new MemoryStorage(), post = null, kind = "socket" } = {}) {
   const clock = new FakeClock();
   const server = new FakeServer();
   let sender = null;
@@ -56,7 +56,7 @@ test("what was written offline is sent on the next welcome", async () => {
 });
 
 test("what was not acknowledged is sent again with the same cid, also after a reload", async () => {
-  const storage = new FakeStorage();
+  const storage = new MemoryStorage();
   const before = await open({ storage });
   write(before, "once");
   const first = before.server.welcome().sent.at(-1);
@@ -123,7 +123,9 @@ test("what another reader of this browser left behind is not sent", async () => 
 });
 
 test("a storage that holds rubbish is read past", () => {
-  const storage = new FakeStorage([["tidings.chat.out.x", "{"], ["theirs", "1"]]);
+  const storage = new MemoryStorage();
+  storage.setItem("tidings.chat.out.x", "{");
+  storage.setItem("theirs", "1");
   assert.deepEqual(new Outbox({ storage, now: () => 1 }).all(), []);
 });
 

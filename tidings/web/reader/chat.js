@@ -6,14 +6,14 @@
 //     chat.write(7, "Good morning");
 
 import { Connection } from "./chat_connection.js";
-import { Outbox, Sender } from "./chat_outbox.js";
+import { realClock as clock } from "./chat_line.js";
+import { MemoryStorage, Outbox, Sender } from "./chat_outbox.js";
 import { ask, makeRest } from "./chat_rest.js";
 import { Store } from "./chat_store.js";
 import { Tabs } from "./chat_tabs.js";
 import { openSocket, openStream } from "./chat_wires.js";
 
 const TYPING_EVERY_MS = 3000;
-const clock = { now: Date.now, setTimeout: (work, ms) => setTimeout(work, ms), clearTimeout: (timer) => clearTimeout(timer) };
 
 async function getTicket() {
   try {
@@ -33,6 +33,7 @@ export class Chat {
     this.store = new Store({ rest: this.rest, onChange, clock });
     this.outbox = new Outbox({ storage: findStorage() });
     this.owedReads = new Map();
+    this.topic = null;
     this.typedAt = 0;
     this.tabs = new Tabs({
       locks: navigator.locks, channel: new BroadcastChannel("tidings-chat"),
@@ -84,6 +85,17 @@ export class Chat {
     if (clock.now() - this.typedAt < TYPING_EVERY_MS) return;
     this.typedAt = clock.now();
     this.tabs.ask({ say: { type: "typing", conversation_id: conversationId } });
+  }
+
+  // Whether a reader is here, from now on.
+  watch(readerId) {
+    this.topic = `presence:${readerId}`;
+    this.tabs.ask({ say: { type: "subscribe", topic: this.topic } });
+  }
+
+  unwatch() {
+    if (this.topic) this.tabs.ask({ say: { type: "unsubscribe", topic: this.topic } });
+    this.topic = null;
   }
 
   connectAgain() {
@@ -166,6 +178,8 @@ export class Chat {
     if (news) {
       const isFirst = !this.store.isLoaded && news.state === "open" && news.rest !== null;
       this.news = news;
+      // A line knows nothing of what was said to the one before.
+      if (news.state === "open" && this.topic) this.tabs.ask({ say: { type: "subscribe", topic: this.topic } });
       this.store.readerId = news.readerId;
       if (isFirst) this.store.soon("load", 0, () => this.store.load());
       this.onChange("state");
@@ -181,13 +195,6 @@ function findStorage() {
     localStorage.removeItem("tidings.chat.try");
     return localStorage;
   } catch {
-    const kept = new Map();
-    return {
-      get length() { return kept.size; },
-      key: (index) => [...kept.keys()][index],
-      getItem: (key) => kept.get(key) ?? null,
-      setItem: (key, value) => kept.set(key, value),
-      removeItem: (key) => kept.delete(key),
-    };
+    return new MemoryStorage();
   }
 }

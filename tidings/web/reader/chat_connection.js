@@ -8,6 +8,7 @@
 //     connection.send({ type: "typing", conversation_id: 7 });   // false: there is no line just now
 
 import { LOST, backOff, decide } from "./chat_closing.js";
+import { Line, realClock } from "./chat_line.js";
 
 const SOCKETS_BEFORE_STREAM = 2;
 const SOCKET_AGAIN_MS = 120000;
@@ -176,41 +177,3 @@ export class Connection {
     this.timers.delete(name);
   }
 }
-
-// One attempt at a connection. It ends once, however many of its ends are reported.
-class Line {
-  constructor(connection, kind) {
-    Object.assign(this, { connection, kind, wire: null, hello: null, isOver: false, heard: connection.clock.now() });
-  }
-
-  opened() {
-    if (!this.isOver) this.wire.send(JSON.stringify(this.hello));
-  }
-
-  text(text) {
-    if (this.isOver) return;
-    this.alive();
-    this.connection.frame(this, text);
-  }
-
-  alive() {
-    this.heard = this.connection.clock.now();
-  }
-
-  closed(code) {
-    if (this.isOver) return;
-    this.end(1000);
-    this.connection.lost(this, code);
-  }
-
-  end(code) {
-    this.isOver = true;
-    this.wire?.close(code);
-  }
-}
-
-const realClock = {
-  now: () => Date.now(),
-  setTimeout: (work, ms) => setTimeout(work, ms),
-  clearTimeout: (timer) => clearTimeout(timer),
-};

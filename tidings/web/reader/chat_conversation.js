@@ -15,6 +15,7 @@ export class ConversationView {
     this.editing = null;
     this.seen = 0; // up to where the other one has read
     this.drawn = new Map(); // seq or cid -> [what it was drawn from, element]
+    this.here = element("p", { class: "hint" });
     this.heading = element("h1", { id: "talk-title", tabindex: "-1" });
     this.earlier = button("Earlier messages", () => attempt(() => this.showEarlier()));
     this.log = element("ol", { class: "log", role: "log", "aria-label": "What was said", "aria-live": "off", tabindex: "0" });
@@ -28,7 +29,7 @@ export class ConversationView {
     this.root = element(
       "div", { class: "conversation" },
       element("a", { class: "back", href: "#/messages" }, "← All messages"),
-      this.heading, this.about, this.earlier, this.log, this.typing, this.state, this.composer(),
+      this.heading, this.here, this.about, this.earlier, this.log, this.typing, this.state, this.composer(),
     );
   }
 
@@ -40,10 +41,20 @@ export class ConversationView {
     return this.known ? conversationTitle(this.known) : "Conversation";
   }
 
+  // Of two; whether a whole group is here is told with its members.
+  get otherId() {
+    return this.known?.kind === "direct" ? this.known.other_id : null;
+  }
+
+  isHere(isHere) {
+    this.here.textContent = isHere ? "Here now" : "";
+  }
+
   async open() {
     this.draw();
     this.room = await this.chat.store.open(this.id);
     this.addActs();
+    if (this.otherId) this.chat.watch(this.otherId);
     await this.showMembers();
     this.draw();
     this.log.scrollTop = this.log.scrollHeight;
@@ -51,6 +62,7 @@ export class ConversationView {
   }
 
   close() {
+    this.chat.unwatch();
     this.chat.store.rooms.delete(this.id);
   }
 
@@ -117,6 +129,7 @@ export class ConversationView {
     const { rest, store } = this.chat;
     const members = await rest.members(this.id);
     this.seen = Math.max(0, ...members.filter(({ reader_id }) => reader_id !== store.readerId).map(({ read_seq }) => read_seq));
+    this.isHere(members.some(({ reader_id, here }) => here && reader_id === this.otherId));
     const names = members.map(({ reader_id, here }) => readerName(reader_id, store.readerId) + (here && reader_id !== store.readerId ? " (here now)" : ""));
     this.members.textContent = `In it: ${names.join(", ")}`;
   }

@@ -129,6 +129,33 @@ export class Sender {
   }
 }
 
+// What `localStorage` is, for a program that has none.
+export class MemoryStorage {
+  constructor() {
+    this.kept = new Map();
+  }
+
+  get length() {
+    return this.kept.size;
+  }
+
+  key(index) {
+    return [...this.kept.keys()][index] ?? null;
+  }
+
+  getItem(key) {
+    return this.kept.get(key) ?? null;
+  }
+
+  setItem(key, value) {
+    this.kept.set(key, value);
+  }
+
+  removeItem(key) {
+    this.kept.delete(key);
+  }
+}
+
 // 128 random bits; crypto.randomUUID is missing where a page came over plain HTTP.
 function newCid() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");

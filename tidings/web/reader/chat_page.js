@@ -53,6 +53,7 @@ function changed(what, detail) {
   byId("talk-count").hidden = !unread;
   byId("talk-count").firstElementChild.textContent = countWords(unread);
   if (what === "seen" && view?.id === detail.conversation_id) view.saw(detail);
+  if (what === "presence" && view?.otherId === detail.reader_id) view.isHere(detail.is_here);
   if (what === "notice") tell(detail.text[language], "#/messages", language);
   if (what === "message") tellMessage(detail);
 }

@@ -158,6 +158,10 @@ export class Store {
     this.count();
   }
 
+  on_presence(frame) {
+    this.onChange("presence", frame);
+  }
+
   on_typing({ conversation_id, reader_id }) {
     const key = `${conversation_id}:${reader_id}`;
     this.typing.set(key, this.clock.now() + TYPING_MS);
