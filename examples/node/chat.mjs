@@ -64,6 +64,13 @@ async function welcomed({ reader_id, recovered }) {
   console.log(`open ${reader_id} ${recovered ? "recovered" : "anew"}`);
   conversation ??= (await ask(`${connection.rest}/conversations`, "POST", { kind: "desk" })).conversation_id;
   if (!recovered) catchUpInTurn();
+  typed.splice(0).forEach(write);
+}
+
+const typed = []; // before it is known where
+function write(line) {
+  outbox.add(conversation, line, null);
+  sender.kick();
 }
 
 function hear(frame) {
@@ -82,7 +89,7 @@ const connection = new Connection({
   onState: (state, reason) => {
     if (state !== "open") console.log(state, reason ?? "");
     sender?.onState(state);
-    if (state === "stopped") process.exitCode = reason === "stopped" ? 0 : 1;
+    if (state === "stopped") process.exit(reason === "stopped" ? 0 : 1);
   },
 });
 const outbox = new Outbox({ storage: new MemoryStorage() });
@@ -99,14 +106,13 @@ if (process.argv.length !== 4) {
 connection.start();
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {
-  if (!line.trim()) return;
-  outbox.add(conversation, line, null);
-  sender.kick();
+  if (line.trim() && conversation) write(line);
+  else if (line.trim()) typed.push(line);
 });
 // What was typed is sent before the end.
 lines.on("close", () => {
   const leave = setInterval(() => {
-    if (outbox.all().some(({ refused }) => !refused)) return;
+    if (typed.length || outbox.all().some(({ refused }) => !refused)) return;
     clearInterval(leave);
     connection.stop();
   }, 100);
