@@ -22,6 +22,7 @@ export class ConversationView {
     this.state = element("p", { class: "line-state", role: "status" });
     this.typing = element("p", { class: "typing", "aria-live": "off" });
     this.muting = button("", () => attempt(() => this.mute()));
+    this.blocking = button("", () => attempt(() => this.block(!this.isBlocked)), { class: "blocking" });
     this.acts = element("div", { class: "acts-row" }, this.muting);
     this.members = element("p", { class: "hint" });
     this.about = element("details", {}, element("summary", {}, "About this conversation"), this.acts, this.members);
@@ -114,24 +115,35 @@ export class ConversationView {
 
   addActs() {
     const { rest, store } = this.chat;
-    const { kind, other_id } = this.known;
-    if (kind === "direct") {
-      this.acts.append(
-        button("Block this reader", () => this.attempt(() => rest.block(other_id, true))),
-        button("Take the block back", () => this.attempt(() => rest.block(other_id, false))),
-      );
-    }
+    const { kind } = this.known;
+    if (kind === "direct") this.acts.append(this.blocking);
     if (kind !== "group") return;
     this.acts.append(button("Leave", () => this.attempt(async () => { await rest.leave(this.id); store.count(); location.hash = "#/messages"; })));
   }
 
+  async block(isBlocked) {
+    await this.chat.rest.block(this.otherId, isBlocked);
+    this.showBlock(isBlocked);
+  }
+
+  showBlock(isBlocked) {
+    this.isBlocked = isBlocked;
+    this.blocking.textContent = isBlocked ? "Unblock this reader" : "Block this reader";
+  }
+
   async showMembers() {
     const { rest, store } = this.chat;
-    const members = await rest.members(this.id);
+    const [members, blocks] = await Promise.all([rest.members(this.id), rest.blocks()]);
+    this.showBlock(blocks.some(({ reader_id }) => reader_id === this.otherId));
     this.seen = Math.max(0, ...members.filter(({ reader_id }) => reader_id !== store.readerId).map(({ read_seq }) => read_seq));
     this.isHere(members.some(({ reader_id, here }) => here && reader_id === this.otherId));
     const names = members.map(({ reader_id, here }) => readerName(reader_id, store.readerId) + (here && reader_id !== store.readerId ? " (here now)" : ""));
     this.members.textContent = `In it: ${names.join(", ")}`;
+  }
+
+  // What became of something that shows nowhere else; until the connection has news.
+  say(words) {
+    this.state.textContent = words;
   }
 
   saw({ seq }) {
@@ -156,7 +168,8 @@ export class ConversationView {
     const isAtEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < AT_END_PX;
     this.heading.textContent = this.title;
     this.muting.textContent = this.known?.muted ? "Unmute" : "Mute";
-    this.state.textContent = news.state === "open" ? "" : stateWords(news);
+    if (this.stateShown !== news.state) this.say(news.state === "open" ? "" : stateWords(news));
+    this.stateShown = news.state;
     const who = store.whoTypes(this.id).map((id) => readerName(id, store.readerId));
     const last = this.room?.messages.at(-1);
     const isSeen = this.known?.kind === "direct" && last?.sender_id === store.readerId && last.seq <= this.seen;

@@ -42,8 +42,8 @@ function actsOf(message, isMine, view) {
     button("Delete", () => attempt(() => rest.erase(id, message.seq))),
   ];
   const theirs = () => [
-    button("Report", () => attempt(async () => { await rest.report(id, message.seq, "reported from the page"); view.state.textContent = "Reported. The editors will look at it."; })),
-    button("Block this reader", () => attempt(() => rest.block(message.sender_id, true))),
+    button("Report", () => attempt(async () => { await rest.report(id, message.seq, "reported from the page"); view.say("Reported. The editors will look at it."); })),
+    button("Block this reader", () => attempt(async () => { await rest.block(message.sender_id, true); view.say("Blocked. You hear nothing of this reader any more."); })),
   ];
   const row = element("div", { class: "acts-row" });
   const details = element("details", { class: "message-acts" }, element("summary", { "aria-label": "What can be done with this message" }, "⋯"), row);
