@@ -54,9 +54,8 @@ export class ConversationView {
   async open() {
     this.draw();
     this.room = await this.chat.store.open(this.id);
-    this.addActs();
+    await Promise.all([this.addActs(), this.showMembers()]);
     if (this.otherId) this.chat.watch(this.otherId);
-    await this.showMembers();
     this.draw();
     this.log.scrollTop = this.log.scrollHeight;
     this.log.setAttribute("aria-live", "polite"); // what comes from now on is read out, what was there is not
@@ -113,12 +112,14 @@ export class ConversationView {
     this.text.focus();
   }
 
-  addActs() {
+  async addActs() {
     const { rest, store } = this.chat;
-    const { kind } = this.known;
-    if (kind === "direct") this.acts.append(this.blocking);
-    if (kind !== "group") return;
-    this.acts.append(button("Leave", () => this.attempt(async () => { await rest.leave(this.id); store.count(); location.hash = "#/messages"; })));
+    if (this.known.kind === "direct") {
+      this.showBlock((await rest.blocks()).some(({ reader_id }) => reader_id === this.otherId));
+      this.acts.append(this.blocking);
+    } else if (this.known.kind === "group") {
+      this.acts.append(button("Leave", () => this.attempt(async () => { await rest.leave(this.id); store.count(); location.hash = "#/messages"; })));
+    }
   }
 
   async block(isBlocked) {
@@ -133,8 +134,7 @@ export class ConversationView {
 
   async showMembers() {
     const { rest, store } = this.chat;
-    const [members, blocks] = await Promise.all([rest.members(this.id), rest.blocks()]);
-    this.showBlock(blocks.some(({ reader_id }) => reader_id === this.otherId));
+    const members = await rest.members(this.id);
     this.seen = Math.max(0, ...members.filter(({ reader_id }) => reader_id !== store.readerId).map(({ read_seq }) => read_seq));
     this.isHere(members.some(({ reader_id, here }) => here && reader_id === this.otherId));
     const names = members.map(({ reader_id, here }) => readerName(reader_id, store.readerId) + (here && reader_id !== store.readerId ? " (here now)" : ""));
