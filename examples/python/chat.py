@@ -15,6 +15,7 @@ import json
 import os
 import random
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -209,13 +210,12 @@ class Chat:
             self.printed += 1
             say(f"{self.printed} {following['sender_id']}: {following.get('body') or ''}")
 
-    async def read_lines(self) -> None:
-        """What is typed; the same `cid` each time that it is sent makes it one message."""
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            if line.strip():
-                self.waiting.append({"cid": uuid.uuid4().hex, "body": line.strip()})
-                self.something_typed.set()
-        self.is_over = True
+    def take(self, line: str) -> None:
+        """What was typed, or the end; the same `cid` each time that it is sent makes it one
+        message."""
+        if line.strip():
+            self.waiting.append({"cid": uuid.uuid4().hex, "body": line.strip()})
+        self.is_over = not line
         self.something_typed.set()
 
 
@@ -225,16 +225,21 @@ def say(words: str) -> None:
 
 async def main(url: str, conversation: str) -> int:
     chat = Chat(Site(url), None if conversation == "desk" else int(conversation))
-    reading = asyncio.create_task(chat.read_lines())
-    try:
-        return await chat.run()
-    finally:
-        reading.cancel()
+    loop = asyncio.get_running_loop()
+
+    def read_lines() -> None:
+        line = " "
+        while line:
+            line = sys.stdin.readline()
+            loop.call_soon_threadsafe(chat.take, line)
+
+    # A thread that waits for a line cannot be stopped; as a daemon it is not waited for.
+    threading.Thread(target=read_lines, daemon=True).start()
+    return await chat.run()
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         print("usage: chat SITE CONVERSATION", file=sys.stderr)
         sys.exit(2)
-    # A thread that waits for a line cannot be stopped, and would be waited for.
-    os._exit(asyncio.run(main(*sys.argv[1:])))
+    sys.exit(asyncio.run(main(*sys.argv[1:])))

@@ -117,6 +117,12 @@ class Terminal:
         found = [re.fullmatch(r"(\d+) \d+: (.*)", line) for line in self.lines]
         return [f"{match[1]} {match[2]}" for match in found if match]
 
+    def close(self) -> None:
+        self._reading.join(PATIENCE_S)
+        for end in (self.process.stdin, self.process.stdout):
+            assert end is not None
+            end.close()
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -141,6 +147,7 @@ def run(client: str, talk: Talk, person: Person | None, conversation: str) -> It
     finally:
         process.kill()
         process.wait()
+        terminal.close()
 
 
 @every_client
@@ -180,7 +187,6 @@ def test_what_was_typed_last_is_sent_before_the_end(client: str, talk: Talk) -> 
         terminal.wait_for("open .*")
         terminal.type("what is new")
         assert terminal.end() == 0
-        terminal._reading.join(PATIENCE_S)
 
     assert terminal.matching("sent 1") == ["sent 1"]
 
