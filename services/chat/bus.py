@@ -17,6 +17,7 @@ to read ten thousand of.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import secrets
 import time
@@ -72,7 +73,7 @@ class Bus:
         self._run_id = b""
         self._kept_epoch = b""
         self._last: EntryId = NOWHERE
-        self._heard_s = time.monotonic()
+        self._heard_s = -math.inf
         _AGE.set_function(lambda: self.age_s)
 
     @property

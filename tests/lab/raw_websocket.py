@@ -21,6 +21,7 @@ HANDSHAKE = {
 }
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 ANSWER_TIMEOUT_S = 30
+RECEIVE_BUFFER_BYTES = 64 * 1024
 _MASK = bytes((1, 2, 3, 4))
 
 
@@ -143,7 +144,11 @@ class RawSocket:
 @contextmanager
 def connect_raw(port: int) -> Iterator[RawSocket]:
     """A connection on which nothing was said yet."""
-    with socket.create_connection(("127.0.0.1", port), ANSWER_TIMEOUT_S) as sock:
+    with socket.socket() as sock:
+        # Or the kernel would take in megabytes for a client that does not read.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.settimeout(ANSWER_TIMEOUT_S)
+        sock.connect(("127.0.0.1", port))
         yield RawSocket(sock)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.lab.chat import ChatClient, ChatNode, ChatSite, closed_by
 from tests.lab.servers import wait_until
@@ -57,6 +59,46 @@ def test_sigterm_says_bye_with_a_moment_to_come_back_at(
             client.receive()
         assert closed_by(ex.value) == 1012
         assert node.wait() == 0
+
+
+def test_a_process_that_stops_lets_go_of_so_many_a_second(
+    site: ChatSite, new_reader: NewReader
+) -> None:
+    """Never of all at once: who comes back at once would all come together."""
+    with ExitStack() as stack:
+        node = stack.enter_context(site.start_node(chat_shed_per_s=10))
+        clients = [
+            stack.enter_context(ChatClient(node.url, site.ticket(new_reader()))) for _ in range(40)
+        ]
+        node.terminate()
+        began_s = time.monotonic()
+        byes = [client.await_type("bye")["retry_after_ms"] for client in clients]
+        took_s = time.monotonic() - began_s
+        assert not node.is_ready()
+        assert node.wait() == 0
+
+    # The first are let go at once, the last after 3.9 s.
+    assert took_s > 3
+    assert all(1000 <= bye <= 5000 for bye in byes)
+    assert len(set(byes)) > 10
+
+
+def test_a_process_that_stops_gives_no_more_sockets(site: ChatSite, new_reader: NewReader) -> None:
+    with (
+        site.start_node(chat_shed_per_s=1) as node,
+        ChatClient(node.url, site.ticket(new_reader())) as first,
+        ChatClient(node.url, site.ticket(new_reader())) as second,
+    ):
+        node.terminate()
+        wait_until(lambda: not node.is_ready(), 30, "readiness to end")
+
+        with pytest.raises((InvalidStatus, OSError)) as ex, ChatClient(node.url):
+            pass  # it does not come so far
+
+        if isinstance(ex.value, InvalidStatus):
+            assert ex.value.response.status_code == 503
+        assert first.await_type("bye")
+        assert second.await_type("bye")
 
 
 def test_open_sockets_are_counted(site: ChatSite, node: ChatNode, new_reader: NewReader) -> None:
