@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from services.chat.addresses import Addresses
 from services.chat.counts import LOOP_BLOCKED
+from services.chat.desk import make_desk
 from services.chat.door import Door
 from services.chat.heartbeat import Heartbeat
 from services.chat.parts import OWN_CONNECTIONS, make_parts
@@ -101,6 +103,7 @@ def create_chat(settings: Settings) -> Chat:
         own_engine=make_engine(own_database),
         redis=redis,
         sessions=sessions,
+        make_desk=partial(make_desk, settings, redis),
         sweep_every_s=settings.chat.ping_every_s,
     )
     door = Door(

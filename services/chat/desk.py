@@ -5,7 +5,7 @@ a time, so that answers stand in the order of the questions. What there is no ro
 and is taken by the next look of any node, as is what a node that died has left. Rejected: to answer
 where the question is stored; a recommender that hangs would hold up every message of the node.
 
-    desk = make_desk(settings, engine, redis)
+    desk = make_desk(settings, redis, engine)
     engine = asking(engine, desk.ask)  # what is stored by it is answered
     Watched("desk", desk.look).start()
 """
@@ -129,13 +129,13 @@ class Desk:
         transact(self._engine, lambda conn: answer(conn, question, body))
 
 
-def make_desk(settings: Settings, engine: Engine, redis: Redis) -> Desk:
+def make_desk(settings: Settings, redis: Redis, engine: Engine) -> Desk:
     """The desk of a node, which has connected to nothing yet.
 
     Args:
         settings: where the recommenders are.
-        engine: stores the answers, and has them told.
         redis: what readers saw last, and cards.
+        engine: stores the answers, and has them told.
 
     Raises:
         SettingsError: the recommenders cannot be spoken to as it is set.

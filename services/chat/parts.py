@@ -11,7 +11,7 @@ function would be two screens long.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from redis import Redis
@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from services.chat.bus import Bus
 from services.chat.changes import WORKERS, Changes
+from services.chat.desk import Desk
 from services.chat.hub import Hub
 from services.chat.presence import PresenceBoard
 from services.chat.publisher import Publisher
@@ -30,6 +31,7 @@ from services.chat.watched import Watched
 from services.chat.window import Window
 from services.chat.writer import Writer
 from tidings.store.keys import BUS
+from tidings.talk.asked import asking
 from tidings.talk.outbox import telling
 
 # The writer's, the outbox's and that of the sweep of keys.
@@ -61,6 +63,7 @@ def make_parts(
     own_engine: Engine,
     redis: Redis,
     sessions: Sessions,
+    make_desk: Callable[[Engine], Desk],
     sweep_every_s: float,
 ) -> Parts:
     """Nothing connects yet.
@@ -69,13 +72,15 @@ def make_parts(
         engine: for what readers ask for.
         own_engine: for OWN_CONNECTIONS of this node's own, so that messages wait behind nothing.
         sessions: all sockets whose reader is known; streams of events become some of them.
+        make_desk: the editors' desk, given the engine that stores its answers.
         sweep_every_s: how often keys are looked at again.
     """
     hub = Hub(Window(most=BUS.most, most_bytes=MOST_KEPT_BYTES))
     bus = Bus(redis, hub, most_kept=BUS.most)
     publisher = Publisher(own_engine, bus)
     told = telling(engine, publisher.tell)
-    writer = Writer(telling(own_engine, publisher.tell))
+    desk = make_desk(told)
+    writer = Writer(asking(telling(own_engine, publisher.tell), desk.ask))
     changes = Changes()
     presence = PresenceBoard(redis, hub, publisher, node=secrets.token_hex(8))
     talk = Talk(
@@ -101,6 +106,7 @@ def make_parts(
             Watched("outbox", publisher.gather),
             Watched("presence", presence.look),
             Watched("keys", sweep.look),
+            Watched("desk", desk.look),
             *[Watched(f"changes-{number}", changes.work) for number in range(WORKERS)],
         ],
     )
