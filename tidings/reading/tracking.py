@@ -106,6 +106,7 @@ class Tracker:
             raise ValueError("a tracker needs at least one key")
         # A key of its own, so that a signature made for another purpose is never a token.
         self._keys = [hmac.digest(key, b"tidings.tracking.1", "sha256") for key in keys]
+        self._signing = hmac.new(self._keys[0], digestmod="sha256")
 
     def issue(self, shown: Shown, now_ms: int) -> str:
         """A URL-safe token of `TOKEN_BYTES` characters, valid for 30 days from `now_ms`."""
@@ -115,7 +116,6 @@ class Tracker:
     def issue_each(self, shown: Shown, actions: Iterable[Action], now_ms: int) -> list[bytes]:
         """`issue`, for each of these actions in one place; the action of `shown` does not
         matter."""
-        key = self._keys[0]
         place = (
             shown.reader_id,
             shown.channel_id,
@@ -131,7 +131,10 @@ class Tracker:
         signed: list[bytes] = []
         for action in actions:
             body = _BODY.pack(action, *place)
-            signed += (body, hmac.digest(key, body, "sha256")[:MAC_BYTES])
+            # PERF: a copy has taken the key in already; `hmac.digest` costs half as much again.
+            mac = self._signing.copy()
+            mac.update(body)
+            signed += (body, mac.digest()[:MAC_BYTES])
         # PERF: written out together, since no token has spare bits.
         text = binascii.b2a_base64(b"".join(signed), newline=False).translate(_TO_URL)
         return [text[start : start + TOKEN_BYTES] for start in range(0, len(text), TOKEN_BYTES)]
