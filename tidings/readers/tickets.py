@@ -4,9 +4,10 @@ A page cannot read its own cookie, and an address that holds a secret ends up in
 gateway, which sees the cookie or the key, signs a ticket that is good for one socket within a
 minute. It names the reader however they signed in. When it ends is told by the clock of Redis at
 both ends, since the clocks of two machines may be a minute apart. Redis holds those that are still
-good, and not those that were used: one that comes back empty would admit these again. Rejected: the
-cookie of the handshake alone, which programs with a key do not have, and which a browser sends for
-pages of other sites as well.
+good, and not those that were used: one that comes back empty would admit these again. It knows for
+whom each was issued, so that a stolen secret key of the site opens no role. Rejected: the cookie of
+the handshake alone, which programs with a key do not have, and which a browser sends for pages of
+other sites as well.
 
     tickets = Tickets(read_secret_keys(settings.site), redis)
     text = tickets.issue(reader_id, key=None).text
@@ -91,8 +92,13 @@ class Tickets:
             RedisError: Redis does not answer.
         """
         number = secrets.randbits(128)
+        admission = Admission(
+            reader_id,
+            role=None if key is None else key.role,
+            key_id=None if key is None else key.key_id,
+        )
         with self._redis.pipeline(transaction=False) as asked:
-            asked.set(TICKET.of(number), b"", ex=TICKET.ttl_s)
+            asked.set(TICKET.of(number), _said_of(admission), ex=TICKET.ttl_s)
             asked.time()
             _, (seconds, _) = asked.execute()
         claims: dict[str, Any] = {
@@ -126,12 +132,15 @@ class Tickets:
             raise TicketRefusedError("wrong") from None
         with self._redis.pipeline(transaction=False) as asked:
             asked.time()
+            asked.get(TICKET.of(number))
             asked.delete(TICKET.of(number))
-            (seconds, _), is_good = asked.execute()
+            (seconds, _), issued_for, is_good = asked.execute()
         if seconds >= ends_s:
             raise TicketRefusedError("expired")
         if not is_good:
             raise TicketRefusedError("used")
+        if issued_for != _said_of(admission):
+            raise TicketRefusedError("wrong")
         return admission
 
     def _read(self, text: str) -> dict[str, Any]:
@@ -150,3 +159,8 @@ class Tickets:
                     continue
                 return claims
         raise TicketRefusedError("wrong")
+
+
+def _said_of(admission: Admission) -> bytes:
+    """What Redis keeps of a ticket."""
+    return f"{admission.reader_id}:{admission.role or ''}:{admission.key_id or ''}".encode()

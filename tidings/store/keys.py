@@ -173,9 +173,9 @@ LIMITS_OF_ADDRESS = Key(
 TICKET = Key(
     shape="t1:ticket:<ticket>",
     kind="string",
-    holds="that a ticket for the chat was issued and not used yet",
+    holds="for whom a ticket for the chat was issued, until it is used",
     ttl_s=60,
-    most=1,
+    most=64,
 )
 # All keys of the bus share one tag: what a node asks at once lies on one node of a Cluster.
 BUS = Key(

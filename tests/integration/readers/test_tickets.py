@@ -123,6 +123,22 @@ def test_a_ticket_is_remembered_until_it_is_used_or_has_expired(
     assert redis_client.keys() == []
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"role": "operator"},
+        {"role": "operator", "key": 3},
+        {"sub": str(READER_ID + 1)},
+        {"sub": str(KEY.reader_id), "role": "operator", "key": 3},
+    ],
+)
+def test_a_stolen_secret_key_makes_no_other_reader_and_no_role_of_a_ticket(
+    tickets: Tickets, claims: dict[str, Any]
+) -> None:
+    """Who signs it anew with what it does not say; and it is used up by that."""
+    assert reason(tickets, spoiled(tickets, claims)) == "wrong"
+
+
 def test_a_redis_that_lost_its_memory_admits_no_used_ticket_again(
     tickets: Tickets, redis_client: Redis
 ) -> None:
