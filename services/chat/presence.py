@@ -103,14 +103,15 @@ class PresenceBoard:
         """
         time.sleep(LOOK_EVERY_S)
         now_s = time.monotonic()
-        if now_s - self._written_s >= WRITE_EVERY_S:
-            self._written_s = now_s
-            self._write_all()
         for arrived in _parts(list(self._arrived)):
             self._write_arrived(arrived)
         gone = [id_ for id_, since_s in self._left.items() if now_s - since_s >= GONE_AFTER_S]
         for left in _parts(gone):
             self._take_away(left)
+        # After those who came, of whom it would be overlooked that they were not there before.
+        if now_s - self._written_s >= WRITE_EVERY_S:
+            self._written_s = now_s
+            self._write_all()
 
     def _write_all(self) -> None:
         for here in _parts(list({listener.reader_id for listener in self._hub.listeners()})):
