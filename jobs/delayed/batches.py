@@ -127,8 +127,8 @@ class Batches:
             now, is_believed = self._read_clock(conn)
             # Due by the reading that was accepted: the clock may jump before the next statement.
             due = delayed_due.claim(conn, kind, now, limit=BATCH_ROWS) if is_believed else []
-            self._act(conn, kind, due)
-        _count_done(kind, due, now)
+            done = self._act(conn, kind, due)
+        _count_done(kind, done, now)
         return len(due)
 
     def _read_clock(self, conn: Connection) -> tuple[datetime, bool]:
@@ -137,14 +137,17 @@ class Batches:
         now = read_now(conn)
         return now, self.guard.accepts(now, asked_at_s)
 
-    def _act(self, conn: Connection, kind: str, due: Sequence[DelayedJob]) -> None:
+    def _act(self, conn: Connection, kind: str, due: Sequence[DelayedJob]) -> Sequence[DelayedJob]:
+        """Those that are done with; the others have a later moment."""
         if not due:
-            return
+            return ()
         handler = self.handlers[kind]
         assert not isinstance(handler, Errand)
         later = handler(conn, due)
         delayed_due.move(conn, later)
-        delayed_due.finish(conn, [job.id for job in due if job.id not in later])
+        done = [job for job in due if job.id not in later]
+        delayed_due.finish(conn, [job.id for job in done])
+        return done
 
     def _run_singly(self, kind: str, cause: Exception) -> int:
         """The rows of a failed batch, each in a transaction of its own; the guilty ones are put
@@ -164,8 +167,8 @@ class Batches:
             with transaction(self.engine) as conn:
                 now, is_believed = self._read_clock(conn)
                 due = delayed_due.claim_one(conn, kind, now, job_id=job_id) if is_believed else []
-                self._act(conn, kind, due)
-            _count_done(kind, due, now)
+                done = self._act(conn, kind, due)
+            _count_done(kind, done, now)
         except SQLAlchemyError as ex:
             cause = is_passing(ex)
             if cause is None:
