@@ -11,6 +11,7 @@ where it is read; a database that is away would leave all pings unanswered.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -60,6 +61,8 @@ from tidings.talk.transacting import transact
 
 # A welcome without the counts is better than none: the client can read them by REST.
 COUNTED_WITHIN_MS = 1000
+# A crowd that joins afresh must leave connections for those who write.
+COUNTED_AT_ONCE = 3
 # Clients say so every few seconds while somebody types.
 TYPED_EVERY_S = 2.0
 MOST_TYPING = 10_000
@@ -89,6 +92,7 @@ class Talk:
         self._presence = presence
         self._changes = changes
         self._typed: dict[tuple[int, int], float] = {}
+        self._counting = threading.BoundedSemaphore(COUNTED_AT_ONCE)
 
     def join(self, session: Socket, pos: str | None, topics: Sequence[str]) -> None:
         """The position, then the state, then what came since."""
@@ -142,21 +146,17 @@ class Talk:
                 self._changes.add(partial(self._do, session, frame))
 
     def _count_unread(self, session: Socket) -> Unread | None:
-        """None while the database is away."""
-        audiences = [session.reader_id]
-        if _is_operator(session):
-            audiences.append(OPERATORS)
+        """None while the database is away, or has too many to count for."""
+        if not self._counting.acquire(timeout=COUNTED_WITHIN_MS / 1000):
+            return None
         try:
-            with (
-                deadline_scope(Deadline.after_ms(COUNTED_WITHIN_MS)),
-                self._engine.connect() as conn,
-            ):
-                conversations = count_unread(conn, session.reader_id).conversations
-                notices = count_unread_notices(conn, session.reader_id, audiences=audiences)
+            with deadline_scope(Deadline.after_ms(COUNTED_WITHIN_MS)):
+                return _count_for(session, self._engine)
         except (SQLAlchemyError, DeadlineExceededError) as ex:
             log.warning("unread_not_counted", error=repr(ex))
             return None
-        return Unread(conversations=conversations, notices=sum(notices.values()))
+        finally:
+            self._counting.release()
 
     def _is_typing_news(self, reader_id: int, conversation_id: int) -> bool:
         now_s = time.monotonic()
@@ -234,6 +234,16 @@ class Talk:
         is_here = self._presence.watch(other_id)
         self._hub.subscribe(session, presence_topic(other_id))
         session.say(Presence(reader_id=other_id, is_here=is_here))
+
+
+def _count_for(session: Socket, engine: Engine) -> Unread:
+    audiences = [session.reader_id]
+    if _is_operator(session):
+        audiences.append(OPERATORS)
+    with engine.connect() as conn:
+        conversations = count_unread(conn, session.reader_id).conversations
+        notices = count_unread_notices(conn, session.reader_id, audiences=audiences)
+    return Unread(conversations=conversations, notices=sum(notices.values()))
 
 
 def _is_operator(session: Socket) -> bool:

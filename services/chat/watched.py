@@ -22,6 +22,8 @@ from tidings.process.backoff import pause_s
 
 # The longest wait of a round is for a database that hangs, some twenty seconds.
 HANGS_AFTER_S = 60.0
+# Readers wait for a Redis that is back, and a node asks for it in a few places only.
+LONGEST_PAUSE_S = 1.0
 
 log = structlog.get_logger(__name__)
 _ERRORS = Counter("tidings_chat_loop_errors", "Rounds of a loop that failed", ["loop"])
@@ -70,7 +72,7 @@ class Watched:
             except Exception as ex:  # noqa: BLE001 - counted and logged; the next round may succeed
                 _ERRORS.labels(self.name).inc()
                 failures += 1
-                wait_s = pause_s(failures)
+                wait_s = min(pause_s(failures), LONGEST_PAUSE_S)
                 log.warning("loop_round_failed", loop=self.name, error=repr(ex), pause_s=wait_s)
                 self._stopping.wait(wait_s)
             self._ended_s = time.monotonic()

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.chat.closing import Closing
+from services.chat.framing import frame_message
 from services.chat.sse import payload_of
 from tidings.readers.keys import Role
 
@@ -24,6 +25,9 @@ class Recorder:
 
     def push(self, framed: bytes) -> None:
         self.told.append(msgspec.json.decode(payload_of(framed)))
+
+    def say(self, message: msgspec.Struct) -> None:
+        self.push(frame_message(message))
 
     def close(self, closing: Closing, retry_after_ms: int | None = None) -> None:
         del retry_after_ms
