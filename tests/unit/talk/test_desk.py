@@ -3,6 +3,9 @@ question."""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +35,7 @@ ENGLISH = [
     ("more", Question(SIMILAR, "en")),
     ("why did I see this?", Question(WHY, "en")),
     ("Why am I seeing article #42?", Question(WHY, "en", article_id=42)),
-    ("why was 42 recommended to me", Question(WHY, "en")),
+    ("why was 42 recommended to me", Question(WHY, "en", article_id=42)),
     ("why 42", Question(WHY, "en", article_id=42)),
     ("why?", Question(WHY, "en")),
     ("my orders", Question(ORDERS, "en")),
@@ -169,3 +172,22 @@ def test_orders_are_told_with_what_becomes_of_them() -> None:
 def test_both_languages_have_the_same_sentences() -> None:
     assert answers._TEXTS["en"].keys() == answers._TEXTS["zh"].keys()
     assert answers._REASONS["en"].keys() == answers._REASONS["zh"].keys()
+
+
+def test_the_documentation_says_what_the_desk_understands() -> None:
+    """Each phrase of the table of docs/chat.md, with what its row is about."""
+    page = (Path(__file__).parents[3] / "docs" / "chat.md").read_text()
+    table = page.partition("| it tells |")[2].partition("\n\n")[0].splitlines()[2:]
+    about = [NEW, NEW, SIMILAR, SIMILAR, WHY, WHY, ORDERS, HELP]
+    assert len(table) == len(about)
+    for subject, line in zip(about, table, strict=True):
+        _, _, english, chinese, _ = line.split("|")
+        for language, cell in (("en", english), ("zh", chinese)):
+            phrases = re.findall(r"`([^`]+)`", cell)
+            assert phrases
+            for phrase in phrases:
+                question = read_question(phrase)
+                assert (question.subject, question.language) == (subject, language), phrase
+                assert (question.article_id is not None) == ("123" in phrase), phrase
+    for phrase in re.findall(r"`([^`]+)`", table[1]):
+        assert read_question(phrase).channel in {"technology", "sport", "travel", "科技"}

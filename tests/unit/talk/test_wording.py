@@ -3,7 +3,9 @@ are of another release."""
 
 from __future__ import annotations
 
+import re
 import string
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ DATA: dict[str, Any] = {
     "number": 12,
     "provider": "sandbox",
     "verdict": "mismatch",
+    "event_id": "e1",
     "source": "https://example.org/feed",
     "error": "SourceError",
     "kind": "refund",
@@ -94,3 +97,18 @@ def test_data_with_braces_are_only_data() -> None:
 def test_a_type_is_for_readers_or_for_operators() -> None:
     assert {*FOR_READERS} | FOR_OPERATORS == {*NoticeType}
     assert not {*FOR_READERS} & FOR_OPERATORS
+
+
+def test_the_documentation_lists_every_type_with_its_data() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "chat.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", _section(page, "Notices"), re.MULTILINE)
+
+    assert {type_ for type_, _ in rows} == {*NoticeType}
+    for type_, cell in rows:
+        names = re.findall(r"`(\w+)`", cell)
+        data = {name: DATA[name] for name in names}
+        assert say(type_, data, times=1) == say(type_, DATA, times=1)
+
+
+def _section(page: str, title: str) -> str:
+    return page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]

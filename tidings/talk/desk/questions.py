@@ -73,8 +73,8 @@ _RULES: dict[Language, Sequence[tuple[Subject, re.Pattern[str]]]] = {
             (
                 Subject.WHY,
                 (
-                    r"why .*\b(?:see|seeing|saw|show|shown|showing|get|getting|recommend\w*)\b"
-                    r"(?:.*?#?\b(?P<id>\d+))?.*"
+                    r"why (?=.*\b(?:see|seeing|saw|show|shown|showing|get|getting|recommend\w*)\b)"
+                    r"(?:.*?\b(?P<id>\d+))?.*"
                 ),
             ),
             (
