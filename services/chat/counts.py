@@ -14,12 +14,10 @@ SOCKETS = Gauge("tidings_chat_sockets", "Sockets of readers who said hello")
 HALF_OPEN = Gauge(
     "tidings_chat_half_open",
     "Connections that have not said who they are",
-    multiprocess_mode="livesum",
 )
 SLOW = Gauge(
     "tidings_chat_slow_sockets",
     "Sockets whose client takes less than it is sent",
-    multiprocess_mode="livesum",
 )
 CLOSED = Counter(
     "tidings_chat_closed",

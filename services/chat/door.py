@@ -13,8 +13,10 @@ request, which keeps the request's headers and frames in memory for hours.
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from gevent.socket import socket as GreenSocket  # noqa: N812 - it is a class
@@ -55,7 +57,9 @@ class Arrival:
     def give_up(self, *, late: bool) -> None:
         """It is too slow, or its place is needed."""
         REFUSED.labels("slow" if late else "pushed_out").inc()
-        self._sock.close()
+        # Not closed: gunicorn, which waits for it, would take that for an error worth a traceback.
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
 
 class Door:

@@ -127,6 +127,8 @@ class Session:
 
     def say(self, message: msgspec.Struct) -> None:
         """Send a message of `frames` to this client alone. It neither waits nor raises."""
+        if isinstance(message, Failed):
+            FAILED.labels(message.code).inc()
         self.push(frame_message(message))
 
     def close(self, closing: Closing, retry_after_ms: int | None = None) -> None:
@@ -282,14 +284,13 @@ class Session:
         try:
             self._owner.host.take(self, frame)
         except RefusedError as ex:
-            self.fail(ex, frame.ref, cid)
+            self._fail(ex, frame.ref, cid)
         except Exception as ex:  # noqa: BLE001 - a defect of ours fails one frame
             _seldom.warning("chat_frame_failed", about=type(ex).__name__, exc_info=True)
-            self.fail(RefusedError("unavailable", "it could not be done"), frame.ref, cid)
+            self._fail(RefusedError("unavailable", "it could not be done"), frame.ref, cid)
 
-    def fail(self, ex: RefusedError, ref: str | None, cid: str | None = None) -> None:
+    def _fail(self, ex: RefusedError, ref: str | None, cid: str | None = None) -> None:
         """Say that a frame was not done."""
-        FAILED.labels(ex.code).inc()
         self.say(
             Failed(
                 code=ex.code, message=str(ex), ref=ref, cid=cid, retry_after_ms=ex.retry_after_ms

@@ -23,7 +23,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from services.chat.bus import Bus
 from services.chat.changes import RETRY_AFTER_MS, Changes
-from services.chat.counts import FAILED
 from services.chat.following import MOST_TOPICS, read_topic
 from services.chat.frames import (
     Ack,
@@ -287,7 +286,6 @@ def _say_ok(session: Socket, frame: ClientFrame) -> None:
 
 
 def _say_failed(session: Socket, frame: ClientFrame, ex: RefusedError) -> None:
-    FAILED.labels(ex.code).inc()
     session.say(
         Failed(
             code=ex.code,

@@ -98,9 +98,12 @@ class ChatNode:
     def has_ended(self) -> bool:
         return self._process is not None and self._process.poll() is not None
 
+    def send(self, number: signal.Signals) -> None:
+        """Without waiting for what comes of it."""
+        os.kill(self.pid, number)
+
     def terminate(self) -> None:
-        """SIGTERM, without waiting for what comes of it."""
-        os.kill(self.pid, signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
     def wait(self, timeout_s: float = 60) -> int:
         """The exit code, once it has ended."""

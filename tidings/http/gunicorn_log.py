@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from gunicorn.glogging import Logger
+
+from tidings.process.logs import SeldomLog
+
+_seldom = SeldomLog(structlog.get_logger(__name__))
 
 
 class StructuredLogger(Logger):  # type: ignore[misc] # gunicorn carries no annotations
@@ -20,3 +25,7 @@ class StructuredLogger(Logger):  # type: ignore[misc] # gunicorn carries no anno
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """A stranger makes one by each connection whose bytes are no request."""
+        _seldom.warning("gunicorn_warning", message=msg % args if args else msg)

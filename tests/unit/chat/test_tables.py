@@ -1,12 +1,16 @@
-"""The table of close codes, and the registry of sockets."""
+"""The table of close codes, the registry of sockets, and the metrics that operators are told of."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import Path
 
 from services.chat.closing import Closing, Comeback
 from services.chat.sessions import MOST_OF_READER, Sessions
 from tidings.readers.keys import Role
+
+ROOT = Path(__file__).parent.parent.parent.parent
 
 
 class Listener:
@@ -57,3 +61,17 @@ def test_who_is_gone_is_found_no_more() -> None:
     sessions.remove(second)
 
     assert (list(sessions.of(7)), list(sessions.readers()), len(sessions)) == ([], [], 0)
+
+
+def test_operators_are_told_of_every_metric_of_a_node() -> None:
+    sources = [path.read_text() for path in (ROOT / "services/chat").rglob("*.py")]
+    made = {
+        name
+        for source in sources
+        for name in re.findall(r'(?:Counter|Gauge|Histogram)\(\s*"(tidings_chat_\w+)"', source)
+    }
+    page = (ROOT / "docs/operations.md").read_text()
+    told = set(re.findall(r"`(tidings_chat_\w+?)(?:_total)?`", page))
+
+    assert len(made) > 20
+    assert told == made

@@ -1,0 +1,88 @@
+"""`python -m services.chat` as an operator sees it: how it refuses to start, what it survives, and
+what it writes down."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab.chat import ChatClient, ChatSite
+from tests.lab.raw_websocket import connect_raw, request
+from tests.lab.servers import free_port, wait_until
+
+NewReader = Callable[[], int]
+
+
+def run(site: ChatSite, **values: str) -> subprocess.CompletedProcess[str]:
+    """A start that comes to its end by itself."""
+    doors = {name: f"127.0.0.1:{free_port()}" for name in ("CHAT_BIND", "CHAT_METRICS_BIND")}
+    own = {f"TIDINGS_{name}": value for name, value in (doors | values).items()}
+    return subprocess.run(
+        [sys.executable, "-m", "services.chat"],
+        env={**site.environment, **own},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("CHAT_BIND", "192.0.2.1:8001", "TIDINGS_CHAT_BIND: cannot listen on 192.0.2.1:8001"),
+        ("CHAT_METRICS_BIND", "nowhere", "TIDINGS_CHAT_METRICS_BIND: "),
+        ("CHAT_DEAD_AFTER_S", "20", "chat_dead_after_s: must be above chat_ping_every_s"),
+        ("CHAT_URL", "ws://news.example", "TIDINGS_CHAT_URL: "),
+        ("CHAT_ALLOWED_ORIGINS", "https://news.example/chat", "TIDINGS_CHAT_ALLOWED_ORIGINS: "),
+        ("DATABASE_URL", "sqlite:////nowhere/at/all.db", "cannot"),
+    ],
+)
+def test_what_prevents_a_start_is_told_in_one_line(
+    name: str, value: str, said: str, site: ChatSite
+) -> None:
+    done = run(site, **{name: value})
+
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_that_dies_is_followed_by_another(site: ChatSite, new_reader: NewReader) -> None:
+    with site.start_node() as node:
+        first = node.worker
+        first.send_signal(signal.SIGKILL)
+        first.wait(30)
+        wait_until(node.is_ready, 60, "the next worker")
+
+        with ChatClient(node.url, site.ticket(new_reader())) as client:
+            assert client.welcome
+        assert node.worker.pid != first.pid
+
+
+def test_ctrl_c_ends_it_at_once(site: ChatSite, new_reader: NewReader) -> None:
+    with site.start_node() as node, ChatClient(node.url, site.ticket(new_reader())):
+        node.send(signal.SIGINT)
+
+        assert node.wait() == 0
+
+
+def test_strangers_fill_no_log(site: ChatSite) -> None:
+    """Garbage, half a handshake and a good one that says nothing: none is a defect of ours."""
+    with site.start_node(chat_hello_s=0.3, log_level="info") as node:
+        before = len(node.output.splitlines())
+        for data in (b"garbage\r\n\r\n", request()[:-2], request(), request(Origin="null")) * 10:
+            with connect_raw(node.port) as raw:
+                raw.send(data)
+                assert raw.has_ended()
+        lines = [json.loads(line) for line in node.output.splitlines()[before:]]
+
+    told = {line["event"] for line in lines}
+    assert told <= {"gunicorn_warning"}
+    # One a second, and there were forty of them.
+    assert len(lines) < 20
