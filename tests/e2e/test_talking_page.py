@@ -253,6 +253,16 @@ def test_a_reader_is_told_live_that_an_order_expired(browser: Browser, talk: Tal
         page.wait_for(f"{BADGE}.hidden", "all read")
 
 
+def test_the_desk_answers_with_articles_that_can_be_opened(browser: Browser, talk: Talk) -> None:
+    with visit(browser, talk) as page:
+        page.click(".desk-entry button")
+        page.wait_for("!!document.querySelector('#talk-text')", "the conversation")
+        write(page, "what is new")
+        page.wait_for("!!document.querySelector('.log a')", "an answer with articles")
+        page.click(".log a")
+        page.wait_for("!document.querySelector('#article').hidden", "the article")
+
+
 def test_a_message_is_changed_and_deleted_for_both(browser: Browser, talk: Talk) -> None:
     with visit(browser, talk) as one, visit(browser, talk, node=talk.other) as other:
         begin(one, number(other))

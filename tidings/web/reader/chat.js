@@ -43,7 +43,11 @@ export class Chat {
 
   start() {
     this.tabs.start();
-    const wake = () => { if (document.visibilityState === "visible") this.tabs.ask({ wake: true }); };
+    const wake = () => {
+      if (document.visibilityState !== "visible") return;
+      this.tabs.ask({ wake: true });
+      this.onChange("state"); // what came meanwhile is seen only now
+    };
     document.addEventListener("visibilitychange", wake);
     window.addEventListener("online", wake);
     window.addEventListener("pageshow", (event) => { if (event.persisted) this.store.count(); });

@@ -1,8 +1,9 @@
 // One conversation: what was said, as it is said, and a place to write. Messages that are on their way stand at its
 // end and say so.
 
-import { drawMessage, drawWaiting } from "./chat_message.js";
+import { Composer } from "./chat_composer.js";
 import { button } from "./chat_list.js";
+import { drawMessage, drawWaiting } from "./chat_message.js";
 import { conversationTitle, readerName, stateWords } from "./chat_words.js";
 import { element } from "./elements.js";
 
@@ -12,7 +13,7 @@ export class ConversationView {
   constructor(chat, id, { go, attempt }) {
     Object.assign(this, { chat, id, go, attempt });
     this.room = null;
-    this.editing = null;
+    this.composer = new Composer(this);
     this.seen = 0; // up to where the other one has read
     this.drawn = new Map(); // seq or cid -> [what it was drawn from, element]
     this.here = element("p", { class: "hint" });
@@ -30,7 +31,7 @@ export class ConversationView {
     this.root = element(
       "div", { class: "conversation" },
       element("a", { class: "back", href: "#/messages" }, "← All messages"),
-      this.heading, this.here, this.about, this.earlier, this.log, this.typing, this.state, this.composer(),
+      this.heading, this.here, this.about, this.earlier, this.log, this.typing, this.state, this.composer.root,
     );
   }
 
@@ -54,62 +55,17 @@ export class ConversationView {
   async open() {
     this.draw();
     this.room = await this.chat.store.open(this.id);
-    await Promise.all([this.addActs(), this.showMembers()]);
-    if (this.otherId) this.chat.watch(this.otherId);
     this.draw();
     this.log.scrollTop = this.log.scrollHeight;
     this.log.setAttribute("aria-live", "polite"); // what comes from now on is read out, what was there is not
+    if (this.otherId) this.chat.watch(this.otherId);
+    await Promise.all([this.addActs(), this.showMembers()]);
+    this.draw();
   }
 
   close() {
     this.chat.unwatch();
     this.chat.store.rooms.delete(this.id);
-  }
-
-  composer() {
-    this.text = element("textarea", { id: "talk-text", rows: "2", maxlength: "4000", enterkeyhint: "send", "aria-describedby": "talk-hint" });
-    this.label = element("label", { for: "talk-text" }, "Write a message");
-    this.cancel = button("Do not change it", () => this.stopEditing());
-    this.cancel.hidden = true;
-    const form = element(
-      "form", { class: "composer" }, this.label, this.text,
-      element("div", { class: "acts-row" }, element("button", { type: "submit" }, "Send"), this.cancel, element("span", { id: "talk-hint", class: "hint" }, "Enter sends, Shift and Enter begin a new line.")),
-    );
-    form.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
-    this.text.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); this.send(); }
-      if (event.key === "Escape" && this.editing) this.stopEditing();
-    });
-    this.text.addEventListener("input", () => { if (this.text.value.trim()) this.chat.type(this.id); });
-    return form;
-  }
-
-  send() {
-    const body = this.text.value.trim();
-    if (!body) return;
-    const { editing } = this;
-    this.attempt(async () => {
-      if (editing) await this.chat.rest.edit(this.id, editing.seq, body);
-      else this.chat.write(this.id, body);
-      this.stopEditing();
-      if (!editing) this.log.scrollTop = this.log.scrollHeight;
-    });
-  }
-
-  edit(message) {
-    this.editing = message;
-    this.text.value = message.body;
-    this.label.textContent = "Change your message";
-    this.cancel.hidden = false;
-    this.text.focus();
-  }
-
-  stopEditing() {
-    this.editing = null;
-    this.text.value = "";
-    this.label.textContent = "Write a message";
-    this.cancel.hidden = true;
-    this.text.focus();
   }
 
   async addActs() {
@@ -141,6 +97,14 @@ export class ConversationView {
     this.members.textContent = `In it: ${names.join(", ")}`;
   }
 
+  // Without a line nothing is known of who is here.
+  showState(news) {
+    this.stateShown = news.state;
+    this.say(news.state === "open" ? "" : stateWords(news));
+    if (news.state !== "open") this.isHere(false);
+    else if (this.room) this.showMembers().catch(() => {}); // told with the next line
+  }
+
   // What became of something that shows nowhere else; until the connection has news.
   say(words) {
     this.state.textContent = words;
@@ -168,8 +132,7 @@ export class ConversationView {
     const isAtEnd = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < AT_END_PX;
     this.heading.textContent = this.title;
     this.muting.textContent = this.known?.muted ? "Unmute" : "Mute";
-    if (this.stateShown !== news.state) this.say(news.state === "open" ? "" : stateWords(news));
-    this.stateShown = news.state;
+    if (this.stateShown !== news.state) this.showState(news);
     const who = store.whoTypes(this.id).map((id) => readerName(id, store.readerId));
     const last = this.room?.messages.at(-1);
     const isSeen = this.known?.kind === "direct" && last?.sender_id === store.readerId && last.seq <= this.seen;

@@ -38,7 +38,7 @@ function actsOf(message, isMine, view) {
   const { attempt, chat, id } = view;
   const { rest } = chat;
   const mine = () => [
-    ...(Date.now() - new Date(message.at) < EDITABLE_MS ? [button("Change", () => view.edit(message))] : []),
+    ...(Date.now() - new Date(message.at) < EDITABLE_MS ? [button("Change", () => view.composer.edit(message))] : []),
     button("Delete", () => attempt(() => rest.erase(id, message.seq))),
   ];
   const theirs = () => [
