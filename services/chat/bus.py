@@ -8,7 +8,7 @@ on from a place of its own making, and all who are connected load anew. Rejected
 tells a node that was away a moment nothing; and a stream for each reader, which a node would have
 to read ten thousand of.
 
-    bus = Bus(redis, hub)
+    bus = Bus(redis, hub, most_kept=20_000, most_kept_bytes=32 << 20)
     bus.append([("7.0", entry)])
     while True:
         bus.read()
@@ -38,8 +38,8 @@ from tidings.talk.events import Entry
 MOST_AT_ONCE = 500
 # Of the time that Redis may take to answer: a wait for news must end before it does.
 BLOCK_SHARE = 0.5
-# What the window of a node holds at most is what it is worth reading when it starts.
-KEPT_AT_ONCE = 1000
+# Eight megabytes at most, of messages as long as they may be.
+KEPT_AT_ONCE = 500
 _RUN_ID = re.compile(rb"run_id:(\w+)")
 
 log = structlog.get_logger(__name__)
@@ -56,18 +56,25 @@ class Follower(Protocol):
     def deliver(self, entries: Sequence[BusEntry]) -> None:
         """It carried these."""
 
+    def capacity(self) -> int:
+        """How many entries are worth keeping."""
+
 
 class Bus:
     """Appends for all, and reads for one follower. `read` belongs to one coroutine.
 
     Args:
         most_kept: how many entries are read again when a node starts.
+        most_kept_bytes: how much of them.
     """
 
-    def __init__(self, redis: Redis, follower: Follower, *, most_kept: int) -> None:
+    def __init__(
+        self, redis: Redis, follower: Follower, *, most_kept: int, most_kept_bytes: int
+    ) -> None:
         self._redis = redis
         self._follower = follower
         self._most_kept = most_kept
+        self._most_kept_bytes = most_kept_bytes
         self._timeout_s = redis.connection_pool.connection_kwargs["socket_timeout"]
         self._connection: Any = None
         self._run_id = b""
@@ -87,10 +94,11 @@ class Bus:
         Raises:
             RedisError: some of them, or none, are there; to append them again is harmless.
         """
+        most = min(self._follower.capacity(), BUS.most)
         with self._redis.pipeline(transaction=False) as pipeline:
             for stamp, entry in entries:
                 fields: dict[Any, Any] = {**entry.fields(), "n": stamp}
-                pipeline.xadd(BUS.of(), fields, maxlen=BUS.most, approximate=True)
+                pipeline.xadd(BUS.of(), fields, maxlen=most, approximate=True)
             pipeline.execute()
 
     def read(self) -> None:
@@ -153,17 +161,9 @@ class Bus:
         _, epoch, place = self._ask(
             ("SET", BUS_EPOCH.of(), secrets.token_hex(8), "NX"),
             ("GET", BUS_EPOCH.of()),
-            ("XADD", BUS.of(), "MAXLEN", "~", BUS.most, "*", "begins", secrets.token_hex(4)),
+            ("XADD", BUS.of(), "*", "begins", secrets.token_hex(4)),
         )
-        rows: list[Any] = []
-        before = place.decode()
-        while len(rows) < self._most_kept:
-            command = ("XREVRANGE", BUS.of(), f"({before}", "-", "COUNT", KEPT_AT_ONCE)
-            older = self._ask(command)[0]
-            if not older:
-                break
-            rows += older
-            before = older[-1][0].decode()
+        rows = self._read_back(place.decode())
         self._kept_epoch = epoch
         self._last = read_id(place)
         self._heard_s = time.monotonic()
@@ -172,6 +172,20 @@ class Bus:
         log.info("bus_begins", reason=reason, epoch=name, kept=len(rows))
         kept = list(_read_entries(reversed(rows)))
         self._follower.restart(Position(name, self._last), kept, reason)
+
+    def _read_back(self, before: str) -> list[Any]:
+        """What the bus carried before a place, the newest first, as much as a window holds."""
+        rows: list[Any] = []
+        size = 0
+        while len(rows) < self._most_kept and size < self._most_kept_bytes:
+            command = ("XREVRANGE", BUS.of(), f"({before}", "-", "COUNT", KEPT_AT_ONCE)
+            older = self._ask(command)[0]
+            if not older:
+                break
+            rows += older
+            size += sum(len(part) for _, parts in older for part in parts)
+            before = older[-1][0].decode()
+        return rows
 
     def _ask(self, *commands: tuple[Any, ...]) -> list[Any]:
         # By the connection itself: a pool would quietly open another one to a Redis that has been

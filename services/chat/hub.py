@@ -100,6 +100,10 @@ class Hub:
         """The place behind the newest entry of the bus."""
         return Position(self._epoch, self._window.last)
 
+    def capacity(self) -> int:
+        """How many entries are worth keeping on the bus: as many as a window holds."""
+        return self._window.capacity
+
     def restart(self, position: Position, kept: Sequence[BusEntry], reason: str) -> None:
         """The bus goes on from a place that does not follow the last one without a gap, so all who
         are here have to load anew.

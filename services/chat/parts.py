@@ -76,7 +76,7 @@ def make_parts(
         sweep_every_s: how often keys are looked at again.
     """
     hub = Hub(Window(most=BUS.most, most_bytes=MOST_KEPT_BYTES))
-    bus = Bus(redis, hub, most_kept=BUS.most)
+    bus = Bus(redis, hub, most_kept=BUS.most, most_kept_bytes=MOST_KEPT_BYTES)
     publisher = Publisher(own_engine, bus)
     told = telling(engine, publisher.tell)
     desk = make_desk(told)

@@ -20,6 +20,9 @@ from collections.abc import Iterable
 from services.chat.arrivals import Address, Arrival
 from services.chat.positions import NOWHERE, EntryId
 
+# Of its bytes: dropping the oldest leaves it a little below the bound.
+NEARLY = 0.9
+
 
 class Window:
     """The newest arrivals in the order of the bus.
@@ -51,6 +54,12 @@ class Window:
             self._of.setdefault(address, deque()).append(arrival)
         while len(self._arrivals) > self._most or self._bytes > self._most_bytes:
             self._drop_oldest()
+
+    @property
+    def capacity(self) -> int:
+        """How many entries of such a size it can hold."""
+        is_full = self._bytes > self._most_bytes * NEARLY
+        return len(self._arrivals) if is_full else self._most
 
     def since(self, place: EntryId, addresses: Iterable[Address]) -> list[Arrival] | None:
         """What was for these addresses behind that place, in order, each once; None if some of what

@@ -29,7 +29,7 @@ class Node:
 
     def __init__(self, redis: Redis, name: str) -> None:
         self.hub = Hub(Window(most=10, most_bytes=1 << 20), pause=lambda: None)
-        self._bus = Bus(redis, self.hub, most_kept=0)
+        self._bus = Bus(redis, self.hub, most_kept=0, most_kept_bytes=1 << 20)
         self._publisher = Publisher(create_engine("sqlite://"), self._bus)
         self.board = PresenceBoard(redis, self.hub, self._publisher, node=name)
         self._bus.read()

@@ -38,7 +38,7 @@ class Node:
 
     def __init__(self, engine: Engine, redis: Redis) -> None:
         self.heard: list[BusEntry] = []
-        self.bus = Bus(redis, self, most_kept=0)
+        self.bus = Bus(redis, self, most_kept=0, most_kept_bytes=1 << 20)
         self.publisher = Publisher(engine, self.bus)
         self.engine = telling(engine, self.publisher.tell)
         self.writer = Writer(self.engine)
@@ -49,6 +49,9 @@ class Node:
 
     def deliver(self, entries: Sequence[BusEntry]) -> None:
         self.heard += entries
+
+    def capacity(self) -> int:
+        return 1000
 
     def send(self, *sends: Send) -> list[Outcome]:
         outcomes: list[Outcome] = []

@@ -121,8 +121,9 @@ def use(door: Door, redis: Redis) -> None:
     assert door.get("/articles/1/similar", headers=door.make_key()).status_code == 200
     ticket = door.client.simulate_post("/reader/chat-ticket").json["ticket"]
     assert Tickets(KEYS_OF_SITE, redis).admit(ticket).key_id is None
+    door.client.simulate_post("/reader/chat-ticket")  # one that was not used
     chat = Hub(Window(most=1, most_bytes=1))
-    bus = Bus(redis, chat, most_kept=1)
+    bus = Bus(redis, chat, most_kept=1, most_kept_bytes=1 << 20)
     bus.read()
     presence = PresenceBoard(redis, chat, Publisher(door.newsroom.engine, bus), node="one")
     presence.watch(READER_ID)

@@ -199,6 +199,18 @@ def test_a_window_is_bounded_by_number_and_by_bytes() -> None:
         assert not hub.begin(7, [], f"{EPOCH}.2-{6 - kept}").is_recovered
 
 
+def test_a_window_of_long_entries_says_that_it_holds_fewer() -> None:
+    long, short = Window(most=9, most_bytes=400), Window(most=9, most_bytes=1 << 20)
+    for window in (long, short):
+        hub = Hub(window, pause=lambda: None)
+        hub.restart(START, [], "start")
+        assert hub.capacity() == 9
+        hub.deliver([entry(number, [7]) for number in range(1, 30)])
+
+    assert 1 < long.capacity < 9
+    assert short.capacity == 9
+
+
 def test_an_audience_forgets_all_that_left() -> None:
     """Or a node that runs for months would grow with each reader."""
     audience = Audience()
