@@ -77,7 +77,7 @@ def test_migrating_twice_changes_nothing(empty_engine: Engine) -> None:
     check_schema(empty_engine)
 
 
-@pytest.mark.parametrize("changes", [0, 1, 5, 7, 10, 12])
+@pytest.mark.parametrize("changes", [0, 1, 5, 7, 10, 12, 20, 30])
 def test_a_migration_that_was_killed_half_way_goes_on_from_there(
     empty_engine: Engine, changes: int
 ) -> None:

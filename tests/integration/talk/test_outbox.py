@@ -5,10 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, insert, select, update
 
+from tests.conftest import MakeSettings
 from tests.lab.talk import Talk, counted_statements
-from tidings.store.engine import transaction
+from tidings.store.engine import make_engine, transaction
 from tidings.talk.notices import NoticeType, notify
 from tidings.talk.outbox import HELD, Posted, claim, forget
 from tidings.talk.tables import talk_outbox
@@ -91,6 +92,21 @@ def test_nodes_that_look_at_once_take_each_row_once(engine: Engine) -> None:
     taken += take_all(0)  # what one node had locked while the others looked
 
     assert len(taken) == len(set(taken)) == 30
+
+
+def test_a_node_waits_for_no_row_that_another_holds(
+    mariadb_url: str, make_settings: MakeSettings
+) -> None:
+    engine = make_engine(make_settings(database_url=mariadb_url).database)
+    tell_order(engine, 1)
+    tell_order(engine, 2)
+
+    with engine.connect() as conn:
+        held = conn.scalars(select(talk_outbox.c.id).limit(1).with_for_update()).one()
+        taken = claim(engine, limit=10)
+    engine.dispose()
+
+    assert [posted.id > held for posted in taken] == [True]
 
 
 def test_looking_takes_no_lock_while_nothing_is_due(engine: Engine) -> None:
