@@ -14,6 +14,8 @@ from typing import Annotated
 
 import falcon
 import msgspec
+import structlog
+from redis import RedisError
 from sqlalchemy import Connection, Engine
 
 from services.chat.rest.parameters import CONVERSATION, MAX_BODY_BYTES, ReaderId
@@ -27,18 +29,19 @@ from tidings.talk.members import MOST_MEMBERS, find_members
 from tidings.talk.transacting import transact
 
 CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+log = structlog.get_logger(__name__)
 Present = Callable[[Collection[int]], Collection[int]]
 
 
 class MemberShown(msgspec.Struct, frozen=True, kw_only=True):
     """A member; `role` is `owner` or `member`, `read_seq` up to where it has read, and `here` says
-    whether it is connected now."""
+    whether it is connected now, null where that is not known just now."""
 
     reader_id: int
     role: str
     read_seq: int
     joined_at: int
-    here: bool
+    here: bool | None
 
 
 class MembersShown(msgspec.Struct, frozen=True):
@@ -57,7 +60,8 @@ class MembersResource:
     """`GET` and `POST /conversations/{conversation_id}/members`.
 
     Args:
-        present: which of these readers are connected to a node.
+        present: which of these readers are connected to a node; raises RedisError where that is
+            not known.
     """
 
     needs_reader = True
@@ -92,18 +96,25 @@ class MembersResource:
             found = find_members(conn, reader_id, id_)
             ids = {member.reader_id for member in found}
             apart = blocks.find_blocked_between(conn, reader_id, ids)
-        here = self._present(ids - apart)
+        here = self._find_here(ids - apart)
         shown = [
             MemberShown(
                 reader_id=member.reader_id,
                 role=member.role,
                 read_seq=member.read_seq,
                 joined_at=milliseconds(member.joined_at),
-                here=member.reader_id in here,
+                here=None if here is None else member.reader_id in here,
             )
             for member in found
         ]
         answer_json(resp, MembersShown(shown))
+
+    def _find_here(self, ids: Collection[int]) -> Collection[int] | None:
+        try:
+            return self._present(ids)
+        except RedisError as ex:  # who is in a conversation stands in SQL, and is told all the same
+            log.warning("presence_not_known", error=repr(ex))
+            return None
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, conversation_id: str) -> None:
         read_parameters(req)

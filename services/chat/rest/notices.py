@@ -274,6 +274,6 @@ def _show(listed: ListedNotice) -> NoticeShown:
 
 def _show_switches(caller: Caller, off: frozenset[NoticeType]) -> SwitchesShown:
     heard: Sequence[NoticeType] = [
-        type_ for type_ in NoticeType if _is_operator(caller) or str(type_) not in FOR_OPERATORS
+        type_ for type_ in NoticeType if _is_operator(caller) or type_ not in FOR_OPERATORS
     ]
     return SwitchesShown([Switch(type_, on=type_ not in off) for type_ in heard])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from sqlalchemy import Engine
 
-from tests.lab.chat_rest import ChatRest, Reader
+from tests.lab.chat_rest import ChatRest, Reader, make_chat_rest
 from tests.unit.gateway.test_bad_input import problem
 
 
@@ -33,6 +37,23 @@ def test_members_are_told_with_where_they_have_read_and_whether_they_are_here(
     }
     assert [told[one.reader_id]["read_seq"] for one in (ben, cleo)] == [1, 0]
     assert [told[one.reader_id]["here"] for one in (ann, ben, cleo)] == [True, True, False]
+
+
+def test_members_are_told_though_nobody_knows_who_is_here(
+    engine: Engine, dead_redis: Redis
+) -> None:
+    """While Redis is away."""
+
+    def present(_: Collection[int]) -> Collection[int]:
+        raise RedisConnectionError("away")
+
+    chat = make_chat_rest(engine, dead_redis, present=present)
+    ann, ben = chat.visitor(), chat.visitor()
+
+    told = members(ann, ann.start_group(ben))
+
+    assert {one["here"] for one in told.values()} == {None}
+    assert len(told) == 2
 
 
 @pytest.mark.parametrize("blocks", ["the other", "the caller"])
