@@ -32,8 +32,9 @@ from bench.chat_wire import (
 )
 
 DIALECTS: dict[str, Callable[[], Any]] = {"plain": Plain, "socketio": SocketIo}
-# How many may be on their way into the server at once: fewer than its backlog.
-JOINING = 100
+# How many may be on their way into the server at once. More only wait for each other there, for
+# Redis and for the database, until some of them have waited too long.
+JOINING = 32
 MOST_ATTEMPTS = 5
 # Ports of one address end; clients of one address are counted by servers.
 LINKS_PER_ADDRESS = 500

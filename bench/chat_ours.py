@@ -97,6 +97,7 @@ class OurCrowd(Crowd):
 
     def __init__(self) -> None:
         super().__init__(Tidings())
+        self._told: set[int] = set()
 
     def broadcast(self, marker: str, body: str) -> None:
         """As another node would, by the bus."""
@@ -104,6 +105,8 @@ class OurCrowd(Crowd):
 
     def _ignore(self, link: Link, payload: bytes, _now_ns: int) -> None:
         self.dialect.note(link.number, payload)
+        if b'"type":"bye"' in payload:
+            self._told.add(link.number)
 
     def pairs(
         self, conversations: Sequence[int], per_s: int, seconds: float, most: int
@@ -152,26 +155,16 @@ class OurCrowd(Crowd):
 
     def ends(self) -> dict[str, Any]:
         """Wait until the server has closed them all; how many within any one second, and how."""
-        told: set[int] = set()
-
-        def see(link: Link, payload: bytes, now_ns: int) -> None:
-            if b'"type":"bye"' in payload:
-                told.add(link.number)
-            self._ignore(link, payload, now_ns)
-
-        here = [link for link in self.links if link.sock is not None]
-        self._on_text = see
-        self.turn_until(lambda: all(link.sock is None for link in here), ENDS_S)
-        self._on_text = self._ignore
-        ended = [link for link in here if link.sock is None]
+        self.turn_until(lambda: all(link.sock is None for link in self.links), ENDS_S)
+        ended = [link for link in self.links if link.sock is None]
         at_s = sorted(link.closed_s for link in ended)
         codes = Counter(link.code for link in ended)
         return {
             "max_per_s": _most_within(at_s, 1.0),
             "seconds": at_s[-1] - at_s[0] if at_s else 0.0,
             "codes": {str(code): number for code, number in codes.items()},
-            "without_bye": len(here) - len(told),
-            "other_codes": len(here) - codes[1012],
+            "without_bye": len(self.links) - len(self._told),
+            "other_codes": len(self.links) - codes[1012],
         }
 
     def come_back(self, port: int, over_s: float) -> dict[str, Any]:

@@ -16,11 +16,10 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.chat_mutants import MUTANTS, make_mutant
-from tests.faults.chat_scenarios import SCENARIOS, Outcome, run
-from tests.faults.world import REPOSITORY
-from tests.lab.servers import start_mariadb, start_redis
+from tests.faults.chat_scenarios import SCENARIOS, Outcome, find_mistake, open_site, run
 
 SOCKETS = 5_000
+MISTAKE_S = 3.0
 NAMES = (
     "lost",
     "doubled",
@@ -81,20 +80,22 @@ def main() -> int:
 
 def _is_caught(name: str) -> bool:
     mutant = MUTANTS[name]
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = _run(mutant.scenario, 3.0, tree=make_mutant(name, Path(folder) / "tree"))
-    caught = set(mutant.breaks) & set(outcome.violations)
-    print(f"{name:34}{'caught' if caught else 'MISSED':>8}  {dict(outcome.violations)}", flush=True)
-    return bool(caught)
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        tree = make_mutant(name, folder / "tree")
+        with open_site(folder, SCENARIOS[mutant.scenario], tree=tree) as opened:
+            outcome = find_mistake(mutant, opened, MISTAKE_S)
+    told = f"caught  {dict(outcome.violations)}" if outcome else "MISSED"
+    print(f"{name:34}  {told}", flush=True)
+    return outcome is not None
 
 
-def _run(name: str, load_s: float, *, tree: Path = REPOSITORY) -> Outcome:
+def _run(name: str, load_s: float) -> Outcome:
     with (
         tempfile.TemporaryDirectory() as folder,
-        start_mariadb() as database,
-        start_redis() as redis,
+        open_site(Path(folder), SCENARIOS[name]) as opened,
     ):
-        return run(name, Path(folder), load_s, (database, redis), sockets=SOCKETS, tree=tree)
+        return run(name, opened, load_s, sockets=SOCKETS)
 
 
 if __name__ == "__main__":

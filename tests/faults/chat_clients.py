@@ -5,8 +5,8 @@ answer.
 All run on one event loop in a thread of its own, so that a test does to the nodes what it likes
 meanwhile.
 
-    with Chatters(site, nodes, plan) as chatters:
-        nodes[0].kill()
+    with Chatters(site, Plan(), seed=1) as chatters:
+        site.nodes[0].kill()
     chatters.ledgers
 """
 
@@ -235,8 +235,10 @@ def forge_ticket(reader_id: int) -> str:
 class Chatters:
     """Readers in pairs and groups, who chat while the block lasts."""
 
-    def __init__(self, site: ChatSite, nodes: Sequence[Node], plan: Plan, seed: int) -> None:
+    def __init__(self, site: ChatSite, plan: Plan, seed: int) -> None:
         self._site = site
+        nodes = site.nodes
+        first = site.take_readers(plan.readers)
         members: dict[int, set[int]] = {n: set() for n in range(plan.readers)}
         pairs = [(n, n + 1) for n in range(0, plan.readers, 2)]
         groups = [
@@ -244,11 +246,11 @@ class Chatters:
             for n in range(0, plan.readers, plan.group)
         ]
         for together in (*pairs, *groups):
-            conversation_id = site.talk([site.reader(n) for n in together])
+            conversation_id = site.talk([first + n for n in together])
             for n in together:
                 members[n].add(conversation_id)
         self.clients = [
-            Client(site, nodes, Ledger(site.reader(n), members[n]), f"{seed}:{n}") for n in members
+            Client(site, nodes, Ledger(first + n, members[n]), f"{seed}:{n}") for n in members
         ]
         self.intruder = Intruder(nodes, self.clients[0])
         self._loop = asyncio.new_event_loop()

@@ -20,11 +20,6 @@ from tests.lab.servers import find_program
 CLIENTS, SERVERS = "10.213.78", "10.213.79"
 
 
-def can_split_networks() -> bool:
-    """True for root."""
-    return os.geteuid() == 0
-
-
 @dataclass(frozen=True, slots=True)
 class Networks:
     """The namespace, and the outer end of the link to the servers."""
@@ -47,7 +42,13 @@ class Networks:
 
 @contextmanager
 def networks(number: int) -> Iterator[Networks]:
-    """A namespace with both links, until the block ends."""
+    """A namespace with both links, until the block ends.
+
+    Raises:
+        PermissionError: this is not root.
+    """
+    if os.geteuid() != 0:
+        raise PermissionError("a network of its own for a node takes a namespace, and that root")
     split = Networks(f"tidings-chat-{number}", f"ts{number}")
     outer = {CLIENTS: f"tc{number}", SERVERS: split.servers}
     try:

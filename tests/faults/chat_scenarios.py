@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,8 @@ from redis import Redis
 from tests.faults import chat_crowds
 from tests.faults.chat_clients import Chatters, Plan
 from tests.faults.chat_ledgers import has_all, violations
-from tests.faults.chat_network import CLIENTS, SERVERS, Networks, can_split_networks, networks
+from tests.faults.chat_mutants import Mutant
+from tests.faults.chat_network import CLIENTS, SERVERS, Networks, networks
 from tests.faults.chat_site import ChatSite, start_chat
 from tests.faults.cutter import CommitCutter
 from tests.faults.world import REPOSITORY
@@ -31,10 +33,11 @@ from tests.lab.moved_clock import moved_clock
 from tests.lab.servers import MariaDBServer, RedisServer, wait_until
 
 SETTLE_S = 60.0
+MOST_TRIES = 4
 # What the promise names.
 REDIS_AWAY_S, DATABASE_AWAY_S, CLOCK_AHEAD_S = 5.0, 10.0, 60.0
 # As quick as they go: a socket whose other end was cut off is noticed while the test lasts.
-PING_EVERY_S, DEAD_AFTER_S = 2.0, 6.0
+PING_EVERY_S, DEAD_AFTER_S = 5.0, 20.0
 # How long a repeat of a message that was shown would take to come.
 QUIET_S = 1.0
 
@@ -211,6 +214,11 @@ class Scenario:
     is_apart: bool = False
     is_cut: bool = False
 
+    @property
+    def is_usual(self) -> bool:
+        """It begins with two nodes as any others, and leaves them so."""
+        return not (self.ahead_s or self.is_apart or self.is_cut)
+
 
 SCENARIOS = {
     "no fault": Scenario(leave_be),
@@ -244,33 +252,31 @@ class Outcome:
     figures: dict[str, float]
 
 
-def run(
-    name: str,
-    folder: Path,
-    load_s: float,
-    servers: tuple[MariaDBServer, RedisServer],
-    *,
-    sockets: int,
-    tree: Path = REPOSITORY,
-    seed: int = 1,
-) -> Outcome:
-    """Two nodes, readers on both, and a fault of this name for so long.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Two nodes that run, and what a scenario may need of them."""
+
+    site: ChatSite
+    cutter: CommitCutter | None = None
+    networks: Networks | None = None
+
+
+@contextmanager
+def open_site(
+    folder: Path, scenario: Scenario, *, tree: Path = REPOSITORY, seed: int = 1
+) -> Iterator[Opened]:
+    """Servers and two nodes as the scenario has them.
 
     Args:
-        sockets: how many are open besides where a node is told to end.
         tree: whose chat runs.
     """
-    scenario = SCENARIOS[name]
-    database, redis = servers
     with ExitStack() as stack:
+        apart = stack.enter_context(networks(os.getpid())) if scenario.is_apart else None
+        addresses = ["127.0.0.1", *([f"{SERVERS}.1"] if apart else [])]
+        database, redis = stack.enter_context(_servers(addresses))
         cutter = None
         if scenario.is_cut:
             cutter = stack.enter_context(CommitCutter(database.port, random.Random(seed)))
-        settings: dict[str, object] = {
-            "chat_shed_per_s": chat_crowds.SHED_PER_S,
-            "chat_ping_every_s": PING_EVERY_S,
-            "chat_dead_after_s": DEAD_AFTER_S,
-        }
         site = stack.enter_context(
             start_chat(
                 folder,
@@ -278,63 +284,101 @@ def run(
                 redis,
                 database_port=cutter.port if cutter else 0,
                 tree=tree,
-                **settings,
+                chat_shed_per_s=chat_crowds.SHED_PER_S,
+                chat_ping_every_s=PING_EVERY_S,
+                chat_dead_after_s=DEAD_AFTER_S,
             )
         )
-        apart = stack.enter_context(_second_node(site, scenario))
-        chatters = Chatters(site, site.nodes, Plan(), seed)
-        world = World(
-            site,
-            chatters,
-            load_s,
-            sockets,
-            random.Random(f"{seed}:faults"),
-            cutter=cutter,
-            networks=apart,
-        )
-        with chatters:
-            world.wait_for_answers()
-            strikes = scenario.fault(world)
-            chatters.hush()
-            with suppress(TimeoutError):  # what is missing is counted below
-                wait_until(lambda: has_all(site, chatters.ledgers), SETTLE_S, "every message")
-            time.sleep(QUIET_S)
-            wrong_unread = chatters.count_wrong_unread()
-        ledgers = chatters.ledgers
-        broken = violations(site, ledgers)
-        broken["wrong_unread"] += wrong_unread
-        broken += world.found
-        return Outcome(
-            +broken,
-            strikes,
-            acked=chatters.acked,
-            shown=sum(len(shown) for ledger in ledgers for shown in ledger.shown.values()),
-            repeats=sum(ledger.repeats for ledger in ledgers),
-            reconnects=sum(ledger.reconnects for ledger in ledgers),
-            recovered=sum(ledger.recovered for ledger in ledgers),
-            reloads=sum(ledger.reloads for ledger in ledgers),
-            turned_away=chatters.intruder.turned_away,
-            figures=world.figures,
-        )
+        site.add_node()
+        _add_second_node(site, scenario, apart)
+        yield Opened(site, cutter, apart)
+
+
+def run(name: str, opened: Opened, load_s: float, *, sockets: int, seed: int = 1) -> Outcome:
+    """Readers on both nodes, and a fault of this name for so long.
+
+    Args:
+        sockets: how many are open besides where a node is told to end.
+    """
+    site = opened.site
+    site.mend()
+    chatters = Chatters(site, Plan(), seed)
+    world = World(
+        site,
+        chatters,
+        load_s,
+        sockets,
+        random.Random(f"{seed}:faults"),
+        cutter=opened.cutter,
+        networks=opened.networks,
+    )
+    with chatters:
+        world.wait_for_answers()
+        strikes = SCENARIOS[name].fault(world)
+        chatters.hush()
+        with suppress(TimeoutError):  # what is missing is counted below
+            wait_until(lambda: has_all(site, chatters.ledgers), SETTLE_S, "every message")
+        time.sleep(QUIET_S)
+        wrong_unread = chatters.count_wrong_unread()
+    ledgers = chatters.ledgers
+    broken = violations(site, ledgers) + world.found
+    broken["wrong_unread"] += wrong_unread
+    return Outcome(
+        +broken,
+        strikes,
+        acked=chatters.acked,
+        shown=sum(len(shown) for ledger in ledgers for shown in ledger.shown.values()),
+        repeats=sum(ledger.repeats for ledger in ledgers),
+        reconnects=sum(ledger.reconnects for ledger in ledgers),
+        recovered=sum(ledger.recovered for ledger in ledgers),
+        reloads=sum(ledger.reloads for ledger in ledgers),
+        turned_away=chatters.intruder.turned_away,
+        figures=world.figures,
+    )
+
+
+def find_mistake(mutant: Mutant, opened: Opened, load_s: float) -> Outcome | None:
+    """The first outcome in which a mistake shows; a fault may fall where it does no harm."""
+    for seed in range(MOST_TRIES):
+        outcome = run(mutant.scenario, opened, load_s, sockets=0, seed=seed)
+        if set(mutant.breaks) & set(outcome.violations):
+            return outcome
+    return None
+
+
+class ReachableMariaDB(MariaDBServer):
+    """At several addresses."""
+
+    addresses = "127.0.0.1"
+
+    def _command(self) -> list[str]:
+        return [*super()._command(), f"--bind-address={self.addresses}"]
 
 
 @contextmanager
-def _second_node(site: ChatSite, scenario: Scenario) -> Iterator[Networks | None]:
-    """The two nodes, the second one as the scenario has it."""
-    site.add_node()
-    if not scenario.is_apart:
+def _servers(addresses: Sequence[str]) -> Iterator[tuple[MariaDBServer, RedisServer]]:
+    with ExitStack() as stack:
+        # A UNIX socket's path is short, so no folder of a test.
+        one, two = (
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidings-")))
+            for _ in range(2)
+        )
+        database = ReachableMariaDB(one)
+        database.addresses = ",".join(addresses)
+        bound = ("--bind", *addresses, "--protected-mode", "no")
+        yield stack.enter_context(database), stack.enter_context(RedisServer(two, bound))
+
+
+def _add_second_node(site: ChatSite, scenario: Scenario, apart: Networks | None) -> None:
+    """As the scenario has it."""
+    if apart is None:
         before = ["env", *moved_clock(site.folder, scenario.ahead_s)] if scenario.ahead_s else []
         site.add_node(before=before)
-        yield None
         return
-    if not can_split_networks():
-        raise PermissionError("a cut between two nodes takes network namespaces, and those root")
-    with networks(os.getpid()) as split:
-        site.add_node(
-            before=split.inside,
-            bind="0.0.0.0",
-            address=f"{CLIENTS}.2",
-            database_url=site.settings["TIDINGS_DATABASE_URL"].replace("127.0.0.1", f"{SERVERS}.1"),
-            redis_url=site.settings["TIDINGS_REDIS_URL"].replace("127.0.0.1", f"{SERVERS}.1"),
-        )
-        yield split
+    site.add_node(
+        before=apart.inside,
+        bind="0.0.0.0",
+        address=f"{CLIENTS}.2",
+        database_url=site.settings["TIDINGS_DATABASE_URL"].replace("127.0.0.1", f"{SERVERS}.1"),
+        redis_url=site.settings["TIDINGS_REDIS_URL"].replace("127.0.0.1", f"{SERVERS}.1"),
+    )

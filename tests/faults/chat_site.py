@@ -14,7 +14,7 @@ import os
 import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,12 +80,11 @@ class Node:
         assert self.process.is_running, self.process.log.read_text()[-3000:]
 
     def kill(self) -> None:
-        """SIGKILL to all its processes at once: none has the time to notice another's death."""
-        children = psutil.Process(self.pid).children(recursive=True)
-        self.process.kill()
-        for child in children:
-            if child.is_running():
+        """SIGKILL to all its processes at once: a worker whose master dies first would end well."""
+        for child in psutil.Process(self.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
                 child.kill()
+        self.process.kill()
 
 
 @dataclass
@@ -101,6 +100,7 @@ class ChatSite:
     nodes: list[Node] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._next_reader = FIRST_ID
         self._signer = ReaderSigner([SECRET_KEY.encode()])
         self._tickets = Tickets([SECRET_KEY.encode()], self._own_redis())
 
@@ -134,9 +134,20 @@ class ChatSite:
         node.start()
         return node
 
-    def reader(self, number: int) -> int:
-        """The id of the reader with this number."""
-        return FIRST_ID + number
+    def take_readers(self, number: int) -> int:
+        """The first of so many ids that are new here."""
+        first = self._next_reader
+        self._next_reader += number
+        return first
+
+    def mend(self) -> None:
+        """Start what a fault has left lying."""
+        for server in (self.database, self.redis):
+            if not server.is_running:
+                server.start()
+        for node in self.nodes:
+            if not node.process.is_running:
+                node.start()
 
     def ticket(self, reader_id: int) -> str:
         """Raises:

@@ -149,6 +149,10 @@ class Server:
         assert self._process is not None, f"{self.program} is not running"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     def start(self) -> None:
         """Start, and return when the server answers.
 
