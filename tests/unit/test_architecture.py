@@ -8,7 +8,8 @@ import configparser
 import re
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from collections.abc import Iterable
+from importlib.metadata import entry_points, requires
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,29 @@ def test_what_running_needs_is_locked_within_its_range() -> None:
         requirement = Requirement(line)
         assert Version(run[requirement.name.lower()]) in requirement.specifier, line
     assert "setuptools" in run, "`make install` builds with the locked one"
+
+
+def needed_by(lines: Iterable[str], extras: set[str]) -> list[Requirement]:
+    """Those of the requirements that concern this machine."""
+    return [
+        needed
+        for needed in map(Requirement, lines)
+        if needed.marker is None
+        or any(needed.marker.evaluate({"extra": extra}) for extra in extras or {""})
+    ]
+
+
+def test_what_running_needs_in_turn_is_locked() -> None:
+    """Trap: a development environment has what only a fresh clone misses, such as what the gevent
+    worker of gunicorn imports and gunicorn alone does not ask for."""
+    run, seen = locked("run"), set[str]()
+    waiting = needed_by(setup_cfg()["options"]["install_requires"].strip().splitlines(), set())
+    while waiting:
+        needed = waiting.pop()
+        assert re.sub("[._]", "-", needed.name.lower()) in run, f"{needed}: run `make lock`"
+        if str(needed) not in seen:
+            seen.add(str(needed))
+            waiting += needed_by(requires(needed.name) or [], needed.extras)
 
 
 @pytest.mark.parametrize("name", ["dev", "bench"])
