@@ -72,8 +72,8 @@ class Audience:
         for address in addresses:
             if isinstance(address, int):
                 found += self._of_reader.get(address, ())
-            elif on_topic := self._on_topic.get(address):
-                found += on_topic
+            else:
+                found += self._on_topic.get(address, ())
         return list(dict.fromkeys(found))
 
     def all(self) -> Sequence[Listener]:

@@ -228,9 +228,13 @@ class Hub:
 
     def _push(self, listeners: Sequence[Listener], frame: bytes) -> None:
         _PUSHES.inc(len(listeners))
-        for listener in listeners:
-            listener.push(frame)
-            self._pushed += 1
+        done = 0
+        while done < len(listeners):
+            part = listeners[done : done + PUSHES_AT_ONCE - self._pushed]
+            for listener in part:
+                listener.push(frame)
+            done += len(part)
+            self._pushed += len(part)
             if self._pushed >= PUSHES_AT_ONCE:
                 self._pushed = 0
                 self._pause()
