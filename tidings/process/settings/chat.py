@@ -39,7 +39,7 @@ class ChatSettings(Group):
     metrics_bind: Bind = Field("127.0.0.1:8103", description="/metrics of the chat")
     url: Annotated[str, AfterValidator(_check_url)] = Field(
         "",
-        description="the origin where pages find the chat, such as https://news.example; default: "
+        description="the origin where pages find the chat, on the site's host; default: "
         "the host they came to, at the port of BIND, or over HTTPS that of the page itself",
     )
     allowed_origins: OriginList = Field(
