@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from services.chat.addresses import Addresses
+from services.chat.bodies import TimedBody
 from services.chat.counts import LOOP_BLOCKED
 from services.chat.desk import make_desk
 from services.chat.door import Door
@@ -52,6 +53,7 @@ class Chat:
         rest: answers what is no handshake.
         beside: work that never ends.
         is_ready: may it be given sockets.
+        body_s: time for the body of a request.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Chat:
         proxies: Proxies,
         beside: Sequence[Watched],
         is_ready: Callable[[], bool],
+        body_s: float,
         shed_per_s: int,
     ) -> None:
         self.door = door
@@ -69,6 +72,7 @@ class Chat:
         self._proxies = proxies
         self._beside = beside
         self.is_ready = is_ready
+        self._body_s = body_s
         self._shed_per_s = shed_per_s
 
     def __call__(
@@ -77,6 +81,7 @@ class Chat:
         self._proxies.settle(environ)
         if environ["PATH_INFO"] == SOCKET_PATH:
             return self.door.open(environ, start_response)
+        environ["wsgi.input"] = TimedBody(environ["wsgi.input"], self._body_s)
         return self._rest(environ, start_response)
 
     def start(self) -> None:
@@ -148,6 +153,7 @@ def create_chat(settings: Settings) -> Chat:
         proxies=proxies,
         beside=beside,
         is_ready=is_ready,
+        body_s=settings.chat.hello_s,
         shed_per_s=settings.chat.shed_per_s,
     )
 

@@ -28,6 +28,8 @@ from tidings.process.metrics import serve_metrics_on
 # 700 new ones would take a third of a core.
 _GC_THRESHOLDS = (50_000, 20, 100)
 _LOOK_S = 0.1
+# A client that takes nothing of an answer for so long is gone. Sockets have the heartbeat.
+STALLED_S = 60.0
 
 
 class ChatWorker(GeventWorker):  # type: ignore[misc] # gunicorn carries no annotations
@@ -85,10 +87,13 @@ class ChatWorker(GeventWorker):  # type: ignore[misc] # gunicorn carries no anno
         """A request. One that became a session is the last that gunicorn reads of its
         connection."""
         self.wsgi.door.asked(sock)
+        sock.settimeout(STALLED_S)
         try:
             return super().handle_request(listener_name, req, sock, addr)
         except HandedOverError as ex:
             gevent.spawn_raw(ex.session.run, ex.answer, req.unreader.take_buffered())
+            raise StopIteration from None
+        except TimeoutError:
             raise StopIteration from None
 
     def handle_error(self, req: Any, client: GreenSocket, addr: Any, exc: BaseException) -> None:

@@ -29,6 +29,7 @@ from tests.lab.raw_websocket import (
     text,
 )
 from tests.lab.servers import wait_until
+from tidings.http.reader_id import ReaderSigner
 
 NewReader = Callable[[], int]
 MOST_BYTES = 16 * 1024
@@ -283,6 +284,22 @@ def test_a_client_that_does_not_ask_is_cut_off(hasty: ChatNode) -> None:
     with connect_raw(hasty.port) as raw:
         raw.send(request()[:-2])
 
+        assert raw.has_ended()
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(site: ChatSite, hasty: ChatNode) -> None:
+    reader = ReaderSigner([SECRET_KEY.encode()]).sign(2**52 + 1)
+    head = (
+        "POST /conversations HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Content-Type: application/json",
+        "Content-Length: 100",
+        f"X-Reader: {reader}",
+    )
+    with connect_raw(hasty.port) as raw:
+        raw.send("\r\n".join((*head, "", '{"kind":')).encode())
+
+        assert raw.read_head().startswith("HTTP/1.1 408 ")
         assert raw.has_ended()
 
 
