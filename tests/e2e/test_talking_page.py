@@ -168,7 +168,8 @@ def test_two_readers_talk_through_two_nodes_and_one_who_was_offline_misses_nothi
         wait_for_words(other, "Good morning", "Are you there?", "Hello?")
         write(one, "I am in a tunnel")
         one.wait_for("!!document.querySelector('.waiting')", "a message on its way")
-        one.run(f"new Promise((done) => setTimeout(done, {away_s * 1000}))")
+        for _ in range(away_s):
+            one.run("new Promise((done) => setTimeout(done, 1000))")
         assert one.texts(WORDS) == ["Good morning", "I am in a tunnel"]
         talk.cable.mend()
 
@@ -346,3 +347,21 @@ def test_messages_can_be_read_and_written_without_a_mouse(
             assert (small, nameless, wide) == ([], 0, False)
         open_newest(page)
         page.wait_for("document.querySelector('.log').ariaLive === 'polite'", "a polite log")
+
+
+def test_a_node_that_is_killed_costs_no_message(browser: Browser, talk: Talk) -> None:
+    with visit(browser, talk) as one, visit(browser, talk, node=talk.other) as other:
+        begin(one, number(other))
+        write(one, "one")
+        wait_for_words(one, "one")
+        open_newest(other)
+        wait_for_words(other, "one")
+
+        talk.other.kill()
+        write(one, "two")
+        write(other, "three")
+        wait_for_words(one, "one", "two")
+        talk.other.start()
+
+        for page in (one, other):
+            wait_for_words(page, "one", "two", "three")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,8 @@ from tidings.talk.joining import add_members, leave
 from tidings.talk.notices import NoticeType, notify
 from tidings.talk.transacting import transact
 
-SCHEMAS = json.loads(
-    (Path(__file__).parent.parent.parent.parent / "docs" / "chat-frames.schema.json").read_text()
-)
+DOCS = Path(__file__).parents[3] / "docs"
+SCHEMAS = json.loads((DOCS / "chat-frames.schema.json").read_text())
 Reader = Callable[[], int]
 
 
@@ -127,3 +127,26 @@ def test_every_frame_fits_its_schema(
             *("welcome", "ack", "ok", "error", "pong", "message", "edited", "deleted", "read"),
             *("conversation", "notice", "notices_read", "typing"),
         }
+
+
+def test_the_docs_list_every_request(node: ChatNode) -> None:
+    """All that is described, but for what is no reader's business."""
+    status, described = node.get("/chat/openapi.json")
+    paths = json.loads(described)["paths"]
+    requests = {
+        f"{method.upper()} {re.sub('{.*?}', '*', path)}"
+        for path, operations in paths.items()
+        if not path.startswith(("/health", "/events"))
+        for method in operations
+        if method != "parameters"
+    }
+    page = (DOCS / "chat.md").read_text()
+    told = set()
+    for method, path, meaning in re.findall(r"^\| `([A-Z]+) (/\S+)` \| (.*) \|$", page, re.M):
+        place = re.sub("(?<=/)[A-Z]+", "*", path)
+        told |= {f"{method} {place}"}
+        if "`DELETE` of the same path" in meaning:
+            told |= {f"DELETE {place}"}
+
+    assert status == 200
+    assert told == requests

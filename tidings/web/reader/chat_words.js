@@ -10,6 +10,10 @@ const REFUSALS = {
   too_late: "it is more than five minutes old",
   no_such_message: "it is not there any more",
   quota: "that were too many for now",
+  // The same, as REST names them.
+  unknown_conversation: "you are no longer part of this conversation",
+  message_too_long: "it is too long",
+  enough_for_today: "that were too many for now",
 };
 const STATES = {
   connecting: "Connecting…",

@@ -100,16 +100,15 @@ function findTrack(id) {
 }
 
 // Fetched after the articles, and needed by nothing else.
-async function loadChat() {
-  const { startChat, ...found } = await import("./chat_page.js");
-  startChat();
-  return found;
-}
 let chat = null;
+function loadChat() {
+  chat ??= import("./chat_page.js").then((found) => { found.startChat(); return found; });
+  chat.catch(() => { chat = null; }); // tried anew when it is wanted
+  return chat;
+}
 
 async function showMessages(id) {
-  chat ??= loadChat();
-  (await chat).showMessages(id);
+  (await loadChat()).showMessages(id);
   markChannel(null);
   show("talk");
   byId("talk").scrollIntoView();
@@ -120,7 +119,7 @@ let isFirst = true;
 async function route() {
   if (article) article.leave();
   article = null;
-  chat?.then(({ leaveMessages }) => leaveMessages());
+  chat?.then(({ leaveMessages }) => leaveMessages(), () => {});
   const [, talk, talkId] = location.hash.match(/^#\/(messages)(?:\/(\d+))?$/) ?? [];
   const [, articleId] = location.hash.match(/^#\/articles\/(\d+)$/) ?? [];
   const [, channelId, earlier] = location.hash.match(/^#\/(?:channels\/(\d+)\/?)?(earlier)?$/) ?? [];
@@ -192,4 +191,4 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   byId("main").focus();
 });
 
-route().then(() => { chat ??= loadChat(); });
+route().then(loadChat).catch(() => {});
