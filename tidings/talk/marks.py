@@ -13,31 +13,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
 
 import msgspec
 from sqlalchemy import (
     Connection,
     and_,
-    func,
-    literal,
     select,
-    union_all,
     update,
 )
 
 from tidings.store.engine import database_now
-from tidings.store.metadata import Id
 from tidings.talk import events
 from tidings.talk.errors import NoSuchMessageError, NotAMemberError
 from tidings.talk.members import BETWEEN_TWO
 from tidings.talk.outbox import put
-from tidings.talk.tables import conversation, conversation_member, message, reader_block
+from tidings.talk.tables import conversation, conversation_member
 
 # Told as "99+".
 MOST_COUNTED = 100
 # Conversations of one statement.
 CHUNK = 100
+# Numbers alone are filled in.
+_COUNT = (
+    "SELECT {id}, COUNT(*) FROM (SELECT m.seq FROM message AS m WHERE m.conversation_id = {id} "
+    "AND m.seq > {seq} AND m.sender_id <> {reader} AND m.deleted_at IS NULL AND m.sender_id "
+    "NOT IN (SELECT b.blocked_id FROM reader_block AS b WHERE b.reader_id = {reader}) "
+    "LIMIT {most}) AS unread"
+)
 
 
 class Unread(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,22 +130,12 @@ def count_unread_in(
     """Conversation → how many messages above the seq given are unread, up to MOST_COUNTED."""
     if not since:
         return {}
-    counts = [_count(reader_id, id_, seq) for id_, seq in since.items()]
-    return {row[0]: row[1] for row in conn.execute(union_all(*counts))}
-
-
-def _count(reader_id: int, conversation_id: int, since: int) -> Any:
-    blocked = select(reader_block.c.blocked_id).where(reader_block.c.reader_id == reader_id)
-    unread = (
-        select(message.c.seq)
-        .where(
-            message.c.conversation_id == conversation_id,
-            message.c.seq > since,
-            message.c.sender_id != reader_id,
-            message.c.deleted_at.is_(None),
-            message.c.sender_id.not_in(blocked),
-        )
-        .limit(MOST_COUNTED)
-        .subquery()
-    )
-    return select(literal(conversation_id, Id), func.count()).select_from(unread)
+    # Built as text, since SQLAlchemy needs 40 ms for a hundred of them, in which a node of the chat
+    # does nothing else. Numbers of the database's own, so nothing has to be quoted; written out,
+    # since MariaDB reads a whole conversation where the seq to begin after is another column.
+    counts = [
+        _COUNT.format(id=int(id_), seq=int(seq), reader=int(reader_id), most=MOST_COUNTED)
+        for id_, seq in since.items()
+    ]
+    rows = conn.exec_driver_sql(" UNION ALL ".join(counts))
+    return {row[0]: row[1] for row in rows}
