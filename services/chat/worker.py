@@ -18,7 +18,7 @@ from gevent.socket import socket as GreenSocket  # noqa: N812 - it is a class
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from services.chat.app import Chat
+from services.chat.app import SOCKET_PATH, Chat
 from services.chat.counts import REFUSED
 from services.chat.door import HandedOverError
 from tidings.http.errors import TooManyConnectionsError
@@ -88,6 +88,8 @@ class ChatWorker(GeventWorker):  # type: ignore[misc] # gunicorn carries no anno
         connection."""
         self.wsgi.door.asked(sock)
         sock.settimeout(STALLED_S)
+        if req.path == SOCKET_PATH:
+            req.force_close()  # what was refused is not asked again on the same connection
         try:
             return super().handle_request(listener_name, req, sock, addr)
         except HandedOverError as ex:
