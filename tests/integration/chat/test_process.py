@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.lab.chat import ChatClient, ChatSite
+from tests.lab.chat import ChatClient, ChatSite, make_chat_site
 from tests.lab.raw_websocket import connect_raw, request
-from tests.lab.servers import free_port, wait_until
+from tests.lab.servers import free_port, start_redis, wait_until
 
 NewReader = Callable[[], int]
 
@@ -86,3 +88,57 @@ def test_strangers_fill_no_log(site: ChatSite) -> None:
     assert told <= {"gunicorn_warning"}
     # One a second, and there were forty of them.
     assert len(lines) < 20
+
+
+def test_a_node_without_its_bus_is_not_ready_until_it_is_back(tmp_path: Path) -> None:
+    with start_redis() as redis:
+        site = make_chat_site(tmp_path, redis.url)
+        with site.start_node() as node:
+            redis.kill()
+            wait_until(lambda: not node.is_ready(), 60, "readiness to end")
+            assert node.get("/health/ready")[0] == 503
+            assert node.get("/health/live")[0] == 200
+
+            redis.start()
+            wait_until(node.is_ready, 60, "readiness")
+
+
+def test_a_node_that_is_full_gives_no_more_sockets(site: ChatSite, new_reader: NewReader) -> None:
+    with (
+        site.start_node(chat_max_connections=2) as node,
+        ChatClient(node.url, site.ticket(new_reader())) as first,
+        ChatClient(node.url, site.ticket(new_reader())),
+        connect_raw(node.port) as third,
+    ):
+        head = third.shake_hands()
+        assert head.startswith("HTTP/1.1 503 ")
+        assert "\r\nRetry-After: " in head
+        assert node.count("tidings_chat_refused_total", reason="full") == 1
+
+        first.socket.close()
+        wait_until(lambda: node.count("tidings_chat_sockets") == 1, 30, "the end of the first")
+        with ChatClient(node.url, site.ticket(new_reader())) as other:
+            assert other.welcome
+
+
+def test_a_node_may_open_as_many_files_as_it_takes_sockets(site: ChatSite) -> None:
+    """Trap: a shell's usual limit is 1,024, and the 1,025th reader would find no door."""
+    with site.start_node(chat_max_connections=1500) as node:
+        soft, hard = node.worker.rlimit(psutil.RLIMIT_NOFILE)
+
+    assert soft >= min(hard, 2000)
+
+
+def test_work_that_holds_up_all_sockets_is_counted(site: ChatSite) -> None:
+    with site.start_node() as node:
+        before = node.count("tidings_chat_loop_blocked_seconds_count")
+        worker = node.worker
+        worker.suspend()
+        with pytest.raises(psutil.TimeoutExpired):
+            worker.wait(1)
+        worker.resume()
+
+        def is_counted() -> bool:
+            return node.count("tidings_chat_loop_blocked_seconds_count") > before
+
+        wait_until(is_counted, 30, "the count")
