@@ -322,6 +322,28 @@ def test_each_statement_carries_the_request_that_sent_it(
     engine.dispose()
 
 
+def test_many_rows_are_one_insert_also_within_a_deadline_and_a_request(
+    make_settings: MakeSettings, mariadb_url: str
+) -> None:
+    """Trap: PyMySQL sends a statement for each row where anything stands around the INSERT."""
+    engine = make_engine(make_settings(database_url=mariadb_url).database)
+    rows = [{"id": id_, "first_seen_at": NOON, "last_seen_at": NOON} for id_ in range(1, 51)]
+    asked = text("SHOW SESSION STATUS LIKE 'Com_insert'")
+    with (
+        structlog.contextvars.bound_contextvars(request_id="many"),
+        deadline_scope(Deadline.after_ms(60_000)),
+        transaction(engine) as conn,
+    ):
+        before = int(conn.execute(asked).one()[1])
+        conn.execute(insert(reader), rows)
+        after = int(conn.execute(asked).one()[1])
+        stored = conn.execute(select(reader.c.id)).all()
+    engine.dispose()
+
+    assert after - before == 1
+    assert len(stored) == 50
+
+
 def test_the_named_statement_runs_on_both_databases_with_parameters(engine: Engine) -> None:
     """The comment is added after the parameters are set in their places."""
     with structlog.contextvars.bound_contextvars(request_id="feed-1"), transaction(engine) as conn:
