@@ -36,7 +36,7 @@ def serve_ours(site: ChatSite) -> Iterator[tuple[Server, Crowd]]:
 
 
 def measure_two_nodes(site: ChatSite, seconds: float) -> dict[str, float]:
-    """Senders at one node, receivers at the other, a thousand messages a second."""
+    """Each message goes from one node to the other, a thousand a second, half of them each way."""
     stamps = site.folder / "stamps"
     nodes = [site.add_node(program=("bench.chat_node", str(stamps))) for _ in range(2)]
     readers = [FIRST_OF_CROWD + number for number in range(2 * PAIRS)]

@@ -108,14 +108,12 @@ class OurCrowd(Crowd):
         if b'"type":"bye"' in payload:
             self._told.add(link.number)
 
-    def pairs(
-        self, conversations: Sequence[int], per_s: int, seconds: float, most: int
-    ) -> dict[str, Any]:
-        """One to one, every second link a sender, at this rate, whatever becomes of the answers.
+    def pairs(self, conversations: Sequence[int], per_s: int, seconds: float) -> dict[str, Any]:
+        """One to one at this rate, whatever becomes of the answers: of two links one sends, at one
+        node in one pair and at the other in the next.
 
         Args:
             conversations: one for each pair of links.
-            most: pairs that take part.
 
         Returns:
             When each message was sent, acknowledged and received, by its cid.
@@ -130,23 +128,23 @@ class OurCrowd(Crowd):
             heard = decode(payload)
             if heard.type == "ack":
                 acked[heard.cid] = now_ns
-            elif heard.type == "message" and link.number % 2:
+            elif heard.type == "message" and heard.cid.startswith(f"{link.number}-"):
                 received[heard.cid] = now_ns
             elif heard.type == "error":
                 errors[heard.code] += 1
 
         self._on_text = see
         numbers = random.Random(7)
-        many = min(most, len(conversations))
         began_s = time.monotonic()
         for n in range(int(per_s * seconds)):
             due_s = began_s + n / per_s
             while (left_s := due_s - time.monotonic()) > 0:
                 self.turn(left_s if left_s > 0.001 else 0)
-            pair = numbers.randrange(many)
-            cid = f"{n}-{began_s:.3f}"
+            pair = numbers.randrange(len(conversations))
+            sender, receiver = 2 * pair + pair % 2, 2 * pair + 1 - pair % 2
+            cid = f"{receiver}-{n}-{began_s:.3f}"
             sent[cid] = time.monotonic_ns()
-            self.write(self.links[2 * pair], self.dialect.send(conversations[pair], cid, BODY))
+            self.write(self.links[sender], self.dialect.send(conversations[pair], cid, BODY))
             if n % 8 == 0:
                 self.turn(0)
         self.turn_until(lambda: len(received) + errors.total() >= len(sent), SETTLE_S)
@@ -170,6 +168,7 @@ class OurCrowd(Crowd):
     def come_back(self, port: int, over_s: float) -> dict[str, Any]:
         """Every link that has ended comes back to this port, at a moment drawn within `over_s`."""
         numbers = random.Random(7)
+        self.turn_until(lambda: all(link.sock is None for link in self.links), SETTLE_S)
         gone = [link for link in self.links if link.sock is None]
         began_s = time.monotonic()
         due = sorted((began_s + numbers.uniform(0, over_s), link.number) for link in gone)
