@@ -1,26 +1,35 @@
-// One conversation in a terminal: what is said appears, in order and once, and each line that is typed is sent.
+// One conversation in a terminal: what is said appears, in order and once, and each line that is
+// typed is sent.
 //
-//     node chat.mjs SITE CONVERSATION          SITE as http://127.0.0.1:8000; CONVERSATION a number, or "desk"
+//     node chat.mjs SITE CONVERSATION
 //
-// Who you are: TIDINGS_READER, as the header X-Reader said it, or TIDINGS_KEY; without either a new reader, whose
-// name is printed. The rules of connecting are the page's own files; node 22 has a WebSocket of its own, older ones
-// take that of the package `ws`.
+// SITE as http://127.0.0.1:8000; CONVERSATION a number, or "desk".
+//
+// Who you are: TIDINGS_READER, as the header X-Reader said it, or TIDINGS_KEY; without either a new
+// reader, whose name is printed. The rules of connecting are the page's own files; node 22 has a
+// WebSocket of its own, older ones take that of the package `ws`.
 
 import { createInterface } from "node:readline";
 
 import WsSocket from "ws";
 
 import { Connection } from "../../tidings/web/reader/chat_connection.js";
-import { MemoryStorage, Outbox, Sender } from "../../tidings/web/reader/chat_outbox.js";
+import { Outbox, Sender } from "../../tidings/web/reader/chat_outbox.js";
+import { MemoryStorage } from "../../tidings/web/reader/chat_storage.js";
 import { openSocket, openStream } from "../../tidings/web/reader/chat_wires.js";
 
 const TIMEOUT_MS = 10000;
-const headers = process.env.TIDINGS_KEY ? { Authorization: `Bearer ${process.env.TIDINGS_KEY}` } : { "X-Reader": process.env.TIDINGS_READER ?? "" };
+const headers = process.env.TIDINGS_KEY
+  ? { Authorization: `Bearer ${process.env.TIDINGS_KEY}` }
+  : { "X-Reader": process.env.TIDINGS_READER ?? "" };
 const [, , site, wanted] = process.argv;
 
 async function ask(address, method = "GET", body = undefined) {
   const answer = await fetch(address, {
-    method, headers: { ...headers, "Content-Type": "application/json" }, body: body && JSON.stringify(body), signal: AbortSignal.timeout(TIMEOUT_MS),
+    method,
+    headers: { ...headers, "Content-Type": "application/json" },
+    body: body && JSON.stringify(body),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   const said = await answer.json();
   if (answer.headers.has("X-Reader") && !headers["X-Reader"] && !headers.Authorization) {
@@ -30,7 +39,10 @@ async function ask(address, method = "GET", body = undefined) {
   if (answer.ok) return said;
   const seconds = Number(answer.headers.get("Retry-After"));
   // A key that was revoked or a site without a chat stays so; anything else may pass.
-  throw Object.assign(new Error(said.title), { again: ![401, 403, 404].includes(answer.status), ...(seconds && { retryAfterMs: seconds * 1000 }) });
+  throw Object.assign(new Error(said.title), {
+    again: ![401, 403, 404].includes(answer.status),
+    ...(seconds && { retryAfterMs: seconds * 1000 }),
+  });
 }
 
 let conversation = Number(wanted) || null;
@@ -47,22 +59,29 @@ function print(message) {
   }
 }
 
-// Everything after what was printed, page by page; what is missing is asked for here and nowhere else.
+// Everything after what was printed, page by page; what is missing is asked for here and nowhere
+// else.
 async function catchUp() {
   for (;;) {
-    const { results } = await ask(`${connection.rest}/conversations/${conversation}/messages?after=${printed}`);
-    if (results.length) printed = Math.max(printed, results[0].seq - 1); // from here on it is ours to see
+    const { results } = await ask(
+      `${connection.rest}/conversations/${conversation}/messages?after=${printed}`,
+    );
+    // From its first message on it is ours to see.
+    if (results.length) printed = Math.max(printed, results[0].seq - 1);
     results.forEach(print);
     if (!results.length) return;
   }
 }
 
 let catchingUp = Promise.resolve();
-const catchUpInTurn = () => { catchingUp = catchingUp.then(catchUp).catch((error) => console.error(`client: ${error.message}`)); };
+const catchUpInTurn = () => {
+  catchingUp = catchingUp.then(catchUp).catch((error) => console.error(`client: ${error.message}`));
+};
 
 async function welcomed({ reader_id, recovered }) {
   console.log(`open ${reader_id} ${recovered ? "recovered" : "anew"}`);
-  conversation ??= (await ask(`${connection.rest}/conversations`, "POST", { kind: "desk" })).conversation_id;
+  conversation ??= (await ask(`${connection.rest}/conversations`, "POST", { kind: "desk" }))
+    .conversation_id;
   if (!recovered) catchUpInTurn();
   typed.splice(0).forEach(write);
 }
@@ -75,7 +94,8 @@ function write(line) {
 
 function hear(frame) {
   sender.onFrame(frame);
-  if (frame.type === "welcome") welcomed(frame).catch((error) => console.error(`client: ${error.message}`));
+  if (frame.type === "welcome")
+    welcomed(frame).catch((error) => console.error(`client: ${error.message}`));
   if (frame.type === "reset") catchUpInTurn();
   if (frame.type !== "message" || frame.conversation_id !== conversation) return;
   print(frame);
@@ -84,7 +104,8 @@ function hear(frame) {
 
 const connection = new Connection({
   getTicket: () => ask(`${site}/reader/chat-ticket`, "POST"),
-  openSocket: openSocket(globalThis.WebSocket ?? WsSocket), openStream: openStream(fetch, headers),
+  openSocket: openSocket(globalThis.WebSocket ?? WsSocket),
+  openStream: openStream(fetch, headers),
   onFrame: hear,
   onState: (state, reason) => {
     if (state !== "open") console.log(state, reason ?? "");
@@ -94,9 +115,18 @@ const connection = new Connection({
 });
 const outbox = new Outbox({ storage: new MemoryStorage() });
 const sender = new Sender({
-  outbox, connection,
-  post: async ({ cid, conversation_id, body }) => ({ type: "ack", ...await ask(`${connection.rest}/conversations/${conversation_id}/messages`, "POST", { cid, body }), cid }),
-  onChange: (frame) => console.log(frame.type === "ack" ? `sent ${frame.seq}` : `refused ${frame.code}`),
+  outbox,
+  connection,
+  post: async ({ cid, conversation_id, body }) => ({
+    type: "ack",
+    ...(await ask(`${connection.rest}/conversations/${conversation_id}/messages`, "POST", {
+      cid,
+      body,
+    })),
+    cid,
+  }),
+  onChange: (frame) =>
+    console.log(frame.type === "ack" ? `sent ${frame.seq}` : `refused ${frame.code}`),
 });
 
 if (process.argv.length !== 4) {

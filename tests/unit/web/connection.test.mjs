@@ -14,8 +14,14 @@ async function connect({ random = () => 1, pos = null } = {}) {
   const server = new FakeServer();
   const seen = { frames: [], states: [] };
   const connection = new Connection({
-    getTicket: server.getTicket, openSocket: server.open("socket"), openStream: server.open("stream"),
-    onFrame: (frame) => seen.frames.push(frame), onState: (...state) => seen.states.push(state), clock, random, pos,
+    getTicket: server.getTicket,
+    openSocket: server.open("socket"),
+    openStream: server.open("stream"),
+    onFrame: (frame) => seen.frames.push(frame),
+    onState: (...state) => seen.states.push(state),
+    clock,
+    random,
+    pos,
   });
   connection.start();
   await settle();
@@ -30,7 +36,7 @@ test("the ticket is the first thing said, and the position only where there is o
   assert.equal(server.last.address, "ws://chat/ws");
 });
 
-test("after a loss it comes back with a fresh ticket and the position of the last frame it worked on", async () => {
+test("after a loss it comes back with a fresh ticket and where it was", async () => {
   const { clock, server } = await connect();
   server.welcome({ pos: "e.1" }).say({ type: "message", pos: "e.5", conversation_id: 1, seq: 1 });
   server.last.cut(1006);
@@ -42,7 +48,9 @@ test("after a loss it comes back with a fresh ticket and the position of the las
 test("a frame whose work failed is asked for again", async () => {
   const { clock, server, connection } = await connect();
   server.welcome({ pos: "e.1" });
-  connection.onFrame = () => { throw new Error("no room"); };
+  connection.onFrame = () => {
+    throw new Error("no room");
+  };
   assert.throws(() => server.last.say({ type: "message", pos: "e.2" }), /no room/);
   assert.equal(connection.pos, "e.1");
   await clock.pass(0);
@@ -77,10 +85,13 @@ test("a code of no table is one of a newer server, and is come back from", () =>
 test("the wait is any part of a limit that doubles up to half a minute", () => {
   const limits = [0, 1, 2, 3, 4, 5, 50].map((attempt) => backOff(attempt, () => 1));
   assert.deepEqual(limits, [1000, 2000, 4000, 8000, 16000, 30000, 30000]);
-  assert.equal(backOff(5, () => 0), 0);
+  assert.equal(
+    backOff(5, () => 0),
+    0,
+  );
 });
 
-test("a server that closes at once is asked less and less often, until a line has lasted", async () => {
+test("a server that closes at once is asked less and less often", async () => {
   const { clock, server, connection } = await connect();
   for (const expectedMs of [1000, 2000, 4000]) {
     server.welcome().cut(1013);
@@ -127,13 +138,16 @@ test("no ticket ever: it stays away", async () => {
   assert.deepEqual(seen.states.at(-1), ["stopped", "no ticket"]);
 });
 
-test("after two sockets that never opened it listens to events, and tries the socket again later", async () => {
+test("after two sockets that never opened it listens to events, and tries again later", async () => {
   const { clock, server, seen, connection } = await connect();
   server.last.cut(1006);
   await clock.pass(1000);
   server.last.cut(1006);
   await clock.pass(2000);
-  assert.deepEqual(server.wires.map(({ kind }) => kind), ["socket", "socket", "stream"]);
+  assert.deepEqual(
+    server.wires.map(({ kind }) => kind),
+    ["socket", "socket", "stream"],
+  );
   const stream = server.welcome({ pos: "e.3" });
   assert.equal(connection.state, "open");
   assert.equal(connection.send({ type: "ping" }), false);
@@ -217,8 +231,12 @@ test("what was stopped while its ticket was on its way opens nothing", async () 
   const clock = new FakeClock();
   const ignore = () => {};
   const connection = new Connection({
-    getTicket: server.getTicket, openSocket: server.open("socket"), openStream: server.open("stream"),
-    onFrame: ignore, onState: ignore, clock,
+    getTicket: server.getTicket,
+    openSocket: server.open("socket"),
+    openStream: server.open("stream"),
+    onFrame: ignore,
+    onState: ignore,
+    clock,
   });
   connection.start();
   connection.stop();

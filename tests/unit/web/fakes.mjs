@@ -24,7 +24,9 @@ export class FakeClock {
     const until = this.ms + ms;
     await settle();
     for (;;) {
-      const next = this.due.filter(({ at }) => at <= until).sort((one, other) => one.at - other.at || one.id - other.id)[0];
+      const next = this.due
+        .filter(({ at }) => at <= until)
+        .sort((one, other) => one.at - other.at || one.id - other.id)[0];
       if (!next) break;
       this.clearTimeout(next.id);
       this.ms = Math.max(this.ms, next.at);
@@ -37,7 +39,10 @@ export class FakeClock {
 }
 
 // Until every promise that is already decided has been acted on.
-export const settle = () => new Promise((resolve) => { setImmediate(resolve); });
+export const settle = () =>
+  new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 
 export class FakeServer {
   constructor() {
@@ -52,18 +57,27 @@ export class FakeServer {
     return { ticket: `ticket-${this.tickets}`, url: "ws://chat/ws", rest: "http://chat" };
   };
 
-  open = (kind) => (address, ...rest) => {
-    const line = rest.at(-1);
-    const wire = {
-      kind, address, line, pos: rest.length > 1 ? rest[0] : null, sent: [], isClosed: false,
-      send: (text) => wire.sent.push(JSON.parse(text)),
-      close: () => { wire.isClosed = true; },
-      say: (frame) => line.text(JSON.stringify(frame)),
-      cut: (code) => line.closed(code),
+  open =
+    (kind) =>
+    (address, ...rest) => {
+      const line = rest.at(-1);
+      const wire = {
+        kind,
+        address,
+        line,
+        pos: rest.length > 1 ? rest[0] : null,
+        sent: [],
+        isClosed: false,
+        send: (text) => wire.sent.push(JSON.parse(text)),
+        close: () => {
+          wire.isClosed = true;
+        },
+        say: (frame) => line.text(JSON.stringify(frame)),
+        cut: (code) => line.closed(code),
+      };
+      this.wires.push(wire);
+      return wire;
     };
-    this.wires.push(wire);
-    return wire;
-  };
 
   get last() {
     return this.wires.at(-1);
@@ -72,7 +86,13 @@ export class FakeServer {
   welcome({ pos = "e.0", recovered = false } = {}) {
     const wire = this.last;
     if (wire.kind === "socket") wire.line.opened();
-    wire.say({ type: "welcome", reader_id: 7, pos, recovered, unread: { conversations: 0, notices: 0 } });
+    wire.say({
+      type: "welcome",
+      reader_id: 7,
+      pos,
+      recovered,
+      unread: { conversations: 0, notices: 0 },
+    });
     return wire;
   }
 }

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Connection } from "../../../tidings/web/reader/chat_connection.js";
-import { MemoryStorage, Outbox, Sender } from "../../../tidings/web/reader/chat_outbox.js";
+import { Outbox, Sender } from "../../../tidings/web/reader/chat_outbox.js";
+import { MemoryStorage } from "../../../tidings/web/reader/chat_storage.js";
 import { EventParser } from "../../../tidings/web/reader/chat_wires.js";
 import { FakeClock, FakeServer, settle } from "./fakes.mjs";
 
@@ -15,13 +16,24 @@ async function open({ storage = new MemoryStorage(), post = null, kind = "socket
   const server = new FakeServer();
   let sender = null;
   const connection = new Connection({
-    getTicket: server.getTicket, openSocket: server.open("socket"), openStream: server.open("stream"),
-    onFrame: (frame) => sender.onFrame(frame), onState: (state) => sender.onState(state), clock, random: () => 0.5,
+    getTicket: server.getTicket,
+    openSocket: server.open("socket"),
+    openStream: server.open("stream"),
+    onFrame: (frame) => sender.onFrame(frame),
+    onState: (state) => sender.onState(state),
+    clock,
+    random: () => 0.5,
   });
   if (kind === "stream") connection.failedSockets = 2;
   const outbox = new Outbox({ storage, now: clock.now });
   const changes = [];
-  sender = new Sender({ outbox, connection, post, onChange: (frame) => changes.push(frame), random: () => 0.5 });
+  sender = new Sender({
+    outbox,
+    connection,
+    post,
+    onChange: (frame) => changes.push(frame),
+    random: () => 0.5,
+  });
   connection.start();
   await settle();
   return { clock, server, connection, outbox, sender, changes };
@@ -32,7 +44,8 @@ function write({ outbox, sender }, ...bodies) {
   sender.kick();
 }
 
-const acknowledge = (wire, seq) => wire.say({ type: "ack", cid: wire.sent.at(-1).cid, conversation_id: 1, seq, at: 1 });
+const acknowledge = (wire, seq) =>
+  wire.say({ type: "ack", cid: wire.sent.at(-1).cid, conversation_id: 1, seq, at: 1 });
 
 test("messages go one after another, in the order in which they were written", async () => {
   const it = await open();
@@ -80,7 +93,13 @@ test("a database that is away is waited for, and nothing overtakes", async () =>
   const it = await open();
   const wire = it.server.welcome();
   write(it, "one", "two");
-  wire.say({ type: "error", cid: wire.sent.at(-1).cid, code: "unavailable", message: "", retry_after_ms: 500 });
+  wire.say({
+    type: "error",
+    cid: wire.sent.at(-1).cid,
+    code: "unavailable",
+    message: "",
+    retry_after_ms: 500,
+  });
   await it.clock.pass(499);
   assert.deepEqual(sends(wire), ["one"]);
   await it.clock.pass(1);
@@ -105,7 +124,10 @@ test("a refused message stays with its reason, and the next one goes on", async 
 
 test("where only listening works, messages go by REST", async () => {
   const posted = [];
-  const post = async ({ cid, body }) => { posted.push(body); return { type: "ack", cid, conversation_id: 1, seq: posted.length, at: 1 }; };
+  const post = async ({ cid, body }) => {
+    posted.push(body);
+    return { type: "ack", cid, conversation_id: 1, seq: posted.length, at: 1 };
+  };
   const it = await open({ kind: "stream", post });
   it.server.welcome();
   write(it, "one", "two");
@@ -119,7 +141,10 @@ test("what another reader of this browser left behind is not sent", async () => 
   it.outbox.add(1, "mine", 7);
   it.outbox.add(1, "another's", 8);
   it.outbox.sweep(7);
-  assert.deepEqual(it.outbox.all().map(({ body }) => body), ["mine"]);
+  assert.deepEqual(
+    it.outbox.all().map(({ body }) => body),
+    ["mine"],
+  );
 });
 
 test("a storage that holds rubbish is read past", () => {
@@ -131,12 +156,13 @@ test("a storage that holds rubbish is read past", () => {
 
 test("events arrive whole, however they were cut up on the way", () => {
   const seen = [];
-  const text = ": comment\n\nid: e.1\r\ndata: {\"type\":\r\ndata: \"ping\"}\r\n\r\nevent: close\ndata: 1012\n\n";
+  const text =
+    ': comment\n\nid: e.1\r\ndata: {"type":\r\ndata: "ping"}\r\n\r\nevent: close\ndata: 1012\n\n';
   for (let size = 1; size < 12; size += 1) {
     const parser = new EventParser((event) => seen.push(event));
     for (let from = 0; from < text.length; from += size) parser.push(text.slice(from, from + size));
   }
   assert.equal(seen.length, 22);
-  assert.deepEqual(seen[20], { id: "e.1", data: "{\"type\":\n\"ping\"}" });
+  assert.deepEqual(seen[20], { id: "e.1", data: '{"type":\n"ping"}' });
   assert.deepEqual(seen[21], { event: "close", data: "1012" });
 });

@@ -9,7 +9,14 @@ import { FakeClock, settle } from "./fakes.mjs";
 
 const ME = 7;
 const message = (seq, more = {}) => ({
-  type: "message", conversation_id: 1, seq, sender_id: 9, cid: `c${seq}`, body: `words ${seq}`, at: seq, ...more,
+  type: "message",
+  conversation_id: 1,
+  seq,
+  sender_id: 9,
+  cid: `c${seq}`,
+  body: `words ${seq}`,
+  at: seq,
+  ...more,
 });
 
 class FakeRest {
@@ -25,8 +32,19 @@ class FakeRest {
     this.asked.push("conversations");
     if (this.isAway) throw new Error("away");
     const last = this.history.at(-1);
-    return [{ conversation_id: 1, kind: "direct", title: "", muted: false, last_seq: last?.seq ?? 0, read_seq: this.readSeq,
-      unread: this.history.filter(({ seq }) => seq > this.readSeq).length, changed_at: 0, last }];
+    return [
+      {
+        conversation_id: 1,
+        kind: "direct",
+        title: "",
+        muted: false,
+        last_seq: last?.seq ?? 0,
+        read_seq: this.readSeq,
+        unread: this.history.filter(({ seq }) => seq > this.readSeq).length,
+        changed_at: 0,
+        last,
+      },
+    ];
   };
 
   notices = async () => this.found;
@@ -36,7 +54,10 @@ class FakeRest {
   messages = async (id, { before = Infinity, after = null }) => {
     this.asked.push(after === null ? `before ${before}` : `after ${after}`);
     if (after !== null) return this.history.filter(({ seq }) => seq > after).slice(0, 10);
-    return this.history.filter(({ seq }) => seq < before).slice(-10).reverse();
+    return this.history
+      .filter(({ seq }) => seq < before)
+      .slice(-10)
+      .reverse();
   };
 }
 
@@ -44,8 +65,19 @@ async function open({ count = 3 } = {}) {
   const clock = new FakeClock();
   const rest = new FakeRest(count);
   const changes = [];
-  const store = new Store({ rest, onChange: (...change) => changes.push(change), clock, random: () => 1 });
-  store.apply({ type: "welcome", reader_id: ME, pos: "e.1", recovered: false, unread: { conversations: 0, notices: 0 } });
+  const store = new Store({
+    rest,
+    onChange: (...change) => changes.push(change),
+    clock,
+    random: () => 1,
+  });
+  store.apply({
+    type: "welcome",
+    reader_id: ME,
+    pos: "e.1",
+    recovered: false,
+    unread: { conversations: 0, notices: 0 },
+  });
   await clock.pass(0);
   return { clock, rest, store, changes, room: await store.open(1) };
 }
@@ -76,14 +108,23 @@ test("a gap is filled from the history, and then the conversation is whole", asy
   for (let seq = 4; seq <= 60; seq += 1) rest.history.push(message(seq));
   store.apply(message(60));
   await clock.pass(300);
-  assert.deepEqual(seqs(room), Array.from({ length: 60 }, (_, index) => index + 1));
+  assert.deepEqual(
+    seqs(room),
+    Array.from({ length: 60 }, (_, index) => index + 1),
+  );
 });
 
 test("after a night away everything is loaded anew, once, and at a moment of its own", async () => {
   const { clock, rest, store, room } = await open();
   for (let seq = 4; seq <= 40; seq += 1) rest.history.push(message(seq));
   rest.asked = [];
-  store.apply({ type: "welcome", reader_id: ME, pos: "f.1", recovered: false, unread: { conversations: 1, notices: 0 } });
+  store.apply({
+    type: "welcome",
+    reader_id: ME,
+    pos: "f.1",
+    recovered: false,
+    unread: { conversations: 1, notices: 0 },
+  });
   store.apply({ type: "reset", reason: "epoch" });
   await clock.pass(2999);
   assert.deepEqual(rest.asked, []);
@@ -157,8 +198,26 @@ test("a notice is told once, with the words of the list", async () => {
   await clock.pass(500);
   store.apply({ type: "notice", notice });
   await clock.pass(500);
-  assert.deepEqual(changes.filter(([what]) => what === "notice"), [["notice", notice]]);
+  assert.deepEqual(
+    changes.filter(([what]) => what === "notice"),
+    [["notice", notice]],
+  );
   assert.equal(store.unread, 1);
+});
+
+test("who writes is told as long as it is heard, and no longer", async () => {
+  const { clock, store } = await open();
+  const typing = { type: "typing", conversation_id: 1, reader_id: 9 };
+  store.apply(typing);
+  await clock.pass(3000);
+  store.apply(typing);
+  await clock.pass(4000);
+  assert.deepEqual(store.typing.who(1), [9]);
+  await clock.pass(1000);
+  assert.deepEqual(store.typing.who(1), []);
+  store.apply(typing);
+  store.apply(message(4));
+  assert.deepEqual(store.typing.who(1), []);
 });
 
 test("a word about a frame of a later release is no trouble", async () => {
@@ -186,11 +245,20 @@ class FakeLocks {
 function openTabs(count, locks) {
   const channels = [];
   return Array.from({ length: count }, (_, index) => {
-    const channel = { postMessage: (data) => channels.filter((each) => each !== channel).forEach((each) => each.onmessage?.({ data })) };
+    const channel = {
+      postMessage: (data) =>
+        channels.filter((each) => each !== channel).forEach((each) => each.onmessage?.({ data })),
+    };
     channels.push(channel);
     const seen = { index, led: 0, heard: [], served: [] };
     seen.tabs = new Tabs({
-      locks, channel, lead: () => { seen.led += 1; }, hear: (said) => seen.heard.push(said), serve: (said) => seen.served.push(said),
+      locks,
+      channel,
+      lead: () => {
+        seen.led += 1;
+      },
+      hear: (said) => seen.heard.push(said),
+      serve: (said) => seen.served.push(said),
     });
     seen.tabs.start();
     return seen;
@@ -200,10 +268,16 @@ function openTabs(count, locks) {
 test("of seven tabs one leads, and each other is served by it", async () => {
   const tabs = openTabs(7, new FakeLocks());
   tabs[6].tabs.ask({ kick: true });
-  assert.deepEqual(tabs.map(({ led }) => led), [1, 0, 0, 0, 0, 0, 0]);
+  assert.deepEqual(
+    tabs.map(({ led }) => led),
+    [1, 0, 0, 0, 0, 0, 0],
+  );
   assert.deepEqual(tabs[0].served.at(-1), { kick: true });
   tabs[0].tabs.tell({ frame: 1 });
-  assert.deepEqual(tabs.map(({ heard }) => heard.length), [0, 1, 1, 1, 1, 1, 1]);
+  assert.deepEqual(
+    tabs.map(({ heard }) => heard.length),
+    [0, 1, 1, 1, 1, 1, 1],
+  );
 });
 
 test("when the one that leads is closed, the next does", async () => {
@@ -211,9 +285,15 @@ test("when the one that leads is closed, the next does", async () => {
   const tabs = openTabs(3, locks);
   locks.release();
   await settle();
-  assert.deepEqual(tabs.map(({ led }) => led), [1, 1, 0]);
+  assert.deepEqual(
+    tabs.map(({ led }) => led),
+    [1, 1, 0],
+  );
 });
 
 test("without locks each tab leads itself", () => {
-  assert.deepEqual(openTabs(2, undefined).map(({ led }) => led), [1, 1]);
+  assert.deepEqual(
+    openTabs(2, undefined).map(({ led }) => led),
+    [1, 1],
+  );
 });

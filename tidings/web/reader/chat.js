@@ -1,5 +1,6 @@
-// The chat of this tab: what it knows, what is waiting to be sent, and, where it leads, the connection. A tab that
-// follows hears the same frames from the one that leads, and sends through it.
+// The chat of this tab: what it knows, what is waiting to be sent, and, where it leads, the
+// connection. A tab that follows hears the same frames from the one that leads, and sends through
+// it.
 //
 //     const chat = new Chat({ onChange: (what, detail) => draw(what, detail) });
 //     chat.start();
@@ -7,22 +8,14 @@
 
 import { Connection } from "./chat_connection.js";
 import { realClock as clock } from "./chat_line.js";
-import { MemoryStorage, Outbox, Sender } from "./chat_outbox.js";
-import { ask, makeRest } from "./chat_rest.js";
+import { Outbox, Sender } from "./chat_outbox.js";
+import { getTicket, makeRest } from "./chat_rest.js";
+import { findStorage } from "./chat_storage.js";
 import { Store } from "./chat_store.js";
 import { Tabs } from "./chat_tabs.js";
 import { openSocket, openStream } from "./chat_wires.js";
 
 const TYPING_EVERY_MS = 3000;
-
-async function getTicket() {
-  try {
-    return await ask("/reader/chat-ticket", "POST");
-  } catch (error) {
-    if ([401, 403, 404].includes(error.status)) error.again = false; // no chat, or none for this reader
-    throw error;
-  }
-}
 
 export class Chat {
   constructor({ onChange }) {
@@ -36,8 +29,11 @@ export class Chat {
     this.topic = null;
     this.typedAt = 0;
     this.tabs = new Tabs({
-      locks: navigator.locks, channel: new BroadcastChannel("tidings-chat"),
-      lead: () => this.lead(), hear: (message) => this.hear(message), serve: (message) => this.serve(message),
+      locks: navigator.locks,
+      channel: new BroadcastChannel("tidings-chat"),
+      lead: () => this.lead(),
+      hear: (message) => this.hear(message),
+      serve: (message) => this.serve(message),
     });
   }
 
@@ -50,10 +46,13 @@ export class Chat {
     };
     document.addEventListener("visibilitychange", wake);
     window.addEventListener("online", wake);
-    window.addEventListener("pageshow", (event) => { if (event.persisted) this.store.count(); });
+    window.addEventListener("pageshow", (event) => {
+      if (event.persisted) this.store.count();
+    });
   }
 
-  // What the reader does. --------------------------------------------------------------------------------------
+  // What the reader does.
+  // --------------------------------------------------------------------------------------
 
   write(conversationId, body) {
     this.outbox.add(conversationId, body, this.news.readerId);
@@ -111,15 +110,23 @@ export class Chat {
     return this.outbox.all().filter((entry) => entry.conversation_id === conversationId);
   }
 
-  // Where this tab leads. --------------------------------------------------------------------------------------
+  // Where this tab leads.
+  // --------------------------------------------------------------------------------------
 
   lead() {
     this.connection = new Connection({
-      getTicket, openSocket: openSocket(WebSocket), openStream: openStream(fetch.bind(window)), clock, pos: this.pos,
-      onFrame: (frame) => this.frame(frame), onState: (state, reason) => this.say(state, reason),
+      getTicket,
+      openSocket: openSocket(WebSocket),
+      openStream: openStream(fetch.bind(window)),
+      clock,
+      pos: this.pos,
+      onFrame: (frame) => this.frame(frame),
+      onState: (state, reason) => this.say(state, reason),
     });
     this.sender = new Sender({
-      outbox: this.outbox, connection: this.connection, post: (entry) => this.post(entry),
+      outbox: this.outbox,
+      connection: this.connection,
+      post: (entry) => this.post(entry),
       onChange: (frame, entry) => this.sent(frame, entry),
     });
     this.connection.start();
@@ -135,9 +142,19 @@ export class Chat {
 
   say(state, reason = null) {
     const { rest } = this.connection;
-    this.hear({ news: { ...this.news, state, reason, rest: rest ?? this.news.rest, readerId: this.store.readerId } });
+    this.hear({
+      news: {
+        ...this.news,
+        state,
+        reason,
+        rest: rest ?? this.news.rest,
+        readerId: this.store.readerId,
+      },
+    });
     this.tabs.tell({ news: this.news });
-    if (state === "open") for (const [id, seq] of this.owedReads) this.serve({ say: { type: "read", conversation_id: id, seq } });
+    if (state === "open")
+      for (const [id, seq] of this.owedReads)
+        this.serve({ say: { type: "read", conversation_id: id, seq } });
     this.sender?.onState(state);
   }
 
@@ -149,22 +166,35 @@ export class Chat {
     if (!say) return;
     if (say.type === "read") this.owedReads.set(say.conversation_id, say.seq);
     if (this.connection.send(say)) this.owedReads.delete(say.conversation_id);
-    else if (say.type === "read" && this.connection.isOpen) this.rest.read(say.conversation_id, say.seq).catch(() => {});
+    else if (say.type === "read" && this.connection.isOpen)
+      this.rest.read(say.conversation_id, say.seq).catch(() => {});
   }
 
   async post({ cid, conversation_id, body }) {
     try {
-      return { type: "ack", ...await this.rest.post(conversation_id, cid, body), cid };
+      return { type: "ack", ...(await this.rest.post(conversation_id, cid, body)), cid };
     } catch (error) {
       const isPassing = !error.status || error.status >= 500 || error.status === 429;
-      return { type: "error", cid, code: isPassing ? "unavailable" : error.code ?? error.message, retry_after_ms: error.retryAfterMs };
+      return {
+        type: "error",
+        cid,
+        code: isPassing ? "unavailable" : (error.code ?? error.message),
+        retry_after_ms: error.retryAfterMs,
+      };
     }
   }
 
   // An acknowledged message is one of the conversation, for the other tabs too.
   sent({ type, conversation_id, seq, at }, entry) {
     if (type === "ack" && entry) {
-      const frame = { type: "message", conversation_id, seq, at, sender_id: this.news.readerId, body: entry.body };
+      const frame = {
+        type: "message",
+        conversation_id,
+        seq,
+        at,
+        sender_id: this.news.readerId,
+        body: entry.body,
+      };
       this.tabs.tell({ frame });
       this.hear({ frame });
     }
@@ -172,7 +202,8 @@ export class Chat {
     this.onChange("outbox");
   }
 
-  // In every tab. ----------------------------------------------------------------------------------------------
+  // In every tab.
+  // ----------------------------------------------------------------------------------------------
 
   hear({ frame, news, outbox }) {
     if (frame) {
@@ -183,22 +214,12 @@ export class Chat {
       const isFirst = !this.store.isLoaded && news.state === "open" && news.rest !== null;
       this.news = news;
       // A line knows nothing of what was said to the one before.
-      if (news.state === "open" && this.topic) this.tabs.ask({ say: { type: "subscribe", topic: this.topic } });
+      if (news.state === "open" && this.topic)
+        this.tabs.ask({ say: { type: "subscribe", topic: this.topic } });
       this.store.readerId = news.readerId;
       if (isFirst) this.store.soon("load", 0, () => this.store.load());
       this.onChange("state");
     }
     if (outbox) this.onChange("outbox");
-  }
-}
-
-// A browser that lets a site keep nothing has the messages of this tab kept in its memory.
-function findStorage() {
-  try {
-    localStorage.setItem("tidings.chat.try", "1");
-    localStorage.removeItem("tidings.chat.try");
-    return localStorage;
-  } catch {
-    return new MemoryStorage();
   }
 }

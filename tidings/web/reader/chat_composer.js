@@ -7,18 +7,42 @@ export class Composer {
   constructor(view) {
     this.view = view;
     this.editing = null;
-    this.text = element("textarea", { id: "talk-text", rows: "2", maxlength: "4000", enterkeyhint: "send", "aria-describedby": "talk-hint" });
+    this.text = element("textarea", {
+      id: "talk-text",
+      rows: "2",
+      maxlength: "4000",
+      enterkeyhint: "send",
+      "aria-describedby": "talk-hint",
+    });
     this.label = element("label", { for: "talk-text" }, "Write a message");
     this.cancel = button("Do not change it", () => this.begin());
     this.cancel.hidden = true;
-    const hint = element("span", { id: "talk-hint", class: "hint" }, "Enter sends, Shift and Enter begin a new line.");
-    this.root = element(
-      "form", { class: "composer" }, this.label, this.text,
-      element("div", { class: "acts-row" }, element("button", { type: "submit" }, "Send"), this.cancel, hint),
+    const hint = element(
+      "span",
+      { id: "talk-hint", class: "hint" },
+      "Enter sends, Shift and Enter begin a new line.",
     );
-    this.root.addEventListener("submit", (event) => { event.preventDefault(); this.send(); });
+    this.root = element(
+      "form",
+      { class: "composer" },
+      this.label,
+      this.text,
+      element(
+        "div",
+        { class: "acts-row" },
+        element("button", { type: "submit" }, "Send"),
+        this.cancel,
+        hint,
+      ),
+    );
+    this.root.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.send();
+    });
     this.text.addEventListener("keydown", (event) => this.press(event));
-    this.text.addEventListener("input", () => { if (this.text.value.trim()) view.chat.type(view.id); });
+    this.text.addEventListener("input", () => {
+      if (this.text.value.trim()) view.chat.type(view.id);
+    });
   }
 
   // While a word is being composed, as in Chinese, Enter belongs to the composing.

@@ -1,11 +1,11 @@
-// The connection to the chat, kept alive: ticket, hello, resume, back-off, and the fallback. It knows no page: how a
-// ticket is fetched, how a line is opened and what time it is are handed in, so that the same file runs in a page,
-// in node, and in a test with a made-up clock. Rejected: a socket library, whose reconnecting knows neither tickets
-// nor positions.
+// The connection to the chat, kept alive: ticket, hello, resume, back-off, and the fallback. It
+// knows no page: how a ticket is fetched, how a line is opened and what time it is are handed in,
+// so that the same file runs in a page, in node, and in a test with a made-up clock. Rejected: a
+// socket library, whose reconnecting knows neither tickets nor positions.
 //
 //     const connection = new Connection({ getTicket, openSocket, openStream, onFrame, onState });
 //     connection.start();
-//     connection.send({ type: "typing", conversation_id: 7 });   // false: there is no line just now
+//     connection.send({ type: "typing", conversation_id: 7 }); // false: there is no line just now
 
 import { LOST, backOff, decide } from "./chat_closing.js";
 import { Line, realClock } from "./chat_line.js";
@@ -21,10 +21,28 @@ const ANSWER_WITHIN_MS = 5000;
 
 export class Connection {
   // getTicket() -> { ticket, url, rest }; what it throws may have `again: false` or `retryAfterMs`.
-  // openSocket(url, line) and openStream(rest, pos, line) -> { send(text), close(code) }; they call line.opened(),
-  // line.text(text), line.alive() and line.closed(code).
-  constructor({ getTicket, openSocket, openStream, onFrame, onState, clock = realClock, random = Math.random, pos = null }) {
-    Object.assign(this, { getTicket, openSocket, openStream, onFrame, onState, clock, random, pos });
+  // openSocket(url, line) and openStream(rest, pos, line) -> { send(text), close(code) }; they call
+  // line.opened(), line.text(text), line.alive() and line.closed(code).
+  constructor({
+    getTicket,
+    openSocket,
+    openStream,
+    onFrame,
+    onState,
+    clock = realClock,
+    random = Math.random,
+    pos = null,
+  }) {
+    Object.assign(this, {
+      getTicket,
+      openSocket,
+      openStream,
+      onFrame,
+      onState,
+      clock,
+      random,
+      pos,
+    });
     this.state = "stopped";
     this.line = null; // the one that was welcomed
     this.trial = null; // the one that was not yet
@@ -74,12 +92,15 @@ export class Connection {
     else if (this.isOpen) this.check();
   }
 
-  // A line that answers nothing is dead, whatever the operating system thinks of it.
+  // A line that answers nothing is dead, even if the operating system has not noticed.
   check() {
     const { line } = this;
     const asked = this.clock.now();
     this.send({ type: "ping" });
-    if (line.kind === "socket") this.after("answer", ANSWER_WITHIN_MS, () => { if (line.heard < asked) line.closed(LOST); });
+    if (line.kind === "socket")
+      this.after("answer", ANSWER_WITHIN_MS, () => {
+        if (line.heard < asked) line.closed(LOST);
+      });
   }
 
   async connect(kind = this.failedSockets < SOCKETS_BEFORE_STREAM ? "socket" : "stream") {
@@ -100,7 +121,8 @@ export class Connection {
     if (this.trial !== line || this.state === "stopped") return;
     const { url, rest, ticket } = this.offer;
     line.hello = { type: "hello", ticket, ...(this.pos ? { pos: this.pos } : {}) };
-    line.wire = kind === "socket" ? this.openSocket(url, line) : this.openStream(rest, this.pos, line);
+    line.wire =
+      kind === "socket" ? this.openSocket(url, line) : this.openStream(rest, this.pos, line);
   }
 
   welcomed(line) {
@@ -110,7 +132,8 @@ export class Connection {
     this.trial = null;
     line.since = this.clock.now();
     if (line.kind === "socket") this.failedSockets = 0;
-    else this.after("socket", SOCKET_AGAIN_MS * (0.5 + this.random()), () => this.connect("socket"));
+    else
+      this.after("socket", SOCKET_AGAIN_MS * (0.5 + this.random()), () => this.connect("socket"));
   }
 
   frame(line, text) {
@@ -130,12 +153,15 @@ export class Connection {
     if (line === this.trial) {
       this.trial = null;
       this.cancel("welcome");
-      if (line.kind === "socket" && code === LOST) this.failedSockets += 1; // other codes are said by the server itself
-      if (this.isOpen) { // the stream goes on, and the socket is tried once more later
+      // Other codes are said by the server itself, so the socket got through.
+      if (line.kind === "socket" && code === LOST) this.failedSockets += 1;
+      if (this.isOpen) {
+        // the stream goes on, and the socket is tried once more later
         this.after("socket", SOCKET_AGAIN_MS * (0.5 + this.random()), () => this.connect("socket"));
         return;
       }
-      if (line.kind === "stream") this.failedSockets = 0; // neither way works: begin with the better one
+      // Neither way works: begin with the better one.
+      if (line.kind === "stream") this.failedSockets = 0;
     } else {
       this.line = null;
       this.cancel("socket");
@@ -169,7 +195,13 @@ export class Connection {
 
   after(name, ms, work) {
     this.cancel(name);
-    this.timers.set(name, this.clock.setTimeout(() => { this.timers.delete(name); work(); }, ms));
+    this.timers.set(
+      name,
+      this.clock.setTimeout(() => {
+        this.timers.delete(name);
+        work();
+      }, ms),
+    );
   }
 
   cancel(name) {

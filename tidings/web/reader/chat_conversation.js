@@ -1,5 +1,5 @@
-// One conversation: what was said, as it is said, and a place to write. Messages that are on their way stand at its
-// end and say so.
+// One conversation: what was said, as it is said, and a place to write. Messages that are on their
+// way stand at its end and say so.
 
 import { Composer } from "./chat_composer.js";
 import { button } from "./chat_list.js";
@@ -19,19 +19,43 @@ export class ConversationView {
     this.here = element("p", { class: "hint" });
     this.heading = element("h1", { id: "talk-title", tabindex: "-1" });
     this.earlier = button("Earlier messages", () => attempt(() => this.showEarlier()));
-    this.log = element("ol", { class: "log", role: "log", "aria-label": "What was said", "aria-live": "off", tabindex: "0" });
+    this.log = element("ol", {
+      class: "log",
+      role: "log",
+      "aria-label": "What was said",
+      "aria-live": "off",
+      tabindex: "0",
+    });
     this.state = element("p", { class: "line-state", role: "status" });
     this.typing = element("p", { class: "typing", "aria-live": "off" });
     this.muting = button("", () => attempt(() => this.mute()));
-    this.blocking = button("", () => attempt(() => this.block(!this.isBlocked)), { class: "blocking" });
+    this.blocking = button("", () => attempt(() => this.block(!this.isBlocked)), {
+      class: "blocking",
+    });
     this.acts = element("div", { class: "acts-row" }, this.muting);
     this.members = element("p", { class: "hint" });
-    this.about = element("details", {}, element("summary", {}, "About this conversation"), this.acts, this.members);
-    this.about.addEventListener("toggle", () => { if (this.about.open) attempt(() => this.showMembers()); });
+    this.about = element(
+      "details",
+      {},
+      element("summary", {}, "About this conversation"),
+      this.acts,
+      this.members,
+    );
+    this.about.addEventListener("toggle", () => {
+      if (this.about.open) attempt(() => this.showMembers());
+    });
     this.root = element(
-      "div", { class: "conversation" },
+      "div",
+      { class: "conversation" },
       element("a", { class: "back", href: "#/messages" }, "← All messages"),
-      this.heading, this.here, this.about, this.earlier, this.log, this.typing, this.state, this.composer.root,
+      this.heading,
+      this.here,
+      this.about,
+      this.earlier,
+      this.log,
+      this.typing,
+      this.state,
+      this.composer.root,
     );
   }
 
@@ -57,7 +81,8 @@ export class ConversationView {
     this.room = await this.chat.store.open(this.id);
     this.draw();
     this.log.scrollTop = this.log.scrollHeight;
-    this.log.setAttribute("aria-live", "polite"); // what comes from now on is read out, what was there is not
+    // What comes from now on is read out, what was there is not.
+    this.log.setAttribute("aria-live", "polite");
     if (this.otherId) this.chat.watch(this.otherId);
     await Promise.all([this.addActs(), this.showMembers()]);
     this.draw();
@@ -74,7 +99,15 @@ export class ConversationView {
       this.showBlock((await rest.blocks()).some(({ reader_id }) => reader_id === this.otherId));
       this.acts.append(this.blocking);
     } else if (this.known.kind === "group") {
-      this.acts.append(button("Leave", () => this.attempt(async () => { await rest.leave(this.id); store.count(); location.hash = "#/messages"; })));
+      this.acts.append(
+        button("Leave", () =>
+          this.attempt(async () => {
+            await rest.leave(this.id);
+            store.count();
+            location.hash = "#/messages";
+          }),
+        ),
+      );
     }
   }
 
@@ -91,9 +124,18 @@ export class ConversationView {
   async showMembers() {
     const { rest, store } = this.chat;
     const members = await rest.members(this.id);
-    this.seen = Math.max(0, ...members.filter(({ reader_id }) => reader_id !== store.readerId).map(({ read_seq }) => read_seq));
+    this.seen = Math.max(
+      0,
+      ...members
+        .filter(({ reader_id }) => reader_id !== store.readerId)
+        .map(({ read_seq }) => read_seq),
+    );
     this.isHere(members.some(({ reader_id, here }) => here && reader_id === this.otherId));
-    const names = members.map(({ reader_id, here }) => readerName(reader_id, store.readerId) + (here && reader_id !== store.readerId ? " (here now)" : ""));
+    const names = members.map(
+      ({ reader_id, here }) =>
+        readerName(reader_id, store.readerId) +
+        (here && reader_id !== store.readerId ? " (here now)" : ""),
+    );
     this.members.textContent = `In it: ${names.join(", ")}`;
   }
 
@@ -133,19 +175,25 @@ export class ConversationView {
     this.heading.textContent = this.title;
     this.muting.textContent = this.known?.muted ? "Unmute" : "Mute";
     if (this.stateShown !== news.state) this.showState(news);
-    const who = store.whoTypes(this.id).map((id) => readerName(id, store.readerId));
+    const who = store.typing.who(this.id).map((id) => readerName(id, store.readerId));
     const last = this.room?.messages.at(-1);
-    const isSeen = this.known?.kind === "direct" && last?.sender_id === store.readerId && last.seq <= this.seen;
-    const writing = who.length ? `${who.join(", ")} ${who.length === 1 ? "is" : "are"} writing…` : "";
+    const isSeen =
+      this.known?.kind === "direct" && last?.sender_id === store.readerId && last.seq <= this.seen;
+    const writing = who.length
+      ? `${who.join(", ")} ${who.length === 1 ? "is" : "are"} writing…`
+      : "";
     this.typing.textContent = writing || (isSeen ? "Read" : "");
     if (!this.room) return;
-    this.earlier.hidden = this.room.isAtBeginning || !this.room.bySeq.size || this.room.oldest === 1;
+    this.earlier.hidden =
+      this.room.isAtBeginning || !this.room.bySeq.size || this.room.oldest === 1;
     this.drawLog();
     if (isAtEnd) this.log.scrollTop = this.log.scrollHeight;
-    if (document.visibilityState === "visible" && this.room.newest) this.chat.read(this.id, this.room.newest);
+    if (document.visibilityState === "visible" && this.room.newest)
+      this.chat.read(this.id, this.room.newest);
   }
 
-  // What did not change keeps its element, so that nothing is read out twice and focus stays where it is.
+  // What did not change keeps its element, so that nothing is read out twice and focus stays where
+  // it is.
   drawLog() {
     const { messages } = this.room;
     const stored = new Set(messages.map(({ cid }) => cid));

@@ -1,9 +1,16 @@
-// One attempt at a connection, and the clock that it goes by. It ends once, however many of its ends are reported: a
-// deadline, a close frame and an error may all come.
+// One attempt at a connection, and the clock that it goes by. It ends once, however many of its
+// ends are reported: a deadline, a close frame and an error may all come.
 
 export class Line {
   constructor(connection, kind) {
-    Object.assign(this, { connection, kind, wire: null, hello: null, isOver: false, heard: connection.clock.now() });
+    Object.assign(this, {
+      connection,
+      kind,
+      wire: null,
+      hello: null,
+      isOver: false,
+      heard: connection.clock.now(),
+    });
   }
 
   opened() {

@@ -1,7 +1,8 @@
-// What the reader wrote and the server has not acknowledged yet. It is kept in the browser's storage before it is
-// sent, each message under a key of its own so that two tabs never overwrite each other's; after a reload, a crash or
-// a night offline it is sent again under the same `cid`, which the server stores once. One after another, so that
-// order is kept, and no faster than the server allows.
+// What the reader wrote and the server has not acknowledged yet. It is kept in the browser's
+// storage before it is sent, each message under a key of its own so that two tabs never overwrite
+// each other's; after a reload, a crash or a night offline it is sent again under the same `cid`,
+// which the server stores once. One after another, so that order is kept, and no faster than the
+// server allows.
 //
 //     const outbox = new Outbox({ storage: localStorage });
 //     const sender = new Sender({ outbox, connection, post, onChange });
@@ -24,9 +25,16 @@ export class Outbox {
   }
 
   add(conversationId, body, readerId) {
-    if (this.all().length >= MOST_WAITING) throw new Error("Too many messages are waiting to be sent.");
+    if (this.all().length >= MOST_WAITING)
+      throw new Error("Too many messages are waiting to be sent.");
     this.last = Math.max(this.last + 1, this.now());
-    const entry = { cid: this.makeCid(), conversation_id: conversationId, body, at: this.last, readerId };
+    const entry = {
+      cid: this.makeCid(),
+      conversation_id: conversationId,
+      body,
+      at: this.last,
+      readerId,
+    };
     this.keep(entry);
     return entry;
   }
@@ -34,7 +42,10 @@ export class Outbox {
   // In the order in which they were written.
   all() {
     const keys = Array.from({ length: this.storage.length }, (_, index) => this.storage.key(index));
-    return keys.filter((key) => key.startsWith(PREFIX)).map((key) => read(this.storage, key)).filter(Boolean)
+    return keys
+      .filter((key) => key.startsWith(PREFIX))
+      .map((key) => read(this.storage, key))
+      .filter(Boolean)
       .sort((one, other) => one.at - other.at || (one.cid < other.cid ? -1 : 1));
   }
 
@@ -73,8 +84,16 @@ export class Outbox {
 }
 
 export class Sender {
-  // post(entry) sends by REST, for a line that only listens; it resolves to an `ack` or an `error` frame.
-  constructor({ outbox, connection, post, onChange, clock = connection.clock, random = Math.random }) {
+  // post(entry) sends by REST, for a line that only listens; it resolves to an `ack` or an `error`
+  // frame.
+  constructor({
+    outbox,
+    connection,
+    post,
+    onChange,
+    clock = connection.clock,
+    random = Math.random,
+  }) {
     Object.assign(this, { outbox, connection, post, onChange, clock, random });
     this.inFlight = null;
     this.timer = null;
@@ -87,8 +106,13 @@ export class Sender {
     if (!entry) return;
     this.inFlight = entry.cid;
     const { cid, conversation_id, body } = entry;
-    if (this.connection.send({ type: "send", cid, conversation_id, body })) this.wait(ACK_WITHIN_MS, () => this.silent(cid));
-    else this.post(entry).then((frame) => this.onFrame(frame), () => this.onFrame({ type: "error", cid, code: "unavailable" }));
+    if (this.connection.send({ type: "send", cid, conversation_id, body }))
+      this.wait(ACK_WITHIN_MS, () => this.silent(cid));
+    else
+      this.post(entry).then(
+        (frame) => this.onFrame(frame),
+        () => this.onFrame({ type: "error", cid, code: "unavailable" }),
+      );
   }
 
   onFrame(frame) {
@@ -99,7 +123,10 @@ export class Sender {
     if (frame.cid === this.inFlight) {
       this.inFlight = null;
       const isPassing = frame.type === "error" && PASSING.has(frame.code);
-      this.wait(isPassing ? frame.retry_after_ms ?? AGAIN_MS * (0.5 + this.random()) : PACE_MS, () => this.kick());
+      this.wait(
+        isPassing ? (frame.retry_after_ms ?? AGAIN_MS * (0.5 + this.random())) : PACE_MS,
+        () => this.kick(),
+      );
     }
     this.onChange(frame, entry);
   }
@@ -120,7 +147,10 @@ export class Sender {
 
   wait(ms, work) {
     this.cancel();
-    this.timer = this.clock.setTimeout(() => { this.timer = null; work(); }, ms);
+    this.timer = this.clock.setTimeout(() => {
+      this.timer = null;
+      work();
+    }, ms);
   }
 
   cancel() {
@@ -129,36 +159,11 @@ export class Sender {
   }
 }
 
-// What `localStorage` is, for a program that has none.
-export class MemoryStorage {
-  constructor() {
-    this.kept = new Map();
-  }
-
-  get length() {
-    return this.kept.size;
-  }
-
-  key(index) {
-    return [...this.kept.keys()][index] ?? null;
-  }
-
-  getItem(key) {
-    return this.kept.get(key) ?? null;
-  }
-
-  setItem(key, value) {
-    this.kept.set(key, value);
-  }
-
-  removeItem(key) {
-    this.kept.delete(key);
-  }
-}
-
 // 128 random bits; crypto.randomUUID is missing where a page came over plain HTTP.
 function newCid() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
 }
 
 function read(storage, key) {

@@ -1,5 +1,6 @@
-// Messages and notices in the page: the badge at its top, what is told while the reader is elsewhere, and which of
-// the two views is shown. It is fetched after the articles, which do not wait for it.
+// Messages and notices in the page: the badge at its top, what is told while the reader is
+// elsewhere, and which of the two views is shown. It is fetched after the articles, which do not
+// wait for it.
 
 import { Chat } from "./chat.js";
 import { ConversationView } from "./chat_conversation.js";
@@ -60,8 +61,18 @@ function changed(what, detail) {
 
 function tellMessage(message) {
   const known = chat.store.conversations.get(message.conversation_id);
-  const isSeen = view instanceof ConversationView && view.id === message.conversation_id && document.visibilityState === "visible";
-  if (!known || known.muted || message.hidden || isSeen || message.sender_id === chat.store.readerId) return;
+  const isSeen =
+    view instanceof ConversationView &&
+    view.id === message.conversation_id &&
+    document.visibilityState === "visible";
+  if (
+    !known ||
+    known.muted ||
+    message.hidden ||
+    isSeen ||
+    message.sender_id === chat.store.readerId
+  )
+    return;
   tell(`New message from ${conversationTitle(known)}`, `#/messages/${known.conversation_id}`);
 }
 

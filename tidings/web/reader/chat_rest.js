@@ -7,13 +7,16 @@ import { Trouble } from "./api.js";
 
 const WITHIN_MS = 15000;
 
-export async function ask(address, method = "GET", body = undefined) {
+async function ask(address, method = "GET", body = undefined) {
   let answer;
   try {
     answer = await fetch(address, {
       method,
       credentials: "include",
-      headers: { Accept: "application/json", ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+      headers: {
+        Accept: "application/json",
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+      },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal: AbortSignal.timeout(WITHIN_MS),
     });
@@ -22,11 +25,25 @@ export async function ask(address, method = "GET", body = undefined) {
   }
   const said = await answer.json().catch(() => ({}));
   if (answer.ok) return said;
-  const trouble = new Trouble(said.detail || said.title || `The chat answered ${answer.status}.`, answer.status);
+  const trouble = new Trouble(
+    said.detail || said.title || `The chat answered ${answer.status}.`,
+    answer.status,
+  );
   const seconds = Number(answer.headers.get("Retry-After"));
   if (seconds) trouble.retryAfterMs = seconds * 1000;
   trouble.code = said.type?.split("#")[1]?.replaceAll("-", "_");
   throw trouble;
+}
+
+// Where the chat is, and the ticket that opens a socket.
+export async function getTicket() {
+  try {
+    return await ask("/reader/chat-ticket", "POST");
+  } catch (error) {
+    // There is no chat, or none for this reader.
+    if ([401, 403, 404].includes(error.status)) error.again = false;
+    throw error;
+  }
 }
 
 // `base` is known once there is a ticket.
@@ -38,7 +55,8 @@ export function makeRest(base) {
     conversation: (id) => ask(of(id)),
     create: (fields) => ask(at("/conversations"), "POST", fields),
     rename: (id, title) => ask(of(id), "PATCH", { title }),
-    messages: async (id, cursor) => (await ask(of(id, `/messages?${new URLSearchParams(cursor)}`))).results,
+    messages: async (id, cursor) =>
+      (await ask(of(id, `/messages?${new URLSearchParams(cursor)}`))).results,
     post: (id, cid, body) => ask(of(id, "/messages"), "POST", { cid, body }),
     edit: (id, seq, body) => ask(of(id, `/messages/${seq}`), "PATCH", { body }),
     erase: (id, seq) => ask(of(id, `/messages/${seq}`), "DELETE"),

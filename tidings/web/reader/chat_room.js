@@ -1,5 +1,6 @@
-// The messages of one conversation as this page has them: each once, in order of `seq`, however they came, and it
-// knows where one is missing. What is missing is fetched from the history; what comes twice changes nothing.
+// The messages of one conversation as this page has them: each once, in order of `seq`, however
+// they came, and it knows where one is missing. What is missing is fetched from the history; what
+// comes twice changes nothing.
 //
 //     const room = new Room(7);
 //     room.put({ seq: 4, sender_id: 9, body: "Good morning", at: 1764350000000 });
@@ -31,7 +32,8 @@ export class Room {
   put(message) {
     const known = this.bySeq.get(message.seq);
     if (known) {
-      if (!known.deleted_at && (message.deleted_at || isLater(message, known))) this.bySeq.set(message.seq, message);
+      if (!known.deleted_at && (message.deleted_at || isLater(message, known)))
+        this.bySeq.set(message.seq, message);
       return false;
     }
     this.bySeq.set(message.seq, { ...message, ...this.later.get(message.seq) });
@@ -40,7 +42,11 @@ export class Room {
   }
 
   edit({ seq, body, hidden, edited_at }) {
-    this.change(seq, { body, hidden, edited_at }, (known) => !known.deleted_at && isLater({ edited_at }, known));
+    this.change(
+      seq,
+      { body, hidden, edited_at },
+      (known) => !known.deleted_at && isLater({ edited_at }, known),
+    );
   }
 
   // A tombstone keeps its place.
@@ -55,7 +61,8 @@ export class Room {
     else if (!this.bySeq.size || seq > this.oldest) this.later.set(seq, { ...known, ...changes });
   }
 
-  // The `seq` after which one is missing, or null. Every `seq` is somebody's: there are no holes in the history.
+  // The `seq` after which one is missing, or null. Every `seq` is somebody's: there are no holes in
+  // the history.
   gap(newest = this.newest) {
     if (!this.bySeq.size) return newest ? 0 : null;
     for (let seq = this.oldest; seq < newest; seq += 1) if (!this.bySeq.has(seq + 1)) return seq;

@@ -1,16 +1,17 @@
-// What this page knows of the reader's conversations and notices: first by REST, then kept right by frames. A frame
-// may come twice, late, or not at all; counts that cannot be kept right from frames alone are asked for anew.
-// Rejected: asking anew after every frame, which makes of one message as many requests as there are tabs.
+// What this page knows of the reader's conversations and notices: first by REST, then kept right by
+// frames. A frame may come twice, late, or not at all; counts that cannot be kept right from frames
+// alone are asked for anew. Rejected: asking anew after every frame, which makes of one message as
+// many requests as there are tabs.
 //
 //     const store = new Store({ rest, onChange: (what) => draw(what) });
-//     store.apply({ type: "message", conversation_id: 7, seq: 5, sender_id: 9, body: "Good morning", at: 1764350000000 });
+//     store.apply({ type: "message", conversation_id: 7, seq: 5, sender_id: 9, body: "Good morning" });
 
 import { Room } from "./chat_room.js";
+import { Typing } from "./chat_typing.js";
 
 const RELOAD_WITHIN_MS = 3000; // all clients of a server hear "reload" in the same moment
 const COUNT_AFTER_MS = 500;
 const GAP_AFTER_MS = 300; // two nodes may put neighbours onto the bus in the other order
-const TYPING_MS = 5000;
 
 export class Store {
   constructor({ rest, onChange, clock, random = Math.random }) {
@@ -21,37 +22,58 @@ export class Store {
     this.notices = [];
     this.unreadNotices = 0;
     this.heard = new Set();
-    this.typing = new Map();
+    this.typing = new Typing({ clock, onChange: (id) => onChange("typing", id) });
     this.timers = new Map();
     this.isLoaded = false;
   }
 
   get unread() {
-    return this.unreadNotices + [...this.conversations.values()].filter(({ muted }) => !muted).reduce((sum, { unread }) => sum + unread, 0);
+    return (
+      this.unreadNotices +
+      [...this.conversations.values()]
+        .filter(({ muted }) => !muted)
+        .reduce((sum, { unread }) => sum + unread, 0)
+    );
   }
 
   // The last spoken in first.
   get list() {
-    return [...this.conversations.values()].sort((one, other) => new Date(other.changed_at) - new Date(one.changed_at));
+    return [...this.conversations.values()].sort(
+      (one, other) => new Date(other.changed_at) - new Date(one.changed_at),
+    );
   }
 
   async load() {
-    const [conversations, notices, unread] = await Promise.all([this.rest.conversations(), this.rest.notices(), this.rest.unread()]);
-    this.conversations = new Map(conversations.map((each) => [each.conversation_id, this.newer(each)]));
+    const [conversations, notices, unread] = await Promise.all([
+      this.rest.conversations(),
+      this.rest.notices(),
+      this.rest.unread(),
+    ]);
+    this.conversations = new Map(
+      conversations.map((each) => [each.conversation_id, this.newer(each)]),
+    );
     this.notices = notices;
     this.unreadNotices = unread.notices;
     this.isLoaded = true;
     this.onChange("list");
-    for (const notice of this.notices) if (this.heard.delete(notice.seq)) this.onChange("notice", notice);
+    for (const notice of this.notices)
+      if (this.heard.delete(notice.seq)) this.onChange("notice", notice);
     await Promise.all([...this.rooms.keys()].map((id) => this.open(id)));
   }
 
   // Frames that came while the list was on its way are newer than the list.
   newer(fetched) {
     const known = this.conversations.get(fetched.conversation_id);
-    if (!known || (known.last_seq <= fetched.last_seq && known.read_seq <= fetched.read_seq)) return fetched;
+    if (!known || (known.last_seq <= fetched.last_seq && known.read_seq <= fetched.read_seq))
+      return fetched;
     this.count();
-    return { ...fetched, last_seq: known.last_seq, last: known.last, read_seq: known.read_seq, unread: known.unread };
+    return {
+      ...fetched,
+      last_seq: known.last_seq,
+      last: known.last,
+      read_seq: known.read_seq,
+      unread: known.unread,
+    };
   }
 
   // A conversation that is looked at: its newest messages, kept complete from then on.
@@ -91,7 +113,8 @@ export class Store {
     const isFirst = !this.isLoaded;
     this.readerId = reader_id;
     if (unread) this.unreadNotices = unread.notices;
-    if (!recovered) this.soon("load", isFirst ? 0 : RELOAD_WITHIN_MS * this.random(), () => this.load());
+    if (!recovered)
+      this.soon("load", isFirst ? 0 : RELOAD_WITHIN_MS * this.random(), () => this.load());
   }
 
   on_reset() {
@@ -103,9 +126,14 @@ export class Store {
     if (!known) return this.soon("load", COUNT_AFTER_MS, () => this.load());
     if (message.seq === known.last_seq + 1) {
       if (message.sender_id !== this.readerId && !message.hidden) known.unread += 1;
-    } else if (message.seq > known.last_seq || !this.rooms.get(known.conversation_id)?.bySeq.has(message.seq)) this.count();
-    if (message.seq > known.last_seq) Object.assign(known, { last_seq: message.seq, last: message, changed_at: message.at });
-    this.typing.delete(`${message.conversation_id}:${message.sender_id}`);
+    } else if (
+      message.seq > known.last_seq ||
+      !this.rooms.get(known.conversation_id)?.bySeq.has(message.seq)
+    )
+      this.count();
+    if (message.seq > known.last_seq)
+      Object.assign(known, { last_seq: message.seq, last: message, changed_at: message.at });
+    this.typing.stopped(message.conversation_id, message.sender_id);
     this.keep(message);
     return this.onChange("message", message);
   }
@@ -114,7 +142,10 @@ export class Store {
     const room = this.rooms.get(message.conversation_id);
     if (!room) return;
     room.put(message);
-    if (room.gap() !== null) this.soon(`gap:${room.id}`, GAP_AFTER_MS, () => (room.gap() === null ? null : this.fill(room)));
+    if (room.gap() !== null)
+      this.soon(`gap:${room.id}`, GAP_AFTER_MS, () =>
+        room.gap() === null ? null : this.fill(room),
+      );
     this.onChange("room", room.id);
   }
 
@@ -128,14 +159,16 @@ export class Store {
   on_deleted(frame) {
     this.rooms.get(frame.conversation_id)?.erase(frame);
     const known = this.conversations.get(frame.conversation_id);
-    if (known?.last?.seq === frame.seq) known.last = { ...known.last, body: null, deleted_at: frame.at };
+    if (known?.last?.seq === frame.seq)
+      known.last = { ...known.last, body: null, deleted_at: frame.at };
     if (known && frame.seq > known.read_seq) this.count();
     this.onChange("room", frame.conversation_id);
   }
 
   on_read({ conversation_id, reader_id, seq }) {
     const known = this.conversations.get(conversation_id);
-    if (reader_id !== this.readerId) return this.onChange("seen", { conversation_id, reader_id, seq });
+    if (reader_id !== this.readerId)
+      return this.onChange("seen", { conversation_id, reader_id, seq });
     if (!known || seq <= known.read_seq) return undefined;
     known.read_seq = seq;
     if (seq >= known.last_seq) known.unread = 0;
@@ -149,7 +182,11 @@ export class Store {
 
   // Its words come with the list.
   on_notice({ notice }) {
-    if (notice.audience !== this.readerId || this.notices.some(({ seq, times }) => seq === notice.seq && times >= notice.times)) return;
+    if (
+      notice.audience !== this.readerId ||
+      this.notices.some(({ seq, times }) => seq === notice.seq && times >= notice.times)
+    )
+      return;
     this.heard.add(notice.seq);
     this.count();
   }
@@ -163,30 +200,27 @@ export class Store {
   }
 
   on_typing({ conversation_id, reader_id }) {
-    const key = `${conversation_id}:${reader_id}`;
-    this.typing.set(key, this.clock.now() + TYPING_MS);
-    this.soon(`typing:${key}`, TYPING_MS, () => { this.typing.delete(key); this.onChange("typing", conversation_id); });
-    this.onChange("typing", conversation_id);
+    this.typing.heard(conversation_id, reader_id);
   }
 
-  whoTypes(conversationId) {
-    return [...this.typing.keys()].filter((key) => key.startsWith(`${conversationId}:`)).map((key) => Number(key.split(":")[1]));
-  }
-
-  // Together with whatever else happens in this moment.
+  // Together with all else that happens in this moment.
   count() {
     this.soon("load", COUNT_AFTER_MS, () => this.load());
   }
 
   soon(name, ms, work) {
     if (this.timers.has(name)) return;
-    this.timers.set(name, this.clock.setTimeout(async () => {
-      this.timers.delete(name);
-      try {
-        await work();
-      } catch {
-        this.soon(name, RELOAD_WITHIN_MS * (0.5 + this.random()), work); // the site is away for a moment
-      }
-    }, ms));
+    this.timers.set(
+      name,
+      this.clock.setTimeout(async () => {
+        this.timers.delete(name);
+        try {
+          await work();
+        } catch {
+          // The site is away for a moment.
+          this.soon(name, RELOAD_WITHIN_MS * (0.5 + this.random()), work);
+        }
+      }, ms),
+    );
   }
 }

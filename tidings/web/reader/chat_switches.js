@@ -6,7 +6,9 @@ import { element } from "./elements.js";
 export function makeSwitches(rest, attempt) {
   const list = element("ul", { class: "switches" });
   const details = element("details", {}, element("summary", {}, "Which notices to get"), list);
-  details.addEventListener("toggle", () => { if (details.open) attempt(show); });
+  details.addEventListener("toggle", () => {
+    if (details.open) attempt(show);
+  });
 
   async function show() {
     const kinds = await rest.switches();
@@ -20,6 +22,7 @@ export function makeSwitches(rest, attempt) {
     return element("label", {}, box, noticeKindWords(type));
   }
 
-  const store = () => rest.switchOff([...list.querySelectorAll("input:not(:checked)")].map(({ value }) => value));
+  const store = () =>
+    rest.switchOff([...list.querySelectorAll("input:not(:checked)")].map(({ value }) => value));
   return details;
 }

@@ -1,17 +1,19 @@
-// One connection a browser: of all tabs of the page, the one that holds a lock leads; it has the connection, and
-// tells the others what it hears. When it is closed the lock falls to the next, which goes on from the position that
-// it has followed. Without Web Locks, as over plain HTTP, each tab leads itself. Rejected: a SharedWorker, which
-// Chrome on Android does not have.
+// One connection a browser: of all tabs of the page, the one that holds a lock leads; it has the
+// connection, and tells the others what it hears. When it is closed the lock falls to the next,
+// which goes on from the position that it has followed. Without Web Locks, as over plain HTTP, each
+// tab leads itself. Rejected: a SharedWorker, which Chrome on Android does not have.
 //
-//     const tabs = new Tabs({ locks: navigator.locks, channel: new BroadcastChannel("tidings-chat"), lead, hear });
+//     const channel = new BroadcastChannel("tidings-chat");
+//     const tabs = new Tabs({ locks: navigator.locks, channel, lead, hear, serve });
 //     tabs.start();
 //     tabs.tell({ frame });             // to every other tab
-//     tabs.ask({ say: { type: "typing", conversation_id: 7 } });   // to the one that leads, be it this one
+//     tabs.ask({ say: { type: "typing", conversation_id: 7 } }); // to the one that leads
 
 const NAME = "tidings-chat";
 
 export class Tabs {
-  // lead() is called once this tab leads; hear(message) for what another tab told; serve(message) where this one leads.
+  // lead() is called once this tab leads; hear(message) for what another tab told; serve(message)
+  // where this one leads.
   constructor({ locks, channel, lead, hear, serve }) {
     Object.assign(this, { locks, channel, lead, hear, serve });
     this.isLeader = false;
@@ -24,7 +26,13 @@ export class Tabs {
     };
     if (!this.locks) this.take();
     // The lock is held until the tab is gone: the promise is never kept.
-    else this.locks.request(NAME, () => { this.take(); return new Promise(() => {}); }).catch(() => this.take());
+    else
+      this.locks
+        .request(NAME, () => {
+          this.take();
+          return new Promise(() => {});
+        })
+        .catch(() => this.take());
     if (!this.isLeader) this.ask({ news: true });
   }
 

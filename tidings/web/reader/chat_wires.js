@@ -1,6 +1,6 @@
-// The two ways in which a line reaches the server: a WebSocket, and server-sent events for networks that let no
-// socket through. Events are read with fetch and not with EventSource, which cannot say where it was, hides the
-// status of a refusal and comes back by a clock of its own.
+// The two ways in which a line reaches the server: a WebSocket, and server-sent events for networks
+// that let no socket through. Events are read with fetch and not with EventSource, which cannot say
+// where it was, hides the status of a refusal and comes back by a clock of its own.
 //
 //     openSocket(WebSocket)("ws://127.0.0.1:8001/ws", line)
 //     openStream(fetch)("http://127.0.0.1:8001", pos, line)
@@ -16,13 +16,25 @@ export const openSocket = (WebSocket) => (url, line) => {
   return { send: (text) => socket.send(text), close: (code) => socket.close(code) };
 };
 
-export const openStream = (fetch, headers = {}) => (rest, pos, line) => {
-  const stop = new AbortController();
-  const asked = { Accept: "text/event-stream", ...headers, ...(pos ? { "Last-Event-ID": pos } : {}) };
-  read(fetch, `${rest}/events`, { headers: asked, credentials: "include", cache: "no-store", signal: stop.signal }, line)
-    .catch(() => LOST).then((code) => line.closed(code));
-  return { send: () => {}, close: () => stop.abort() };
-};
+export const openStream =
+  (fetch, headers = {}) =>
+  (rest, pos, line) => {
+    const stop = new AbortController();
+    const asked = {
+      Accept: "text/event-stream",
+      ...headers,
+      ...(pos ? { "Last-Event-ID": pos } : {}),
+    };
+    read(
+      fetch,
+      `${rest}/events`,
+      { headers: asked, credentials: "include", cache: "no-store", signal: stop.signal },
+      line,
+    )
+      .catch(() => LOST)
+      .then((code) => line.closed(code));
+    return { send: () => {}, close: () => stop.abort() };
+  };
 
 async function read(fetch, url, options, line) {
   const answer = await fetch(url, options);
@@ -40,7 +52,8 @@ async function read(fetch, url, options, line) {
   }
 }
 
-// The part of the format that the server uses: `event:`, `data:`, comments, an empty line at the end.
+// The part of the format that the server uses: `event:`, `data:`, comments, an empty line at the
+// end.
 export class EventParser {
   constructor(onEvent) {
     this.onEvent = onEvent;

@@ -1,4 +1,5 @@
-// The words of messages and notices. What the server says is a code; what a person reads stands here.
+// The words of messages and notices. What the server says is a code; what a person reads stands
+// here.
 
 const DESK_ID = 2 ** 51;
 const REFUSALS = {
@@ -35,12 +36,12 @@ const MOST = 99;
 // Notices come in these two.
 export const language = navigator.language.startsWith("zh") ? "zh" : "en";
 
-
 export const isDesk = (readerId) => readerId === DESK_ID;
 export const countWords = (count) => (count > MOST ? `${MOST}+` : String(count));
 export const noticeKindWords = (type) => KINDS[type] ?? type.replaceAll("_", " ");
 export const refusalWords = (code) => `Not sent: ${REFUSALS[code] ?? code}.`;
-export const stateWords = ({ state, reason }) => (state === "stopped" && STOPS[reason]) || STATES[state] || "";
+export const stateWords = ({ state, reason }) =>
+  (state === "stopped" && STOPS[reason]) || STATES[state] || "";
 
 // There are no names yet; the last digits tell the few readers of a conversation apart.
 export function readerName(readerId, me) {
