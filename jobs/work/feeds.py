@@ -22,8 +22,9 @@ from tidings.store.engine import transaction
 from tidings.talk.notices import OPERATORS, NoticeType, notify
 
 IMPORT_FOLDER = "import"
-# Of an address, and of an error: what a line of a list shows.
-MOST_TOLD = 300
+# Characters of an address, and of an error: both fit into a notice with six bytes each, the most
+# that JSON makes of one.
+MOST_TOLD = 160
 
 log = structlog.get_logger(__name__)
 
