@@ -4,11 +4,13 @@ told once it can be, and sockets stay open."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import pytest
 from redis import Redis
+from sqlalchemy import Connection, func, select
 from websockets.exceptions import ConnectionClosed
 
 from tests.lab.chat import ChatClient, ChatSite, closed_by, make_chat_site
@@ -16,6 +18,8 @@ from tests.lab.servers import RedisServer, start_mariadb, start_redis, wait_unti
 from tidings.process.settings import read_settings
 from tidings.store.engine import make_engine, transaction
 from tidings.talk.conversations import start_direct
+from tidings.talk.history import find_messages
+from tidings.talk.tables import talk_outbox
 
 ONE, TWO = 2**52 + 1, 2**52 + 2
 _cids = (f"cid-{number}" for number in count())
@@ -33,13 +37,24 @@ def own(own_redis: RedisServer, tmp_path: Path) -> ChatSite:
     return make_chat_site(tmp_path, own_redis.url)
 
 
-def start_conversation(site: ChatSite) -> int:
+@contextmanager
+def opened(site: ChatSite) -> Iterator[Connection]:
+    """The site's database, in a transaction."""
     url = site.environment["TIDINGS_DATABASE_URL"]
     engine = make_engine(read_settings(None, database_url=url).database)
     with transaction(engine) as conn:
-        conversation_id = start_direct(conn, ONE, TWO).conversation_id
+        yield conn
     engine.dispose()
-    return conversation_id
+
+
+def start_conversation(site: ChatSite) -> int:
+    with opened(site) as conn:
+        return start_direct(conn, ONE, TWO).conversation_id
+
+
+def count_untold(site: ChatSite) -> int:
+    with opened(site) as conn:
+        return conn.scalar(select(func.count()).select_from(talk_outbox)) or 0
 
 
 def send(client: ChatClient, conversation_id: int, body: str, cid: str = "") -> None:
@@ -47,12 +62,18 @@ def send(client: ChatClient, conversation_id: int, body: str, cid: str = "") -> 
     client.send({"type": "send", "cid": cid, "conversation_id": conversation_id, "body": body})
 
 
-def shown(client: ChatClient, count: int) -> list[str]:
-    """The texts of so many messages, each once, in the order in which a page shows them."""
-    found: dict[int, str] = {}
+def shown(site: ChatSite, client: ChatClient, conversation_id: int, count: int) -> list[str | None]:
+    """The texts of so many messages as a page shows them: each once, in order. Where it is told
+    that something may be lost, it loads what is stored."""
+    found: dict[int, str | None] = {}
     while len(found) < count:
-        message = client.await_type("message")
-        found[message["seq"]] = message["body"]
+        frame = client.receive()
+        if frame["type"] == "message":
+            found[frame["seq"]] = frame["body"]
+        elif frame["type"] == "reset":
+            with opened(site) as conn:
+                stored = find_messages(conn, TWO, conversation_id, limit=count)
+            found |= {message.seq: message.body for message in stored}
     return [found[seq] for seq in sorted(found)]
 
 
@@ -71,7 +92,7 @@ def test_while_redis_is_away_messages_are_acknowledged_and_told_when_it_is_back(
             send(here, conversation_id, f"text {number}")
             assert here.await_type("ack")
         own_redis.start()
-        told = shown(there, 3)
+        told = shown(own, there, conversation_id, 3)
 
         assert told == ["text 0", "text 1", "text 2"]
         wait_until(lambda: node.is_ready() and other.is_ready(), 30, "both to be ready again")
@@ -126,7 +147,8 @@ def test_a_node_killed_between_its_commit_and_the_bus_loses_nothing_of_what_it_a
             node.kill()
         own_redis.start()
 
-        assert shown(there, 1) == ["acknowledged"]
+        assert shown(own, there, conversation_id, 1) == ["acknowledged"]
+        wait_until(lambda: count_untold(own) == 0, 30, "the other node to tell it")
 
 
 def test_while_the_database_is_away_sockets_stay_and_a_message_sent_again_is_stored_once(
@@ -151,7 +173,7 @@ def test_while_the_database_is_away_sockets_stay_and_a_message_sent_again_is_sto
             assert node.is_ready()
             database.start()
             seqs = [send_until_stored(here, conversation_id) for _ in range(2)]
-            told = shown(there, 1)
+            told = shown(site, there, conversation_id, 1)
 
     assert (refused["code"], refused["cid"]) == ("unavailable", "one")
     assert refused["retry_after_ms"] > 0
