@@ -5,7 +5,7 @@
 //
 // SITE as http://127.0.0.1:8000; CONVERSATION a number, or "desk".
 //
-// Who you are: TIDINGS_READER, as the header X-Reader said it, or TIDINGS_KEY; without either a new
+// Who you are: CHAT_READER, as the header X-Reader said it, or CHAT_KEY; without either a new
 // reader, whose name is printed. The rules of connecting are the page's own files; node 22 has a
 // WebSocket of its own, older ones take that of the package `ws`.
 
@@ -19,9 +19,9 @@ import { MemoryStorage } from "../../tidings/web/reader/chat_storage.js";
 import { openSocket, openStream } from "../../tidings/web/reader/chat_wires.js";
 
 const TIMEOUT_MS = 10000;
-const headers = process.env.TIDINGS_KEY
-  ? { Authorization: `Bearer ${process.env.TIDINGS_KEY}` }
-  : { "X-Reader": process.env.TIDINGS_READER ?? "" };
+const headers = process.env.CHAT_KEY
+  ? { Authorization: `Bearer ${process.env.CHAT_KEY}` }
+  : { "X-Reader": process.env.CHAT_READER ?? "" };
 const [, , site, wanted] = process.argv;
 
 async function ask(address, method = "GET", body = undefined) {
@@ -75,8 +75,14 @@ async function catchUp() {
 
 let catchingUp = Promise.resolve();
 const catchUpInTurn = () => {
-  catchingUp = catchingUp.then(catchUp).catch((error) => console.error(`client: ${error.message}`));
+  catchingUp = catchingUp.then(catchUp).catch(tell);
 };
+
+// A conversation that is not the reader's will not be.
+function tell(error) {
+  console.error(`client: ${error.message}`);
+  if (error.again === false) process.exit(1);
+}
 
 async function welcomed({ reader_id, recovered }) {
   console.log(`open ${reader_id} ${recovered ? "recovered" : "anew"}`);
@@ -94,8 +100,7 @@ function write(line) {
 
 function hear(frame) {
   sender.onFrame(frame);
-  if (frame.type === "welcome")
-    welcomed(frame).catch((error) => console.error(`client: ${error.message}`));
+  if (frame.type === "welcome") welcomed(frame).catch(tell);
   if (frame.type === "reset") catchUpInTurn();
   if (frame.type !== "message" || frame.conversation_id !== conversation) return;
   print(frame);
@@ -129,8 +134,8 @@ const sender = new Sender({
     console.log(frame.type === "ack" ? `sent ${frame.seq}` : `refused ${frame.code}`),
 });
 
-if (process.argv.length !== 4) {
-  console.error("usage: chat SITE CONVERSATION");
+if (process.argv.length !== 4 || !/^(desk|\d+)$/.test(wanted)) {
+  console.error("usage: chat SITE CONVERSATION, which is a number or desk");
   process.exit(2);
 }
 connection.start();

@@ -3,8 +3,8 @@ typed is sent.
 
     python chat.py SITE CONVERSATION
 
-SITE as http://127.0.0.1:8000; CONVERSATION a number, or `desk`. Who you are: TIDINGS_READER, as the
-header X-Reader said it, or TIDINGS_KEY; without either a new reader, whose name is printed. Nothing
+SITE as http://127.0.0.1:8000; CONVERSATION a number, or `desk`. Who you are: CHAT_READER, as the
+header X-Reader said it, or CHAT_KEY; without either a new reader, whose name is printed. Nothing
 but the package `websockets`.
 """
 
@@ -59,7 +59,7 @@ class Site:
     def __init__(self, url: str) -> None:
         self.url = url
         self.rest = ""
-        key, reader = os.environ.get("TIDINGS_KEY"), os.environ.get("TIDINGS_READER")
+        key, reader = os.environ.get("CHAT_KEY"), os.environ.get("CHAT_READER")
         self.headers = {"Authorization": f"Bearer {key}"} if key else {"X-Reader": reader or ""}
 
     async def ask(self, address: str, method: str = "GET", body: Any = None) -> Any:
@@ -80,7 +80,11 @@ class Site:
                     say(f"reader {self.headers['X-Reader']}")
                 return said
         except urllib.error.HTTPError as ex:
-            raise RefusedError(ex.code, ex.reason) from None
+            try:
+                title = json.load(ex)["title"]
+            except (ValueError, KeyError):  # it came from something in between
+                title = ex.reason
+            raise RefusedError(ex.code, title) from None
 
 
 class Chat:
@@ -239,7 +243,7 @@ async def main(url: str, conversation: str) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        print("usage: chat SITE CONVERSATION", file=sys.stderr)
+    if len(sys.argv) != 3 or not (sys.argv[2] == "desk" or sys.argv[2].isdecimal()):
+        print("usage: chat SITE CONVERSATION, which is a number or desk", file=sys.stderr)
         sys.exit(2)
     sys.exit(asyncio.run(main(*sys.argv[1:])))

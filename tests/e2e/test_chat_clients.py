@@ -131,7 +131,7 @@ class Terminal:
 
 @contextmanager
 def run(client: str, talk: Talk, person: Person | None, conversation: str) -> Iterator[Terminal]:
-    name = {"TIDINGS_READER": person.signed} if person else {}
+    name = {"CHAT_READER": person.signed} if person else {}
     environment = {key: value for key, value in os.environ.items() if "TIDINGS" not in key} | name
     process = spawn(
         [*CLIENTS[client], talk.site.url, conversation],
@@ -206,9 +206,24 @@ def test_a_client_that_the_server_wants_no_more_ends_and_says_why(client: str, t
 
 
 @every_client
-def test_a_client_says_how_it_is_used(client: str) -> None:
+@pytest.mark.parametrize("wrong", [(), ("http://127.0.0.1:8000", "desks")])
+def test_a_client_says_how_it_is_used(client: str, wrong: tuple[str, ...]) -> None:
     done = subprocess.run(
-        CLIENTS[client], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [*CLIENTS[client], *wrong],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "usage: chat SITE CONVERSATION\n")
+    usage = "usage: chat SITE CONVERSATION, which is a number or desk\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", usage)
+
+
+@every_client
+def test_a_client_ends_whose_reader_is_not_in_the_conversation(client: str, talk: Talk) -> None:
+    ann, ben, eve = Person(talk), Person(talk), Person(talk)
+    with run(client, talk, eve, str(ann.begin(ben))) as terminal:
+        terminal.wait_for(".*There is no such conversation")
+        assert terminal.process.wait(PATIENCE_S) == 1
