@@ -95,8 +95,8 @@ class Answering:
             Subject.SIMILAR: self._tell_similar,
             Subject.WHY: self._tell_why,
             Subject.ORDERS: self._tell_orders,
-            Subject.HELP: lambda _id, question, _said: answers.tell(question.language, "help"),
-            Subject.UNKNOWN: lambda _id, question, _said: answers.tell_unknown(question.language),
+            Subject.HELP: self._tell_help,
+            Subject.UNKNOWN: self._tell_unknown,
         }
 
     def answer(self, reader_id: int, said: Sequence[Said]) -> str:
@@ -125,6 +125,16 @@ class Answering:
             return answers.tell(question.language, "away")
         finally:
             _ANSWERS.labels(question.subject.value, outcome).inc()
+
+    def _tell_help(self, _reader_id: int, question: Question, _said: Sequence[Said]) -> str:
+        return answers.tell(question.language, "help", channel=self._a_channel())
+
+    def _tell_unknown(self, _reader_id: int, question: Question, _said: Sequence[Said]) -> str:
+        return answers.tell_unknown(question.language, self._a_channel())
+
+    def _a_channel(self) -> str:
+        """One that this site has, to ask about; "for you" stands first among them."""
+        return self._channels.channels()[-1].name
 
     def _tell_new(self, reader_id: int, question: Question, _said: Sequence[Said]) -> str:
         language, channels = question.language, self._channels.channels()

@@ -95,7 +95,7 @@ def test_the_desk_does_not_guess(text: str, language: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_what_the_help_offers_is_understood(language: Language) -> None:
-    _, *offered = answers.tell(language, "help").splitlines()
+    _, *offered = answers.tell(language, "help", channel="Ice & snow").splitlines()
 
     subjects = [read_question(line).subject for line in offered]
     assert subjects == [NEW, NEW, SIMILAR, SIMILAR, WHY, ORDERS]

@@ -59,7 +59,7 @@ _TEXTS: Mapping[Language, Mapping[str, str]] = {
         "help": (
             "You can ask me:\n"
             "what is new\n"
-            "what is new in technology\n"
+            "what is new in {channel}\n"
             "similar to 123\n"
             "more like this\n"
             "why did I see this\n"
@@ -88,7 +88,7 @@ _TEXTS: Mapping[Language, Mapping[str, str]] = {
         "help": (
             "你可以问我：\n"
             "有什么新的\n"
-            "科技频道有什么新的\n"
+            "{channel} 频道有什么新的\n"
             "类似 123\n"
             "更多这样的\n"
             "为什么给我看这个\n"
@@ -133,9 +133,9 @@ def tell(language: Language, what: str, **fields: object) -> str:
     return _TEXTS[language][what].format_map(fields)
 
 
-def tell_unknown(language: Language) -> str:
-    """That a question was not understood, and what can be asked."""
-    return f"{tell(language, 'unknown')}\n{tell(language, 'help')}"
+def tell_unknown(language: Language, channel: str) -> str:
+    """That a question was not understood, and what can be asked, with a channel that there is."""
+    return f"{tell(language, 'unknown')}\n{tell(language, 'help', channel=channel)}"
 
 
 def name_article(named: Named) -> str:
