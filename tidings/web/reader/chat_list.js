@@ -79,7 +79,8 @@ export class ListView {
       required: "",
       inputmode: "numeric",
       autocomplete: "off",
-      pattern: "[0-9 ,]+",
+      pattern: "[ ,]*[0-9]{1,16}([ ,]+[0-9]{1,16})*[ ,]*",
+      title: "Numbers of up to 16 digits, with commas between",
     });
     this.name = element("input", { id: "talk-name", maxlength: "100", autocomplete: "off" });
     const form = element(
