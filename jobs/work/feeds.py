@@ -66,6 +66,9 @@ def _tell_operators(context: Context, url: str, failure: Exception) -> None:
             audience=OPERATORS,
             type=NoticeType.IMPORT_FAILED,
             subject=f"source:{name}",
-            data={"source": url[:MOST_TOLD], "error": str(failure)[:MOST_TOLD]},
+            data={
+                "source": url[:MOST_TOLD],
+                "error": str(failure).removeprefix(f"{url}: ")[:MOST_TOLD],
+            },
             group=f"import_failed:{name}",
         )
