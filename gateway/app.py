@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import TypeAlias
 
-import falcon
 from sqlalchemy import Engine
 
 from gateway.feed.ladder import Recommending
@@ -28,19 +26,15 @@ from gateway.resources.orders import OrderResource, OrdersResource, ProductsReso
 from gateway.resources.payments import CallbackResource, PaymentResource
 from gateway.resources.reader import ReaderResource
 from gateway.resources.shop import Shop
-from tidings.http.caching import AnswerCaching
-from tidings.http.caller import TellCaller
 from tidings.http.cursors import Cursors
 from tidings.http.docs import OpenApiResource, render_docs
+from tidings.http.door import App, add_routes, make_door
 from tidings.http.health import HealthResource
-from tidings.http.limits import Limits, Quotas
-from tidings.http.methods import AnswerForServer, with_head
+from tidings.http.limits import Quotas
 from tidings.http.openapi import describe
-from tidings.http.origins import EXPOSED, Origins, RefuseForeignWrites
+from tidings.http.origins import Origins
 from tidings.http.pages import PageResource, read_pages
-from tidings.http.problems import answer_problem
 from tidings.http.reader_id import ReaderSigner
-from tidings.http.request_scope import RequestScope
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.process.clock import Clock
@@ -54,7 +48,6 @@ from tidings.store.windows import SlidingWindows
 ABOUT = "Tidings: personalised feeds of articles."
 DESCRIPTION = "/openapi.json"
 PROCESS = "gateway"
-App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
 
 def create_app(
@@ -126,27 +119,16 @@ def create_app(
         "/health/live": HealthResource("Is this process alive?", lambda: True),
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
     }
-    app: App = falcon.App()
-    app.add_middleware(RequestScope(deadline_ms, PROCESS))
-    app.add_middleware(AnswerForServer())
-    app.add_middleware(AnswerCaching(varies_by_origin=bool(origins.allowed)))
-    if origins.allowed:
-        app.add_middleware(
-            falcon.CORSMiddleware(
-                allow_origins=origins.allowed,
-                allow_credentials=origins.allowed,
-                expose_headers=EXPOSED,
-            )
-        )
-    app.add_middleware(RefuseForeignWrites(origins, signer))
-    limits = Limits(windows, quotas)
-    app.add_middleware(TellCaller(signer, keys, limits.may_mint, limits.count_refused_key))
-    app.add_middleware(limits)
-    app.req_options.strip_url_path_trailing_slash = True
-    app.add_error_handler(Exception, answer_problem)
-    app.add_error_handler(falcon.HTTPError, answer_problem)
-    for path, resource in (routes | _page_routes(routes, chat)).items():
-        app.add_route(path, with_head(resource))
+    app = make_door(
+        PROCESS,
+        deadline_ms=deadline_ms,
+        origins=origins,
+        signer=signer,
+        keys=keys,
+        windows=windows,
+        quotas=quotas,
+    )
+    add_routes(app, routes | _page_routes(routes, chat))
     return app
 
 

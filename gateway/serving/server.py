@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from gunicorn.app.base import BaseApplication
 
-from gateway.app import App, create_app
+from gateway.app import create_app
 from gateway.feed.ladder import Recommending
 from gateway.resources.chat import ChatAddress
 from gateway.resources.shop import make_shop
@@ -27,6 +27,7 @@ from gateway.serving.bounded_worker import BoundedWorker
 from gateway.serving.connections import MOST_CONNECTIONS
 from gateway.serving.framing import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES
 from tidings.http.cursors import Cursors
+from tidings.http.door import App
 from tidings.http.gunicorn_log import StructuredLogger
 from tidings.http.limits import make_quotas
 from tidings.http.origins import Origins

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import TypeAlias
 
-import falcon
 from sqlalchemy import Engine
 
 from services.chat.rest.blocks import block_routes
@@ -22,19 +20,15 @@ from services.chat.rest.conversations import conversation_routes
 from services.chat.rest.members import Present, member_routes
 from services.chat.rest.messages import message_routes
 from services.chat.rest.notices import notice_routes
-from tidings.http.caching import AnswerCaching
-from tidings.http.caller import TellCaller
 from tidings.http.cursors import Cursors
 from tidings.http.docs import OpenApiResource, render_docs
+from tidings.http.door import App, add_routes, make_door
 from tidings.http.health import HealthResource
-from tidings.http.limits import Limits, Quotas
-from tidings.http.methods import AnswerForServer, with_head
+from tidings.http.limits import Quotas
 from tidings.http.openapi import describe
-from tidings.http.origins import EXPOSED, Origins, RefuseForeignWrites
+from tidings.http.origins import Origins
 from tidings.http.pages import PageResource, read_pages
-from tidings.http.problems import answer_problem
 from tidings.http.reader_id import ReaderSigner
-from tidings.http.request_scope import RequestScope
 from tidings.readers.checking import KeyCheck
 from tidings.store.windows import SlidingWindows
 from tidings.talk.sending import Refused, Send, Sent
@@ -43,7 +37,6 @@ ABOUT = "Tidings chat: conversations, messages and notices."
 DESCRIPTION = "/chat/openapi.json"
 # What the page at /chat/docs looks like, where no proxy has the gateway's files beside it.
 STYLES = ("theme.css", "reader.css", "docs.css", "icon.svg")
-App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
 
 def create_rest(
@@ -87,26 +80,16 @@ def create_rest(
         "/health/live": HealthResource("Is this process alive?", lambda: True),
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
     }
-    app: App = falcon.App()
-    app.add_middleware(RequestScope(deadline_ms, "chat"))
-    app.add_middleware(AnswerForServer())
-    app.add_middleware(AnswerCaching(varies_by_origin=True))
-    app.add_middleware(
-        falcon.CORSMiddleware(
-            allow_origins=origins.allowed,
-            allow_credentials=origins.allowed,
-            expose_headers=EXPOSED,
-        )
+    app = make_door(
+        "chat",
+        deadline_ms=deadline_ms,
+        origins=origins,
+        signer=signer,
+        keys=keys,
+        windows=windows,
+        quotas=quotas,
     )
-    app.add_middleware(RefuseForeignWrites(origins, signer))
-    limits = Limits(windows, quotas)
-    app.add_middleware(TellCaller(signer, keys, limits.may_mint, limits.count_refused_key))
-    app.add_middleware(limits)
-    app.req_options.strip_url_path_trailing_slash = True
-    app.add_error_handler(Exception, answer_problem)
-    app.add_error_handler(falcon.HTTPError, answer_problem)
-    for path, resource in (routes | _page_routes(routes)).items():
-        app.add_route(path, with_head(resource))
+    add_routes(app, routes | _page_routes(routes))
     return app
 
 
