@@ -15,6 +15,7 @@ from services.chat.hosting import RefusedError
 from tidings.readers.keys import Role
 from tidings.talk.events import OPERATOR
 
+MOST_ID = 2**63 - 1
 # What a page has open at a time, with room; hello takes as many.
 MOST_TOPICS = 20
 _ARTICLE = re.compile(r"article:[1-9]\d{0,18}", re.ASCII)
@@ -35,6 +36,7 @@ def read_topic(topic: str, role: Role | None) -> int | None:
     if _ARTICLE.fullmatch(topic):
         return None
     found = _PRESENCE.fullmatch(topic)
-    if found is None:
+    # A larger number is an error of the database's driver, and no reader's.
+    if found is None or int(found[1]) > MOST_ID:
         raise RefusedError("invalid", "there is no such topic")
     return int(found[1])

@@ -88,6 +88,18 @@ def test_a_conversation_of_others_is_closed_to_a_stranger(
     assert (after["seq"], after["body"]) == (2, "second")
 
 
+def test_a_reader_of_a_number_that_no_column_holds_is_none_and_holds_nobody_up(
+    node: ChatNode, ann_and_ben: tuple[ChatClient, ChatClient, int]
+) -> None:
+    """After a failure the loop that does what sockets ask for would pause, for all of them."""
+    ann, _, _ = ann_and_ben
+
+    error = refusal(ann, {"type": "subscribe", "topic": f"presence:{2**63}", "ref": "1"})
+
+    assert (error["code"], error["ref"]) == ("invalid", "1")
+    assert node.count("tidings_chat_loop_errors_total") == 0
+
+
 def test_a_cid_that_comes_again_is_the_same_message(
     ann_and_ben: tuple[ChatClient, ChatClient, int],
 ) -> None:
