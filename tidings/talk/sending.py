@@ -69,8 +69,8 @@ class Send(msgspec.Struct, frozen=True, kw_only=True):
     """A message to be stored.
 
     Attributes:
-        cid: the sender's own name for it, 1 to 64 characters, as a UUID; the same one again gives
-            the same seq.
+        cid: the sender's own name for it, 1 to 64 characters, as a UUID, with no blank at its end;
+            the same one again gives the same seq.
     """
 
     sender_id: int
@@ -227,6 +227,9 @@ def check_body(body: str) -> None:
 def _find_flaw(send: Send) -> TalkError | None:
     if not 1 <= len(send.cid) <= MOST_CID or not send.cid.isascii() or not send.cid.isprintable():
         return InvalidError(f"a cid is 1 to {MOST_CID} printable characters of ASCII")
+    # MariaDB compares without them, so its key would be violated by one that no look finds.
+    if send.cid.endswith(" "):
+        return InvalidError("a cid does not end with a blank")
     try:
         check_body(send.body)
     except TalkError as ex:

@@ -42,7 +42,7 @@ from tidings.talk.transacting import transact
 SINCE = IntParameter("after", 0, MAX_ID, default=0, meaning="those above it, oldest first")
 # A text of so many bytes has no more characters than that.
 Body = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_BODY_BYTES)]
-Cid = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_CID, pattern="^[ -~]+$")]
+Cid = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_CID, pattern="^[ -~]*[!-~]$")]
 CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
