@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from tidings.store.engine import after_commit, database_now, transaction
+from tidings.talk.holds import is_free
 from tidings.talk.tables import desk_question
 
 # So long a question belongs to the node that stored or claimed it: an answer takes five seconds at
@@ -61,16 +62,19 @@ def owe(conn: Connection, questions: Sequence[Question], *, now: datetime) -> No
 def claim(engine: Engine, *, limit: int) -> list[Question]:
     """Take questions that no node answers, those that wait longest first, for HELD.
 
-    Looks first, by one indexed read that takes no lock: most of the time none waits.
+    Looks first, by an indexed read that takes no lock: most of the time none waits.
     """
     mine = desk_question.c
     with engine.connect() as conn:
-        waits = select(mine.seq).where(mine.taken_until <= database_now(conn))
+        now = conn.execute(select(database_now(conn))).scalar_one()
+        waits = select(mine.seq).where(is_free(mine.taken_until, now, longest=HELD))
         if conn.scalar(waits.limit(1)) is None:
             return []
     with transaction(engine) as conn:
         now = conn.execute(select(database_now(conn))).scalar_one()
-        query = select(mine.conversation_id, mine.seq).where(mine.taken_until <= now)
+        query = select(mine.conversation_id, mine.seq).where(
+            is_free(mine.taken_until, now, longest=HELD)
+        )
         rows = conn.execute(
             query.order_by(mine.taken_until).limit(limit).with_for_update(skip_locked=True)
         )

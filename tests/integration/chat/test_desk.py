@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 
 import pytest
 from redis import Redis
@@ -302,6 +303,19 @@ def test_what_a_dead_node_left_is_answered_by_another_once_and_only_when_its_tim
     desk.look()
     assert guest.answers() == ["7: news"]
     assert question.seq == 1
+
+
+def test_a_question_that_was_held_before_the_clock_was_set_back_is_answered(
+    engine: Engine, guest: Guest, parrot: Parrot
+) -> None:
+    guest.ask("news", engine=asking(engine, lambda _: None))
+    with transaction(engine) as conn:
+        until = conn.execute(desk_question.select()).one().taken_until + timedelta(hours=1)
+        conn.execute(update(desk_question).values(taken_until=until))
+
+    Desk(engine, parrot).look()
+
+    wait_until(lambda: guest.answers() == ["7: news"], PATIENCE_S, "an answer")
 
 
 def test_two_nodes_that_answer_the_same_question_store_one_answer(

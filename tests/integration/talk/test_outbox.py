@@ -128,6 +128,20 @@ def test_a_row_that_cannot_be_read_is_taken_and_harms_no_other(engine: Engine) -
     assert sorted(len(posted.entries) for posted in taken) == [0, 1]
 
 
+def test_what_was_held_before_the_clock_was_set_back_is_told_at_once(talk: Talk) -> None:
+    """A node that died had stored it by a clock that was an hour ahead."""
+    talk.say(7, talk.direct(7, 9))
+    hour = timedelta(hours=1)
+    with transaction(talk.engine) as conn:
+        row = conn.execute(talk_outbox.select()).one()
+        conn.execute(update(talk_outbox).values(at=row.at + hour, due_at=row.due_at + hour))
+
+    (taken,) = claim(talk.engine, limit=10)
+
+    assert taken.id == row.id
+    assert claim(talk.engine, limit=10) == [], "and held from then on"
+
+
 def test_a_number_never_comes_back(engine: Engine) -> None:
     """Nodes drop what they have seen by it."""
     tell_order(engine, 1)
