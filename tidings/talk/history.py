@@ -23,7 +23,7 @@ from tidings.talk.errors import (
     NotYoursError,
     TooLateError,
 )
-from tidings.talk.members import Locked, find_audience, lock, lock_conversations
+from tidings.talk.members import Audience, Locked, find_audience, lock, lock_conversations
 from tidings.talk.outbox import put
 from tidings.talk.sending import check_body
 from tidings.talk.tables import conversation_member, message, reader_block
@@ -130,7 +130,8 @@ def edit(conn: Connection, reader_id: int, conversation_id: int, *, seq: int, bo
         edited_at=milliseconds(held.now),
     )
     audience = find_audience(conn, conversation_id, sender_id=reader_id)
-    put(conn, [events.Entry.of(event, to=audience.to, hid=audience.hid)], now=held.now)
+    to = _who_saw(conn, conversation_id, seq, audience)
+    put(conn, [events.Entry.of(event, to=to, hid=audience.hid)], now=held.now)
     return Edited(conversation_id=conversation_id, seq=seq, body=body, edited_at=held.now)
 
 
@@ -200,7 +201,21 @@ def _take_text(
     _change(conn, conversation_id, seq, body="", deleted_at=now)
     event = events.Deleted(conversation_id=conversation_id, seq=seq, at=milliseconds(now))
     audience = find_audience(conn, conversation_id, sender_id=sender_id)
-    put(conn, [events.Entry.of(event, to=audience.to)], now=now)
+    to = _who_saw(conn, conversation_id, seq, audience)
+    put(conn, [events.Entry.of(event, to=to)], now=now)
+
+
+def _who_saw(conn: Connection, conversation_id: int, seq: int, audience: Audience) -> list[int]:
+    """Those of an audience whose history has this message; it was written before others came."""
+    member = conversation_member.c
+    saw = set(
+        conn.scalars(
+            select(member.reader_id).where(
+                member.conversation_id == conversation_id, member.from_seq < seq
+            )
+        )
+    )
+    return [reader_id for reader_id in audience.to if reader_id in saw]
 
 
 def _change(conn: Connection, conversation_id: int, seq: int, **values: Any) -> None:

@@ -22,6 +22,7 @@ from tidings.talk.errors import (
 )
 from tidings.talk.events import hide
 from tidings.talk.history import EDITABLE, delete, edit, find_messages
+from tidings.talk.joining import add_members
 from tidings.talk.reports import MOST_REPORTS, close_report, delete_reported, find_reports, report
 from tidings.talk.tables import message
 
@@ -67,6 +68,20 @@ def test_a_message_is_edited_for_five_minutes(talk: Talk) -> None:
     with pytest.raises(TooLateError):
         talk.do(edit, ANN, conversation, seq=1, body="goodbye")
     assert talk.do(edit, ANN, conversation, seq=1, body="hello").body == "hello"
+
+
+def test_one_who_joined_after_a_message_is_not_told_its_new_text(talk: Talk) -> None:
+    """Of history, a new member reads what was written since."""
+    group = talk.group(ANN, BEN)
+    talk.say(ANN, group, "between us", cid="c")
+    talk.do(add_members, ANN, group, member_ids=[EVE])
+
+    talk.do(edit, ANN, group, seq=1, body="between us two")
+    edited = talk.entries[-1]
+    talk.do(delete, ANN, group, seq=1)
+
+    assert edited.to.split(",") == talk.entries[-1].to.split(",") == [str(ANN), str(BEN)]
+    assert talk.ask(find_messages, EVE, group) == []
 
 
 def test_only_its_sender_edits_and_deletes_a_message(talk: Talk) -> None:
