@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import structlog
 from prometheus_client import Counter, Gauge
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from services.chat.hub import BusEntry
 from services.chat.positions import NOWHERE, EntryId, Position, read_id
@@ -36,6 +36,8 @@ from tidings.talk.events import Entry
 
 # An answer of 500 entries of 400 bytes is read in a few milliseconds.
 MOST_AT_ONCE = 500
+# A node behind its beginning reads so many at once that it looks whether something was cut off.
+LEFT_WHEN_FULL = MOST_AT_ONCE + 100
 # Of the time that Redis may take to answer: a wait for news must end before it does.
 BLOCK_SHARE = 0.5
 # Eight megabytes at most, of messages as long as they may be.
@@ -99,7 +101,18 @@ class Bus:
             for stamp, entry in entries:
                 fields: dict[Any, Any] = {**entry.fields(), "n": stamp}
                 pipeline.xadd(BUS.of(), fields, maxlen=most, approximate=True)
-            pipeline.execute()
+            try:
+                pipeline.execute()
+            except OutOfMemoryError:
+                self._make_room()
+                raise
+
+    def _make_room(self) -> None:
+        """Shorten the bus in a Redis that is full: XADD, which does it otherwise, is refused."""
+        length = int(self._redis.xlen(BUS.of()))
+        left = max(length // 2, LEFT_WHEN_FULL)
+        self._redis.xtrim(BUS.of(), maxlen=left, approximate=False)
+        log.warning("bus_shortened", reason="redis is full", before=length, after=min(length, left))
 
     def read(self) -> None:
         """Hand over what has come, after waiting for it a moment.

@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 from redis import Redis, RedisError
+from redis.exceptions import OutOfMemoryError
 
 from services.chat import bus as bus_module
 from services.chat.bus import Bus
@@ -167,6 +168,29 @@ def test_an_entry_of_another_shape_is_left_out(redis: Redis) -> None:
         bus.read()
 
     assert follower.heard == stamps(1)
+
+
+def test_a_redis_that_the_bus_has_filled_is_given_room(make_settings: MakeSettings) -> None:
+    """XADD shortens the stream, and a Redis that is full refuses it: it would be full for ever."""
+    options = ("--maxmemory", "8mb", "--maxmemory-policy", "noeviction")
+    long = [("1.0", Entry(b'{"type":"%b"}' % (b"x" * 2000), "7"))] * 200
+
+    def fill(bus: Bus) -> None:
+        for _ in range(100):
+            bus.append(long)
+
+    with start_redis(*options) as server:
+        redis = make_redis(make_settings(redis_url=server.url).redis)
+        with joined(redis) as (bus, follower):
+            with pytest.raises(OutOfMemoryError):
+                fill(bus)
+            bus.append(rows(2))
+            wait_until(lambda: has_read(bus) and len(follower.starts) == 2, 30, "what was cut off")
+            bus.append(rows(3))
+            wait_until(lambda: has_read(bus) and bool(follower.heard), 30, "an entry")
+
+    assert follower.starts[1][0] == "behind"
+    assert follower.heard == stamps(3)
 
 
 def test_the_stream_is_as_long_as_the_window_of_a_node(redis: Redis) -> None:
