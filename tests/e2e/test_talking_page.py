@@ -27,6 +27,20 @@ window.fetch = async (path, options) => {
   return Response.json({ ...offer, url: "URL", rest: "REST" });
 };
 """
+FIVE_SOCKETS = """
+(async () => {
+  window.others = [];
+  for (let number = 0; number < 5; number++) {
+    const { ticket, url } = await (await fetch("/reader/chat-ticket", { method: "POST" })).json();
+    const socket = new WebSocket(url);
+    others.push(socket);
+    await new Promise((resolve) => { socket.onopen = resolve; });
+    const welcome = new Promise((resolve) => { socket.onmessage = resolve; });
+    socket.send(JSON.stringify({ type: "hello", ticket }));
+    await welcome;
+  }
+})()
+"""
 NO_SOCKETS = """
 window.WebSocket = class {
   constructor() { setTimeout(() => this.onclose({ code: 1006 })); }
@@ -311,6 +325,24 @@ def test_where_no_socket_gets_through_readers_talk_all_the_same(
         open_newest(other)
         write(other, "Loud and clear")
         wait_for_words(one, "Can you hear me?", "Loud and clear")
+
+
+def test_a_reader_with_too_many_sockets_is_told_and_can_come_back(
+    browser: Browser, talk: Talk
+) -> None:
+    with visit(browser, talk) as one, visit(browser, talk) as other:
+        begin(one, number(other))
+        one.run(FIVE_SOCKETS)
+        one.wait_for(
+            "document.querySelector('.conversation .line-state').textContent"
+            ".includes('too many places')"
+        )
+        again = "[...document.querySelectorAll('.conversation > button')].at(-1)"
+        assert one.run(f"{again}.textContent") == "Connect again"
+        one.run(f"others.forEach((socket) => socket.close()); {again}.click()")
+        one.wait_for(f"{again}.hidden", "a connection")
+        write(one, "Here I am")
+        wait_for_words(one, "Here I am")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])

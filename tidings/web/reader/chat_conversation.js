@@ -27,6 +27,8 @@ export class ConversationView {
       tabindex: "0",
     });
     this.state = element("p", { class: "line-state", role: "status" });
+    this.again = button("Connect again", () => chat.connectAgain());
+    this.again.hidden = true;
     this.typing = element("p", { class: "typing", "aria-live": "off" });
     this.muting = button("", () => attempt(() => this.mute()));
     this.blocking = button("", () => attempt(() => this.block(!this.isBlocked)), {
@@ -55,6 +57,7 @@ export class ConversationView {
       this.log,
       this.typing,
       this.state,
+      this.again,
       this.composer.root,
     );
   }
@@ -143,6 +146,7 @@ export class ConversationView {
   showState(news) {
     this.stateShown = news.state;
     this.say(news.state === "open" ? "" : stateWords(news));
+    this.again.hidden = news.state !== "stopped";
     if (news.state !== "open") this.isHere(false);
     else if (this.room) this.showMembers().catch(() => {}); // told with the next line
   }
