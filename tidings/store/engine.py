@@ -14,6 +14,8 @@ all; a nightly job would give up behind every import.
 from __future__ import annotations
 
 import logging
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +26,7 @@ import pymysql
 import structlog
 from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event, func, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor, ExceptionContext, ExecutionContext
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Queue
 
@@ -33,6 +35,8 @@ from tidings.process.settings import DatabaseSettings
 from tidings.store.metadata import Moment
 
 SQLITE_BUSY_MS = 5000
+# Between two looks whether SQLite's writer is done, as in SQLite's own wait.
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.001, 0.025
 LOCK_WAIT_S = 5
 # What is left of a deadline is told to SQLite in these steps, so that it is seldom told anew.
 BUSY_STEP_MS = 50
@@ -166,11 +170,32 @@ def _begin_sqlite(conn: Any) -> None:
     if deadline is not None:
         left_ms = int(deadline.remaining_ms()) // BUSY_STEP_MS * BUSY_STEP_MS
         wait_ms = max(min(left_ms, wait_ms), BUSY_STEP_MS)
-    if conn.info.get("wait_ms", SQLITE_BUSY_MS) != wait_ms:
-        conn.info["wait_ms"] = wait_ms
-        conn.exec_driver_sql(f"PRAGMA busy_timeout={wait_ms}")
     writes = conn.get_execution_options().get("writes", False)
-    conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    told_ms = 0 if writes else wait_ms
+    if conn.info.get("wait_ms", SQLITE_BUSY_MS) != told_ms:
+        conn.info["wait_ms"] = told_ms
+        conn.exec_driver_sql(f"PRAGMA busy_timeout={told_ms}")
+    if writes:
+        _take_sqlite_turn(conn, wait_ms)
+    else:
+        conn.exec_driver_sql("BEGIN")
+
+
+def _take_sqlite_turn(conn: Any, wait_ms: int) -> None:
+    """Become the one writer. Python waits, since coroutines go on meanwhile: in SQLite's own wait,
+    a node of the chat would answer none of its sockets."""
+    until_s = time.monotonic() + wait_ms / 1000
+    pause_s = SHORTEST_PAUSE_S
+    while True:
+        try:
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        except OperationalError as ex:
+            is_taken = getattr(ex.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_taken or time.monotonic() >= until_s:
+                raise
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 
 def _bound_mysql_lock_wait(conn: Any) -> None:

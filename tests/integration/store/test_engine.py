@@ -4,6 +4,7 @@ an end."""
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 import structlog
-from sqlalchemy import Engine, insert, literal, select, text, update
+from sqlalchemy import Engine, insert, literal, make_url, select, text, update
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -200,6 +201,31 @@ def test_writers_wait_for_each_other_and_lose_no_update(engine: Engine) -> None:
         assert conn.execute(select(reader.c.last_seen_at)).scalar_one() == NOON + timedelta(
             seconds=40
         )
+
+
+def test_others_go_on_while_one_waits_for_the_writer_of_sqlite(
+    make_settings: MakeSettings, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In SQLite's own wait no coroutine of the process would run, and none could end it."""
+    engine = make_engine(make_settings(database_url=sqlite_url).database)
+    with engine.connect() as conn:
+        conn.execute(select(1))
+    holder = sqlite3.connect(str(make_url(sqlite_url).database), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    pauses: list[float] = []
+
+    def go_on(pause_s: float) -> None:
+        pauses.append(pause_s)
+        if len(pauses) == 3:
+            holder.execute("ROLLBACK")
+
+    monkeypatch.setattr(time, "sleep", go_on)
+    with transaction(engine) as conn:
+        assert conn.scalar(select(1)) == 1
+
+    assert pauses == [0.001, 0.002, 0.004]
+    holder.close()
+    engine.dispose()
 
 
 def test_the_wait_for_a_row_that_somebody_holds_is_bounded(
