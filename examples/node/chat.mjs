@@ -41,6 +41,8 @@ async function ask(address, method = "GET", body = undefined) {
   // A key that was revoked or a site without a chat stays so; anything else may pass.
   throw Object.assign(new Error(said.title), {
     again: ![401, 403, 404].includes(answer.status),
+    code: said.type?.split("#")[1],
+    isRefused: answer.status < 500 && answer.status !== 429,
     ...(seconds && { retryAfterMs: seconds * 1000 }),
   });
 }
@@ -118,18 +120,23 @@ const connection = new Connection({
     if (state === "stopped") process.exit(reason === "stopped" ? 0 : 1);
   },
 });
+
+// By REST: what is too long for a frame, or all where only listening works.
+async function post({ cid, conversation_id, body }) {
+  const address = `${connection.rest}/conversations/${conversation_id}/messages`;
+  try {
+    return { type: "ack", ...(await ask(address, "POST", { cid, body })), cid };
+  } catch (error) {
+    if (!error.isRefused) throw error;
+    return { type: "error", cid, code: error.code };
+  }
+}
+
 const outbox = new Outbox({ storage: new MemoryStorage() });
 const sender = new Sender({
   outbox,
   connection,
-  post: async ({ cid, conversation_id, body }) => ({
-    type: "ack",
-    ...(await ask(`${connection.rest}/conversations/${conversation_id}/messages`, "POST", {
-      cid,
-      body,
-    })),
-    cid,
-  }),
+  post,
   onChange: (frame) =>
     console.log(frame.type === "ack" ? `sent ${frame.seq}` : `refused ${frame.code}`),
 });

@@ -205,6 +205,15 @@ def test_a_client_that_the_server_wants_no_more_ends_and_says_why(client: str, t
         assert terminals[0].process.wait(PATIENCE_S) == 1
 
 
+def test_a_line_that_is_too_long_is_refused_and_the_next_one_sent(talk: Talk) -> None:
+    ann, ben = Person(talk), Person(talk)
+    with run("node", talk, ann, str(ann.begin(ben))) as terminal:
+        terminal.type("x" * 17_000)
+        terminal.type("short")
+        terminal.wait_for("refused .*")
+        terminal.wait_for("sent 1")
+
+
 @every_client
 @pytest.mark.parametrize("wrong", [(), ("http://127.0.0.1:8000", "desks")])
 def test_a_client_says_how_it_is_used(client: str, wrong: tuple[str, ...]) -> None:

@@ -136,6 +136,19 @@ test("where only listening works, messages go by REST", async () => {
   assert.deepEqual(it.outbox.all(), []);
 });
 
+test("what is too long for a frame goes by REST, and does not end the connection", async () => {
+  const post = async ({ cid }) => ({ type: "error", cid, code: "message_too_long" });
+  const it = await open({ post });
+  const wire = it.server.welcome();
+  write(it, "新".repeat(6000), "short");
+  await it.clock.pass(200);
+  assert.deepEqual(sends(wire), ["short"]);
+  assert.deepEqual(
+    it.outbox.all().map(({ refused }) => refused),
+    ["message_too_long", undefined],
+  );
+});
+
 test("what another reader of this browser left behind is not sent", async () => {
   const it = await open();
   it.outbox.add(1, "mine", 7);

@@ -15,6 +15,7 @@ const KEPT_MS = 7 * 864e5;
 const PACE_MS = 150; // the server's limit is 10 messages/s
 const ACK_WITHIN_MS = 15000;
 const AGAIN_MS = 2000;
+const MOST_FRAME_BYTES = 16384; // the server closes a socket over a longer one
 // What a later try may change. Anything else is the reader's to decide.
 const PASSING = new Set(["unavailable"]);
 
@@ -106,7 +107,8 @@ export class Sender {
     if (!entry) return;
     this.inFlight = entry.cid;
     const { cid, conversation_id, body } = entry;
-    if (this.connection.send({ type: "send", cid, conversation_id, body }))
+    const frame = { type: "send", cid, conversation_id, body };
+    if (fits(frame) && this.connection.send(frame))
       this.wait(ACK_WITHIN_MS, () => this.silent(cid));
     else
       this.post(entry).then(
@@ -157,6 +159,10 @@ export class Sender {
     this.clock.clearTimeout(this.timer);
     this.timer = null;
   }
+}
+
+function fits(frame) {
+  return new TextEncoder().encode(JSON.stringify(frame)).length <= MOST_FRAME_BYTES;
 }
 
 // 128 random bits; crypto.randomUUID is missing where a page came over plain HTTP.

@@ -11,6 +11,10 @@ const REFUSALS = {
   too_late: "it is more than five minutes old",
   no_such_message: "it is not there any more",
   quota: "that were too many for now",
+  // By REST the same have other names.
+  unknown_conversation: "you are no longer part of this conversation",
+  message_too_long: "it is too long",
+  invalid_request: "the chat does not take it",
   // The same, as REST names them.
   unknown_conversation: "you are no longer part of this conversation",
   message_too_long: "it is too long",
