@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.lab.chat import ChatClient, ChatNode, ChatSite
-from tests.lab.raw_websocket import say_hello
+from tests.lab.chat import SECRET_KEY, ChatClient, ChatNode, ChatSite
+from tests.lab.raw_websocket import connect_raw, say_hello
 from tests.lab.servers import wait_until
+from tidings.http.reader_id import ReaderSigner
 from tidings.process.settings import read_settings
 from tidings.store.engine import make_engine, transaction
 from tidings.talk.conversations import start_direct, start_group
@@ -186,3 +187,24 @@ def test_a_reader_who_never_reads_is_cut_off_and_no_other_notices(
         wait_until(lambda: node.count("tidings_chat_slow_sockets") == 0, 30, "its queue")
 
     assert heard == list(range(1, SPEAKERS * SAID_BY_EACH + 1))
+
+
+def test_a_stream_that_never_reads_is_cut_off_and_is_no_failure_of_the_node(
+    site: ChatSite, node: ChatNode, engine: Engine, new_reader: NewReader
+) -> None:
+    stalled_id, *speaker_ids = (new_reader() for _ in range(1 + SPEAKERS))
+    with transaction(engine) as conn:
+        group = start_group(conn, stalled_id, title="all", member_ids=speaker_ids)
+    signed = ReaderSigner([SECRET_KEY.encode()]).sign(stalled_id)
+
+    with connect_raw(node.port) as stalled:
+        stalled.send(f"GET /events HTTP/1.1\r\nHost: a\r\nX-Reader: {signed}\r\n\r\n".encode())
+        wait_until(lambda: node.count("tidings_chat_listeners") == 1, 30, "the stream")
+        for speaker_id in speaker_ids:
+            with ChatClient(node.url, site.ticket(speaker_id)) as speaker:
+                for number in range(SAID_BY_EACH):
+                    say(speaker, group.conversation_id, "x" * 15_000, f"cid-{number}")
+        wait_until(lambda: node.count("tidings_chat_listeners") == 0, 30, "its end")
+        assert stalled.has_ended()
+
+    assert "Socket error processing request" not in node.output
