@@ -105,6 +105,19 @@ def test_a_migration_that_was_killed_half_way_goes_on_from_there(
         assert conn.scalar(text("SELECT COUNT(*) FROM order_turn")) == TURNS
 
 
+def test_what_a_revision_adds_is_gone_after_its_downgrade(empty_engine: Engine) -> None:
+    """What stayed would stand in the way of new rows that get the same numbers."""
+    with migrations._migration_lock(empty_engine) as conn:
+        command.upgrade(migrations._config(conn), "0006")
+    before = inspect(empty_engine).get_table_names()
+    migrate(empty_engine)
+
+    with migrations._migration_lock(empty_engine) as conn:
+        command.downgrade(migrations._config(conn), "0006")
+
+    assert inspect(empty_engine).get_table_names() == before
+
+
 def test_programs_of_before_find_what_is_owed_after_a_downgrade(empty_engine: Engine) -> None:
     """They send refunds that are `owed`, and would show a `dead` one nowhere."""
     migrate(empty_engine)

@@ -176,6 +176,7 @@ def _part_of_key(name: str, comment: str | None = None) -> sa.Column[int]:
 
 def downgrade() -> None:
     for table in (
+        "desk_question",
         "talk_outbox",
         "notice_switch",
         "notice_mark",
