@@ -111,8 +111,9 @@ class Bus:
         """Shorten the bus in a Redis that is full: XADD, which does it otherwise, is refused."""
         length = int(self._redis.xlen(BUS.of()))
         left = max(length // 2, LEFT_WHEN_FULL)
-        self._redis.xtrim(BUS.of(), maxlen=left, approximate=False)
-        log.warning("bus_shortened", reason="redis is full", before=length, after=min(length, left))
+        if left < length:
+            self._redis.xtrim(BUS.of(), maxlen=left, approximate=False)
+            log.warning("bus_shortened", reason="redis is full", before=length, after=left)
 
     def read(self) -> None:
         """Hand over what has come, after waiting for it a moment.
