@@ -40,8 +40,10 @@ from tidings.talk.sending import MOST_BODY_BYTES, MOST_CID, Refused, Send, Sent
 from tidings.talk.transacting import transact
 
 SINCE = IntParameter("after", 0, MAX_ID, default=0, meaning="those above it, oldest first")
-# A text of so many bytes has no more characters than that.
-Body = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_BODY_BYTES)]
+# The bound is one of bytes, which a schema cannot say: one that is too long is told as such.
+Body = Annotated[
+    str, msgspec.Meta(min_length=1, description=f"at most {MOST_BODY_BYTES} bytes of UTF-8")
+]
 Cid = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_CID, pattern="^[ -~]*[!-~]$")]
 CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 

@@ -220,7 +220,7 @@ def test_a_conversation_of_others_is_answered_like_one_that_does_not_exist(
         ({"cid": "c", "body": " \n "}, 422, "invalid-request"),
         ({"cid": "c", "body": 7}, 422, "invalid-request"),
         ({"cid": "c", "body": "b", "sender_id": 7}, 422, "invalid-request"),
-        ({"cid": "c", "body": "b" * (MOST_BODY_BYTES + 1)}, 422, "invalid-request"),
+        ({"cid": "c", "body": "b" * (MOST_BODY_BYTES + 1)}, 413, "message-too-long"),
         ({"cid": "c", "body": "界" * (MOST_BODY_BYTES // 2)}, 413, "message-too-long"),
     ],
 )
