@@ -47,7 +47,6 @@ from tidings.store.windows import SlidingWindows
 
 ABOUT = "Tidings: personalised feeds of articles."
 DESCRIPTION = "/openapi.json"
-PROCESS = "gateway"
 
 
 def create_app(
@@ -120,7 +119,6 @@ def create_app(
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
     }
     app = make_door(
-        PROCESS,
         deadline_ms=deadline_ms,
         origins=origins,
         signer=signer,

@@ -88,7 +88,7 @@ def refuse(ex: Exception, arrival: Arrival, *, keeps: bool = False) -> bytes:
         _seldom.warning("requests_shed", request_id=request_id, reason=str(ex))
     else:
         reason = str(ex)[:_SHOWN_CHARS]
-        known = {"request_id": request_id, "process": "gateway", "problem": kind.slug}
+        known = {"request_id": request_id, "problem": kind.slug}
         tell_request(answered, known | {"reason": reason})
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"HTTP/1.1 {int(kind.status)} {kind.status.phrase}\r\n{lines}\r\n".encode("latin-1")

@@ -5,7 +5,7 @@ writes are refused before a caller is told, and a caller is told before it is co
 that each list their middleware would drift apart. Rejected: a base class of apps; Falcon's own is
 enough.
 
-    app = make_door("chat", deadline_ms=2000, origins=origins, signer=signer, …)
+    app = make_door(deadline_ms=2000, origins=origins, signer=signer, …)
     add_routes(app, {"/health/live": health})
 """
 
@@ -31,7 +31,6 @@ App: TypeAlias = "falcon.App[falcon.Request, falcon.Response]"
 
 
 def make_door(
-    process: str,
     *,
     deadline_ms: int,
     origins: Origins,
@@ -43,7 +42,6 @@ def make_door(
     """An app without a route.
 
     Args:
-        process: whose requests they are, in logs.
         deadline_ms: the budget of one request.
         origins: whose pages may read answers and write.
         signer: signs and reads readers' ids.
@@ -52,7 +50,7 @@ def make_door(
         quotas: how much may be asked for.
     """
     app: App = falcon.App()
-    app.add_middleware(RequestScope(deadline_ms, process))
+    app.add_middleware(RequestScope(deadline_ms))
     app.add_middleware(AnswerForServer())
     app.add_middleware(AnswerCaching(varies_by_origin=bool(origins.allowed)))
     if origins.allowed:

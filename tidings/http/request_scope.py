@@ -7,7 +7,7 @@ Thrift calls behind the door find them without being handed them. One canonical 
 the answer is known, with all that is worth knowing about it; a server's access log would know none
 of that.
 
-    app.add_middleware(RequestScope(2000, "gateway"))
+    app.add_middleware(RequestScope(2000))
 """
 
 from __future__ import annotations
@@ -76,12 +76,10 @@ class RequestScope:
 
     Args:
         deadline_ms: what one request may take with everything in it.
-        process: whose lines these are.
     """
 
-    def __init__(self, deadline_ms: int, process: str) -> None:
+    def __init__(self, deadline_ms: int) -> None:
         self._deadline_ms = deadline_ms
-        self._process = process
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Raises:
@@ -92,10 +90,7 @@ class RequestScope:
     def _begin(self, req: falcon.Request, resp: falcon.Response) -> Deadline:
         request_id = request_id_of(req)
         scope = ExitStack()
-        # A pool's threads do not inherit what the main thread has bound.
-        scope.enter_context(
-            structlog.contextvars.bound_contextvars(process=self._process, request_id=request_id)
-        )
+        scope.enter_context(structlog.contextvars.bound_contextvars(request_id=request_id))
         started_s = time.monotonic()
         readable_s = req.env.get(READABLE_S, started_s)
         deadline = Deadline(readable_s + self._deadline_ms / 1000)

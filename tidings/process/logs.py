@@ -6,6 +6,7 @@ such as the request id is bound once and appears in every line. structlog over t
 library's logging, so that libraries' own records come out in the same form.
 
     configure_logging(settings, "gateway")
+    name_in_every_line(worker=2)
     structlog.get_logger().info("gateway_started", address=address)
 """
 
@@ -24,6 +25,8 @@ import structlog
 
 from tidings.process.settings import Settings
 
+# Of the process and not of a context: a thread or a greenlet begins with an empty one.
+_in_every_line: dict[str, Any] = {}
 # NOTE: also what keeps a request id harmless inside an SQL comment, a log line and a Thrift header.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -74,10 +77,16 @@ class SeldomLog:
         self._log.warning(event, **fields, left_out=left_out)
 
 
+def name_in_every_line(**fields: Any) -> None:
+    """Say of each line from now on, in every thread, what it comes from."""
+    _in_every_line.update(fields)
+
+
 def configure_logging(settings: Settings, process: str) -> None:
     """Send structlog and standard logging to stderr, as console lines or one JSON object a line."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -109,4 +118,10 @@ def configure_logging(settings: Settings, process: str) -> None:
         ),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
+    name_in_every_line(process=process)
+
+
+def _name(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {**_in_every_line, **event}

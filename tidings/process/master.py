@@ -36,6 +36,7 @@ from prometheus_client import Counter, Gauge
 from tidings.process.backoff import failures_in_a_row, pause_s
 from tidings.process.errors import CannotStartError
 from tidings.process.handover import Handover
+from tidings.process.logs import name_in_every_line
 from tidings.process.shared_metrics import forget_worker
 from tidings.process.worker import FAILED, READY, RETIRE, MakeWorker, die_with, pin, run_worker
 from tidings.process.worker_numbers import free_number, take_number
@@ -361,7 +362,7 @@ class Master:
             self._close_the_masters(slot, unused)
             pin(self._first_core + slot.place)
             take_number(number)
-            structlog.contextvars.bind_contextvars(worker=number)
+            name_in_every_line(worker=number)
             code = run_worker(self._make_worker, slot.listener, slot.handover, reports)
         finally:
             sys.stderr.flush()

@@ -81,7 +81,6 @@ def create_rest(
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),
     }
     app = make_door(
-        "chat",
         deadline_ms=deadline_ms,
         origins=origins,
         signer=signer,

@@ -130,17 +130,14 @@ def test_without_time_nothing_is_sent(serve: Serve, connect: Connect) -> None:
 
 
 def test_the_request_id_and_the_caller_travel(serve: Serve, connect: Connect) -> None:
-    """One id in the logs of both processes; the thread of a connection also knows which process it
-    serves."""
+    """One id in the logs of both processes."""
     seen: list[dict[str, Any]] = []
 
     def recommend(request: UserRequest) -> ArticleResponse:
         seen.append(structlog.contextvars.get_contextvars())
         return echo(request)
 
-    with structlog.contextvars.bound_contextvars(process="recommender"):
-        running = serve(recommend)
-        client = connect(running.endpoint, caller="gateway")
+    client = connect(serve(recommend).endpoint, caller="gateway")
     with structlog.contextvars.bound_contextvars(request_id="abc-1"):
         client.call("user_recommend", UserRequest())
     client.call("user_recommend", UserRequest())

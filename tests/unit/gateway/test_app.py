@@ -156,7 +156,6 @@ def test_each_request_is_one_line_with_all_that_is_known(door: Door) -> None:
     assert line == {
         "event": "request",
         "log_level": "info",
-        "process": "gateway",
         "method": "GET",
         "route": "/articles",
         "status": 200,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import MakeSettings
-from tidings.process.logs import accept_request_id, configure_logging
+from tidings.process.logs import accept_request_id, configure_logging, name_in_every_line
 
 
 @pytest.fixture
@@ -59,6 +60,35 @@ def test_a_line_is_one_json_object_with_all_that_is_known(logged: Callable[..., 
         "channel_id": 10,
     }
     assert expected == line
+
+
+def test_a_thread_says_which_process_it_belongs_to(logged: Callable[..., list[Any]]) -> None:
+    """Its context is empty, as a greenlet's is."""
+
+    def write() -> None:
+        structlog.get_logger("a").info("of structlog")
+        logging.getLogger("library").warning("of a library")
+
+    def act() -> None:
+        thread = threading.Thread(target=write)
+        thread.start()
+        thread.join()
+
+    assert [line["process"] for line in logged(act)] == ["tests", "tests"]
+
+
+def test_a_worker_names_itself_in_every_line(
+    logged: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the name of the process."""
+    monkeypatch.setattr("tidings.process.logs._in_every_line", {})
+
+    def act() -> None:
+        name_in_every_line(worker=2)
+        structlog.get_logger("a").info("here")
+
+    (line,) = logged(act)
+    assert (line["process"], line["worker"]) == ("tests", 2)
 
 
 def test_a_librarys_own_records_have_the_same_form(logged: Callable[..., list[Any]]) -> None:

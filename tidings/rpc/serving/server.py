@@ -12,7 +12,6 @@ idle connections starve the busy ones.
 
 from __future__ import annotations
 
-import contextvars
 import errno
 import select
 import socket
@@ -99,7 +98,6 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         # Readable from the moment at which connections are given away.
         self._leave, self._leaver = socket.socketpair()
         self._leaver.setblocking(False)
-        self._context = contextvars.Context()
 
     @property
     def port(self) -> int:
@@ -159,7 +157,6 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         Raises:
             SettingsError: another program listens on the address.
         """
-        self._context = contextvars.copy_context()
         self.serverTransport.listen()
         self._started = True
         _log.info("rpc_server_started", port=self.port)
@@ -281,8 +278,7 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         return True
 
     def _start(self, serve: Callable[[SocketTransport], None], client: SocketTransport) -> None:
-        context = self._context.copy()  # a new thread starts without the log fields of this process
-        thread = threading.Thread(target=context.run, args=(self._serve_connection, serve, client))
+        thread = threading.Thread(target=self._serve_connection, args=(serve, client))
         thread.daemon = self.daemon
         try:
             thread.start()
