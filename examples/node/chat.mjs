@@ -14,7 +14,7 @@ import { createInterface } from "node:readline";
 import WsSocket from "ws";
 
 import { Connection } from "../../tidings/web/reader/chat_connection.js";
-import { Outbox, Sender } from "../../tidings/web/reader/chat_outbox.js";
+import { Outbox, Sender, errorFrame } from "../../tidings/web/reader/chat_outbox.js";
 import { MemoryStorage } from "../../tidings/web/reader/chat_storage.js";
 import { openSocket, openStream } from "../../tidings/web/reader/chat_wires.js";
 
@@ -38,11 +38,12 @@ async function ask(address, method = "GET", body = undefined) {
   }
   if (answer.ok) return said;
   const seconds = Number(answer.headers.get("Retry-After"));
-  // A key that was revoked or a site without a chat stays so; anything else may pass.
+  const code = said.type?.split("#")[1]?.replaceAll("-", "_");
+  // A key that was revoked, a site without a chat and a day's quota stay so; all else may pass.
   throw Object.assign(new Error(said.title), {
-    again: ![401, 403, 404].includes(answer.status),
-    code: said.type?.split("#")[1],
-    isRefused: answer.status < 500 && answer.status !== 429,
+    again: ![401, 403, 404].includes(answer.status) && code !== "enough_for_today",
+    status: answer.status,
+    code,
     ...(seconds && { retryAfterMs: seconds * 1000 }),
   });
 }
@@ -127,8 +128,7 @@ async function post({ cid, conversation_id, body }) {
   try {
     return { type: "ack", ...(await ask(address, "POST", { cid, body })), cid };
   } catch (error) {
-    if (!error.isRefused) throw error;
-    return { type: "error", cid, code: error.code };
+    return errorFrame(cid, error);
   }
 }
 

@@ -30,6 +30,7 @@ TIMEOUT_S = 10.0
 FIRST_S, MOST_S = 1.0, 30.0
 STABLE_S = 10.0  # a connection that lasted so long starts the back-off anew
 PACE_S = 0.15  # the server's limit is 10 messages/s
+MOST_FRAME_BYTES = 16384  # the server closes a socket over a longer one
 # After these a client that came back would meet the same again. After all others it comes back,
 # with a new ticket each time.
 NEVER = {1000, 1002, 1003, 1007, 1009, 4400, 4409}
@@ -46,11 +47,27 @@ def back_off_s(attempt: int) -> float:
 
 
 class RefusedError(Exception):
-    """The site answered with a problem; `status` is HTTP's."""
+    """The site answered with a problem.
 
-    def __init__(self, status: int, title: str) -> None:
+    Args:
+        status: HTTP's.
+        title: what the problem says.
+        kind: what it is called, as `message-too-long`; empty if it came from something in between.
+        retry_after_s: when the site would be asked again; None if it does not say.
+    """
+
+    def __init__(self, status: int, title: str, kind: str, retry_after_s: float | None) -> None:
         super().__init__(title)
         self.status = status
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+
+    @property
+    def passes(self) -> bool:
+        """A site that is away, a slow line and a minute's limit do; a day's quota, which is 429 as
+        well, does not soon."""
+        is_limit = self.status == 429 and self.kind != "enough-for-today"
+        return self.status >= 500 or self.status == 408 or is_limit
 
 
 class Site:
@@ -81,10 +98,13 @@ class Site:
                 return said
         except urllib.error.HTTPError as ex:
             try:
-                title = json.load(ex)["title"]
+                problem = json.load(ex)
+                title, kind = problem["title"], problem["type"].partition("#")[2]
             except (ValueError, KeyError):  # it came from something in between
-                title = ex.reason
-            raise RefusedError(ex.code, title) from None
+                title, kind = ex.reason, ""
+            retry_after = ex.headers["Retry-After"] or ""
+            wait_s = float(retry_after) if retry_after.isdecimal() else None
+            raise RefusedError(ex.code, title, kind, wait_s) from None
 
 
 class Chat:
@@ -109,10 +129,11 @@ class Chat:
             try:
                 code = await self.connect()
             except RefusedError as ex:
-                if ex.status in {401, 403, 404}:
+                if not ex.passes:
                     say(f"stopped: {ex}")
                     return 1
                 code = 1006
+                self.retry_after_s = ex.retry_after_s
             except (OSError, InvalidHandshake):
                 code = 1006
             if self.is_over and not self.waiting:
@@ -191,10 +212,25 @@ class Chat:
             self.something_typed.clear()
             if self.waiting:
                 frame = {"type": "send", "conversation_id": self.conversation, **self.waiting[0]}
-                await wire.send(json.dumps(frame))
+                text = json.dumps(frame)  # ASCII: as many bytes as characters
+                if len(text) <= MOST_FRAME_BYTES:
+                    await wire.send(text)
+                else:
+                    await self.answered(await self.post(self.waiting[0]))
                 await asyncio.sleep(PACE_S)
             elif self.is_over:
                 await wire.close()
+
+    async def post(self, message: dict[str, Any]) -> dict[str, Any]:
+        """By REST, what is too long for a frame; its answer as a frame."""
+        address = f"{self.site.rest}/conversations/{self.conversation}/messages"
+        try:
+            return {"type": "ack", **await self.site.ask(address, "POST", message)}
+        except RefusedError as ex:
+            code = "unavailable" if ex.passes else ex.kind or str(ex)
+            return {"type": "error", "code": code, "retry_after_ms": (ex.retry_after_s or 2) * 1000}
+        except OSError:
+            return {"type": "error", "code": "unavailable"}
 
     async def catch_up(self) -> None:
         """Print everything after what was printed, page by page."""

@@ -18,6 +18,7 @@ import pytest
 from tests.lab.relay import Relay, start_relay
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tests.lab.sites import Answer, Site, start_site
+from tidings.talk.conversations import MOST_STARTED
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 60
@@ -205,13 +206,32 @@ def test_a_client_that_the_server_wants_no_more_ends_and_says_why(client: str, t
         assert terminals[0].process.wait(PATIENCE_S) == 1
 
 
-def test_a_line_that_is_too_long_is_refused_and_the_next_one_sent(talk: Talk) -> None:
+@every_client
+def test_a_line_that_is_too_long_is_refused_and_the_next_one_sent(client: str, talk: Talk) -> None:
+    """The longest that may be sent is too long for a frame, and goes by REST."""
     ann, ben = Person(talk), Person(talk)
-    with run("node", talk, ann, str(ann.begin(ben))) as terminal:
-        terminal.type("x" * 17_000)
+    with run(client, talk, ann, str(ann.begin(ben))) as terminal:
+        terminal.type("x" * 16_385)
+        terminal.type("x" * 16_384)
         terminal.type("short")
-        terminal.wait_for("refused .*")
-        terminal.wait_for("sent 1")
+        terminal.wait_for("refused message.too.long")
+        terminal.wait_for("sent 2")
+        assert terminal.matching("sent .*") == ["sent 1", "sent 2"]
+        assert not terminal.matching("(waiting|stopped).*")
+
+
+@every_client
+def test_a_client_ends_that_has_begun_enough_conversations_for_a_day(
+    client: str, talk: Talk
+) -> None:
+    """Which is 429, as the limit of a minute that a client waits for."""
+    ann = Person(talk)
+    group = {"kind": "group", "title": "a", "reader_ids": []}
+    for _ in range(MOST_STARTED):
+        assert ann.ask("POST", "/conversations", group).status == 201
+    with run(client, talk, ann, "desk") as terminal:
+        terminal.wait_for(".*This was done too often today")
+        assert terminal.process.wait(PATIENCE_S) == 1
 
 
 @every_client

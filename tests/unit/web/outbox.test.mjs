@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Connection } from "../../../tidings/web/reader/chat_connection.js";
-import { Outbox, Sender } from "../../../tidings/web/reader/chat_outbox.js";
+import { Outbox, Sender, countTooMany, errorFrame } from "../../../tidings/web/reader/chat_outbox.js";
 import { MemoryStorage } from "../../../tidings/web/reader/chat_storage.js";
 import { EventParser } from "../../../tidings/web/reader/chat_wires.js";
 import { FakeClock, FakeServer, settle } from "./fakes.mjs";
@@ -147,6 +147,48 @@ test("what is too long for a frame goes by REST, and does not end the connection
     it.outbox.all().map(({ refused }) => refused),
     ["message_too_long", undefined],
   );
+});
+
+test("a minute's limit is waited for, and a day's quota is the reader's to hear of", async () => {
+  const answers = [
+    { status: 429, code: "quota_exceeded", retryAfterMs: 3000 },
+    { status: 429, code: "enough_for_today", retryAfterMs: 3_600_000 },
+    { status: 201 },
+  ];
+  const posted = [];
+  const post = async ({ cid, body }) => {
+    posted.push(body);
+    const answer = answers.shift();
+    return answer.status === 201
+      ? { type: "ack", cid, conversation_id: 1, seq: 1, at: 1 }
+      : errorFrame(cid, answer);
+  };
+  const it = await open({ kind: "stream", post });
+  it.server.welcome();
+  write(it, "one", "two");
+  await it.clock.pass(2999);
+  assert.deepEqual(posted, ["one"]);
+  await it.clock.pass(1000);
+  assert.deepEqual(posted, ["one", "one", "two"]);
+  assert.deepEqual(
+    it.outbox.all().map(({ body, refused }) => [body, refused]),
+    [["one", "enough_for_today"]],
+  );
+});
+
+test("what may pass is sent again, and nothing else", () => {
+  const passes = (status, code) => errorFrame("c", { status, code }).code === "unavailable";
+  assert.ok([0, 408, 500, 503].every((status) => passes(status, "a")));
+  assert.ok(passes(429, undefined));
+  assert.ok(![400, 401, 403, 404, 409, 413, 422].some((status) => passes(status, "a")));
+});
+
+test("a message is measured in bytes, and its excess told in characters", () => {
+  assert.equal(countTooMany("a".repeat(16384)), 0);
+  assert.equal(countTooMany("a".repeat(16385)), 1);
+  assert.equal(countTooMany("新".repeat(5461)), 0);
+  assert.equal(countTooMany("新".repeat(5462)), 1);
+  assert.equal(countTooMany("新".repeat(6461)), 1000);
 });
 
 test("what another reader of this browser left behind is not sent", async () => {

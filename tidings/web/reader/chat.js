@@ -8,7 +8,7 @@
 
 import { Connection } from "./chat_connection.js";
 import { realClock as clock } from "./chat_line.js";
-import { Outbox, Sender } from "./chat_outbox.js";
+import { Outbox, Sender, errorFrame } from "./chat_outbox.js";
 import { getTicket, makeRest } from "./chat_rest.js";
 import { findStorage } from "./chat_storage.js";
 import { Store } from "./chat_store.js";
@@ -174,13 +174,7 @@ export class Chat {
     try {
       return { type: "ack", ...(await this.rest.post(conversation_id, cid, body)), cid };
     } catch (error) {
-      const isPassing = !error.status || error.status >= 500 || error.status === 429;
-      return {
-        type: "error",
-        cid,
-        code: isPassing ? "unavailable" : (error.code ?? error.message),
-        retry_after_ms: error.retryAfterMs,
-      };
+      return errorFrame(cid, error);
     }
   }
 

@@ -16,6 +16,7 @@ const PACE_MS = 150; // the server's limit is 10 messages/s
 const ACK_WITHIN_MS = 15000;
 const AGAIN_MS = 2000;
 const MOST_FRAME_BYTES = 16384; // the server closes a socket over a longer one
+const MOST_BODY_BYTES = 16384; // and refuses a longer message, also by REST
 // What a later try may change. Anything else is the reader's to decide.
 const PASSING = new Set(["unavailable"]);
 
@@ -161,8 +162,32 @@ export class Sender {
   }
 }
 
+// What a message that was refused by REST would have been told over a socket. A server that is
+// away, a slow line and a minute's limit pass; a day's quota, which is 429 as well, does not soon.
+export function errorFrame(cid, { status, code, message, retryAfterMs }) {
+  const isPassing =
+    !status || status >= 500 || status === 408 || (status === 429 && code !== "enough_for_today");
+  return {
+    type: "error",
+    cid,
+    code: isPassing ? "unavailable" : (code ?? message),
+    ...(isPassing && retryAfterMs && { retry_after_ms: retryAfterMs }),
+  };
+}
+
+// How many characters at its end a message has too many, about: the limit is one of bytes.
+export function countTooMany(body) {
+  const bytes = countBytes(body);
+  const over = Math.max(0, bytes - MOST_BODY_BYTES);
+  return over && Math.ceil((over * body.length) / bytes);
+}
+
 function fits(frame) {
-  return new TextEncoder().encode(JSON.stringify(frame)).length <= MOST_FRAME_BYTES;
+  return countBytes(JSON.stringify(frame)) <= MOST_FRAME_BYTES;
+}
+
+function countBytes(text) {
+  return new TextEncoder().encode(text).length;
 }
 
 // 128 random bits; crypto.randomUUID is missing where a page came over plain HTTP.
