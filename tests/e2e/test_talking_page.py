@@ -246,9 +246,23 @@ def test_seven_tabs_use_one_socket_and_all_hear(browser: Browser, talk: Talk) ->
         wait_until(lambda: talk.other.count(sockets) == before + 1, 30, "one socket more")
 
 
+def test_a_text_that_is_too_long_stays_and_is_said_to_be(browser: Browser, talk: Talk) -> None:
+    with visit(browser, talk) as one, visit(browser, talk) as other:
+        begin(one, number(other))
+        hint = "document.querySelector('#talk-hint').textContent"
+        write(one, "x" * 17_384)
+        one.wait_for(f"{hint}.includes('too long for one message, by about 1,000 characters')")
+        one.run("document.querySelector('#talk-text').setSelectionRange(16384, 17384)")
+        one.run("document.execCommand('delete')")
+        write(one, "")
+        one.wait_for(f"!{hint}.includes('too long')", "the usual hint")
+        wait_for_words(one, "x" * 16_384)
+
+
 def test_a_reader_is_told_live_that_an_order_expired(browser: Browser, talk: Talk) -> None:
     with visit(browser, talk) as page:
-        page.run(  # one of the first product
+        page.command("Emulation.setTimezoneOverride", timezoneId="Asia/Shanghai")
+        hour = page.run(  # at which one of the first product is cancelled, where this reader lives
             """fetch("/products").then((answer) => answer.json()).then(({ results }) =>
               fetch("/orders", {
                 method: "POST",
@@ -256,7 +270,8 @@ def test_a_reader_is_told_live_that_an_order_expired(browser: Browser, talk: Tal
                 body: JSON.stringify({
                   lines: [{ product_id: results[0].product_id, quantity: 1 }],
                 }),
-              }))"""
+              })).then((answer) => answer.json()).then(({ expires_at }) =>
+                new Date(expires_at).toLocaleTimeString([], { timeStyle: "short" }))"""
         )
         page.wait_for(
             "document.querySelector('#talk-news').textContent.includes('was cancelled')",
@@ -264,6 +279,8 @@ def test_a_reader_is_told_live_that_an_order_expired(browser: Browser, talk: Tal
         )
         page.wait_for(f"!{BADGE}.hidden", "the badge")
         page.wait_for("document.querySelector('.notices').textContent.includes('was cancelled')")
+        told = page.run("document.querySelector('.notices').innerText")
+        assert f"is cancelled at {hour}." in told
         page.click(".notices-all")
         page.wait_for(f"{BADGE}.hidden", "all read")
 

@@ -1,7 +1,11 @@
 // Where a message is written, or another text for one that was sent.
 
 import { button } from "./chat_list.js";
+import { countTooMany } from "./chat_outbox.js";
+import { tooLongWords } from "./chat_words.js";
 import { element } from "./elements.js";
+
+const HINT = "Enter sends, Shift and Enter begin a new line.";
 
 export class Composer {
   constructor(view) {
@@ -10,18 +14,13 @@ export class Composer {
     this.text = element("textarea", {
       id: "talk-text",
       rows: "2",
-      maxlength: "4000",
       enterkeyhint: "send",
       "aria-describedby": "talk-hint",
     });
     this.label = element("label", { for: "talk-text" }, "Write a message");
     this.cancel = button("Do not change it", () => this.begin());
     this.cancel.hidden = true;
-    const hint = element(
-      "span",
-      { id: "talk-hint", class: "hint" },
-      "Enter sends, Shift and Enter begin a new line.",
-    );
+    this.hint = element("span", { id: "talk-hint", class: "hint", role: "status" }, HINT);
     this.root = element(
       "form",
       { class: "composer" },
@@ -32,7 +31,7 @@ export class Composer {
         { class: "acts-row" },
         element("button", { type: "submit" }, "Send"),
         this.cancel,
-        hint,
+        this.hint,
       ),
     );
     this.root.addEventListener("submit", (event) => {
@@ -41,6 +40,7 @@ export class Composer {
     });
     this.text.addEventListener("keydown", (event) => this.press(event));
     this.text.addEventListener("input", () => {
+      this.measure();
       if (this.text.value.trim()) view.chat.type(view.id);
     });
   }
@@ -57,7 +57,7 @@ export class Composer {
   send() {
     const { view, editing } = this;
     const body = this.text.value.trim();
-    if (!body) return;
+    if (!body || this.measure()) return;
     view.attempt(async () => {
       if (editing) await view.chat.rest.edit(view.id, editing.seq, body);
       else view.chat.write(view.id, body);
@@ -66,9 +66,19 @@ export class Composer {
     });
   }
 
+  // How much too long it is, which stands beside it.
+  measure() {
+    const tooMany = countTooMany(this.text.value.trim());
+    const words = tooMany ? tooLongWords(tooMany) : HINT;
+    if (this.hint.textContent !== words) this.hint.textContent = words;
+    this.text.setAttribute("aria-invalid", String(tooMany > 0));
+    return tooMany;
+  }
+
   edit(message) {
     this.editing = message;
     this.text.value = message.body;
+    this.measure();
     this.label.textContent = "Change your message";
     this.cancel.hidden = false;
     this.text.focus();
@@ -77,6 +87,7 @@ export class Composer {
   begin() {
     this.editing = null;
     this.text.value = "";
+    this.measure();
     this.label.textContent = "Write a message";
     this.cancel.hidden = true;
     this.text.focus();

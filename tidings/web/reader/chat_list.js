@@ -5,6 +5,7 @@ import {
   conversationTitle,
   countWords,
   language,
+  noticeWords,
   readerName,
   stateWords,
 } from "./chat_words.js";
@@ -184,7 +185,7 @@ export class ListView {
     return element(
       "li",
       { class: each.is_read ? "" : "has-unread" },
-      element("p", { lang: language }, each.text[language]),
+      element("p", { lang: language }, noticeWords(each)),
       element("time", { datetime: at.toISOString() }, timeAgo(at.getTime())),
     );
   }

@@ -5,7 +5,7 @@
 import { Chat } from "./chat.js";
 import { ConversationView } from "./chat_conversation.js";
 import { ListView } from "./chat_list.js";
-import { conversationTitle, countWords, language } from "./chat_words.js";
+import { conversationTitle, countWords, language, noticeWords } from "./chat_words.js";
 import { element } from "./elements.js";
 import { attempt, byId } from "./sections.js";
 
@@ -55,7 +55,7 @@ function changed(what, detail) {
   byId("talk-count").firstElementChild.textContent = countWords(unread);
   if (what === "seen" && view?.id === detail.conversation_id) view.saw(detail);
   if (what === "presence" && view?.otherId === detail.reader_id) view.isHere(detail.is_here);
-  if (what === "notice") tell(detail.text[language], "#/messages", language);
+  if (what === "notice") tell(noticeWords(detail), "#/messages", language);
   if (what === "message") tellMessage(detail);
 }
 

@@ -11,14 +11,11 @@ const REFUSALS = {
   too_late: "it is more than five minutes old",
   no_such_message: "it is not there any more",
   quota: "that were too many for now",
-  // By REST the same have other names.
-  unknown_conversation: "you are no longer part of this conversation",
-  message_too_long: "it is too long",
-  invalid_request: "the chat does not take it",
   // The same, as REST names them.
   unknown_conversation: "you are no longer part of this conversation",
   message_too_long: "it is too long",
-  enough_for_today: "that were too many for now",
+  invalid_request: "the chat does not take it",
+  enough_for_today: "that were too many for today",
 };
 const STATES = {
   connecting: "Connecting…",
@@ -36,6 +33,13 @@ const KINDS = {
   refund_sent: "Money went back to you",
   fresh_articles: "New articles wait for you",
 };
+// Where a time is told: the server's text, made for all zones, says it in UTC.
+const SAID = {
+  order_expiring: {
+    en: (id, until) => `Order ${id} is not paid yet, and is cancelled at ${until}.`,
+    zh: (id, until) => `订单 ${id} 尚未付款，将于 ${until} 取消。`,
+  },
+};
 const MOST = 99;
 // Notices come in these two.
 export const language = navigator.language.startsWith("zh") ? "zh" : "en";
@@ -43,9 +47,17 @@ export const language = navigator.language.startsWith("zh") ? "zh" : "en";
 export const isDesk = (readerId) => readerId === DESK_ID;
 export const countWords = (count) => (count > MOST ? `${MOST}+` : String(count));
 export const noticeKindWords = (type) => KINDS[type] ?? type.replaceAll("_", " ");
+export const tooLongWords = (tooMany) =>
+  `This is too long for one message, by about ${tooMany.toLocaleString("en")} characters.`;
 export const refusalWords = (code) => `Not sent: ${REFUSALS[code] ?? code}.`;
 export const stateWords = ({ state, reason }) =>
   (state === "stopped" && STOPS[reason]) || STATES[state] || "";
+
+export function noticeWords({ type, data, text }) {
+  if (!SAID[type] || !data.expires_at) return text[language];
+  const until = new Date(data.expires_at).toLocaleTimeString([], { timeStyle: "short" });
+  return SAID[type][language](data.order_id, until);
+}
 
 // There are no names yet; the last digits tell the few readers of a conversation apart.
 export function readerName(readerId, me) {
