@@ -111,7 +111,9 @@ class Server:
 def serve_peer(name: str) -> Iterator[Server]:
     """One of the others, serving until the block ends."""
     command = [sys.executable, "-m", "bench.chat_peers", name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             yield Server(process.pid, int(process.stdout.readline()))
