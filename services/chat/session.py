@@ -120,8 +120,7 @@ class Session:
         """Send a message that `framing` has made. It neither waits nor raises."""
         if self._is_closing:
             return
-        self._outbox.put(framed)
-        if self._outbox.owed_bytes > MOST_OWED_BYTES:
+        if self._outbox.put(framed) > MOST_OWED_BYTES:
             self._outbox.cut()
             self.close(Closing.BUSY)
 
