@@ -299,7 +299,7 @@ class Crowd:
         for n in range(int(per_s * seconds)):
             due_s = began_s + n / per_s
             while (left_s := due_s - time.monotonic()) > 0:
-                self.turn(left_s if left_s > 0.001 else 0)
+                self.turn(left_s)
             pair = numbers.randrange(pairs)
             marker = f"one-{n}"
             sent[marker.encode()] = time.monotonic_ns()

@@ -139,7 +139,7 @@ class OurCrowd(Crowd):
         for n in range(int(per_s * seconds)):
             due_s = began_s + n / per_s
             while (left_s := due_s - time.monotonic()) > 0:
-                self.turn(left_s if left_s > 0.001 else 0)
+                self.turn(left_s)
             pair = numbers.randrange(len(conversations))
             sender, receiver = 2 * pair + pair % 2, 2 * pair + 1 - pair % 2
             cid = f"{receiver}-{n}-{began_s:.3f}"
