@@ -14,7 +14,7 @@ Rejected: a queue for each socket that joins; the window is one for all.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -200,10 +200,11 @@ class Hub:
         """How many it follows."""
         return len(self._audience.topics_of(listener))
 
-    def followed(self, beginning: str) -> Sequence[int]:
-        """The numbers of the topics of one kind, such as `presence:`, that are followed here."""
-        names = self._audience.topics()
-        return [int(name[len(beginning) :]) for name in names if name.startswith(beginning)]
+    def followed(self, beginning: str) -> Mapping[int, Sequence[Listener]]:
+        """The numbers of the topics of one kind, such as `presence:`, that are followed here, and
+        by whom."""
+        names = [name for name in self._audience.topics() if name.startswith(beginning)]
+        return {int(name[len(beginning) :]): self._audience.find([name]) for name in names}
 
     def _take(self, epoch: str, entry: BusEntry) -> Arrival | None:
         """Into the window; None for what is told to no one: it was before, or it cannot be read."""

@@ -13,6 +13,9 @@ from collections.abc import Iterable
 
 from tidings.talk.events import Entry, Event, encode
 
+# What is behind it is a reader's number.
+PRESENCE = "presence:"
+
 
 class Typing(Event, frozen=True, kw_only=True):
     """A member of a conversation is writing."""
@@ -41,4 +44,4 @@ def live_entry(event: Event, *, to: Iterable[int | str], hid: Iterable[int] = ()
 
 def presence_topic(reader_id: int) -> str:
     """What is followed by those who want to know whether a reader is there."""
-    return f"presence:{reader_id}"
+    return f"{PRESENCE}{reader_id}"

@@ -29,13 +29,14 @@ from services.chat.sse import Events
 from services.chat.talking import Talk
 from services.chat.watched import Watched
 from services.chat.window import Window
+from services.chat.withdrawing import FollowSweep
 from services.chat.writer import Writer
 from tidings.store.keys import BUS
 from tidings.talk.asked import asking
 from tidings.talk.outbox import telling
 
-# The writer's, the outbox's and that of the sweep of keys.
-OWN_CONNECTIONS = 3
+# The writer's, the outbox's, and those of the sweeps of keys and of who follows readers.
+OWN_CONNECTIONS = 4
 # 20,000 entries of 400 bytes take 8 MiB; what is longer makes the window shorter.
 MOST_KEPT_BYTES = 32 * 1024 * 1024
 
@@ -73,7 +74,7 @@ def make_parts(
         own_engine: for OWN_CONNECTIONS of this node's own, so that messages wait behind nothing.
         sessions: all sockets whose reader is known; streams of events become some of them.
         make_desk: the editors' desk, given the engine that stores its answers.
-        sweep_every_s: how often keys are looked at again.
+        sweep_every_s: how often keys, and who follows readers, are looked at again.
     """
     hub = Hub(Window(most=BUS.most, most_bytes=MOST_KEPT_BYTES))
     bus = Bus(redis, hub, most_kept=BUS.most, most_kept_bytes=MOST_KEPT_BYTES)
@@ -93,6 +94,7 @@ def make_parts(
         changes=changes,
     )
     sweep = KeySweep(own_engine, sessions, every_s=sweep_every_s)
+    follows = FollowSweep(own_engine, hub, every_s=sweep_every_s)
     return Parts(
         engine=told,
         talk=talk,
@@ -106,6 +108,7 @@ def make_parts(
             Watched("outbox", publisher.gather),
             Watched("presence", presence.look),
             Watched("keys", sweep.look),
+            Watched("follows", follows.look),
             Watched("desk", desk.look),
             *[Watched(f"changes-{number}", changes.work) for number in range(WORKERS)],
         ],

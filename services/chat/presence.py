@@ -20,8 +20,8 @@ from collections.abc import Collection, Iterator, Sequence
 from redis import Redis
 
 from services.chat.hub import Hub
+from services.chat.live import PRESENCE, live_entry, presence_topic
 from services.chat.live import Presence as Event
-from services.chat.live import live_entry, presence_topic
 from services.chat.publisher import Publisher
 from tidings.store.keys import HERE, WATCHED
 
@@ -31,7 +31,6 @@ WRITE_EVERY_S = 25.0
 GONE_AFTER_S = 10.0
 # A pipeline of so many is written and read within two milliseconds.
 AT_ONCE = 100
-_TOPIC = "presence:"
 
 
 class PresenceBoard:
@@ -119,7 +118,7 @@ class PresenceBoard:
                 for reader_id in here:
                     pipeline.set(HERE.of(reader_id), self._node, ex=HERE.ttl_s)
                 pipeline.execute()
-        watched = self._hub.followed(_TOPIC)
+        watched = list(self._hub.followed(PRESENCE))
         self._told = {id_: is_here for id_, is_here in self._told.items() if id_ in watched}
         for followed in _parts(watched):
             self._check(followed)

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, exists, select, text
+from sqlalchemy import Connection, Row, and_, bindparam, exists, or_, select, text, tuple_
 
 from tidings.store.by_key import HINT, select_by_key
 from tidings.store.engine import database_now
@@ -208,16 +208,32 @@ def check_member(conn: Connection, reader_id: int, conversation_id: int) -> None
 def share_conversation(conn: Connection, reader_id: int, other_id: int) -> bool:
     """Whether two readers are in one conversation, and neither blocks the other: who may see
     whether the other is there."""
+    return bool(find_sharing(conn, [(reader_id, other_id)]))
+
+
+def find_sharing(
+    conn: Connection, pairs: Collection[tuple[int, int]]
+) -> frozenset[tuple[int, int]]:
+    """Those of these pairs of readers in which the first may see whether the second is there,
+    by one statement, so a hundred or so are asked at a time."""
     mine, other = conversation_member.alias("mine"), conversation_member.alias("other")
-    is_shared = exists(
-        select(mine.c.reader_id)
-        .join(other, other.c.conversation_id == mine.c.conversation_id)
-        .where(mine.c.reader_id == reader_id, other.c.reader_id == other_id)
-    )
-    is_blocked = exists(
-        select(reader_block.c.at).where(
-            reader_block.c.reader_id.in_((reader_id, other_id)),
-            reader_block.c.blocked_id.in_((reader_id, other_id)),
+    one_id, other_id, block = mine.c.reader_id, other.c.reader_id, reader_block.c
+    is_blocked = exists().where(
+        or_(
+            and_(block.reader_id == one_id, block.blocked_id == other_id),
+            and_(block.reader_id == other_id, block.blocked_id == one_id),
         )
     )
-    return bool(conn.scalar(select(and_(is_shared, ~is_blocked))))
+    rows = conn.execute(
+        select(one_id, other_id)
+        .distinct()
+        .join(other, other.c.conversation_id == mine.c.conversation_id)
+        .where(
+            # By an index each; a pair of columns of two tables has none.
+            one_id.in_({one for one, _ in pairs}),
+            other_id.in_({other for _, other in pairs}),
+            tuple_(one_id, other_id).in_(list(pairs)),
+            ~is_blocked,
+        )
+    )
+    return frozenset((row[0], row[1]) for row in rows)

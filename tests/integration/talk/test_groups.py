@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import update
 
-from tests.lab.talk import Talk
+from tests.lab.talk import Talk, counted_statements
 from tidings.store.engine import transaction
 from tidings.talk.blocks import MOST_BLOCKS, block, find_blocks, unblock
 from tidings.talk.conversations import (
@@ -30,7 +30,13 @@ from tidings.talk.errors import (
 )
 from tidings.talk.history import find_messages
 from tidings.talk.joining import add_members, leave, remove_member
-from tidings.talk.members import DESK_ID, MOST_MEMBERS, find_members, share_conversation
+from tidings.talk.members import (
+    DESK_ID,
+    MOST_MEMBERS,
+    find_members,
+    find_sharing,
+    share_conversation,
+)
 from tidings.talk.tables import conversation, reader_block
 
 ANN, BEN, EVE, DAN = 7, 9, 12, 15
@@ -231,6 +237,20 @@ def test_presence_is_for_who_shares_a_conversation_and_blocks_nobody_of_it(talk:
 
     talk.do(block, ANN, BEN)
     assert not talk.ask(share_conversation, BEN, ANN)
+
+
+def test_of_many_pairs_it_is_told_at_once_who_may_see_whom(talk: Talk) -> None:
+    talk.group(ANN, BEN, EVE)
+    talk.direct(ANN, DAN)
+    talk.direct(ANN, BEN)
+    talk.do(block, BEN, EVE)
+    readers = (ANN, BEN, EVE, DAN)
+    pairs = {(one, other) for one in readers for other in readers if one != other} - {(EVE, ANN)}
+    with counted_statements(talk.engine) as asked:
+        sharing = talk.ask(find_sharing, pairs)
+
+    assert sharing == {(ANN, BEN), (BEN, ANN), (ANN, EVE), (ANN, DAN), (DAN, ANN)}
+    assert len([statement for statement in asked if "conversation_member" in statement]) == 1
 
 
 def test_blocks_are_listed_page_by_page_and_bounded(talk: Talk) -> None:

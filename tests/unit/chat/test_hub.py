@@ -76,7 +76,7 @@ def test_a_topic_means_nothing_to_a_connection_that_is_gone(hub: Hub) -> None:
     hub.deliver([entry(1, ["article:1"])])
 
     assert gone.told == []
-    assert hub.followed("article:") == []
+    assert hub.followed("article:") == {}
 
 
 def test_what_is_live_is_told_and_not_kept(hub: Hub) -> None:

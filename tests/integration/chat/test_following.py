@@ -1,0 +1,124 @@
+"""Who may follow what, for how long, and in which order it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import OperationalError
+
+from services.chat.hub import Hub
+from services.chat.positions import Position
+from services.chat.window import Window
+from services.chat.withdrawing import AT_ONCE, FollowSweep
+from tests.lab.chat import ChatClient, ChatNode, ChatSite
+from tests.lab.servers import wait_until
+from tests.lab.talk import Talk
+from tests.unit.chat.listeners import Recorder
+from tidings.process.settings import read_settings
+from tidings.store.engine import make_engine, transaction
+from tidings.talk.blocks import block
+from tidings.talk.conversations import start_group
+from tidings.talk.joining import leave
+
+NewReader = Callable[[], int]
+ANN, BEN = 2**52 + 1, 2**52 + 2
+
+
+@pytest.fixture
+def hub() -> Hub:
+    hub = Hub(Window(most=10, most_bytes=1 << 20), pause=lambda: None)
+    hub.restart(Position("0123abcd", (1, 0)), [], "start")
+    return hub
+
+
+@pytest.fixture
+def site_engine(site: ChatSite) -> Iterator[Engine]:
+    """As another process has one."""
+    url = site.environment["TIDINGS_DATABASE_URL"]
+    engine = make_engine(read_settings(None, database_url=url).database)
+    yield engine
+    engine.dispose()
+
+
+def blocks_the_friend(conn: Connection, watched: int, friend: int, group: int) -> None:
+    del group
+    block(conn, watched, friend)
+
+
+def is_blocked_by_the_friend(conn: Connection, watched: int, friend: int, group: int) -> None:
+    del group
+    block(conn, friend, watched)
+
+
+def leaves_the_group(conn: Connection, watched: int, friend: int, group: int) -> None:
+    del friend
+    leave(conn, watched, group)
+
+
+def follow(hub: Hub, reader_id: int, *topics: str) -> Recorder:
+    listener = Recorder(reader_id)
+    hub.join(listener, hub.begin(reader_id, topics, None))
+    return listener
+
+
+@pytest.mark.parametrize("part", [blocks_the_friend, is_blocked_by_the_friend, leaves_the_group])
+def test_a_reader_who_parts_with_another_is_followed_by_the_other_no_more(
+    part: Callable[[Connection, int, int, int], None],
+    site: ChatSite,
+    site_engine: Engine,
+    new_reader: NewReader,
+) -> None:
+    """Without another subscription, and those who may still follow are told."""
+    watched, friend, third = (new_reader() for _ in range(3))
+    with transaction(site_engine) as conn:
+        both = start_group(conn, watched, title="all", member_ids=[friend]).conversation_id
+        start_group(conn, watched, title="two", member_ids=[third])
+    topic = {"type": "subscribe", "topic": f"presence:{watched}"}
+    with site.start_node(chat_ping_every_s=0.2) as node, ExitStack() as stack:
+        ben = stack.enter_context(ChatClient(node.url, site.ticket(friend)))
+        eve = stack.enter_context(ChatClient(node.url, site.ticket(third)))
+        for client in (ben, eve):
+            client.send(topic)
+            assert client.await_type("presence")["is_here"] is False
+        with transaction(site_engine) as conn:
+            part(conn, watched, friend, both)
+        wait_until(lambda: count_withdrawn(node) == 1, 30, "the end of the subscription")
+        stack.enter_context(ChatClient(node.url, site.ticket(watched)))
+        while eve.receive()["type"] != "presence":
+            pass
+        ben.send({"type": "ping"})
+        heard = [ben.receive()["type"]]
+        while heard[-1] != "pong":
+            heard.append(ben.receive()["type"])
+
+        assert "presence" not in heard
+        assert count_withdrawn(node) == 1
+
+
+def count_withdrawn(node: ChatNode) -> float:
+    return node.count("tidings_chat_withdrawn_total")
+
+
+def test_of_many_who_follow_those_who_may_not_are_found(engine: Engine, hub: Hub) -> None:
+    """More than one statement asks for, and topics of another kind are left alone."""
+    talk = Talk(engine)
+    members = list(range(BEN, BEN + AT_ONCE))
+    talk.group(ANN, *members)
+    following = [follow(hub, one, f"presence:{ANN}", "article:1") for one in members]
+    talk.do(block, ANN, members[-1])
+    stranger = follow(hub, BEN + 1000, f"presence:{ANN}", f"presence:{BEN}", "operator")
+    FollowSweep(engine, hub, every_s=0).look()
+
+    assert [hub.count_topics(one) for one in following] == [2] * (AT_ONCE - 1) + [1]
+    assert hub.count_topics(stranger) == 1
+
+
+def test_a_database_that_is_away_ends_no_following(hub: Hub) -> None:
+    listener = follow(hub, BEN, f"presence:{ANN}")
+    with pytest.raises(OperationalError):
+        FollowSweep(create_engine("sqlite://"), hub, every_s=0).look()  # it has no tables
+
+    assert hub.count_topics(listener) == 1
