@@ -90,6 +90,7 @@ class Talk:
         self._publisher = publisher
         self._presence = presence
         self._changes = changes
+        self._asked: dict[tuple[Socket, str], Subscribe] = {}
         self._typed: dict[tuple[int, int], float] = {}
         self._counting = threading.BoundedSemaphore(COUNTED_AT_ONCE)
 
@@ -136,9 +137,14 @@ class Talk:
             case Typing():
                 if self._is_typing_news(session.reader_id, frame.conversation_id):
                     self._changes.add(partial(self._do, session, frame))
+                else:
+                    _say_ok(session, frame)
             case Subscribe() if self._is_followed_at_once(session, frame):
                 _say_ok(session, frame)
+            case Subscribe():
+                self._ask_to_follow(session, frame)
             case Unsubscribe():
+                self._asked.pop((session, frame.topic), None)
                 self._hub.unsubscribe(session, frame.topic)
                 _say_ok(session, frame)
             case _:
@@ -176,6 +182,11 @@ class Talk:
             self._hub.subscribe(session, frame.topic)
         return other_id is None
 
+    def _ask_to_follow(self, session: Socket, frame: Subscribe) -> None:
+        """Have SQL asked; what is unsubscribed from meanwhile will not be followed."""
+        self._changes.add(partial(self._do, session, frame))
+        self._asked[session, frame.topic] = frame
+
     def _do(self, session: Socket, frame: ClientFrame) -> None:
         """In a coroutine of its own, and answered there."""
         try:
@@ -211,8 +222,13 @@ class Talk:
                 )
             case Typing():
                 self._tell_typing(reader_id, frame.conversation_id)
-            case Subscribe():
-                self._follow_presence(session, frame)
+            case Subscribe(topic=topic):
+                try:
+                    self._follow_presence(session, frame)
+                finally:
+                    # One that was sent later has still to be done, and ends this itself.
+                    if self._asked.get((session, topic)) is frame:
+                        del self._asked[session, topic]
             case _:
                 raise RefusedError("invalid", "there is nothing to be done for it here")
 
@@ -232,8 +248,9 @@ class Talk:
             if not share_conversation(conn, session.reader_id, other_id):
                 raise RefusedError("not_a_member", f"you share no conversation with {other_id}")
         is_here = self._presence.watch(other_id)
-        self._hub.subscribe(session, presence_topic(other_id))
-        session.say(Presence(reader_id=other_id, is_here=is_here))
+        if (session, frame.topic) in self._asked:
+            self._hub.subscribe(session, presence_topic(other_id))
+            session.say(Presence(reader_id=other_id, is_here=is_here))
 
 
 def _count_for(session: Socket, engine: Engine) -> Unread:

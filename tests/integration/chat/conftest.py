@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from unittest import mock
 
 import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
+from services.chat.parts import Parts, make_parts
+from services.chat.sessions import Sessions
 from tests.conftest import MakeSettings
 from tests.lab.chat import ChatNode, ChatSite, make_chat_site
 from tests.lab.chat_rest import ChatRest, Reader, make_chat_rest
@@ -51,6 +54,26 @@ def cleo(chat: ChatRest) -> Reader:
 def stranger(chat: ChatRest) -> Reader:
     """A reader who is in no conversation."""
     return chat.visitor()
+
+
+@pytest.fixture
+def parts(engine: Engine, make_settings: MakeSettings, redis_url: str) -> Iterator[Parts]:
+    """A node that has reached its bus."""
+    parts = make_parts(
+        engine=engine,
+        own_engine=engine,
+        redis=make_redis(make_settings(redis_url=redis_url).redis),
+        sessions=Sessions(),
+        make_desk=mock.MagicMock(),
+        sweep_every_s=60,
+    )
+    (bus,) = [watched for watched in parts.beside if watched.name == "bus"]
+    bus.start()
+    while parts.talk.bus_age_s() > 1:
+        bus.join(0.01)
+    yield parts
+    bus.stop()
+    bus.join(10)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
@@ -12,38 +11,15 @@ import pytest
 from sqlalchemy import Engine, event
 
 from services.chat import talking as talking_module
-from services.chat.parts import Parts, make_parts
-from services.chat.sessions import Sessions
+from services.chat.parts import Parts
 from services.chat.talking import COUNTED_AT_ONCE
-from tests.conftest import MakeSettings
 from tests.unit.chat.listeners import Recorder
-from tidings.store.redis import make_redis
 from tidings.talk.marks import count_unread
 
 
 @pytest.fixture
 def database_url(sqlite_url: str) -> str:
     return sqlite_url
-
-
-@pytest.fixture
-def parts(engine: Engine, make_settings: MakeSettings, redis_url: str) -> Iterator[Parts]:
-    """A node that has reached its bus."""
-    parts = make_parts(
-        engine=engine,
-        own_engine=engine,
-        redis=make_redis(make_settings(redis_url=redis_url).redis),
-        sessions=Sessions(),
-        make_desk=mock.MagicMock(),
-        sweep_every_s=60,
-    )
-    (bus,) = [watched for watched in parts.beside if watched.name == "bus"]
-    bus.start()
-    while parts.talk.bus_age_s() > 1:
-        bus.join(0.01)
-    yield parts
-    bus.stop()
-    bus.join(10)
 
 
 def join(parts: Parts, reader_id: int, pos: str | None = None) -> Recorder:

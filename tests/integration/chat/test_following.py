@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
+from services.chat.frames import Subscribe, Typing, Unsubscribe
 from services.chat.hub import Hub
+from services.chat.parts import Parts
 from services.chat.positions import Position
 from services.chat.window import Window
 from services.chat.withdrawing import AT_ONCE, FollowSweep
@@ -122,3 +124,52 @@ def test_a_database_that_is_away_ends_no_following(hub: Hub) -> None:
         FollowSweep(create_engine("sqlite://"), hub, every_s=0).look()  # it has no tables
 
     assert hub.count_topics(listener) == 1
+
+
+@pytest.mark.parametrize("last", ["withdrawn", "followed"])
+def test_what_was_asked_for_last_holds_though_the_first_is_done_later(
+    parts: Parts, engine: Engine, last: str
+) -> None:
+    """A client need not wait for an answer before it takes its wish back, or has another."""
+    Talk(engine).direct(ANN, BEN)
+    topic = f"presence:{BEN}"
+    socket = Recorder(ANN)
+    parts.talk.join(socket, None, [f"article:{number}" for number in range(1, 20)])
+    parts.talk.take(socket, Subscribe(topic=topic, ref="s"))
+    parts.talk.take(socket, Unsubscribe(topic=topic, ref="u"))
+    if last == "followed":
+        parts.talk.take(socket, Subscribe(topic=topic, ref="s2"))
+    done = {"s", "u", "s2"} if last == "followed" else {"s", "u"}
+    do_what_waits(parts, lambda: refs(socket) == done)
+    parts.talk.take(socket, Unsubscribe(topic="article:1"))
+    parts.talk.take(socket, Subscribe(topic="article:98", ref="room"))
+
+    assert "room" in refs(socket)
+    assert ("presence" in types(socket)) is (last == "followed")
+
+
+def test_typing_is_answered_each_time_it_has_a_ref(parts: Parts, engine: Engine) -> None:
+    """Also what is not told, since it was told a moment ago."""
+    conversation_id = Talk(engine).direct(ANN, BEN)
+    socket = Recorder(ANN)
+    parts.talk.join(socket, None, [])
+    for ref in ("one", "two"):
+        parts.talk.take(socket, Typing(conversation_id=conversation_id, ref=ref))
+    parts.talk.take(socket, Typing(conversation_id=conversation_id))
+    do_what_waits(parts, lambda: refs(socket) == {"one", "two"})
+
+
+def do_what_waits(parts: Parts, is_done: Callable[[], bool]) -> None:
+    (changes,) = [watched for watched in parts.beside if watched.name == "changes-0"]
+    changes.start()
+    wait_until(is_done, 30, "the answers")
+    changes.stop()
+    changes.join(10)
+
+
+def types(socket: Recorder) -> list[str]:
+    return [said["type"] for said in socket.told]
+
+
+def refs(socket: Recorder) -> set[str]:
+    return {said["ref"] for said in socket.told if said["type"] == "ok"}
