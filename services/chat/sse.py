@@ -23,10 +23,11 @@ import falcon
 import msgspec
 
 from services.chat.closing import Closing, Comeback
+from services.chat.following import MOST_TOPICS
 from services.chat.framing import frame_message
 from services.chat.hosting import Host, UnavailableError
 from services.chat.sessions import Sessions
-from tidings.http.errors import OverloadedError
+from tidings.http.errors import InvalidRequestError, OverloadedError
 from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import HeaderParameter, TextParameter, read_parameters, read_text
@@ -39,7 +40,9 @@ TYPE = "text/event-stream"
 POS = TextParameter(
     "pos", 64, "the place of the last event that was processed, where a client cannot set a header"
 )
-TOPICS = TextParameter("topics", 512, "topics to be told as well, with commas between")
+TOPICS = TextParameter(
+    "topics", 512, f"up to {MOST_TOPICS} topics to be told as well, with commas between"
+)
 LAST_EVENT_ID = HeaderParameter(
     "Last-Event-ID", "the id of the last event that was processed; wins over `pos`"
 )
@@ -143,7 +146,7 @@ class Events:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         read_parameters(req, [], texts=[POS, TOPICS])
         pos = (req.get_header("Last-Event-ID") or read_text(req, POS))[: POS.most_chars]
-        topics = [topic for topic in read_text(req, TOPICS).split(",") if topic]
+        topics = _read_topics(req)
         caller = req.context.caller
         stream = Stream(
             reader_id=caller.reader_id,
@@ -169,6 +172,13 @@ class Events:
     def _leave(self, stream: Stream) -> None:
         self._sessions.remove(stream)
         self._host.leave(stream)
+
+
+def _read_topics(req: falcon.Request) -> list[str]:
+    topics = [topic for topic in read_text(req, TOPICS).split(",") if topic]
+    if len(topics) > MOST_TOPICS:
+        raise InvalidRequestError({TOPICS.name: f"must be at most {MOST_TOPICS}"})
+    return topics
 
 
 def payload_of(frame: bytes) -> bytes:

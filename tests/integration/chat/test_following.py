@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
+from services.chat.following import MOST_TOPICS
 from services.chat.frames import Subscribe, Typing, Unsubscribe
 from services.chat.hub import Hub
 from services.chat.parts import Parts
 from services.chat.positions import Position
 from services.chat.window import Window
 from services.chat.withdrawing import AT_ONCE, FollowSweep
-from tests.lab.chat import ChatClient, ChatNode, ChatSite
+from tests.lab.chat import ANSWER_TIMEOUT_S, SECRET_KEY, ChatClient, ChatNode, ChatSite
 from tests.lab.servers import wait_until
 from tests.lab.talk import Talk
 from tests.unit.chat.listeners import Recorder
+from tidings.http.reader_id import HEADER, ReaderSigner
 from tidings.process.settings import read_settings
 from tidings.store.engine import make_engine, transaction
 from tidings.talk.blocks import block
@@ -173,3 +178,21 @@ def types(socket: Recorder) -> list[str]:
 
 def refs(socket: Recorder) -> set[str]:
     return {said["ref"] for said in socket.told if said["type"] == "ok"}
+
+
+def test_a_stream_of_events_follows_as_many_topics_as_a_socket(
+    node: ChatNode, new_reader: NewReader
+) -> None:
+    headers = {HEADER: ReaderSigner([SECRET_KEY.encode()]).sign(new_reader())}
+    topics = [f"article:{number}" for number in range(1, MOST_TOPICS + 2)]
+    with urlopen(ask_for_events(node, topics[1:], headers), timeout=ANSWER_TIMEOUT_S) as stream:
+        assert stream.status == 200
+    with pytest.raises(HTTPError) as ex:
+        urlopen(ask_for_events(node, topics, headers), timeout=ANSWER_TIMEOUT_S)
+
+    assert ex.value.code == 422
+    assert "at most 20" in json.load(ex.value)["errors"]["topics"]
+
+
+def ask_for_events(node: ChatNode, topics: list[str], headers: dict[str, str]) -> Request:
+    return Request(f"{node.http}/events?topics={'%2C'.join(topics)}", headers=headers)
