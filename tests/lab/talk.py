@@ -63,11 +63,13 @@ class Talk:
 
 @contextmanager
 def counted_statements(engine: Engine) -> Iterator[list[str]]:
-    """The statements that are executed meanwhile, of the driver's own the text alone."""
+    """The statements that are executed meanwhile, of the driver's own the text alone, without
+    those that prepare a new connection."""
     seen: list[str] = []
 
     def see(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
+        if not statement.startswith("PRAGMA"):
+            seen.append(statement)
 
     event.listen(engine, "before_cursor_execute", see)
     yield seen

@@ -14,7 +14,6 @@ all; a nightly job would give up behind every import.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from sqlalchemy.util.queue import Queue
 from tidings.process.deadline import DeadlineExceededError, current_deadline
 from tidings.process.settings import DatabaseSettings
 from tidings.store.metadata import Moment
+from tidings.store.retry import is_passing
 
 SQLITE_BUSY_MS = 5000
 # Between two looks whether SQLite's writer is done, as in SQLite's own wait.
@@ -191,8 +191,7 @@ def _take_sqlite_turn(conn: Any, wait_ms: int) -> None:
             conn.exec_driver_sql("BEGIN IMMEDIATE")
             return
         except OperationalError as ex:
-            is_taken = getattr(ex.orig, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_taken or time.monotonic() >= until_s:
+            if is_passing(ex) != "lock_wait" or time.monotonic() >= until_s:
                 raise
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
