@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.examples import make_example
 from tests.lab.relay import Relay, start_relay
-from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
+from tests.lab.servers import free_port, spawn, start_redis, wait_until
 from tests.lab.sites import Answer, Site, start_site
 from tidings.talk.conversations import MOST_STARTED
 
@@ -40,8 +41,7 @@ class Talk:
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
     port = free_port()
-    make = [find_program("make"), "--no-print-directory", "-C", "examples", "node"]
-    subprocess.run(make, cwd=ROOT, check=True, timeout=240, capture_output=True)
+    make_example("node").check_returncode()
     with ExitStack() as stack:
         redis = stack.enter_context(start_redis())
         cable = stack.enter_context(start_relay(port))

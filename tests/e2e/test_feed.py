@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 from sqlalchemy import ColumnElement, Table, select
 
+from tests.lab.examples import make_example
 from tests.lab.servers import find_program
 from tests.lab.sites import TIDINGS, Answer, Reader, Site
 from tidings.reading.tables import behaviour, exposure
@@ -237,7 +238,7 @@ def test_a_node_client_gets_the_feed_that_the_gateway_shows(site: Site, visitor:
     order."""
     through_gateway = ids(visitor.get("/articles?channel_id=0&article_num=10"))
     user_id = visitor.reader_id
-    subprocess.run(["make", "-C", EXAMPLES, "node"], check=True, capture_output=True, timeout=300)
+    make_example("node").check_returncode()
     host, port = site.settings.recommender.bind.split(":")
     client = subprocess.run(
         [find_program("node"), EXAMPLES / "node" / "client.js", host, port, str(user_id), "0"],

@@ -27,6 +27,7 @@ import redis
 from sqlalchemy import Engine, insert
 
 from tests.conftest import SECRET_KEY
+from tests.lab.examples import make_example
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tidings.news.tables import article, channel
 from tidings.process.errors import PREFIX
@@ -71,15 +72,6 @@ every_language = pytest.mark.parametrize("language", COMMANDS)
 pytestmark = pytest.mark.timeout(300)
 
 
-def make(
-    *arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    command = [find_program("make"), "--no-print-directory", "-C", "examples", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=env, capture_output=True, text=True, timeout=240, check=False
-    )
-
-
 def blocks(language: str) -> list[str]:
     """The code blocks of docs/thrift-clients.md that are marked as this language."""
     page = (ROOT / "docs" / "thrift-clients.md").read_text()
@@ -92,7 +84,7 @@ def command() -> Command:
 
     @functools.cache
     def build(language: str) -> list[str]:
-        done = make(language)
+        done = make_example(language)
         assert done.returncode == 0, done.stdout + done.stderr
         program, *rest = COMMANDS[language].split()
         return [sys.executable if program == "python" else program, *rest]
@@ -376,7 +368,7 @@ def test_the_documented_patch_sends_the_deadline(
     hurried = patch.replace('"500"', '"0"')
     git = [find_program("git"), "apply", "-"]
     subprocess.run(git, cwd=tmp_path, input=hurried, check=True, text=True, timeout=30)
-    built = make(language, cwd=tmp_path)
+    built = make_example(language, cwd=tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
 
     arguments = ["127.0.0.1", str(recommender.port), "7", str(CHANNEL_ID)]
@@ -402,7 +394,7 @@ def test_a_missing_compiler_is_named_with_its_package(language: str, tmp_path: P
         (tmp_path / program).symlink_to(find_program(program))
     program, package = FIRST_NEED[language]
 
-    done = make(language, env={**os.environ, "PATH": str(tmp_path)})
+    done = make_example(language, env={**os.environ, "PATH": str(tmp_path)})
 
     assert done.returncode != 0
     assert f"{program} is missing; it is in the Debian package {package}\n" in done.stderr
