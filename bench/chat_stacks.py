@@ -61,7 +61,8 @@ class Crowd:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.wait()
+        with self.process:  # closes its pipes and waits for its end
+            pass
 
     def begin(self, verb: str, **order: Any) -> None:
         """Have it do something, and go on."""
