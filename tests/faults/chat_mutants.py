@@ -57,8 +57,8 @@ MUTANTS: dict[str, Mutant] = {
             ),
             Change(
                 "services/chat/writer.py",
-                old="            _answer(batch, outcomes)\n\n    def _store_together",
-                new="            del outcomes\n\n    def _store_together",
+                old="            time.sleep(0)\n            _answer(batch, outcomes)\n",
+                new="            time.sleep(0)\n            del outcomes\n",
             ),
         ],
         scenario="kill -9 of a node",
