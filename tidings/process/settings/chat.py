@@ -81,7 +81,11 @@ class ChatSettings(Group):
         description="time to ask for a socket, and as much again to say hello",
     )
     ping_every_s: float = Field(
-        25, ge=_LEAST_TIMER_S, le=3600, description="a socket is pinged so often"
+        25,
+        ge=_LEAST_TIMER_S,
+        le=3600,
+        description="a socket is pinged so often, and looked at whether its key is good and whom "
+        "it may follow",
     )
     dead_after_s: float = Field(
         60, ge=_LEAST_TIMER_S, le=7200, description="a socket that is silent this long is closed"
