@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.chat_ours import FIRST_OF_CROWD
-from bench.chat_stacks import SETTLE_S, Crowd, Server
+from bench.chat_stacks import CROWD_CORE, SERVER_CORE, SETTLE_S, Crowd, Server, on_core
 from tests.faults.chat_site import ChatSite, Node
 
 PAIRS, PER_S = 500, 1000
@@ -27,9 +27,9 @@ IDLE_S = 5.0
 @contextmanager
 def serve_ours(site: ChatSite) -> Iterator[tuple[Server, Crowd]]:
     """One node, and clients who speak as it does."""
-    node = site.add_node()
+    node = site.add_node(before=on_core(SERVER_CORE))
     try:
-        with Crowd("tidings", site.settings) as crowd:
+        with Crowd("tidings", site.settings, on_core(CROWD_CORE)) as crowd:
             yield Server(node.pid, node.port), crowd
     finally:
         node.kill()

@@ -36,6 +36,7 @@ OURS = "tidings"
 NAMES = {OURS: "Tidings, gevent", **PEERS}
 ANSWER_S = 600.0
 SPARE_FILES = 200
+SERVER_CORE, CROWD_CORE = 0, 1
 SETTLE_S = 2.0
 RELAY_S = 5.0
 PAGE_KIB = os.sysconf("SC_PAGESIZE") / 1024
@@ -45,11 +46,13 @@ BURST = {"number": 300, "per_s": 25, "kib": 15}
 
 
 class Crowd:
-    """A process of clients, asked by lines of JSON."""
+    """A process of clients, asked by lines of JSON; its command follows `before`."""
 
-    def __init__(self, dialect: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, dialect: str, env: dict[str, str] | None = None, before: Sequence[str] = ()
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.chat_crowd", dialect],
+            [*before, sys.executable, "-m", "bench.chat_crowd", dialect],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **(env or {})},
@@ -87,6 +90,13 @@ class Crowd:
         return self.end()
 
 
+def on_core(number: int) -> list[str]:
+    """What a command begins with that is to stay on one core: where the system puts a server and
+    the clients that it wakes, on one or on two, changes from one minute to the next."""
+    cores = sorted(os.sched_getaffinity(0))
+    return ["taskset", "--cpu-list", str(cores[number % len(cores)])]
+
+
 @dataclass
 class Server:
     """A server process, with its workers."""
@@ -114,7 +124,7 @@ class Server:
 @contextmanager
 def serve_peer(name: str) -> Iterator[Server]:
     """One of the others, serving until the block ends."""
-    command = [sys.executable, "-m", "bench.chat_peers", name]
+    command = [*on_core(SERVER_CORE), sys.executable, "-m", "bench.chat_peers", name]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -165,7 +175,7 @@ Serve = Callable[[str], AbstractContextManager[tuple[Server, Crowd]]]
 def serve_with_crowd(name: str) -> Iterator[tuple[Server, Crowd]]:
     """A peer, and clients who speak as it does."""
     dialect = "socketio" if name == "socketio" else "plain"
-    with serve_peer(name) as server, Crowd(dialect) as crowd:
+    with serve_peer(name) as server, Crowd(dialect, before=on_core(CROWD_CORE)) as crowd:
         yield server, crowd
 
 
