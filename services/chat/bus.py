@@ -97,7 +97,8 @@ class Bus:
             RedisError: some of them, or none, are there; to append them again is harmless.
         """
         most = min(self._follower.capacity(), BUS.most)
-        with self._redis.pipeline(transaction=False) as pipeline:
+        # As one transaction, so that who waits by XREAD is woken once, and not for the first alone.
+        with self._redis.pipeline() as pipeline:
             for stamp, entry in entries:
                 fields: dict[Any, Any] = {**entry.fields(), "n": stamp}
                 pipeline.xadd(BUS.of(), fields, maxlen=most, approximate=True)

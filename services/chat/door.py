@@ -13,10 +13,8 @@ request, which keeps the request's headers and frames in memory for hours.
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from gevent.socket import socket as GreenSocket  # noqa: N812 - it is a class
@@ -28,6 +26,7 @@ from websockets.typing import Origin
 
 from services.chat.addresses import Addresses
 from services.chat.counts import HALF_OPEN, REFUSED, SOCKETS
+from services.chat.cutting import cut
 from services.chat.hosting import Host
 from services.chat.session import MOST_MESSAGE_BYTES, Session
 from services.chat.sessions import Sessions
@@ -57,9 +56,7 @@ class Arrival:
     def give_up(self, *, late: bool) -> None:
         """It is too slow, or its place is needed."""
         REFUSED.labels("slow" if late else "pushed_out").inc()
-        # Not closed: gunicorn, which waits for it, would take that for an error worth a traceback.
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
+        cut(self._sock)
 
 
 class Door:

@@ -13,16 +13,15 @@ back", so an event `close` says it, with the code that a socket would be closed 
 from __future__ import annotations
 
 import random
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 
 import falcon
 import msgspec
 
 from services.chat.closing import Closing, Comeback
+from services.chat.cutting import cut
 from services.chat.following import MOST_TOPICS
 from services.chat.framing import frame_message
 from services.chat.hosting import Host, UnavailableError
@@ -152,7 +151,7 @@ class Events:
             reader_id=caller.reader_id,
             role=caller.key and caller.key.role,
             key_id=caller.key and caller.key.key_id,
-            cut=partial(_cut, req.env.get("gunicorn.socket")),
+            cut=partial(cut, req.env["gunicorn.socket"]),
         )
         self._sessions.add(stream)
         try:
@@ -198,9 +197,3 @@ def _format_close(closing: Closing, retry_after_ms: int | None) -> bytes:
     retry = b"retry: %d\n" % retry_after_ms if retry_after_ms is not None else b""
     said = msgspec.json.encode({"code": closing.code, "comeback": closing.comeback})
     return b"%bevent: close\ndata: %b\n\n" % (retry, said)
-
-
-def _cut(connection: socket.socket | None) -> None:
-    if connection is not None:
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)

@@ -9,7 +9,6 @@ which would need all of that again.
 
 from __future__ import annotations
 
-import errno
 import gc
 import time
 from typing import Any
@@ -97,12 +96,6 @@ class ChatWorker(GeventWorker):  # type: ignore[misc] # gunicorn carries no anno
             gevent.spawn_raw(ex.session.run, ex.answer, req.unreader.take_buffered())
             raise StopIteration from None
         except TimeoutError:
-            raise StopIteration from None
-        except OSError as ex:
-            # A stream that was not read was cut off: gevent ends the wait to write to it like this,
-            # and gunicorn would take it for a failure of its own.
-            if ex.errno != errno.EBADF:
-                raise
             raise StopIteration from None
 
     def handle_error(self, req: Any, client: GreenSocket, addr: Any, exc: BaseException) -> None:
