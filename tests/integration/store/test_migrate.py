@@ -19,11 +19,13 @@ from sqlalchemy import Engine, event, insert, inspect, make_url, text
 from jobs import tables as job_tables
 from tests.conftest import MakeSettings
 from tests.lab.servers import MariaDBServer
+from tidings.editing.tables import audit
 from tidings.news.tables import channel
 from tidings.readers.tables import api_key
 from tidings.reading.tables import behaviour
 from tidings.shop import tables as order_tables
 from tidings.shop.caps import TURNS
+from tidings.sources.tables import source
 from tidings.store import delayed_tables
 from tidings.store import migrate as migrations
 from tidings.store.engine import database_now, make_engine, transaction
@@ -35,7 +37,9 @@ from tidings.talk import tables as talk_tables
 TABLES = {
     channel,
     api_key,
+    audit,
     behaviour,
+    source,
     delayed_tables.delayed_job,
     job_tables.job_run,
     order_tables.orders,

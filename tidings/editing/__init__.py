@@ -1,0 +1,1 @@
+"""What editors do: write, review, publish, take down, delete; and the record of who did it."""
