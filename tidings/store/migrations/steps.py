@@ -29,7 +29,9 @@ def add_column(table: str, column: sa.Column[Any]) -> None:
         op.add_column(table, column)
 
 
-def create_index(name: str, table: str, columns: Sequence[str], *, unique: bool = False) -> None:
+def create_index(
+    name: str, table: str, columns: Sequence[str], *, unique: bool = False, **options: Any
+) -> None:
     """`op.create_index`."""
     if name not in {known["name"] for known in sa.inspect(op.get_bind()).get_indexes(table)}:
-        op.create_index(name, table, list(columns), unique=unique)
+        op.create_index(name, table, list(columns), unique=unique, **options)
