@@ -14,6 +14,9 @@ channel = Table(
     Column("id", Id, primary_key=True),
     Column("slug", key_text(64), nullable=False, unique=True),
     Column("name", String(128), nullable=False),
+    # Its row stays, so that a source that names it goes on into the other, and so that its number
+    # is no later channel's, which readers who hid this one would not see.
+    Column("merged_into", Id, comment="since it is none any more: the channel it is part of, or 0"),
     **MYSQL,
 )
 

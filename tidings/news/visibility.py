@@ -18,10 +18,12 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from tidings.news.channels import FOR_YOU, is_every_channel
 from tidings.news.tables import article
 
-PUBLISHED = "published"
+DRAFT = "draft"
+IN_REVIEW = "in_review"
 SCHEDULED = "scheduled"
+PUBLISHED = "published"
 TAKEN_DOWN = "taken_down"
-STATUSES = (PUBLISHED, SCHEDULED, TAKEN_DOWN)
+STATUSES = (DRAFT, IN_REVIEW, SCHEDULED, PUBLISHED, TAKEN_DOWN)
 
 
 def is_published() -> ColumnElement[bool]:

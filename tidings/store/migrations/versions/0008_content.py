@@ -171,6 +171,8 @@ def _add_to_articles() -> None:
         sa.Column("note", sa.String(1024), comment="what the reviewer said"),
     ):
         add_column("article", column)
+    merged_into = "since it is none any more: the channel it is part of, or 0"
+    add_column("channel", sa.Column("merged_into", Id, comment=merged_into))
     _comment_status(is_new=True)
     # MySQL's longest key would not hold a whole address.
     create_index(
@@ -220,6 +222,7 @@ def downgrade() -> None:
     op.drop_index("ix_article_origin_id_url", "article")
     for name in ("note", "edited_at", "markdown", "language", "image", "origin_id"):
         op.drop_column("article", name)
+    op.drop_column("channel", "merged_into")
     # Programs of schema 7 know no other status, and show what is published.
     op.execute("UPDATE article SET status = 'taken_down' WHERE status IN ('draft', 'in_review')")
     _comment_status(is_new=False)
