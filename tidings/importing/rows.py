@@ -35,6 +35,8 @@ _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SPACE = re.compile(r"\s+")
 _NOT_SLUG = re.compile(r"[\W_]+")
+# As many characters as the column holds; the longest tag in use, such as zh-Hant-TW, has ten.
+_LANGUAGE = re.compile(r"(?=.{2,16}$)[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
 
 class RowError(ValueError):
@@ -81,7 +83,14 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class NewArticle:
-    """An article as it will be stored. `published_at` is None where the source does not say."""
+    """An article as it will be stored.
+
+    Attributes:
+        guid: what its source calls it; None where that identifies nothing.
+        published_at: None where the source does not say.
+        changed_at: when its source says that it last changed it.
+        language: BCP 47, where it says so.
+    """
 
     source_id: str
     channel_slug: str
@@ -93,6 +102,9 @@ class NewArticle:
     cover: str | None
     url: str | None
     published_at: datetime | None
+    guid: str | None = None
+    changed_at: datetime | None = None
+    language: str | None = None
 
 
 def make_article(values: Mapping[str, object], *, default_channel: str | None = None) -> NewArticle:
@@ -101,7 +113,8 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
     Args:
         values: the row's fields: `title`; `body` (Markdown) or `body_html`; `channel`; and, as far
             as they are known, `id`, `source`, `slug`, `summary`, `author` or `authors`, `published`
-            or `published_at`, `url`, `cover` or `image`. Others are left alone.
+            or `published_at`, `updated`, `language`, `url`, `cover` or `image`. Others are left
+            alone.
         default_channel: for a row that names no channel.
 
     Raises:
@@ -123,7 +136,10 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
         body=body,
         cover=_link(values, "cover", url) or _link(values, "image", url),
         url=url,
-        published_at=_published(values),
+        published_at=_moment(values, "published") or _moment(values, "published_at"),
+        guid=_line(values, "guid") or None,
+        changed_at=_moment(values, "updated"),
+        language=_language(values),
     )
 
 
@@ -238,16 +254,21 @@ def _summary_and_body(values: Mapping[str, object], url: str | None) -> tuple[st
     return summary or summarise(body), body
 
 
-def _published(values: Mapping[str, object]) -> datetime | None:
-    for field in ("published", "published_at"):
-        value = values.get(field)
-        if value is None or value == "":
-            continue
-        try:
-            return parse_moment(value)
-        except ValueError as ex:
-            raise RowError(f"{field}: {ex}") from None
-    return None
+def _moment(values: Mapping[str, object], field: str) -> datetime | None:
+    value = values.get(field)
+    if value is None or value == "":
+        return None
+    try:
+        return parse_moment(value)
+    except ValueError as ex:
+        raise RowError(f"{field}: {ex}") from None
+
+
+def _language(values: Mapping[str, object]) -> str | None:
+    """The row's language if it is written as languages are; any other word is no reason to refuse
+    an article."""
+    text = _line(values, "language").replace("_", "-")
+    return text if _LANGUAGE.fullmatch(text) else None
 
 
 def _source_id(values: Mapping[str, object], url: str | None, slug: str, title: str) -> str:
