@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.static.context import Context, JobFailedError, Routine, Run
 from tidings.importing import SourceError, import_articles
+from tidings.importing.addresses import FetchRules
 from tidings.news.articles import Articles
 from tidings.process.clock import now_ms
 from tidings.store.engine import transaction
@@ -42,7 +43,11 @@ def import_feeds(run: Run) -> str:
         folder = context.settings.site.var_dir / IMPORT_FOLDER
         try:
             created += import_articles(
-                url, context.engine, folder=folder, on_change=articles.forget
+                url,
+                context.engine,
+                folder=folder,
+                rules=FetchRules.of(context.settings),
+                on_change=articles.forget,
             ).counts.created
         except (SourceError, SQLAlchemyError, OSError) as ex:
             log.warning("feed_failed", url=url, error=repr(ex))

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.importing import Format, Report, SourceError, import_articles
+from tidings.importing.addresses import FetchRules
 from tidings.importing.events import import_events
 from tidings.importing.loading import OnProgress
 from tidings.importing.rows import make_slug
@@ -91,6 +92,7 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
             format_=Format(format_) if format_ else None,
             channel=channel,
             restart=restart,
+            rules=FetchRules.of(settings),
             on_change=forget,
             on_progress=on_progress,
         ),
@@ -129,6 +131,7 @@ def events(source: str, *, restart: bool) -> None:
             engine,
             folder=settings.site.var_dir / FOLDER,
             restart=restart,
+            rules=FetchRules.of(settings),
             on_progress=on_progress,
         ),
     )

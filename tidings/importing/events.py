@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
+from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
 from tidings.importing.report import Report
 from tidings.importing.sources import UNREADABLE, SourceError, open_source
@@ -38,6 +39,7 @@ def import_events(
     *,
     folder: Path,
     restart: bool = False,
+    rules: FetchRules = PUBLIC_ONLY,
     clock: Clock = now_ms,
     on_progress: OnProgress = lambda report, fraction: None,
 ) -> Report:
@@ -48,6 +50,7 @@ def import_events(
         engine: the database.
         folder: where rejects and checkpoints are kept; made if it is not there.
         restart: begin at the first line even if an earlier run was interrupted.
+        rules: which machines may be asked.
         clock: now in ms since the epoch; what happened later is refused.
         on_progress: called after each commit with the report so far and the fraction of the source
             that was read.
@@ -59,7 +62,10 @@ def import_events(
             continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open_source(source, folder) as opened, open_workspace(folder, opened.name) as workspace:
+    with (
+        open_source(source, folder, rules) as opened,
+        open_workspace(folder, opened.name) as workspace,
+    ):
         load = _Loader(
             engine,
             workspace,

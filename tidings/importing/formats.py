@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
+from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.delimited import HeaderError, read_columns, read_csv
 from tidings.importing.feeds import NotAFeedError, read_feed
 from tidings.importing.jsonl import read_jsonl
@@ -72,7 +73,12 @@ def detect(source: Source) -> Format:
 
 
 def read_source(
-    source: Source, format_: Format, scratch: Path, *, channel: str | None
+    source: Source,
+    format_: Format,
+    scratch: Path,
+    *,
+    channel: str | None,
+    rules: FetchRules = PUBLIC_ONLY,
 ) -> Iterator[Row | Reject]:
     """Every row of a source, read as it is asked for.
 
@@ -81,6 +87,7 @@ def read_source(
         format_: how to read it.
         scratch: a folder for downloads.
         channel: for entries of feeds; rows of other formats name their own.
+        rules: which machines a list of feeds may lead to.
 
     Raises:
         SourceError: it is not of this format at all.
@@ -98,7 +105,7 @@ def read_source(
                     source.stream, content_type=source.content_type, url=source.url, channel=channel
                 )
             case Format.OPML:
-                yield from read_opml(source.stream, scratch, channel=channel)
+                yield from read_opml(source.stream, scratch, channel=channel, rules=rules)
     except (HeaderError, NotAFeedError, ListError) as ex:
         raise SourceError(f"{source.location}: {ex}") from None
 

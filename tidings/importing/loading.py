@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.formats import Format, detect, read_source
 from tidings.importing.moments import from_milliseconds
 from tidings.importing.report import Report
@@ -45,6 +46,7 @@ def import_articles(
     format_: Format | None = None,
     channel: str | None = None,
     restart: bool = False,
+    rules: FetchRules = PUBLIC_ONLY,
     clock: Clock = now_ms,
     on_change: OnChange = _ignore,
     on_progress: OnProgress = _ignore,
@@ -61,6 +63,7 @@ def import_articles(
         format_: of the source; by default told from its name or content.
         channel: for rows that name none.
         restart: begin at the first row even if an earlier run was interrupted.
+        rules: which machines may be asked.
         clock: now in ms since the epoch, the publication of what does not say when it was
             published.
         on_change: called after each commit with the ids of the articles that are new or changed.
@@ -74,13 +77,18 @@ def import_articles(
             continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open_source(source, folder) as opened, open_workspace(folder, opened.name) as workspace:
+    with (
+        open_source(source, folder, rules) as opened,
+        open_workspace(folder, opened.name) as workspace,
+    ):
         chosen = format_ or detect(opened)
         of = f"{opened.fingerprint} {chosen} {channel or ''} {engine.url.render_as_string()}"
         report, witness = (Report(), "") if restart else _resume(workspace, of, engine)
         if not report.resumed_rows:
             workspace.begin()
-        rows = _until_unreadable(read_source(opened, chosen, folder, channel=channel), opened)
+        rows = _until_unreadable(
+            read_source(opened, chosen, folder, channel=channel, rules=rules), opened
+        )
 
         def on_batch(witness: str) -> None:
             # The entries of a list of feeds are other ones tomorrow; there is no place to come back

@@ -16,10 +16,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 from xml.parsers import expat
 
+from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.feeds import NotAFeedError, read_feed
 from tidings.importing.fetching import Fetched, FetchError, fetch
 from tidings.importing.rows import Place, Reject, Row
@@ -46,7 +48,11 @@ class Outline:
 
 
 def read_opml(
-    stream: BinaryIO, scratch: Path, *, channel: str | None = None
+    stream: BinaryIO,
+    scratch: Path,
+    *,
+    channel: str | None = None,
+    rules: FetchRules = PUBLIC_ONLY,
 ) -> Iterator[Row | Reject]:
     """Every entry of every feed, feed after feed.
 
@@ -54,6 +60,7 @@ def read_opml(
         stream: the list.
         scratch: a folder for downloads.
         channel: of every entry; by default the folder of its feed, or else the feed's own title.
+        rules: which machines may be asked.
 
     Raises:
         ListError: it is no OPML document.
@@ -65,7 +72,7 @@ def read_opml(
             with ExitStack() as stack:
                 files = [stack.enter_context(scratch_file(scratch)) for _ in some]
                 # All of them, before any is read: what is slow overlaps.
-                outcomes = list(pool.map(_download, some, files))
+                outcomes = list(pool.map(_download, some, files, repeat(rules)))
                 for outline, file, outcome in zip(some, files, outcomes, strict=True):
                     yield from _read_one(outline, file, outcome, channel or outline.folder)
 
@@ -120,11 +127,17 @@ def parse_opml(stream: BinaryIO) -> list[Outline]:
     return outlines
 
 
-def _download(outline: Outline, file: BinaryIO) -> Fetched | FetchError:
+def _download(outline: Outline, file: BinaryIO, rules: FetchRules) -> Fetched | FetchError:
     try:
         if not is_url(outline.address):
             return FetchError("only http and https addresses are fetched")
-        return fetch(outline.address, file, max_bytes=MAX_FEED_BYTES, deadline_s=FETCH_DEADLINE_S)
+        return fetch(
+            outline.address,
+            file,
+            max_bytes=MAX_FEED_BYTES,
+            deadline_s=FETCH_DEADLINE_S,
+            rules=rules,
+        )
     except FetchError as ex:
         return ex
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import urlsplit
 
+from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.fetching import FetchError, fetch
 
 STDIN = "-"
@@ -79,12 +80,13 @@ def is_url(location: str) -> bool:
 
 
 @contextmanager
-def open_source(location: str, scratch: Path) -> Iterator[Source]:
+def open_source(location: str, scratch: Path, rules: FetchRules = PUBLIC_ONLY) -> Iterator[Source]:
     """Open `location`: a path, an http(s) address, or `-` for standard input.
 
     Args:
         location: what to open.
         scratch: a folder for the copy of what is not a file.
+        rules: which machines may be asked.
 
     Raises:
         SourceError: it cannot be opened, or is packed in a way that is not understood.
@@ -95,7 +97,11 @@ def open_source(location: str, scratch: Path) -> Iterator[Source]:
             if is_url(location):
                 raw = stack.enter_context(scratch_file(scratch))
                 fetched = fetch(
-                    location, raw, max_bytes=MAX_COPY_BYTES, deadline_s=FETCH_DEADLINE_S
+                    location,
+                    raw,
+                    max_bytes=MAX_COPY_BYTES,
+                    deadline_s=FETCH_DEADLINE_S,
+                    rules=rules,
                 )
                 content_type, url = fetched.content_type, fetched.url
             elif location == STDIN:

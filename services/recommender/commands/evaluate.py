@@ -36,6 +36,7 @@ from services.recommender.parts import make_models
 from tidings.commands.moment_option import Moment
 from tidings.commands.printing import json_option, print_json, print_rows
 from tidings.importing import SourceError
+from tidings.importing.addresses import FetchRules
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
 from tidings.importing.report import SHOWN_REJECTS
 from tidings.importing.sources import UNREADABLE, open_source
@@ -189,7 +190,10 @@ def _read(file: str) -> tuple[list[EventBlock], int]:
     folder = settings.site.var_dir / FOLDER
     folder.mkdir(exist_ok=True)
     try:
-        with open_source(file, folder) as source, open_workspace(folder, source.name) as workspace:
+        with (
+            open_source(file, folder, FetchRules.of(settings)) as source,
+            open_workspace(folder, source.name) as workspace,
+        ):
             workspace.begin()
             blocks = list(read_events(source.stream, until_ms=now_ms()))
             return blocks, _keep_rejects(blocks, workspace)

@@ -22,6 +22,7 @@ from services.recommender.training.measured import Progress
 from services.recommender.training.site import read_site
 from services.recommender.training.wanted import Wanted
 from tidings.importing import SourceError
+from tidings.importing.addresses import FetchRules
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
 from tidings.importing.sources import UNREADABLE, open_source
 from tidings.process.clock import now_ms
@@ -50,7 +51,7 @@ def gather(
         catalogue.refresh()
         view = catalogue.view()
     else:
-        blocks = _read_file(wanted.file, scratch)
+        blocks = _read_file(wanted.file, scratch, FetchRules.of(settings))
     read = refused = 0
     until_ms = now_ms() if wanted.until_ms is None else wanted.until_ms
     for block in blocks:
@@ -80,9 +81,9 @@ def make_training_log(events: Events, view: View | None) -> Log:
     return replace(log, view=view, rows=view.rows_of(log.view.ids[log.rows]))
 
 
-def _read_file(file: str, scratch: Path) -> Iterator[EventBlock]:
+def _read_file(file: str, scratch: Path, rules: FetchRules) -> Iterator[EventBlock]:
     try:
-        with open_source(file, scratch) as source:
+        with open_source(file, scratch, rules) as source:
             yield from read_events(source.stream, until_ms=now_ms())
     except SourceError as ex:
         raise CannotStartError(str(ex)) from None

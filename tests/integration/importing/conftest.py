@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
+from tidings.importing.addresses import FetchRules
 from tidings.news.tables import article, article_count, author, channel
 
+# Servers of tests are on this machine.
+ANYWHERE = FetchRules(private_addresses=True)
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.integration.importing.conftest import Stored, Web, make_row
+from tests.integration.importing.conftest import ANYWHERE, Stored, Web, make_row
 from tidings.importing import Counts, SourceError, import_articles, opml
 
 
@@ -32,8 +32,10 @@ def test_a_file_is_imported_from_its_address(
     )
     web.serve("/export", data, "application/octet-stream")
     url = web.redirect("/latest", "/export")
-    assert import_articles(url, engine, folder=tmp_path).counts == Counts(created=3)
-    assert import_articles(url, engine, folder=tmp_path).counts == Counts(unchanged=3)
+    assert import_articles(url, engine, rules=ANYWHERE, folder=tmp_path).counts == Counts(created=3)
+    assert import_articles(url, engine, rules=ANYWHERE, folder=tmp_path).counts == Counts(
+        unchanged=3
+    )
     assert stored.count() == 3
     assert [
         path.name for path in tmp_path.iterdir() if not path.name.startswith(".") and path.is_file()
@@ -43,10 +45,10 @@ def test_a_file_is_imported_from_its_address(
 def test_an_address_that_fails_is_one_line(web: Web, engine: Engine, tmp_path: Path) -> None:
     """With the address and the reason."""
     with pytest.raises(SourceError, match=rf"^{web.url('/gone')}: 404 Not Found$"):
-        import_articles(web.url("/gone"), engine, folder=tmp_path)
+        import_articles(web.url("/gone"), engine, rules=ANYWHERE, folder=tmp_path)
     page = web.serve("/page", "<!doctype html><html>", "application/rss+xml")
     with pytest.raises(SourceError, match="begins with <html>"):
-        import_articles(page, engine, folder=tmp_path)
+        import_articles(page, engine, rules=ANYWHERE, folder=tmp_path)
 
 
 def test_feeds_that_fail_do_not_keep_the_others_out(
@@ -73,7 +75,7 @@ def test_feeds_that_fail_do_not_keep_the_others_out(
 </body></opml>"""
     )
 
-    report = import_articles(str(listed), engine, folder=tmp_path / "import")
+    report = import_articles(str(listed), engine, rules=ANYWHERE, folder=tmp_path / "import")
 
     assert report.counts == Counts(created=3, duplicates=1, rejected=4)
     assert [
@@ -115,7 +117,7 @@ def test_feeds_are_fetched_a_few_at_a_time(
     web.answers = {f"/{number}": slow for number in range(count)}
     (tmp_path / "list.opml").write_text(f"<opml><body>{outlines}</body></opml>")
     assert import_articles(
-        str(tmp_path / "list.opml"), engine, folder=tmp_path / "x"
+        str(tmp_path / "list.opml"), engine, rules=ANYWHERE, folder=tmp_path / "x"
     ).counts == Counts(created=count)
 
 
@@ -125,4 +127,6 @@ def test_a_list_at_an_address(web: Web, engine: Engine, tmp_path: Path) -> None:
     url = web.serve(
         "/list", f"<opml><body><outline text='f' xmlUrl='{web.url('/feed')}'/></body></opml>"
     )
-    assert import_articles(url, engine, folder=tmp_path, channel="Mine").counts == Counts(created=1)
+    assert import_articles(
+        url, engine, rules=ANYWHERE, folder=tmp_path, channel="Mine"
+    ).counts == Counts(created=1)

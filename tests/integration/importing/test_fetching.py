@@ -7,18 +7,21 @@ import io
 import socket
 import threading
 import time
+import zlib
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 
+import brotli
 import pytest
 
-from tests.integration.importing.conftest import Web
+from tests.integration.importing.conftest import ANYWHERE, Web
 from tidings.importing import fetching
 from tidings.importing.fetching import FetchError, fetch
 
 
 def download(url: str, max_bytes: int = 1000, deadline_s: float = 10) -> bytes:
     target = io.BytesIO()
-    fetch(url, target, max_bytes=max_bytes, deadline_s=deadline_s)
+    fetch(url, target, max_bytes=max_bytes, deadline_s=deadline_s, rules=ANYWHERE)
     return target.getvalue()
 
 
@@ -32,7 +35,9 @@ def test_the_answer_is_written_with_its_type_and_address(web: Web) -> None:
     """After redirects, the address is the last one."""
     web.serve("/feed", "hello", "application/rss+xml; charset=utf-8")
     target = io.BytesIO()
-    fetched = fetch(web.redirect("/old", "/feed", 301), target, max_bytes=5, deadline_s=10)
+    fetched = fetch(
+        web.redirect("/old", "/feed", 301), target, max_bytes=5, deadline_s=10, rules=ANYWHERE
+    )
     assert (fetched.url, fetched.content_type) == (
         web.url("/feed"),
         "application/rss+xml; charset=utf-8",
@@ -162,7 +167,43 @@ def test_addresses_may_hold_spaces_and_letters_of_any_script(web: Web) -> None:
     assert download(web.url("/café x?q=漢")) == b"hello"
 
 
-def test_compressed_content_is_left_to_the_source(web: Web) -> None:
-    """What is stored is what was sent."""
+def _pack_raw(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "gzip": ("gzip", gzip.compress),
+    "deflate": ("deflate", zlib.compress),
+    "deflate without its frame": ("deflate", _pack_raw),
+    "br": ("br", brotli.compress),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_the_packing_of_the_way_is_undone(web: Web, name: str) -> None:
+    """In each of the ways that were asked for; `deflate` is sent by servers in two forms."""
+    coding, pack = PACKED[name]
+    assert download(web.serve("/x", pack(b"hello"), Content_Encoding=coding)) == b"hello"
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_the_bound_holds_for_what_is_unpacked(web: Web, name: str) -> None:
+    """A few thousand bytes become ten million."""
+    coding, pack = PACKED[name]
+    url = web.serve("/bomb", pack(bytes(10**7)), Content_Encoding=coding)
+    assert refusal(url, max_bytes=10**6) == "more than 1000000 bytes"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_what_is_not_packed_as_it_says_is_an_error(web: Web, coding: str) -> None:
+    url = web.serve("/x", b"<rss>not packed at all</rss>", Content_Encoding=coding)
+    assert refusal(url) == "the content is not packed as the server says"
+
+
+def test_a_packed_file_stays_packed(web: Web) -> None:
+    """What is a file's own packing is undone by who reads the file."""
     data = gzip.compress(b"hello")
-    assert download(web.serve("/x.gz", data, Content_Encoding="gzip")) == data
+    assert download(web.serve("/x.gz", data, "application/gzip")) == data
+    twice = gzip.compress(data)
+    assert download(web.serve("/y.gz", twice, Content_Encoding="gzip")) == data

@@ -12,6 +12,7 @@ already knows how to set their environment.
 """
 
 from tidings.process.settings.chat import ChatSettings
+from tidings.process.settings.content import ContentSettings
 from tidings.process.settings.database import DatabaseSettings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.process.settings.jobs import JobsSettings
@@ -31,6 +32,7 @@ from tidings.process.settings.site import SiteSettings
 
 __all__ = [
     "ChatSettings",
+    "ContentSettings",
     "DatabaseSettings",
     "GatewaySettings",
     "JobsSettings",

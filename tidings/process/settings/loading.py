@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from tidings.process.errors import PREFIX, SettingsError
 from tidings.process.settings.chat import ChatSettings
+from tidings.process.settings.content import ContentSettings
 from tidings.process.settings.database import DatabaseSettings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.process.settings.group import Group
@@ -41,6 +42,7 @@ GROUPS: Mapping[str, type[Group]] = {
     "chat": ChatSettings,
     "recommender": RecommenderSettings,
     "reading": ReadingSettings,
+    "content": ContentSettings,
     "jobs": JobsSettings,
     "shop": ShopSettings,
 }
@@ -61,6 +63,7 @@ class Settings:
     chat: ChatSettings
     recommender: RecommenderSettings
     reading: ReadingSettings
+    content: ContentSettings
     jobs: JobsSettings
     shop: ShopSettings
     given: frozenset[str]
