@@ -151,6 +151,9 @@ def _place(
         groups["site"] = groups["site"].model_copy(update={"var_dir": site.var_dir})
     elif is_from_file("var_dir"):
         groups["site"] = groups["site"].model_copy(update={"var_dir": site.home / var_dir})
+    if is_from_file("site_logo") and groups["site"].logo is not None:
+        logo = site.home / groups["site"].logo
+        groups["site"] = groups["site"].model_copy(update={"logo": logo})
     if is_from_file("database_url"):
         groups["database"] = groups["database"].below(site.home)
 
