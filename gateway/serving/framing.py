@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 
+from gateway.resources.bodies import longest
 from tidings.http.errors import BodyTooLargeError, HeadTooLargeError, TargetTooLongError
 
 # As gunicorn's own parser is told; browsers and proxies send lines of at most 8 KB.
@@ -56,13 +57,14 @@ class Framing:
         "_end",
         "_looked_to",
         "_max_body_bytes",
+        "_usual_body_bytes",
         "body_from",
         "is_plain",
         "wants_word",
     )
 
     def __init__(self, max_body_bytes: int) -> None:
-        self._max_body_bytes = max_body_bytes
+        self._usual_body_bytes = self._max_body_bytes = max_body_bytes
         self.begin()
 
     def begin(self) -> None:
@@ -104,6 +106,8 @@ class Framing:
 
     def _measure(self, head: bytes) -> None:
         lengths, codings, self._end = [], [], self.body_from
+        first_line = head.partition(_CRLF)[0]
+        self._max_body_bytes = longest(first_line, usual=self._usual_body_bytes)
         found = _FIELD.findall(head)
         self.is_plain = not found and _BROKEN.search(head) is None
         for name, padded in found:
@@ -115,7 +119,7 @@ class Framing:
                     codings.append(value.lower())
                 case b"expect":
                     self.wants_word = value.lower() == b"100-continue"
-        self.wants_word = self.wants_word and head.partition(_CRLF)[0].endswith(b" HTTP/1.1")
+        self.wants_word = self.wants_word and first_line.endswith(b" HTTP/1.1")
         if codings == [b"chunked"] and not lengths:
             self._chunk_from = self.body_from
         elif len(lengths) == 1 and not codings and lengths[0].isdigit():

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gateway.serving.framing as framing_module
+from gateway.resources.bodies import PICTURE_BYTES
 from gateway.serving.framing import MAX_HEAD_BYTES, MAX_LINE_BYTES, Framing
 from tidings.http.errors import BodyTooLargeError, HeadTooLargeError, TargetTooLongError
 
@@ -194,6 +195,33 @@ def test_a_client_that_waits_for_a_word_is_known(
 
     assert framing.find_end(bytearray(request(*fields))) is None
     assert framing.wants_word is wants_word
+
+
+def pictured(length: int, path: str = "/images") -> bytearray:
+    line = f"POST {path} HTTP/1.1"
+    return bytearray(request(f"Content-Length: {length}", line=line))
+
+
+def test_a_picture_may_be_longer_than_other_bodies() -> None:
+    framing = Framing(MAX_BODY_BYTES)
+
+    assert framing.find_end(pictured(PICTURE_BYTES)) is None
+    assert Framing(MAX_BODY_BYTES).find_end(pictured(PICTURE_BYTES, "/images?a=b")) is None
+    with pytest.raises(BodyTooLargeError):
+        Framing(MAX_BODY_BYTES).find_end(pictured(PICTURE_BYTES + 1))
+    for elsewhere in ("/image", "/images/x", "/articles"):
+        with pytest.raises(BodyTooLargeError):
+            Framing(MAX_BODY_BYTES).find_end(pictured(MAX_BODY_BYTES + 1, elsewhere))
+
+
+def test_what_follows_a_picture_has_the_usual_bound_again() -> None:
+    framing = Framing(MAX_BODY_BYTES)
+    assert framing.find_end(pictured(PICTURE_BYTES)) is None
+
+    framing.begin()
+
+    with pytest.raises(BodyTooLargeError):
+        framing.find_end(pictured(MAX_BODY_BYTES + 1, "/articles"))
 
 
 def test_an_old_client_is_not_told_to_go_on() -> None:
