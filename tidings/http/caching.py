@@ -20,9 +20,12 @@ from http import HTTPStatus
 
 import falcon
 
+from tidings.http.caller import role_needed
 from tidings.http.compression import LONG_BYTES, PACKED_TYPES, Coding, coding_for, pack
 
 _ETAG_BYTES = 12
+# Ends the tag of an answer that is packed.
+PACKED = ".gz"
 # Of the answers that are the same for all: the files of the page, and the articles of the hour.
 _REMEMBERED = 64
 
@@ -55,9 +58,11 @@ def _is_private(caching: Caching) -> bool:
     return caching.control.startswith("private")
 
 
-def names_reader(resource: object) -> bool:
-    """Whether this resource's answers are a reader's, or are for some of them alone."""
-    return bool(getattr(resource, "needs_reader", False) or getattr(resource, "needs_role", None))
+def names_reader(resource: object, method: str) -> bool:
+    """Whether what a resource answers is a reader's, or is for some of them alone."""
+    if getattr(resource, "needs_reader", False):
+        return True
+    return role_needed(resource, method) is not None
 
 
 def caching_of(resource: object, method: str) -> Caching:
@@ -69,7 +74,7 @@ def caching_of(resource: object, method: str) -> Caching:
     declared: Caching = getattr(resource, "caching", NOT_KEPT)
     if method not in ("GET", "HEAD"):
         declared = NOT_KEPT
-    if names_reader(resource) and not _is_private(declared):
+    if names_reader(resource, method) and not _is_private(declared):
         return OF_READER
     return declared
 
@@ -125,7 +130,7 @@ def _represent(req: falcon.Request, resp: falcon.Response, body: bytes, *, is_ta
     is_packed = is_packed and (resp.content_type or "").startswith(PACKED_TYPES)
     if is_tagged:
         # A strong tag names bytes, so those that are packed have one of their own.
-        tag = falcon.ETag(_digest(body) + (".gz" if is_packed else ""))
+        tag = falcon.ETag(_digest(body) + (PACKED if is_packed else ""))
         resp.etag = tag
         known = req.if_none_match or ()
         if tag in known or "*" in known:  # compared weakly, as RFC 9110 has it for this header
@@ -133,6 +138,8 @@ def _represent(req: falcon.Request, resp: falcon.Response, body: bytes, *, is_ta
             resp.data = None
             resp.delete_header("Content-Type")
             return
+    elif is_packed and (own := resp.get_header("ETag")):
+        resp.set_header("ETag", f'{own[:-1]}{PACKED}"')  # of a record, which stays what it was
     if is_packed:
         resp.data = _pack_shared(body) if is_tagged else pack(body)
         resp.set_header("Content-Encoding", "gzip")

@@ -15,7 +15,7 @@ leave out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import falcon
@@ -79,6 +79,9 @@ class TellCaller:
         if req.method == "OPTIONS":  # a preflight brings neither key nor cookie
             return
         key = self._find_key(req, resp)
+        needed = role_needed(resource, req.method)
+        if key is None and needed is not None:
+            raise KeyNeededError  # before an id is made for a caller who comes without
         if key is not None:
             req.context.key = key.name
             caller = Caller(key.reader_id, key=key)
@@ -88,7 +91,8 @@ class TellCaller:
             caller = NOBODY
         req.context.caller = caller
         req.context.reader_id = caller.reader_id
-        _check_role(key, resource, req.method)
+        if key is not None and needed is not None and not key.role.covers(needed):
+            raise RoleTooSmallError(key.role, needed)
 
     def _find_key(self, req: falcon.Request, resp: falcon.Response) -> Key | None:
         authorization: str | None = req.env.get("HTTP_AUTHORIZATION")
@@ -126,12 +130,11 @@ class TellCaller:
         return Caller(claim.reader_id)
 
 
-def _check_role(key: Key | None, resource: object, method: str) -> None:
-    roles: dict[str, Role] = getattr(resource, "needs_role", {})
-    needed = roles.get("get" if method == "HEAD" else method.lower())
-    if needed is None:
-        return
-    if key is None:
-        raise KeyNeededError
-    if not key.role.covers(needed):
-        raise RoleTooSmallError(key.role, needed)
+def role_needed(resource: object, method: str) -> Role | None:
+    """The role that a key needs for a method of a resource; None where no key is needed.
+
+    Args:
+        method: in capitals.
+    """
+    roles: Mapping[str, Role] = getattr(resource, "needs_role", {})
+    return roles.get("get" if method == "HEAD" else method.lower())

@@ -21,10 +21,10 @@ from typing import Any
 import msgspec
 
 from tidings.http.caching import NOT_KEPT, Caching, caching_of, private_of
+from tidings.http.caller import role_needed
 from tidings.http.parameters import MAX_ID, HeaderParameter, IntParameter, TextParameter
 from tidings.http.problems import PROBLEM_JSON, Problem
 from tidings.http.reader_id import COOKIE, HEADER, HOST_COOKIE
-from tidings.readers.keys import Role
 
 SCHEMAS = "#/components/schemas/{name}"
 # Any request may be one that HTTP does not allow or that comes too slowly, one of too many, bring a
@@ -100,6 +100,7 @@ class Operation:
         problems: the statuses of the problems that are its own, besides those of any operation.
         path_parameters: name → meaning.
         headers: those of the request that matter, besides those that say who calls.
+        is_record: the answer has the ETag that a write has to bring back.
         links: the operations that go on from the answer → their parameter → where it stands there.
     """
 
@@ -111,6 +112,7 @@ class Operation:
     path_parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Sequence[HeaderParameter] = ()
     problems: Sequence[HTTPStatus] = ()
+    is_record: bool = False
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -185,7 +187,7 @@ def _is_limited(resource: object, method: str) -> bool:
 def _problems(resource: object, method: str, operation: Operation) -> list[HTTPStatus]:
     """Every status that a problem of this operation can have."""
     found = {*ANYWHERE, *operation.problems}
-    if method not in READS or method in getattr(resource, "needs_role", {}):
+    if method not in READS or role_needed(resource, method.upper()):
         found.add(HTTPStatus.FORBIDDEN)
     if operation.body is not None:
         found.add(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -238,9 +240,8 @@ def _describe_operation(
 
 
 def _security(resource: object, method: str) -> list[dict[str, list[str]]]:
-    roles: Mapping[str, Role] = getattr(resource, "needs_role", {})
-    if method in roles:
-        return [{"key": [roles[method].value]}]  # OpenAPI 3.1 takes names of roles here
+    if (role := role_needed(resource, method.upper())) is not None:
+        return [{"key": [role.value]}]  # OpenAPI 3.1 takes names of roles here
     # Without any of them a new reader is made, or none is needed.
     kinds = list(SECURITY) if getattr(resource, "needs_reader", False) else ["key"]
     named: list[dict[str, list[str]]] = [{kind: []} for kind in kinds]
@@ -252,9 +253,10 @@ def _answer_headers(resource: object, method: str, operation: Operation) -> dict
     always = ["X-Request-Id", "Vary"]
     if operation.status is HTTPStatus.CREATED:
         always.append("Location")
-    if caching.is_tagged:
+    if caching.is_tagged or operation.is_record:
         always.append("ETag")
-    sometimes = [HEADER] if getattr(resource, "needs_reader", False) else []
+    is_readers = getattr(resource, "needs_reader", False)
+    sometimes = [HEADER] if is_readers and not role_needed(resource, method.upper()) else []
     if _is_limited(resource, method):
         sometimes += ["RateLimit", "RateLimit-Policy"]
     return _headers(caching, *always) | {name: _header(name) for name in sometimes}

@@ -46,6 +46,7 @@ from tidings.http.errors import (
     TargetTooLongError,
     TooManyConnectionsError,
 )
+from tidings.http.preconditions import PreconditionNeededError
 from tidings.http.request_scope import request_id_of
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
@@ -208,6 +209,11 @@ PROBLEMS: dict[type[Exception], Kind] = {
         "overloaded",
         "More is asked than can be answered in time",
         retry_after_s=1,
+    ),
+    PreconditionNeededError: Kind(
+        HTTPStatus.PRECONDITION_REQUIRED,
+        "precondition-needed",
+        "The write does not say what it changes",
     ),
     NotJsonError: Kind(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "The body has to be JSON"),
     EncodedBodyError: Kind(
