@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, Row, Select, select, type_coerce
 
 from tidings.news.counted import COUNTED, Counts
 from tidings.news.counts import make_counts
+from tidings.news.covers import shown_cover
 from tidings.news.tables import article, article_count, author
 from tidings.news.visibility import is_visible, newest_ids
 from tidings.process.clock import Clock, milliseconds, moment
@@ -47,8 +48,9 @@ class ArticleNotFoundError(Exception):
         self.article_id = article_id
 
 
-class Card(msgspec.Struct, frozen=True):
-    """What a feed shows of an article. `published_at` is in ms since the epoch."""
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What a feed shows of an article. `published_at` is in ms since the epoch; `cover` is an
+    address, and `language` as BCP 47 has it, where the article's source names one."""
 
     article_id: int
     title: str
@@ -58,9 +60,11 @@ class Card(msgspec.Struct, frozen=True):
     cover: str | None
     published_at: int
     counts: Counts
+    # A worker of the release before caches cards without.
+    language: str | None = None
 
 
-class WholeArticle(Card, frozen=True):
+class WholeArticle(Card, frozen=True, kw_only=True):
     """All of an article; `body` is sanitised HTML, moments are in ms since the epoch."""
 
     body: str
@@ -182,6 +186,8 @@ def _select_cards() -> Select[Any]:
             author.c.name.label("author"),
             article.c.channel_id,
             article.c.cover,
+            article.c.image,
+            article.c.language,
             type_coerce(article.c.published_at, ReadableMoment()).label("published_at"),
             *(article_count.c[name] for name in COUNTED),
         )
@@ -206,7 +212,8 @@ def _card_fields(row: Row[Any]) -> dict[str, Any]:
         "summary": row.summary,
         "author": row.author,
         "channel_id": row.channel_id,
-        "cover": row.cover,
+        "cover": shown_cover(row.cover, row.image),
         "published_at": milliseconds(row.published_at),
         "counts": make_counts(row),
+        "language": row.language,
     }

@@ -67,7 +67,12 @@ def test_a_card_has_what_a_feed_shows(newsroom: Newsroom, articles: Articles) ->
     """Everything on the card comes from the rows, counts and author included, and again from the
     cache."""
     id_ = newsroom.article(
-        author_id=5, cover="https://example.org/a.png", title="T", summary="S", channel_id=2
+        author_id=5,
+        cover="https://example.org/a.png",
+        title="T",
+        summary="S",
+        channel_id=2,
+        language="ar",
     )
     with transaction(newsroom.engine) as conn:
         conn.execute(
@@ -77,7 +82,15 @@ def test_a_card_has_what_a_feed_shows(newsroom: Newsroom, articles: Articles) ->
         )
     counts = Counts(exposure=9, click=4, reading=3, collect=2, liking=1)
     expected = Card(
-        id_, "T", "S", "Author 5", 2, "https://example.org/a.png", NOW_MS - HOUR_MS, counts
+        article_id=id_,
+        title="T",
+        summary="S",
+        author="Author 5",
+        channel_id=2,
+        cover="https://example.org/a.png",
+        published_at=NOW_MS - HOUR_MS,
+        counts=counts,
+        language="ar",
     )
 
     assert articles.cards([id_]) == {id_: expected}
@@ -88,13 +101,40 @@ def test_a_whole_article_is_all_of_it(newsroom: Newsroom, articles: Articles) ->
     """Body, address and last change beside all that is on the card; it has no author and nothing
     was counted yet."""
     id_ = newsroom.article(title="T", summary="S", body="<p>B</p>", url="https://example.org/a")
-    card = ("T", "S", None, 1, None, NOW_MS - HOUR_MS, Counts())
     expected = WholeArticle(
-        id_, *card, body="<p>B</p>", url="https://example.org/a", updated_at=NOW_MS
+        article_id=id_,
+        title="T",
+        summary="S",
+        author=None,
+        channel_id=1,
+        cover=None,
+        published_at=NOW_MS - HOUR_MS,
+        counts=Counts(),
+        body="<p>B</p>",
+        url="https://example.org/a",
+        updated_at=NOW_MS,
     )
 
     assert articles.whole(id_) == expected
     assert articles.whole(id_) == expected
+
+
+@pytest.mark.parametrize(
+    ("cover", "image", "shown"),
+    [
+        ("https://example.org/a.png", "ab" * 32, "/images/" + "ab" * 32),
+        ("http://example.org/a.png", "ab" * 32, "/images/" + "ab" * 32),
+        ("https://example.org/a.png", None, "https://example.org/a.png"),
+        ("http://example.org/a.png", None, None),
+        (None, None, None),
+    ],
+)
+def test_a_cover_is_the_picture_kept_here_or_one_by_https(
+    newsroom: Newsroom, articles: Articles, cover: str | None, image: str | None, shown: str | None
+) -> None:
+    id_ = newsroom.article(cover=cover, image=image)
+
+    assert articles.cards([id_])[id_].cover == articles.whole(id_).cover == shown
 
 
 def test_text_of_every_alphabet_comes_back_as_it_was(
