@@ -52,7 +52,7 @@ def load_demo(engine: Engine, articles: Articles, clock: Clock) -> str:
         A line that says what is there now.
     """
     now = moment(clock())
-    report = import_rows(_rows(now), engine, clock=clock, on_change=articles.forget)
+    report = import_rows(read_demo(now), engine, clock=clock, on_change=articles.forget)
     imported = f"demo: {report.counts.rows - report.counts.rejected} articles"
     with engine.connect() as conn:
         if has_behaviours(conn):
@@ -73,7 +73,7 @@ def load_demo(engine: Engine, articles: Articles, clock: Clock) -> str:
     )
 
 
-def _rows(now: datetime) -> Iterator[dict[str, Any]]:
+def read_demo(now: datetime) -> Iterator[dict[str, Any]]:
     """The rows of `articles/*.jsonl`, with `hours_ago` turned into a moment."""
     for file in sorted(
         files("tidings.demo").joinpath("articles").iterdir(), key=lambda file: file.name
@@ -87,7 +87,7 @@ def _rows(now: datetime) -> Iterator[dict[str, Any]]:
 
 def source_ids() -> list[str]:
     """What identifies the demo's articles."""
-    return [make_article(row).source_id for row in _rows(moment(0))]
+    return [make_article(row).source_id for row in read_demo(moment(0))]
 
 
 def _items(engine: Engine) -> list[Item]:
