@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 # A line now and then instead of a long silence or of one line a package.
 BRIEFLY := awk '/^Collecting/ && ++n % 15 == 0 { print "  " n " packages fetched" } /^Installing/ { print "  unpacking " n " packages" } { fflush() }'
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
-BENCHES := chat jobs pages recommender recommender-bounds rpc rpc-connections
+BENCHES := chat import jobs pages recommender recommender-bounds rpc rpc-connections
 # Public data sets; bench/recommender/data.py names their sources.
 export BENCH_DATA ?= ../shared/data
 FAULTS := chat gateway jobs rpc
@@ -59,6 +59,10 @@ bench: $(BENCHES:%=bench-%)  ## every benchmark; one alone: bench-NAME, and what
 
 bench-%: $(VENV)/.bench system
 	@$(BIN)/python -m bench.$(subst -,_,$*) $(ARGS)
+
+# An import is no name that Python takes for a module.
+bench-import: $(VENV)/.dev system
+	@$(BIN)/python -m bench.importing $(ARGS)
 
 # Its long form is a load by locust besides.
 faults-gateway: $(if $(FULL),$(VENV)/.bench)
@@ -130,4 +134,4 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	@$(PIP) install --requirement=requirements/bench.txt | $(BRIEFLY)
 	@touch $@
 
-.PHONY: run test test-long coverage test-unit lint types docs-check bench gen gen-check idl-audit install install-train system lock clean help
+.PHONY: run test test-long coverage test-unit lint types docs-check bench bench-import gen gen-check idl-audit install install-train system lock clean help
