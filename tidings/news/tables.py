@@ -45,6 +45,7 @@ article = Table(
     Column("image", key_text(64), comment="SHA-256 of the cover that is kept here"),
     Column("url", String(1024)),
     Column("language", String(16), comment="BCP 47"),
+    Column("revised_at", Moment, comment="as its source says, of the words that are stored"),
     Column("markdown", LongText, comment="what an editor wrote, while the body is made of it"),
     Column("edited_at", Moment, comment="since then it is its editor's, whatever its source says"),
     Column("note", String(1024), comment="what the reviewer said"),

@@ -162,6 +162,7 @@ def _add_to_articles() -> None:
         ),
         sa.Column("image", key_text(64), comment="SHA-256 of the cover that is kept here"),
         sa.Column("language", sa.String(16), comment="BCP 47"),
+        sa.Column("revised_at", Moment, comment="as its source says, of the words that are stored"),
         sa.Column(
             "markdown", LongText, comment="what an editor wrote, while the body is made of it"
         ),
@@ -220,7 +221,7 @@ def downgrade() -> None:
     op.drop_table("cover_due")
     op.drop_table("article_gone")
     op.drop_index("ix_article_origin_id_url", "article")
-    for name in ("note", "edited_at", "markdown", "language", "image", "origin_id"):
+    for name in ("note", "edited_at", "markdown", "revised_at", "language", "image", "origin_id"):
         op.drop_column("article", name)
     op.drop_column("channel", "merged_into")
     # Programs of schema 7 know no other status, and show what is published.
