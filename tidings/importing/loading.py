@@ -23,7 +23,7 @@ from tidings.importing.report import Report
 from tidings.importing.rows import NewArticle, Place, Reject, Row, RowError, make_article
 from tidings.importing.sources import UNREADABLE, Source, SourceError, open_source
 from tidings.importing.workspace import Workspace, open_workspace
-from tidings.importing.writing import write_articles
+from tidings.importing.writing import FILES, Origin, write_articles
 from tidings.news.storing import is_stored
 from tidings.process.clock import Clock, now_ms
 
@@ -142,6 +142,7 @@ class _Loader:
         *,
         clock: Clock,
         on_change: OnChange,
+        origin: Origin = FILES,
         channel: str | None = None,
         on_reject: Callable[[Reject], None] = _ignore,
         on_batch: Callable[[str], None] = _ignore,
@@ -149,6 +150,7 @@ class _Loader:
     ) -> None:
         self._engine = engine
         self._report = report
+        self._origin = origin
         self._channel = channel
         self._clock = clock
         self._on_change = on_change
@@ -177,9 +179,10 @@ class _Loader:
         except RowError as ex:
             self._refuse(Reject(row.place, str(ex), row.values))
             return
-        if article.source_id in self._batch:
+        identity = self._origin.identify(article)
+        if identity in self._batch:
             self._report.counts.duplicates += 1
-        self._batch[article.source_id] = article
+        self._batch[identity] = article
         self._chars += len(article.body)
 
     def _refuse(self, reject: Reject) -> None:
@@ -195,15 +198,22 @@ class _Loader:
         self._on_batch(self._witness)
 
     def _write(self) -> None:
-        articles = list(self._batch.values())
-        written = write_articles(self._engine, articles, from_milliseconds(self._clock()))
+        written = write_articles(
+            self._engine,
+            self._batch,
+            from_milliseconds(self._clock()),
+            origin=self._origin,
+            is_met=self._seen.has,
+        )
         counts = self._report.counts
+        counts.gone += written.gone
         for name in ("created", "updated", "unchanged"):
             ids = getattr(written, name)
             again = self._seen.add(ids)
             setattr(counts, name, getattr(counts, name) + len(ids) - again)
             counts.duplicates += again
-        self._witness = articles[-1].source_id
+        # Of what an editor deleted there is no trace that a checkpoint could be believed by.
+        self._witness = "" if written.gone else next(reversed(self._batch))
         self._batch.clear()
         if changed := (*written.created, *written.updated):
             self._on_change(changed)
@@ -215,6 +225,11 @@ class _SeenIds:
 
     def __init__(self) -> None:
         self._bits = bytearray()
+
+    def has(self, id_: int) -> bool:
+        """True if the article was met before."""
+        byte = id_ >> 3
+        return byte < len(self._bits) and bool(self._bits[byte] & 1 << (id_ & 7))
 
     def add(self, ids: Sequence[int]) -> int:
         """Remember these ids; returns how many were known."""

@@ -25,6 +25,7 @@ class Counts(msgspec.Struct):
         unchanged: articles that were there already, just so.
         duplicates: rows whose article a later row of the same source describes again. The last one
             stands.
+        gone: articles that an editor has deleted; they stay away.
         unknown: events of articles that are not there; not imported either.
         rejected: rows that were not imported.
     """
@@ -33,6 +34,7 @@ class Counts(msgspec.Struct):
     updated: int = 0
     unchanged: int = 0
     duplicates: int = 0
+    gone: int = 0
     unknown: int = 0
     rejected: int = 0
 
@@ -40,10 +42,11 @@ class Counts(msgspec.Struct):
     def rows(self) -> int:
         """All of them."""
         taken = self.created + self.updated + self.unchanged + self.duplicates
-        return taken + self.unknown + self.rejected
+        return taken + self.gone + self.unknown + self.rejected
 
     def __str__(self) -> str:
         repeated = f"{self.duplicates} repeated, " if self.duplicates else ""
+        repeated += f"{self.gone} deleted by an editor, " if self.gone else ""
         repeated += f"{self.unknown} of unknown articles, " if self.unknown else ""
         return (
             f"{self.rows} rows: {self.created} new, {self.updated} changed, {self.unchanged} "

@@ -261,9 +261,9 @@ def test_memory_holds_one_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch)
     sizes: list[int] = []
     write = writing.write_articles
 
-    def spy(engine: Engine, articles: Sequence[Any], now: datetime) -> Any:
+    def spy(engine: Engine, articles: Any, now: datetime, **of: Any) -> Any:
         sizes.append(len(articles))
-        return write(engine, articles, now)
+        return write(engine, articles, now, **of)
 
     monkeypatch.setattr(loading, "write_articles", spy)
     monkeypatch.setattr(loading, "BATCH_CHARS", 10_000)
