@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 # A line now and then instead of a long silence or of one line a package.
 BRIEFLY := awk '/^Collecting/ && ++n % 15 == 0 { print "  " n " packages fetched" } /^Installing/ { print "  unpacking " n " packages" } { fflush() }'
 LOCK := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --no-annotate --no-emit-options
-BENCHES := chat import jobs pages recommender recommender-bounds rpc rpc-connections
+BENCHES := chat jobs pages recommender recommender-bounds rpc rpc-connections
 # Public data sets; bench/recommender/data.py names their sources.
 export BENCH_DATA ?= ../shared/data
 FAULTS := chat gateway jobs rpc
@@ -55,7 +55,7 @@ docs-check: $(VENV)/.dev  ## the links and commands in README.md and docs/
 
 ##@ Measure
 
-bench: $(BENCHES:%=bench-%)  ## every benchmark; one alone: bench-NAME, and what it survives: faults-NAME
+bench: $(BENCHES:%=bench-%) bench-import  ## every benchmark; one alone: bench-NAME, and what it survives: faults-NAME
 
 bench-%: $(VENV)/.bench system
 	@$(BIN)/python -m bench.$(subst -,_,$*) $(ARGS)
