@@ -25,7 +25,7 @@ from services.recommender.rank.blend import PLAIN, Blend
 from services.recommender.training.measured import Progress
 from services.recommender.training.nightly import Span, train_ranker
 from tidings.importing.event_rows import read_events
-from tidings.importing.sources import open_source
+from tidings.importing.inputs import open_input
 from tidings.process.clock import now_ms
 
 DAY_MS = 24 * 3600 * 1000
@@ -53,7 +53,7 @@ def measure() -> dict[str, float]:
 def read_log() -> Log:
     """The whole log, with stand-ins for channels."""
     path = find("globo-news") / "clicks.csv.xz"
-    with tempfile.TemporaryDirectory() as scratch, open_source(str(path), Path(scratch)) as source:
+    with tempfile.TemporaryDirectory() as scratch, open_input(str(path), Path(scratch)) as source:
         blocks = read_events(source.stream, until_ms=now_ms())
         return make_log(blocks, channel_of=lambda ids: ids // CHANNEL_BLOCK + 1)
 

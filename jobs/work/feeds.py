@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.static.context import Context, JobFailedError, Routine, Run
-from tidings.importing import SourceError, import_articles
+from tidings.importing import InputError, import_articles
 from tidings.importing.addresses import FetchRules
 from tidings.news.articles import Articles
 from tidings.process.clock import now_ms
@@ -49,7 +49,7 @@ def import_feeds(run: Run) -> str:
                 rules=FetchRules.of(context.settings),
                 on_change=articles.forget,
             ).counts.created
-        except (SourceError, SQLAlchemyError, OSError) as ex:
+        except (InputError, SQLAlchemyError, OSError) as ex:
             log.warning("feed_failed", url=url, error=repr(ex))
             failures.append(f"{url}: {ex}")
             _tell_operators(context, url, ex)

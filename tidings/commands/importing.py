@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import SQLAlchemyError
 
-from tidings.importing import Format, Report, SourceError, import_articles
+from tidings.importing import Format, InputError, Report, import_articles
 from tidings.importing.addresses import FetchRules
 from tidings.importing.events import import_events
 from tidings.importing.loading import OnProgress
@@ -146,7 +146,7 @@ def _run(source: str, settings: Settings, import_: Callable[[OnProgress], Report
     try:
         with _progress_bar() as on_progress:
             report = import_(on_progress)
-    except SourceError as ex:
+    except InputError as ex:
         raise CannotStartError(str(ex)) from None
     except OSError as ex:
         raise CannotStartError(

@@ -19,8 +19,8 @@ from sqlalchemy import Engine
 
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
+from tidings.importing.inputs import UNREADABLE, InputError, open_input
 from tidings.importing.report import Report
-from tidings.importing.sources import UNREADABLE, SourceError, open_source
 from tidings.importing.workspace import Workspace, open_workspace
 from tidings.process.clock import Clock, now_ms
 from tidings.reading.acts import Action
@@ -56,14 +56,14 @@ def import_events(
             that was read.
 
     Raises:
-        SourceError: it cannot be read, or is no file of events.
+        InputError: it cannot be read, or is no file of events.
         OSError: nothing can be written in `folder`.
         sqlalchemy.exc.DBAPIError: the database failed. What was committed stands, and another run
             continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (
-        open_source(source, folder, rules) as opened,
+        open_input(source, folder, rules) as opened,
         open_workspace(folder, opened.name) as workspace,
     ):
         load = _Loader(
@@ -77,7 +77,7 @@ def import_events(
             for block in read_events(opened.stream, until_ms=clock()):
                 load.take(block)
         except (EventsHeaderError, *UNREADABLE) as ex:
-            raise SourceError(f"{source}: {ex}") from None
+            raise InputError(f"{source}: {ex}") from None
         workspace.finish()
         report = load.report
         report.rejects_path = workspace.rejects_path if report.counts.rejected else None

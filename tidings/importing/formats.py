@@ -1,10 +1,10 @@
-"""Tells what a source holds, and reads it with the reader of that format.
+"""Tells what an input holds, and reads it with the reader of that format.
 
 The name decides where it is plain, the content where it is not: exports are called .xml, .txt or
 nothing at all, and a server's Content-Type is wrong too often to be asked.
 
-    with open_source("tides.jsonl", scratch) as source:
-        detect(source)  # Format.JSONL
+    with open_input("tides.jsonl", scratch) as opened:
+        detect(opened)  # Format.JSONL
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.delimited import HeaderError, read_columns, read_csv
 from tidings.importing.feeds import NotAFeedError, read_feed
+from tidings.importing.inputs import UNREADABLE, Input, InputError
 from tidings.importing.jsonl import read_jsonl
 from tidings.importing.opml import ListError, read_opml
 from tidings.importing.rows import Reject, Row
-from tidings.importing.sources import UNREADABLE, Source, SourceError
 
 HEAD_BYTES = 64 * 1024
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -31,7 +31,7 @@ _FIRST_ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 
 
 class Format(StrEnum):
-    """What an article source can be."""
+    """What an input of articles can be."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -52,71 +52,71 @@ _ELEMENTS = {"opml": Format.OPML, "rss": Format.FEED, "feed": Format.FEED, "rdf"
 _TEXT = (Format.JSONL, Format.CSV)
 
 
-def detect(source: Source) -> Format:
-    """The format of a source, by its name or else by its first bytes.
+def detect(opened: Input) -> Format:
+    """The format of an input, by its name or else by its first bytes.
 
     Raises:
-        SourceError: it is none of them, naming what it seems to be.
+        InputError: it is none of them, naming what it seems to be.
     """
-    path = Path(urlsplit(source.url or "").path if source.url else source.location)
+    path = Path(urlsplit(opened.url or "").path if opened.url else opened.location)
     extension = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
     if extension in _EXTENSIONS:
         return _EXTENSIONS[extension]
-    head = _read_head(source)
+    head = _read_head(opened)
     text = head.decode("utf-16" if head.startswith(_UTF16) else "utf-8", "replace").lstrip(
         "\ufeff \t\r\n"
     )
     found = _detect_text(text)
     if isinstance(found, Format):
         return found
-    raise SourceError(f"{source.location}: {found}; --format says which it is: {', '.join(Format)}")
+    raise InputError(f"{opened.location}: {found}; --format says which it is: {', '.join(Format)}")
 
 
-def read_source(
-    source: Source,
+def read_input(
+    opened: Input,
     format_: Format,
     scratch: Path,
     *,
     channel: str | None,
     rules: FetchRules = PUBLIC_ONLY,
 ) -> Iterator[Row | Reject]:
-    """Every row of a source, read as it is asked for.
+    """Every row of an input, read as it is asked for.
 
     Args:
-        source: at its start.
+        opened: at its start.
         format_: how to read it.
         scratch: a folder for downloads.
         channel: for entries of feeds; rows of other formats name their own.
         rules: which machines a list of feeds may lead to.
 
     Raises:
-        SourceError: it is not of this format at all.
+        InputError: it is not of this format at all.
     """
-    if format_ in _TEXT and _read_head(source).startswith(_UTF16):
-        raise SourceError(f"{source.location}: is UTF-16; save it as UTF-8")
+    if format_ in _TEXT and _read_head(opened).startswith(_UTF16):
+        raise InputError(f"{opened.location}: is UTF-16; save it as UTF-8")
     try:
         match format_:
             case Format.JSONL:
-                yield from read_jsonl(source.stream)
+                yield from read_jsonl(opened.stream)
             case Format.CSV:
-                yield from read_csv(source.stream)
+                yield from read_csv(opened.stream)
             case Format.FEED:
                 yield from read_feed(
-                    source.stream, content_type=source.content_type, url=source.url, channel=channel
+                    opened.stream, content_type=opened.content_type, url=opened.url, channel=channel
                 )
             case Format.OPML:
-                yield from read_opml(source.stream, scratch, channel=channel, rules=rules)
+                yield from read_opml(opened.stream, scratch, channel=channel, rules=rules)
     except (HeaderError, NotAFeedError, ListError) as ex:
-        raise SourceError(f"{source.location}: {ex}") from None
+        raise InputError(f"{opened.location}: {ex}") from None
 
 
-def _read_head(source: Source) -> bytes:
+def _read_head(opened: Input) -> bytes:
     """The first bytes; of a file that is damaged further on, as many as come at once."""
     try:
-        head = cast(io.BufferedIOBase, source.stream).read1(HEAD_BYTES)
-        source.stream.seek(0)
+        head = cast(io.BufferedIOBase, opened.stream).read1(HEAD_BYTES)
+        opened.stream.seek(0)
     except UNREADABLE as ex:
-        raise SourceError(f"{source.location}: {ex}") from None
+        raise InputError(f"{opened.location}: {ex}") from None
     return head
 
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
-from tidings.importing.formats import Format, detect, read_source
+from tidings.importing.formats import Format, detect, read_input
+from tidings.importing.inputs import UNREADABLE, Input, InputError, open_input
 from tidings.importing.moments import from_milliseconds
 from tidings.importing.report import Report
 from tidings.importing.rows import NewArticle, Place, Reject, Row, RowError, make_article
-from tidings.importing.sources import UNREADABLE, Source, SourceError, open_source
 from tidings.importing.workspace import Workspace, open_workspace
 from tidings.importing.writing import FILES, Origin, write_articles
 from tidings.news.storing import is_stored
@@ -71,14 +71,14 @@ def import_articles(
             that was read.
 
     Raises:
-        SourceError: it cannot be read at all, or its format cannot be told.
+        InputError: it cannot be read at all, or its format cannot be told.
         OSError: nothing can be written in `folder`.
         sqlalchemy.exc.DBAPIError: the database failed. What was committed stands, and another run
             continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (
-        open_source(source, folder, rules) as opened,
+        open_input(source, folder, rules) as opened,
         open_workspace(folder, opened.name) as workspace,
     ):
         chosen = format_ or detect(opened)
@@ -87,7 +87,7 @@ def import_articles(
         if not report.resumed_rows:
             workspace.begin()
         rows = _until_unreadable(
-            read_source(opened, chosen, folder, channel=channel, rules=rules), opened
+            read_input(opened, chosen, folder, channel=channel, rules=rules), opened
         )
 
         def on_batch(witness: str) -> None:
@@ -255,7 +255,7 @@ def _resume(workspace: Workspace, of: str, engine: Engine) -> tuple[Report, str]
     return Report(checkpoint.counts, resumed_rows=checkpoint.counts.rows), checkpoint.witness
 
 
-def _until_unreadable(rows: Iterator[Row | Reject], source: Source) -> Iterator[Row | Reject]:
+def _until_unreadable(rows: Iterator[Row | Reject], source: Input) -> Iterator[Row | Reject]:
     """The rows; if the source breaks off after some of them, the break is the last reject."""
     last: Row | Reject | None = None
     try:
@@ -263,5 +263,5 @@ def _until_unreadable(rows: Iterator[Row | Reject], source: Source) -> Iterator[
             yield last
     except UNREADABLE as ex:
         if last is None:
-            raise SourceError(f"{source.location}: {ex}") from None
+            raise InputError(f"{source.location}: {ex}") from None
         yield Reject(last.place, f"after this the source cannot be read: {ex}", None)

@@ -24,8 +24,8 @@ from xml.parsers import expat
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.feeds import NotAFeedError, read_feed
 from tidings.importing.fetching import Fetched, FetchError, fetch
+from tidings.importing.inputs import UNREADABLE, copy, decompressed, is_url, scratch_file
 from tidings.importing.rows import Place, Reject, Row
-from tidings.importing.sources import UNREADABLE, copy, decompressed, is_url, scratch_file
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
 MAX_FEED_BYTES = 16 * 1024 * 1024

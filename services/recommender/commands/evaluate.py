@@ -35,11 +35,11 @@ from services.recommender.evaluation.report import (
 from services.recommender.parts import make_models
 from tidings.commands.moment_option import Moment
 from tidings.commands.printing import json_option, print_json, print_rows
-from tidings.importing import SourceError
+from tidings.importing import InputError
 from tidings.importing.addresses import FetchRules
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
+from tidings.importing.inputs import UNREADABLE, open_input
 from tidings.importing.report import SHOWN_REJECTS
-from tidings.importing.sources import UNREADABLE, open_source
 from tidings.importing.workspace import FOLDER, Workspace, open_workspace
 from tidings.process.boot import prepare_var_dir
 from tidings.process.clock import now_ms
@@ -191,13 +191,13 @@ def _read(file: str) -> tuple[list[EventBlock], int]:
     folder.mkdir(exist_ok=True)
     try:
         with (
-            open_source(file, folder, FetchRules.of(settings)) as source,
+            open_input(file, folder, FetchRules.of(settings)) as source,
             open_workspace(folder, source.name) as workspace,
         ):
             workspace.begin()
             blocks = list(read_events(source.stream, until_ms=now_ms()))
             return blocks, _keep_rejects(blocks, workspace)
-    except SourceError as ex:
+    except InputError as ex:
         raise CannotStartError(str(ex)) from None
     except (EventsHeaderError, *UNREADABLE) as ex:
         raise CannotStartError(f"{file}: {ex}") from None

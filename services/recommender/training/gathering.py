@@ -21,10 +21,10 @@ from services.recommender.training.events import COLUMNS, Events
 from services.recommender.training.measured import Progress
 from services.recommender.training.site import read_site
 from services.recommender.training.wanted import Wanted
-from tidings.importing import SourceError
+from tidings.importing import InputError
 from tidings.importing.addresses import FetchRules
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
-from tidings.importing.sources import UNREADABLE, open_source
+from tidings.importing.inputs import UNREADABLE, open_input
 from tidings.process.clock import now_ms
 from tidings.process.errors import CannotStartError
 from tidings.process.settings import Settings
@@ -83,9 +83,9 @@ def make_training_log(events: Events, view: View | None) -> Log:
 
 def _read_file(file: str, scratch: Path, rules: FetchRules) -> Iterator[EventBlock]:
     try:
-        with open_source(file, scratch, rules) as source:
+        with open_input(file, scratch, rules) as source:
             yield from read_events(source.stream, until_ms=now_ms())
-    except SourceError as ex:
+    except InputError as ex:
         raise CannotStartError(str(ex)) from None
     except (EventsHeaderError, *UNREADABLE) as ex:
         raise CannotStartError(f"{file}: {ex}") from None

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, delete, func, select
 
 from tests.integration.importing.conftest import make_row
-from tidings.importing import Report, SourceError, import_rows
+from tidings.importing import InputError, Report, import_rows
 from tidings.importing import events as importing_events
 from tidings.importing.events import import_events
 from tidings.news.tables import article, article_count
@@ -163,7 +163,7 @@ def test_a_checkpoint_of_a_database_that_was_lost_is_not_believed(
 def test_what_is_no_file_of_events_is_refused(load: Callable[..., Report], tmp_path: Path) -> None:
     """In one line that says what is missing."""
     (tmp_path / "log.csv").write_text("title,body\nT,B\n")
-    with pytest.raises(SourceError, match=r"log\.csv: the first line has no column called ts"):
+    with pytest.raises(InputError, match=r"log\.csv: the first line has no column called ts"):
         load()
 
 
@@ -212,7 +212,7 @@ def test_a_header_that_ends_as_the_other_lines_do_not_is_refused(
     """Its first row would be taken for a part of the header."""
     rows = f"{AT_S},7,{ids[0]},,,\n{AT_S},8,{ids[0]},,,\n"
     (tmp_path / "log.csv").write_text(f"{HEADER.strip()},more\r{rows}", newline="")
-    with pytest.raises(SourceError, match="the first line ends with a carriage return, and others"):
+    with pytest.raises(InputError, match="the first line ends with a carriage return, and others"):
         import_events(str(tmp_path / "log.csv"), engine, folder=tmp_path / "import")
 
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.integration.importing.conftest import ANYWHERE, Stored, Web, make_row
-from tidings.importing import Counts, SourceError, import_articles, opml
+from tidings.importing import Counts, InputError, import_articles, opml
 
 
 def feed(name: str, *ids: str) -> str:
@@ -44,10 +44,10 @@ def test_a_file_is_imported_from_its_address(
 
 def test_an_address_that_fails_is_one_line(web: Web, engine: Engine, tmp_path: Path) -> None:
     """With the address and the reason."""
-    with pytest.raises(SourceError, match=rf"^{web.url('/gone')}: 404 Not Found$"):
+    with pytest.raises(InputError, match=rf"^{web.url('/gone')}: 404 Not Found$"):
         import_articles(web.url("/gone"), engine, rules=ANYWHERE, folder=tmp_path)
     page = web.serve("/page", "<!doctype html><html>", "application/rss+xml")
-    with pytest.raises(SourceError, match="begins with <html>"):
+    with pytest.raises(InputError, match="begins with <html>"):
         import_articles(page, engine, rules=ANYWHERE, folder=tmp_path)
 
 

@@ -18,8 +18,8 @@ from tests.lab.newsroom import NOW_MS, Clock
 from tidings.importing import (
     Counts,
     Format,
+    InputError,
     Report,
-    SourceError,
     import_articles,
     import_rows,
     loading,
@@ -366,7 +366,7 @@ def test_a_source_that_is_not_of_its_format_changes_nothing(
     path = tmp_path / "articles"
     path.write_text("headline,body\na,b\n")
     for format_ in (Format.CSV, Format.FEED, Format.OPML):
-        with pytest.raises(SourceError, match="articles: "):
+        with pytest.raises(InputError, match="articles: "):
             import_articles(str(path), engine, folder=tmp_path / "import", format_=format_)
     assert stored.count() == 0
     assert list((tmp_path / "import").glob("*.jsonl")) == []

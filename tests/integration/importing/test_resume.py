@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, delete
 
 from tests.integration.importing.conftest import Stored, make_row, write_jsonl
-from tidings.importing import Counts, Report, SourceError, import_articles, loading
+from tidings.importing import Counts, InputError, Report, import_articles, loading
 from tidings.news.tables import article, article_count
 from tidings.store.engine import transaction
 
@@ -203,5 +203,5 @@ def test_a_damaged_gzip_file_is_one_line(tmp_path: Path, engine: Engine) -> None
     """If nothing at all can be read from it."""
     source = tmp_path / "articles.jsonl.gz"
     source.write_bytes(b"\x1f\x8b\x08\x00garbage")
-    with pytest.raises(SourceError, match=r"articles\.jsonl\.gz: "):
+    with pytest.raises(InputError, match=r"articles\.jsonl\.gz: "):
         import_articles(str(source), engine, folder=tmp_path / "import")

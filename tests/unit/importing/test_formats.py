@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tidings.importing.formats import Format, detect
-from tidings.importing.sources import SourceError, open_source
+from tidings.importing.inputs import InputError, open_input
 
 
 def detect_file(folder: Path, name: str, content: bytes) -> Format:
     path = folder / name
     path.write_bytes(content)
-    with open_source(str(path), folder) as source:
+    with open_input(str(path), folder) as source:
         found = detect(source)
         assert source.stream.read() == (
             gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
@@ -73,7 +73,7 @@ def test_content_decides_where_the_name_does_not(
 )
 def test_what_it_cannot_tell_it_names_once(tmp_path: Path, content: bytes, message: str) -> None:
     """With the way out."""
-    with pytest.raises(SourceError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         detect_file(tmp_path, "export", content)
     assert "--format" in str(caught.value)
     assert "\n" not in str(caught.value)

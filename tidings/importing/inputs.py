@@ -6,7 +6,7 @@ is copied to disk first: a server is not kept waiting for our database, a malfor
 given a second, more patient reading, and the copy's digest says whether a second run meets the same
 content. Rejected: reading a response as it comes.
 
-    with open_source("https://example.org/feed", scratch) as source:
+    with open_input("https://example.org/feed", scratch) as source:
         source.location
 """
 
@@ -47,13 +47,13 @@ _OTHER_PACKERS = {
 }
 
 
-class SourceError(Exception):
-    """The source cannot be read at all. One line that names it."""
+class InputError(Exception):
+    """The input cannot be read at all. One line that names it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """An open source.
+class Input:
+    """An open input.
 
     Attributes:
         location: as the caller named it.
@@ -80,7 +80,7 @@ def is_url(location: str) -> bool:
 
 
 @contextmanager
-def open_source(location: str, scratch: Path, rules: FetchRules = PUBLIC_ONLY) -> Iterator[Source]:
+def open_input(location: str, scratch: Path, rules: FetchRules = PUBLIC_ONLY) -> Iterator[Input]:
     """Open `location`: a path, an http(s) address, or `-` for standard input.
 
     Args:
@@ -89,7 +89,7 @@ def open_source(location: str, scratch: Path, rules: FetchRules = PUBLIC_ONLY) -
         rules: which machines may be asked.
 
     Raises:
-        SourceError: it cannot be opened, or is packed in a way that is not understood.
+        InputError: it cannot be opened, or is packed in a way that is not understood.
     """
     with ExitStack() as stack:
         content_type, url = "", None
@@ -113,12 +113,12 @@ def open_source(location: str, scratch: Path, rules: FetchRules = PUBLIC_ONLY) -
             raw.seek(0)
             stream = stack.enter_context(decompressed(raw))
         except FetchError as ex:
-            raise SourceError(f"{location}: {ex}") from None
+            raise InputError(f"{location}: {ex}") from None
         except (OSError, ValueError) as ex:
             reason = ex.strerror if isinstance(ex, OSError) and ex.strerror else str(ex)
-            raise SourceError(f"{location}: {reason}") from None
+            raise InputError(f"{location}: {reason}") from None
         size = max(os.fstat(raw.fileno()).st_size, 1)
-        yield Source(
+        yield Input(
             location=location,
             name=_file_name(location),
             stream=stream,
