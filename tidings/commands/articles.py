@@ -49,7 +49,7 @@ def list_articles(channel: str | None, status: str | None, limit: int, *, as_jso
     """Print the newest articles, whether readers see them or not."""
     with open_database(load_settings()).connect() as conn:
         channel_id = FOR_YOU.channel_id if channel is None else _find_channel(conn, channel)
-        found = find_articles(conn, limit=limit, channel_id=channel_id, status=status)
+        found = find_articles(conn, limit=limit, channel_id=channel_id, status=status).lines
     if found or as_json:
         print_rows([row._asdict() for row in found], as_json=as_json)
     elif channel is None and status is None:

@@ -18,14 +18,11 @@ from sqlalchemy import Connection, Engine
 from tidings.demo.load import EDITIONS, source_ids
 from tidings.news.articles import Articles
 from tidings.news.publishing import take_down
-from tidings.news.removal import delete_articles
+from tidings.news.removal import LET_GO_S, delete_articles, delete_empty_channels
 from tidings.news.storing import find_ids
 from tidings.reading.stored import find_instant_readers, remove_readers
 from tidings.shop.stock import find_products, withdraw
 from tidings.store.engine import transaction
-
-# For running processes to let go of the articles: several times as long as a catalogue takes.
-LET_GO_S = 5.0
 
 
 def remove_demo(engine: Engine, articles: Articles) -> str:
@@ -52,7 +49,7 @@ def remove_demo(engine: Engine, articles: Articles) -> str:
     with transaction(engine) as conn:
         readers = find_instant_readers(conn, ids)
         remove_readers(conn, readers)
-        delete_articles(conn, ids, articles)
+        delete_empty_channels(conn, delete_articles(conn, ids, articles))
     return f"demo: {len(ids)} articles, {editions} editions and {len(readers)} readers removed"
 
 

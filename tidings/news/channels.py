@@ -15,13 +15,15 @@ from collections.abc import Mapping
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tidings.news.tables import channel
 from tidings.process.clock import Clock
 
 CHANNELS_TTL_MS = 2000
+# As what a deleted channel is merged into.
+DELETED = 0
 
 log = structlog.get_logger(__name__)
 
@@ -52,17 +54,20 @@ def is_every_channel(channel_id: int) -> bool:
 
 def read_channels(conn: Connection) -> list[Channel]:
     """The channels of the table, in the order of their ids, so without "for you"."""
-    rows = conn.execute(select(channel.c.id, channel.c.slug, channel.c.name).order_by(channel.c.id))
+    query = select(channel.c.id, channel.c.slug, channel.c.name).order_by(channel.c.id)
+    rows = conn.execute(query.where(channel.c.merged_into.is_(None)))
     return [Channel(channel_id=row.id, slug=row.slug, name=row.name) for row in rows]
 
 
 def read_channel_ids(conn: Connection) -> frozenset[int]:
     """The channels of the table, for a process that asks again every second."""
-    return frozenset(conn.scalars(select(channel.c.id)))
+    return frozenset(conn.scalars(select(channel.c.id).where(channel.c.merged_into.is_(None))))
 
 
 def ensure_channels(conn: Connection, names: Mapping[str, str]) -> dict[str, int]:
-    """Slug → id of these channels; those that are missing are opened.
+    """Slug → id of these channels; those that are missing, or were deleted, are opened.
+
+    A channel that was merged is the one that it is part of.
 
     Args:
         conn: in a transaction of the caller's.
@@ -82,10 +87,11 @@ def ensure_channels(conn: Connection, names: Mapping[str, str]) -> dict[str, int
 def _ids(conn: Connection, slugs: Mapping[str, str]) -> dict[str, int]:
     if not slugs:
         return {}
-    found = conn.execute(
-        select(channel.c.slug, channel.c.id).where(channel.c.slug.in_(list(slugs)))
-    )
-    return {row.slug: row.id for row in found}
+    query = select(channel.c.slug, channel.c.id, channel.c.merged_into)
+    found = conn.execute(query.where(channel.c.slug.in_(list(slugs)))).all()
+    if deleted := sorted(row.id for row in found if row.merged_into == DELETED):
+        conn.execute(update(channel).where(channel.c.id.in_(deleted)).values(merged_into=None))
+    return {row.slug: row.merged_into or row.id for row in found}
 
 
 class Channels:

@@ -12,17 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, func, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    type_coerce,
+)
+from sqlalchemy.types import NullType
 
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.channels import FOR_YOU, is_every_channel
 from tidings.news.counted import COUNTED
 from tidings.news.counts import make_counts
-from tidings.news.tables import article, article_count, author, channel
+from tidings.news.tables import article, article_count, article_gone, author, channel
 from tidings.news.visibility import is_published, is_visible
 from tidings.store.metadata import Moment, ReadableMoment
 
@@ -76,20 +87,41 @@ class Listed(NamedTuple):
     title: str
 
 
+class ListPlace(NamedTuple):
+    """After a line of an editor's list: its publication as the database holds it, and its id."""
+
+    published: str
+    article_id: int
+
+
+class ListPage(NamedTuple):
+    """A part of an editor's list, and where the next one begins; None where it ends."""
+
+    lines: list[Listed]
+    next: ListPlace | None
+
+
 class Record(NamedTuple):
     """Everything that is stored of an article. A moment that cannot be read is None."""
 
     article_id: int
+    origin_id: int
     source_id: str
     status: str
+    channel_id: int
     channel: str
     author: str | None
     title: str
     summary: str
     cover: str | None
+    image: str | None
     url: str | None
+    language: str | None
+    note: str | None
     published_at: datetime | None
     updated_at: datetime | None
+    edited_at: datetime | None
+    markdown: str | None
     counts: dict[str, int]
     body: str
 
@@ -161,7 +193,11 @@ def find_articles(
     limit: int,
     channel_id: int = FOR_YOU.channel_id,
     status: str | None = None,
-) -> list[Listed]:
+    origin_id: int | None = None,
+    by: str | None = None,
+    text: str | None = None,
+    after: ListPlace | None = None,
+) -> ListPage:
     """The newest articles, whether readers see them or not.
 
     Args:
@@ -169,7 +205,14 @@ def find_articles(
         limit: how many at most.
         channel_id: of one channel; of all for "for you".
         status: one of `visibility.STATUSES`; None is any.
+        origin_id: of one source.
+        by: the name of their author.
+        text: what stands in their title or summary.
+        after: the place at which the page before ended.
     """
+    published: ColumnElement[Any] = type_coerce(article.c.published_at, NullType())
+    if conn.dialect.name != "sqlite":  # which holds text there; and any, where others hold moments
+        published = cast(article.c.published_at, String(32))
     query = (
         select(
             article.c.id,
@@ -177,16 +220,36 @@ def find_articles(
             type_coerce(article.c.published_at, ReadableMoment()),
             channel.c.slug,
             article.c.title,
+            published.label("published"),
         )
         .join(channel, channel.c.id == article.c.channel_id)
+        .where(~_is_deleted())
         .order_by(article.c.published_at.desc(), article.c.id.desc())
-        .limit(limit)
+        .limit(limit + 1)
     )
     if not is_every_channel(channel_id):
         query = query.where(article.c.channel_id == channel_id)
     if status is not None:
         query = query.where(article.c.status == status)
-    return [Listed(*row) for row in conn.execute(query)]
+    if origin_id is not None:
+        query = query.where(article.c.origin_id == origin_id)
+    if by is not None:
+        query = query.join(author, author.c.id == article.c.author_id).where(author.c.name == by)
+    if text is not None:
+        query = query.where(
+            article.c.title.icontains(text, autoescape=True)
+            | article.c.summary.icontains(text, autoescape=True)
+        )
+    if after is not None:
+        at = type_coerce(article.c.published_at, NullType())
+        said = literal(after.published, NullType())
+        query = query.where((at < said) | ((at == said) & (article.c.id < after.article_id)))
+    rows = conn.execute(query).all()
+    last = rows[limit - 1] if len(rows) > limit else None
+    return ListPage(
+        [Listed(*row[:-1]) for row in rows[:limit]],
+        None if last is None else ListPlace(str(last.published), last.id),
+    )
 
 
 def read_record(conn: Connection, article_id: int) -> Record:
@@ -203,27 +266,35 @@ def read_record(conn: Connection, article_id: int) -> Record:
             *(article_count.c[name] for name in COUNTED),
             type_coerce(article.c.published_at, ReadableMoment()).label("published"),
             type_coerce(article.c.updated_at, ReadableMoment()).label("updated"),
+            type_coerce(article.c.edited_at, ReadableMoment()).label("edited"),
         )
         .join(channel, channel.c.id == article.c.channel_id)
         .outerjoin(author, author.c.id == article.c.author_id)
         .outerjoin(article_count, article_count.c.article_id == article.c.id)
-        .where(article.c.id == article_id)
+        .where(article.c.id == article_id, ~_is_deleted())
     )
     row = conn.execute(query).first()
     if row is None:
         raise ArticleNotFoundError(article_id)
     return Record(
         article_id=row.id,
+        origin_id=row.origin_id,
         source_id=row.source_id,
         status=row.status,
+        channel_id=row.channel_id,
         channel=row.slug,
         author=row.name,
         title=row.title,
         summary=row.summary,
         cover=row.cover,
+        image=row.image,
         url=row.url,
+        language=row.language,
+        note=row.note,
         published_at=row.published,
         updated_at=row.updated,
+        edited_at=row.edited,
+        markdown=row.markdown,
         counts=msgspec.structs.asdict(make_counts(row)),
         body=row.body,
     )
@@ -234,6 +305,7 @@ def list_channels(conn: Connection) -> list[ChannelListed]:
     query = (
         select(channel.c.id, channel.c.slug, channel.c.name, func.count(article.c.id))
         .outerjoin(article, article.c.channel_id == channel.c.id)
+        .where(channel.c.merged_into.is_(None))
         .group_by(channel.c.id, channel.c.slug, channel.c.name)
         .order_by(channel.c.id)
     )
@@ -243,3 +315,8 @@ def list_channels(conn: Connection) -> list[ChannelListed]:
 def has_articles(conn: Connection) -> bool:
     """True for a site that is not empty."""
     return conn.scalar(select(article.c.id).limit(1)) is not None
+
+
+def _is_deleted() -> ColumnElement[bool]:
+    """The condition for an article that an editor deleted and whose row is still there."""
+    return exists().where(article_gone.c.source_id == article.c.source_id)

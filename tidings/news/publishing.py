@@ -1,4 +1,5 @@
-"""The changes of what readers see: published, set for a later moment, taken down, restored.
+"""The changes of what readers see: submitted, published, set for a later moment, taken down,
+restored.
 
 Each is a function in the caller's transaction, stamps the article by the clock that all writers
 share, and has the caches follow once that transaction has committed: what is hidden is buried, what
@@ -20,7 +21,14 @@ from sqlalchemy import ColumnElement, Connection, case, select, update
 
 from tidings.news.articles import ArticleNotFoundError, Articles
 from tidings.news.tables import article
-from tidings.news.visibility import PUBLISHED, SCHEDULED, TAKEN_DOWN, is_published
+from tidings.news.visibility import (
+    DRAFT,
+    IN_REVIEW,
+    PUBLISHED,
+    SCHEDULED,
+    TAKEN_DOWN,
+    is_published,
+)
 from tidings.store import delayed
 from tidings.store.engine import database_now
 
@@ -28,18 +36,31 @@ PUBLISH_ARTICLE = "publish_article"
 
 
 def publish(conn: Connection, article_id: int, articles: Articles) -> bool:
-    """Show an article now, whether it was taken down or waits for its hour; False if it is out.
+    """Show an article now, whether it is a draft, was taken down or waits for its hour; False if
+    it is out.
 
     Raises:
         ArticleNotFoundError: there is no such article.
     """
     now = database_now(conn)
     delayed.cancel(conn, PUBLISH_ARTICLE, ref=article_id)
-    at = case((article.c.published_at > now, now), else_=article.c.published_at)
+    # What was out before keeps its moment, so that it does not jump to the top.
+    is_new = article.c.status.in_((DRAFT, IN_REVIEW)) | (article.c.published_at > now)
+    at = case((is_new, now), else_=article.c.published_at)
     is_out = is_published() & (article.c.published_at <= now)
     changed = _change(conn, article_id, ~is_out, status=PUBLISHED, published_at=at)
     articles.forget_after(conn, [article_id])
     return changed
+
+
+def submit(conn: Connection, article_id: int) -> bool:
+    """Have a draft reviewed; False if it is none."""
+    return _change(conn, article_id, article.c.status == DRAFT, status=IN_REVIEW)
+
+
+def send_back(conn: Connection, article_id: int) -> bool:
+    """Make what was submitted a draft again; False if it was not."""
+    return _change(conn, article_id, article.c.status == IN_REVIEW, status=DRAFT)
 
 
 def schedule_publication(
@@ -58,15 +79,18 @@ def schedule_publication(
     articles.bury_after(conn, [article_id])
 
 
-def publish_due(conn: Connection, article_ids: Collection[int], articles: Articles) -> int:
-    """Show those of these articles that still wait for their hour; returns how many."""
-    shown = conn.execute(
+def publish_due(conn: Connection, article_ids: Collection[int], articles: Articles) -> list[int]:
+    """Show those of these articles that still wait for their hour; returns which."""
+    waits = (article.c.id.in_(sorted(article_ids)), article.c.status == SCHEDULED)
+    query = select(article.c.id).where(*waits).order_by(article.c.id).with_for_update()
+    shown = list(conn.scalars(query))
+    conn.execute(
         update(article)
-        .where(article.c.id.in_(sorted(article_ids)), article.c.status == SCHEDULED)
+        .where(article.c.id.in_(shown))
         .values(status=PUBLISHED, updated_at=database_now(conn))
     )
     articles.forget_after(conn, article_ids)
-    return shown.rowcount
+    return shown
 
 
 def take_down(conn: Connection, article_id: int, articles: Articles) -> None:

@@ -1,32 +1,61 @@
-"""Articles that are deleted: with their counters, and with the channels and authors that nothing is
-left of.
+"""Articles that are deleted, with their counters, and with the authors that nothing is left of.
 
-A take-down keeps the row, so that it can be undone and that every process sees a change; deleting
-is for what should never have been there. Take an article down first and delete it seconds later, or
-a process that keeps articles in memory finds out only when its sweep comes by.
+Readers see no more of a deleted article at once; its row goes a little later, since processes that
+keep articles in memory follow changes, and a row that is gone is no change. What identifies it is
+kept, so that its source does not bring it back. What readers did with it stays in the books.
+Rejected: to wait in the request.
 
     with transaction(engine) as conn:
-        delete_articles(conn, [42], articles)
+        delete_later(conn, 42, articles)
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, Table, delete, exists, select
+from sqlalchemy import Connection, delete, exists, func, insert, select
 
 from tidings.news.articles import Articles
-from tidings.news.publishing import PUBLISH_ARTICLE
-from tidings.news.tables import article, article_count, author, channel
+from tidings.news.publishing import PUBLISH_ARTICLE, take_down
+from tidings.news.tables import article, article_count, article_gone, author, channel
 from tidings.store import delayed
+from tidings.store.engine import database_now
 
+DELETE_ARTICLE = "delete_article"
+# For running processes to let go of the article: several times as long as a catalogue takes.
+LET_GO_S = 5.0
 CHUNK = 500
 
 
-def delete_articles(conn: Connection, ids: Collection[int], articles: Articles) -> None:
-    """Delete these articles with the promises of their publication, and the channels and authors
-    of theirs that have no other."""
+def delete_later(conn: Connection, article_id: int, articles: Articles) -> None:
+    """Delete an article: at once for readers and editors, and its row in LET_GO_S seconds.
+
+    Args:
+        conn: in a transaction that has locked it.
+    """
+    take_down(conn, article_id, articles)
+    source_id = select(article.c.source_id, database_now(conn)).where(article.c.id == article_id)
+    conn.execute(insert(article_gone).from_select(["source_id", "at"], source_id))
+    delayed.schedule(conn, DELETE_ARTICLE, ref=article_id, after_s=LET_GO_S)
+
+
+def delete_due(conn: Connection, ids: Collection[int], articles: Articles) -> list[int]:
+    """Delete the rows of these articles; returns those that have to wait for a later call.
+
+    SQLite gives the highest number anew once its row is gone, and what readers did with the old
+    article would be told of the new one. So the newest row waits until there is a newer one.
+    """
+    newest = conn.scalar(select(func.max(article.c.id)))
+    waits = [id_ for id_ in ids if id_ == newest and conn.dialect.name == "sqlite"]
+    delete_articles(conn, sorted(set(ids) - set(waits)), articles)
+    return waits
+
+
+def delete_articles(conn: Connection, ids: Collection[int], articles: Articles) -> set[int]:
+    """Delete these articles with the promises of their publication, and the authors of theirs that
+    have no other; returns the channels in which they stood."""
     in_order = sorted(ids)
+    channel_ids: set[int] = set()
     for start in range(0, len(in_order), CHUNK):
         chunk = in_order[start : start + CHUNK]
         mine = article.c.id.in_(chunk)
@@ -34,11 +63,15 @@ def delete_articles(conn: Connection, ids: Collection[int], articles: Articles) 
         delayed.cancel_all(conn, PUBLISH_ARTICLE, refs=chunk)
         conn.execute(delete(article_count).where(article_count.c.article_id.in_(chunk)))
         conn.execute(delete(article).where(mine))
-        _delete_unused(conn, channel, "channel_id", {row.channel_id for row in of})
-        _delete_unused(conn, author, "author_id", {row.author_id for row in of if row.author_id})
+        authors = {row.author_id for row in of if row.author_id}
+        is_used = exists().where(article.c.author_id == author.c.id)
+        conn.execute(delete(author).where(author.c.id.in_(authors), ~is_used))
+        channel_ids |= {row.channel_id for row in of}
     articles.bury_after(conn, in_order)
+    return channel_ids
 
 
-def _delete_unused(conn: Connection, table: Table, column: str, ids: set[int]) -> None:
-    is_used = exists().where(article.c[column] == table.c.id)
-    conn.execute(delete(table).where(table.c.id.in_(ids), ~is_used))
+def delete_empty_channels(conn: Connection, ids: Collection[int]) -> None:
+    """Delete those of these channels in which no article stands."""
+    is_used = exists().where(article.c.channel_id == channel.c.id)
+    conn.execute(delete(channel).where(channel.c.id.in_(sorted(ids)), ~is_used))

@@ -41,7 +41,7 @@ article = Table(
     Column("title", String(512), nullable=False),
     Column("summary", String(2048), nullable=False),
     Column("body", LongText, nullable=False, comment="sanitised HTML"),
-    Column("cover", String(1024), comment="as its source names it"),
+    Column("cover", String(1024)),  # as its source names it
     Column("image", key_text(64), comment="SHA-256 of the cover that is kept here"),
     Column("url", String(1024)),
     Column("language", String(16), comment="BCP 47"),

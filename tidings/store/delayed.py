@@ -30,6 +30,7 @@ from sqlalchemy import (
     func,
     insert,
     literal_column,
+    select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -104,6 +105,15 @@ def reschedule_at(conn: Connection, kind: str, *, ref: object, run_at: datetime)
         .values(run_at=run_at, state="waiting", attempts=0, last_error=None)
     )
     return moved.rowcount == 1
+
+
+def lock(conn: Connection, kind: str, *, ref: object) -> None:
+    """Have the daemons leave this job alone until the transaction ends; nothing if there is none.
+
+    For one who locks what the job is about as well: the daemons lock the job first.
+    """
+    query = select(delayed_job.c.id).where(delayed_job.c.kind == kind)
+    conn.execute(query.where(delayed_job.c.ref == str(ref)).with_for_update())
 
 
 def cancel(conn: Connection, kind: str, *, ref: object) -> bool:
