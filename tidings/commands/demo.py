@@ -12,6 +12,7 @@ import click
 from tidings.commands.articles import open_articles
 from tidings.demo.load import load_demo
 from tidings.demo.removal import remove_demo
+from tidings.editing.acting import shell_actor
 from tidings.news.listing import has_articles
 from tidings.process.clock import now_ms
 from tidings.process.settings import Settings, load_settings
@@ -26,14 +27,14 @@ def demo() -> None:
 def load() -> None:
     """Add the example. Again, it only gives the example's articles new dates."""
     with open_articles(load_settings()) as (engine, stored):
-        click.echo(load_demo(engine, stored, now_ms))
+        click.echo(load_demo(engine, stored, now_ms, actor=shell_actor().name))
 
 
 @demo.command()
 def remove() -> None:
     """Take the example away, and nothing else."""
     with open_articles(load_settings()) as (engine, stored):
-        click.echo(remove_demo(engine, stored))
+        click.echo(remove_demo(engine, stored, actor=shell_actor().name))
 
 
 def load_demo_once(settings: Settings) -> str:
@@ -42,4 +43,4 @@ def load_demo_once(settings: Settings) -> str:
         with engine.connect() as conn:
             if has_articles(conn):
                 return "demo: this site has articles, none were added"
-        return load_demo(engine, stored, now_ms)
+        return load_demo(engine, stored, now_ms, actor=shell_actor().name)

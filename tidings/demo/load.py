@@ -2,7 +2,7 @@
 
 Rejected: a dump of a database, which the next migration makes useless.
 
-    load_demo(engine, articles, now_ms)  # "demo: 150 articles, 2 editions on sale, ..."
+    load_demo(engine, articles, now_ms, actor="shell:ada")  # "demo: 150 articles, 2 editions ..."
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from tidings.demo.readers import Item, simulate
+from tidings.editing.audit import note
 from tidings.importing import import_rows
 from tidings.importing.rows import make_article
 from tidings.news.articles import Articles
@@ -39,7 +40,7 @@ EDITIONS = [
 ]
 
 
-def load_demo(engine: Engine, articles: Articles, clock: Clock) -> str:
+def load_demo(engine: Engine, articles: Articles, clock: Clock, *, actor: str) -> str:
     """Import the demo's articles and simulate their readers; running it again only gives the
     articles new dates.
 
@@ -47,11 +48,14 @@ def load_demo(engine: Engine, articles: Articles, clock: Clock) -> str:
         engine: the database.
         articles: told of each article that is new or changed.
         clock: now, in ms since the epoch.
+        actor: who loads it, as the audit log names them.
 
     Returns:
         A line that says what is there now.
     """
     now = moment(clock())
+    with transaction(engine) as conn:
+        note(conn, actor, "load", "demo", None)
     report = import_rows(read_demo(now), engine, clock=clock, on_change=articles.forget)
     imported = f"demo: {report.counts.rows - report.counts.rejected} articles"
     with engine.connect() as conn:

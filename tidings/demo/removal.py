@@ -6,7 +6,7 @@ made. So the demo of an earlier release is found as well. The articles are taken
 deleted a little later: processes that keep articles in memory follow changes, and a row that is
 gone is no change.
 
-    remove_demo(engine, articles)  # "demo: 150 articles, 2 editions and 200 readers removed"
+    remove_demo(engine, articles, actor="shell:ada")  # "demo: 150 articles, 2 editions ..."
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from time import sleep
 from sqlalchemy import Connection, Engine
 
 from tidings.demo.load import EDITIONS, source_ids
+from tidings.editing.audit import note
 from tidings.news.articles import Articles
 from tidings.news.publishing import take_down
 from tidings.news.removal import LET_GO_S, delete_articles, delete_empty_channels
@@ -25,7 +26,7 @@ from tidings.shop.stock import find_products, withdraw
 from tidings.store.engine import transaction
 
 
-def remove_demo(engine: Engine, articles: Articles) -> str:
+def remove_demo(engine: Engine, articles: Articles, *, actor: str) -> str:
     """Remove what `load_demo` brought; what readers did with other articles stays.
 
     Run again after it was interrupted, it removes the rest.
@@ -33,6 +34,7 @@ def remove_demo(engine: Engine, articles: Articles) -> str:
     Args:
         engine: the database.
         articles: told of each article that goes.
+        actor: who removes it, as the audit log names them.
 
     Returns:
         A line that says what is gone.
@@ -42,6 +44,8 @@ def remove_demo(engine: Engine, articles: Articles) -> str:
         editions = _withdraw_editions(conn)
         for article_id in ids:
             take_down(conn, article_id, articles)
+        if ids or editions:
+            note(conn, actor, "remove", "demo", None)
     if not ids and not editions:
         return "demo: there is none on this site"
     if ids:

@@ -14,6 +14,9 @@ from tests.lab.newsroom import Clock, Newsroom
 from tidings.commands.main import main
 from tidings.demo import removal
 from tidings.demo.load import EDITIONS
+from tidings.editing.acting import shell_actor
+from tidings.editing.audit import find_entries
+from tidings.editing.tables import audit
 from tidings.news.articles import Articles
 from tidings.news.tables import article, article_count, author, channel
 from tidings.process.clock import now_ms
@@ -141,3 +144,36 @@ def test_a_removal_that_was_interrupted_goes_on(
 
     assert typed("demo", "remove").output.startswith("demo: 150 articles, 0 editions")
     assert set(count(engine).values()) == {0}
+
+
+def test_who_loads_and_removes_it_is_entered_in_the_audit_log(typed: Type, engine: Engine) -> None:
+    """Once for each time that there was something to do."""
+    for verb in ("load", "remove", "remove"):
+        assert typed("demo", verb).exit_code == 0
+
+    with engine.connect() as conn:
+        entries = find_entries(conn, limit=10, nouns={"demo"})
+    assert [(entry.verb, entry.actor) for entry in entries] == [
+        ("remove", shell_actor().name),
+        ("load", shell_actor().name),
+    ]
+
+
+def test_a_demo_that_cannot_be_entered_in_the_log_is_not_loaded_or_removed(
+    typed: Type, engine: Engine
+) -> None:
+    with transaction(engine) as conn:
+        audit.drop(conn)
+    assert typed("demo", "load").exit_code != 0
+    assert set(count(engine).values()) == {0}
+
+    with transaction(engine) as conn:
+        audit.create(conn)
+    typed("demo", "load")
+    loaded = count(engine)
+    with transaction(engine) as conn:
+        audit.drop(conn)
+    assert typed("demo", "remove").exit_code != 0
+    assert count(engine) == loaded
+    with transaction(engine) as conn:
+        audit.create(conn)

@@ -89,7 +89,7 @@ def test_what_cannot_be_is_said_in_words_and_changes_nothing(
 def test_the_demo_has_editions_on_sale(engine: Engine) -> None:
     """So that an order can be tried by hand; loading it again adds no stock."""
     for _ in range(2):
-        load_demo(engine, UNCACHED, lambda: 1_795_000_000_000)
+        load_demo(engine, UNCACHED, lambda: 1_795_000_000_000, actor="shell:ada")
     with engine.connect() as conn:
         on_sale = [
             (found.title, found.price_cents, found.quantity) for found in find_products(conn)
