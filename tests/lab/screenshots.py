@@ -1,4 +1,4 @@
-"""Pictures of the site as people see it: front page, article, channel, and an editor's preview, wide
+"""Pictures of the site as people see it: front page, article, channel and an editor's preview, wide
 and narrow, light and dark.
 
 Checks find what is absent or wrong; whether a page is a good page is seen by looking. The site is
