@@ -58,6 +58,7 @@ article = Table(
     Column("published_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Index(None, "origin_id", "url", mysql_length={"url": 191}, mariadb_length={"url": 191}),
+    Index(None, "image"),
     Index(None, "channel_id", "status", "published_at", "id"),
     Index(None, "status", "published_at", "id"),
     Index(None, "updated_at", "id"),

@@ -25,9 +25,9 @@ from tidings.process.logs import configure_logging
 from tidings.process.settings import Settings, load_settings
 from tidings.process.site_folder import is_site
 
-# Of VAR_DIR: a web server passes through to the pages, and lists nothing.
+# Of VAR_DIR: a web server passes through to pages and pictures, and lists nothing.
 PASSABLE = 0o711
-PUBLIC = "site"
+PUBLIC = ("site", "images")
 PRIVATE = (
     "secret_keys",
     "tidings.db*",
@@ -71,7 +71,7 @@ def take_no_arguments(module: str, about: str | None) -> None:
 
 def prepare_var_dir(settings: Settings) -> None:
     """Make the folder for run-time files, and see that other users read nothing of it but the
-    static pages.
+    static pages and pictures.
 
     Raises:
         CannotStartError: nothing can be written there.
@@ -107,7 +107,8 @@ def _make_private(var_dir: Path) -> None:
     so is a folder that is more than a site's, such as /tmp."""
     if is_site(var_dir) and not var_dir.stat().st_mode & stat.S_ISVTX:
         _change_mode(var_dir, PASSABLE)
-    _change_mode(var_dir / PUBLIC, 0o755)
+    for name in PUBLIC:
+        _change_mode(var_dir / name, 0o755)
     for found in chain.from_iterable(map(var_dir.glob, PRIVATE)):
         for path in (found, *found.rglob("*")):
             _change_mode(path, 0o700 if path.is_dir() else 0o600)

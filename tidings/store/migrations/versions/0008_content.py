@@ -183,6 +183,7 @@ def _add_to_articles() -> None:
         mysql_length={"url": 191},
         mariadb_length={"url": 191},
     )
+    create_index("ix_article_image", "article", ["image"])
     create_table(
         "article_gone",
         sa.Column("source_id", key_text(191), primary_key=True),
@@ -203,6 +204,11 @@ def _add_to_articles() -> None:
         **MYSQL,
     )
     create_index("ix_cover_due_due_at", "cover_due", ["due_at"])
+    # Those by plain HTTP are shown no more, unless they are fetched.
+    op.execute(
+        "INSERT INTO cover_due (article_id, due_at) SELECT id, updated_at FROM article "
+        "WHERE cover LIKE 'http://%' AND id NOT IN (SELECT article_id FROM cover_due)"
+    )
 
 
 def _comment_status(*, is_new: bool) -> None:
@@ -220,6 +226,7 @@ def _comment_status(*, is_new: bool) -> None:
 def downgrade() -> None:
     op.drop_table("cover_due")
     op.drop_table("article_gone")
+    op.drop_index("ix_article_image", "article")
     op.drop_index("ix_article_origin_id_url", "article")
     for name in ("note", "edited_at", "markdown", "revised_at", "language", "image", "origin_id"):
         op.drop_column("article", name)
