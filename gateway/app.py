@@ -20,6 +20,7 @@ from gateway.resources.behaviors import BehaviorsResource
 from gateway.resources.channels import ChannelsResource
 from gateway.resources.chat import ChatAddress, ChatTicketResource
 from gateway.resources.front_page import FrontPageResource
+from gateway.resources.images import ImageResource
 from gateway.resources.marks import mark_routes
 from gateway.resources.money import money_routes
 from gateway.resources.orders import OrderResource, OrdersResource, ProductsResource
@@ -37,6 +38,7 @@ from tidings.http.pages import PageResource, read_pages
 from tidings.http.reader_id import ReaderSigner
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
+from tidings.news.images import Images
 from tidings.process.clock import Clock
 from tidings.readers.checking import KeyCheck
 from tidings.readers.tickets import Tickets
@@ -53,6 +55,7 @@ def create_app(
     *,
     articles: Articles,
     channels: Channels,
+    images: Images,
     recommending: Recommending,
     behaviours: Behaviours,
     tracker: Tracker,
@@ -75,6 +78,7 @@ def create_app(
     """The WSGI app.
 
     Args:
+        images: the pictures that are kept here.
         tracker: issues tokens for what does not come from a feed.
         signer: signs and reads readers' ids.
         keys: tells the keys of programs and staff.
@@ -96,6 +100,7 @@ def create_app(
         "/articles/{article_id}": ArticleResource(articles),
         "/articles/{article_id}/similar": SimilarResource(articles, recommending),
         "/channels": ChannelsResource(channels),
+        "/images/{digest}": ImageResource(images),
         **mark_routes(
             engine=engine,
             behaviours=behaviours,

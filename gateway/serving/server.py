@@ -34,6 +34,7 @@ from tidings.http.origins import Origins
 from tidings.http.reader_id import ReaderSigner
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
+from tidings.news.images import FOLDER, Images
 from tidings.process.asking import answers_ready, endpoint_of
 from tidings.process.clock import now_ms
 from tidings.process.errors import naming
@@ -144,6 +145,7 @@ def make_worker_app(settings: Settings) -> App:
     return create_app(
         articles=articles,
         channels=Channels(engine, clock=now_ms),
+        images=Images(settings.site.var_dir / FOLDER),
         recommending=recommending,
         behaviours=Behaviours(
             redis,

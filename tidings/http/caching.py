@@ -2,10 +2,10 @@
 
 An answer with a reader in it is `private, no-store` and says in `Vary` what it was chosen by. An
 answer that is the same for all may be kept but is asked for again each time (`no-cache`): what is
-taken down has to be gone at once; a strong ETag makes that a 304 without a body. All else is
-`no-store`. Rejected: each resource saying it for itself, where the one that forgets shows a reader
-to the next one behind a shared cache. Nothing is kept for longer without asking, since no file's
-name carries its content.
+taken down has to be gone at once; a strong ETag makes that a 304 without a body. Pictures alone are
+kept without asking, since their names carry their content. All else is `no-store`. Rejected: each
+resource saying it for itself, where the one that forgets shows a reader to the next one behind a
+shared cache.
 
     class ChannelsResource:
         caching = SAME_FOR_ALL
@@ -50,8 +50,10 @@ OF_READER = Caching("private, no-store", _READER_HEADERS)
 # The same page for all, with one reader's cookie.
 PAGE_OF_READER = Caching("private, no-cache", _READER_HEADERS, is_tagged=True)
 SAME_FOR_ALL = Caching("no-cache", is_tagged=True)
+# What is named by its content: another content has another name.
+FOR_EVER = Caching("public, max-age=31536000, immutable", is_tagged=True)
 NOT_KEPT = Caching("no-store")
-EVERY = (OF_READER, PAGE_OF_READER, SAME_FOR_ALL, NOT_KEPT)
+EVERY = (OF_READER, PAGE_OF_READER, SAME_FOR_ALL, FOR_EVER, NOT_KEPT)
 
 
 def _is_private(caching: Caching) -> bool:

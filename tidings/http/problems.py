@@ -51,6 +51,7 @@ from tidings.http.request_scope import request_id_of
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError
+from tidings.news.images import ImageNotFoundError, ImagesFullError
 from tidings.process.deadline import DeadlineExceededError
 from tidings.readers.checking import KeyRefusedError, KeyUntoldError
 from tidings.reading.behaviour_log import BacklogFullError
@@ -228,6 +229,10 @@ PROBLEMS: dict[type[Exception], Kind] = {
         "unknown-channel",
         "There is no such channel",
         errors=lambda ex: {"channel_id": f"{ex}; GET /channels lists them"},
+    ),
+    ImageNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-image", "There is no such picture"),
+    ImagesFullError: Kind(
+        HTTPStatus.INSUFFICIENT_STORAGE, "images-full", "There is no room for another picture"
     ),
     AuthorNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-author", "There is no such author"),
     KeyNeededError: Kind(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from falcon import testing
@@ -26,6 +27,7 @@ from tidings.http.origins import Origins
 from tidings.http.reader_id import ReaderSigner
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
+from tidings.news.images import Images
 from tidings.process.deadline import Deadline
 from tidings.readers.checking import KeyCheck
 from tidings.readers.keys import Role, add_key
@@ -200,6 +202,7 @@ def make_door(
     allowed_origins: tuple[str, ...] = (),
     quotas: Quotas = UNLIMITED,
     chat: ChatAddress = CHAT,
+    images: Path = Path("no-pictures"),
     **options: Any,
 ) -> Door:
     """A gateway on this database and this Redis."""
@@ -219,6 +222,7 @@ def make_door(
     app = create_app(
         articles=articles,
         channels=Channels(engine, clock=clock),
+        images=Images(images),
         recommending=recommending,
         behaviours=Behaviours(
             redis, tracker, ReaderNotes(ttl_s=3600), backlog_limit=1000, clock=clock
