@@ -139,6 +139,20 @@ def send_back(act: Act, article_id: int, note: str, *, seen: Seen = None) -> Rec
     return _close(act, known, "return")
 
 
+def approve(act: Act, article_id: int, *, seen: Seen = None) -> Record:
+    """Show what was submitted.
+
+    Raises:
+        ArticleNotFoundError, NotAllowedError, StaleRecordError: as of `edit`.
+        StatusError: it was not submitted.
+    """
+    known = _open_as_editor(act, article_id, seen)
+    if known.status != IN_REVIEW:
+        raise StatusError(known, "approved")
+    publishing.publish(act.conn, article_id, act.articles)
+    return _close(act, known, "approve")
+
+
 def publish(act: Act, article_id: int, *, seen: Seen = None) -> Record:
     """Show an article now; nothing where it is out already.
 
