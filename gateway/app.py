@@ -15,10 +15,27 @@ from importlib.metadata import version
 from sqlalchemy import Engine
 
 from gateway.feed.ladder import Recommending
-from gateway.resources.articles import ArticleResource, FeedResource, SimilarResource
+from gateway.resources.articles import SimilarResource
 from gateway.resources.behaviors import BehaviorsResource
-from gateway.resources.channels import ChannelsResource
 from gateway.resources.chat import ChatAddress, ChatTicketResource
+from gateway.resources.editing.articles import (
+    ArticleDeskResource,
+    ArticlesResource,
+    FeedDeskResource,
+    OperatorArticleResource,
+    PreviewResource,
+)
+from gateway.resources.editing.audit import AuditResource
+from gateway.resources.editing.channels import (
+    ChannelDeskResource,
+    ChannelsDeskResource,
+    MergeResource,
+    OperatorChannelResource,
+    OperatorChannelsResource,
+)
+from gateway.resources.editing.desk import Desk
+from gateway.resources.editing.sources import source_routes
+from gateway.resources.editing.verbs import verb_routes
 from gateway.resources.front_page import FrontPageResource
 from gateway.resources.images import ImageResource
 from gateway.resources.marks import mark_routes
@@ -95,12 +112,18 @@ def create_app(
         origins: whose pages may read answers and write.
         is_ready: whether requests may be sent here.
     """
+    desk = Desk(engine, articles, cursors, max_body_bytes=max_body_bytes)
     routes: dict[str, object] = {
-        "/articles": FeedResource(recommending, channels),
-        "/articles/{article_id}": ArticleResource(articles),
+        "/articles": FeedDeskResource(recommending, channels, desk),
+        "/articles/preview": PreviewResource(desk),
+        "/articles/{article_id}": ArticleDeskResource(articles, desk),
         "/articles/{article_id}/similar": SimilarResource(articles, recommending),
-        "/channels": ChannelsResource(channels),
         "/images/{digest}": ImageResource(images),
+        **verb_routes(desk, clock),
+        "/channels": ChannelsDeskResource(channels, desk),
+        "/channels/{channel_id}": ChannelDeskResource(desk),
+        "/channels/{channel_id}/merge": MergeResource(desk),
+        **source_routes(desk),
         **mark_routes(
             engine=engine,
             behaviours=behaviours,
@@ -119,6 +142,11 @@ def create_app(
         "/orders/{order_id}": OrderResource(shop),
         "/orders/{order_id}/payment": PaymentResource(shop),
         "/payments/callback": CallbackResource(shop, max_body_bytes=max_body_bytes, clock=clock),
+        "/operator/articles": ArticlesResource(desk),
+        "/operator/articles/{article_id}": OperatorArticleResource(desk),
+        "/operator/channels": OperatorChannelsResource(desk),
+        "/operator/channels/{channel_id}": OperatorChannelResource(desk),
+        "/operator/audit": AuditResource(desk),
         **money_routes(engine, cursors),
         "/health/live": HealthResource("Is this process alive?", lambda: True),
         "/health/ready": HealthResource("May this process be sent requests?", is_ready),

@@ -55,7 +55,7 @@ class FeedResource:
 
     needs_reader = True
     serves_nobody = True
-    limit_class = LimitClass.FEED
+    limit_class = {"get": LimitClass.FEED}
     operations = {
         "get": Operation(
             "One page of the reader's feed",

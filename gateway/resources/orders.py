@@ -7,7 +7,6 @@ Caps and stock are the shop's to judge; here is what a request says, and who sen
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import Annotated
 
@@ -16,13 +15,13 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Engine
 
+from gateway.resources.idempotency import IDEMPOTENCY_KEY, read_idempotency_key
 from gateway.resources.shop import Shop
 from tidings.http.bodies import answer_json, read_body
 from tidings.http.caching import SAME_FOR_ALL
-from tidings.http.errors import IdempotencyKeyNeededError
 from tidings.http.limits import LimitClass, address_network
 from tidings.http.openapi import Operation
-from tidings.http.parameters import HeaderParameter, IntParameter, read_parameters
+from tidings.http.parameters import IntParameter, read_parameters
 from tidings.process.clock import milliseconds
 from tidings.shop import orders, stock
 from tidings.shop.orders import MOST_LINES, MOST_PIECES, Line, Order, OrderNotFoundError
@@ -31,13 +30,6 @@ from tidings.shop.stock import Product
 MAX_ID = 2**63 - 1
 # As the table keeps. A proxy that is believed may name anything as an address.
 MOST_ADDRESS_CHARS = 45
-IDEMPOTENCY_KEY = HeaderParameter(
-    "Idempotency-Key",
-    "1 to 128 visible characters; the same key and body make one order",
-    pattern=r"[\x21-\x7e]{1,128}",
-    is_required=True,
-)
-
 PRODUCT_PARAMETERS = (
     IntParameter("after", 0, MAX_ID, 0, "the `next` of the page before; 0 is the first page"),
     IntParameter("limit", 1, 100, 50, "how many products"),
@@ -133,11 +125,7 @@ class OrdersResource:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         read_parameters(req)
-        key = req.get_header(IDEMPOTENCY_KEY.name) or ""
-        if not re.fullmatch(IDEMPOTENCY_KEY.pattern, key, re.ASCII):
-            raise IdempotencyKeyNeededError(
-                f"send {IDEMPOTENCY_KEY.name}: {IDEMPOTENCY_KEY.meaning}"
-            )
+        key = read_idempotency_key(req)
         wanted = read_body(req, self._decoder, self._max_body_bytes)
         lines = [Line(line.product_id, line.quantity) for line in wanted.lines]
         shop, caller = self._shop, req.context.caller

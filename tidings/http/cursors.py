@@ -27,7 +27,11 @@ _MAC_BYTES = 12
 Place = tuple[int, int, int]
 Item = TypeVar("Item")
 LIMIT = IntParameter("limit", 1, 100, default=20, meaning="how many at most")
-AFTER = TextParameter("after", 64, "the `next` of the page before; absent for the first page")
+_AFTER = "the `next` of the page before; absent for the first page"
+AFTER = TextParameter("after", 64, _AFTER)
+# Of a list whose places are texts.
+AFTER_TEXT = TextParameter("after", 256, _AFTER)
+_NO_PLACE = {AFTER.name: "is no `next` of this list"}
 
 
 class Cursors:
@@ -43,9 +47,11 @@ class Cursors:
 
     def sign(self, name: str, reader_id: int, place: Place) -> str:
         """The word for a place in this list of this reader."""
-        body = _PLACE.pack(*place)
-        signed = body + _mac(self._keys[0], name, reader_id, body)
-        return base64.urlsafe_b64encode(signed).decode()
+        return self._sign(name, reader_id, _PLACE.pack(*place))
+
+    def sign_text(self, name: str, reader_id: int, place: str) -> str:
+        """The same for a place that is told by a text."""
+        return self._sign(name, reader_id, place.encode())
 
     def cut(
         self,
@@ -75,16 +81,30 @@ class Cursors:
         """
         if not word:
             return None
+        body = self._open(name, reader_id, word)
+        if len(body) != _PLACE.size:
+            raise InvalidRequestError(_NO_PLACE)
+        since_ms, kind, id_ = _PLACE.unpack(body)
+        return since_ms, kind, id_
+
+    def read_text(self, name: str, reader_id: int, word: str) -> str | None:
+        """The same for a place that is told by a text."""
+        return self._open(name, reader_id, word).decode() if word else None
+
+    def _sign(self, name: str, reader_id: int, body: bytes) -> str:
+        signed = body + _mac(self._keys[0], name, reader_id, body)
+        return base64.urlsafe_b64encode(signed).decode()
+
+    def _open(self, name: str, reader_id: int, word: str) -> bytes:
         try:
             raw = base64.b64decode(word, altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raw = b""
         body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         fits = [hmac.compare_digest(_mac(key, name, reader_id, body), mac) for key in self._keys]
-        if len(body) != _PLACE.size or not any(fits):
-            raise InvalidRequestError({AFTER.name: "is no `next` of this list"})
-        since_ms, kind, id_ = _PLACE.unpack(body)
-        return since_ms, kind, id_
+        if not any(fits):
+            raise InvalidRequestError(_NO_PLACE)
+        return body
 
 
 def _mac(key: bytes, name: str, reader_id: int, body: bytes) -> bytes:

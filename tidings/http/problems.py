@@ -23,6 +23,9 @@ from redis import RedisError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from tidings.editing.acting import NotAllowedError, StaleRecordError
+from tidings.editing.articles import OtherArticleError, StatusError
+from tidings.editing.fields import FieldError
 from tidings.http.bulkhead import TooBusyError
 from tidings.http.errors import (
     BodyTooLargeError,
@@ -52,6 +55,7 @@ from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError
 from tidings.news.images import ImageNotFoundError, ImagesFullError
+from tidings.news.rearranging import ChannelTakenError, ChannelUsedError
 from tidings.process.deadline import DeadlineExceededError
 from tidings.readers.checking import KeyRefusedError, KeyUntoldError
 from tidings.reading.behaviour_log import BacklogFullError
@@ -70,6 +74,8 @@ from tidings.shop.providers import (
     ProviderUnavailableError,
 )
 from tidings.shop.stock import OutOfStockError, ProductNotFoundError
+from tidings.sources.records import SourceNotFoundError
+from tidings.sources.registry import SourceError
 from tidings.talk.errors import (
     BlockedError,
     CidConflictError,
@@ -235,6 +241,32 @@ PROBLEMS: dict[type[Exception], Kind] = {
         HTTPStatus.INSUFFICIENT_STORAGE, "images-full", "There is no room for another picture"
     ),
     AuthorNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-author", "There is no such author"),
+    NotAllowedError: Kind(
+        HTTPStatus.FORBIDDEN, "not-allowed", "This is not yours to do, or not any more"
+    ),
+    StaleRecordError: Kind(
+        HTTPStatus.PRECONDITION_FAILED, "stale-record", "It was changed since you read it"
+    ),
+    FieldError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid-request",
+        _INVALID,
+        errors=lambda ex: {ex.field: ex.reason},
+    ),
+    StatusError: Kind(
+        HTTPStatus.CONFLICT, "wrong-status", "The article's status does not allow this"
+    ),
+    OtherArticleError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "idempotency-conflict",
+        "The key was used for something else",
+    ),
+    ChannelTakenError: Kind(HTTPStatus.CONFLICT, "channel-taken", "There is such a channel"),
+    ChannelUsedError: Kind(HTTPStatus.CONFLICT, "channel-used", "The channel is not empty"),
+    SourceNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-source", "There is no such source"),
+    SourceError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "source-refused", "The source cannot be like this"
+    ),
     KeyNeededError: Kind(
         HTTPStatus.UNAUTHORIZED,
         "key-needed",

@@ -1,0 +1,1 @@
+"""What authors, editors and operators do over HTTP: one noun a module."""
