@@ -66,9 +66,11 @@ def read_csv(stream: BinaryIO) -> Iterator[Row | Reject]:
 def read_columns(header: str) -> tuple[str, list[str]] | None:
     """The delimiter and the columns, if a line is a header: one that has a column called title."""
     for delimiter in _DELIMITERS:
-        columns = [
-            name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])
-        ]
+        try:
+            names = next(csv.reader([header], delimiter=delimiter), [])
+        except csv.Error:
+            continue
+        columns = [name.strip().lower() for name in names]
         if "title" in columns:
             return delimiter, columns
     return None

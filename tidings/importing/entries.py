@@ -4,20 +4,18 @@ begins on.
 feedparser takes a whole document and keeps all of it several times over; a feed of 100,000 entries
 would need gigabytes. expat finds where entries begin and end while the document streams by, and
 each group of entries is handed on between the head of the feed and its closing tags. What is not
-well-formed cannot be cut like this.
+well-formed cannot be cut like this; what follows the end of the feed is not looked at.
 
-    for group in cut_feed(stream):
+    for group in cut_feed([b"<rss><channel><item/></channel></rss>"]):
         feedparser.parse(group.document)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
 from xml.parsers import expat
 
-CHUNK_BYTES = 64 * 1024
 GROUP_ENTRIES = 50
 GROUP_BYTES = 1024 * 1024
 MAX_HEAD_BYTES = 1024 * 1024
@@ -34,41 +32,45 @@ class CutError(ValueError):
 
 
 class BoundError(ValueError):
-    """The document has a head, an entry or an element larger than any feed needs, and should not be
-    parsed at all."""
+    """The document has a head or an element larger than any feed needs, and should not be parsed at
+    all."""
 
 
 @dataclass(slots=True)
 class Group:
-    """A small feed: the document, and the line of each of its entries in the large one."""
+    """A small feed: the document, the line of each of its entries in the large one, and the lines
+    of entries that were too long to be in it."""
 
     document: bytes
     lines: list[int]
+    too_long: list[int]
 
 
-def cut_feed(stream: BinaryIO, encoding: str | None = None) -> Iterator[Group]:
+def cut_feed(pieces: Iterable[bytes]) -> Iterator[Group]:
     """The feed as small feeds, in order.
 
     Args:
-        stream: the document.
-        encoding: of the document, if the server said so.
+        pieces: the document, in UTF-8.
 
     Raises:
         CutError: from here on it cannot be cut; what came before is good.
         BoundError: the same, and what follows is better left alone.
     """
-    cutter = _Cutter(encoding)
+    cutter = _Cutter()
     fault: CutError | BoundError | None = None
-    is_last = False
-    while not is_last:
-        chunk = stream.read(CHUNK_BYTES)
-        try:
-            cutter.push(chunk)
-        except (CutError, BoundError) as ex:
-            fault = ex
-        is_last = not chunk or fault is not None
-        if cutter.has_entries and (cutter.is_full or is_last):
-            yield cutter.take()
+    try:
+        for piece in pieces:
+            cutter.push(piece)
+            if cutter.is_full:
+                yield cutter.take()
+            if cutter.is_done:
+                break
+        else:
+            cutter.push(b"")
+    except (CutError, BoundError) as ex:
+        fault = ex
+    if cutter.has_entries:
+        yield cutter.take()
     if fault is not None:
         raise fault
 
@@ -77,14 +79,15 @@ def cut_feed(stream: BinaryIO, encoding: str | None = None) -> Iterator[Group]:
 class _Found:
     entries: list[bytes] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
+    too_long: list[int] = field(default_factory=list)
 
 
 class _Cutter:
     """Keeps the bytes of the head and of the entry under way, addressed by their offset in the
     document."""
 
-    def __init__(self, encoding: str | None) -> None:
-        self._parser = expat.ParserCreate(encoding)
+    def __init__(self) -> None:
+        self._parser = expat.ParserCreate("utf-8")
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._kept = bytearray()
@@ -94,11 +97,13 @@ class _Cutter:
         self._tail = b""
         self._entry_from: int | None = None
         self._entry_depth = 0
+        self._is_too_long = False
         self._found = _Found()
+        self.is_done = False
 
     @property
     def has_entries(self) -> bool:
-        return bool(self._found.entries)
+        return bool(self._found.entries or self._found.too_long)
 
     @property
     def is_full(self) -> bool:
@@ -106,7 +111,12 @@ class _Cutter:
         return len(entries) >= GROUP_ENTRIES or sum(map(len, entries)) >= GROUP_BYTES
 
     def push(self, chunk: bytes) -> None:
-        """Take the next bytes of the document; none of them at its end."""
+        """Take the next bytes of the document; none of them at its end.
+
+        Raises:
+            CutError: from here on it cannot be cut.
+            BoundError: the same, and what follows is better left alone.
+        """
         self._kept += chunk
         self._parse(chunk)
         self._forget()
@@ -115,13 +125,17 @@ class _Cutter:
         """The entries that were found since the last time."""
         assert self._head is not None
         entries, lines = self._found.entries, self._found.lines
+        document = b"".join([self._head, *entries, self._tail])
+        group = Group(document, lines[: len(entries)], self._found.too_long)
         # The line of an entry under way belongs to the next group.
         self._found = _Found(lines=lines[len(entries) :])
-        return Group(b"".join([self._head, *entries, self._tail]), lines[: len(entries)])
+        return group
 
     def _parse(self, chunk: bytes) -> None:
         try:
             self._parser.Parse(chunk, not chunk)
+        except _DoneError:
+            self.is_done = True
         except expat.ExpatError as ex:
             raise CutError(
                 f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}"
@@ -148,25 +162,39 @@ class _Cutter:
 
     def _end(self, _name: str) -> None:
         if self._entry_from is not None and len(self._open) == self._entry_depth:
-            begin = self._entry_from - self._kept_from
-            end = self._kept.index(b">", self._parser.CurrentByteIndex - self._kept_from) + 1
-            self._found.entries.append(bytes(self._kept[begin:end]))
+            if self._is_too_long:
+                self._found.too_long.append(self._found.lines.pop())
+            else:
+                begin = self._entry_from - self._kept_from
+                end = self._kept.index(b">", self._parser.CurrentByteIndex - self._kept_from) + 1
+                self._found.entries.append(bytes(self._kept[begin:end]))
             self._entry_from = None
+            self._is_too_long = False
         self._open.pop()
+        if not self._open:
+            # expat would refuse what many servers add: a script, the time it took.
+            raise _DoneError
 
     def _forget(self) -> None:
-        needed_from = self._entry_from
-        if needed_from is None:
-            if self._head is None:
-                if len(self._kept) > MAX_HEAD_BYTES:
-                    raise BoundError(f"no entry within the first {MAX_HEAD_BYTES} bytes")
-                return
-            # The last event: nothing that expat has yet to look at lies before it.
-            needed_from = max(self._parser.CurrentByteIndex, self._kept_from)
+        if self._head is None and self._entry_from is None:
+            if len(self._kept) > MAX_HEAD_BYTES:
+                raise BoundError(f"no entry within the first {MAX_HEAD_BYTES} bytes")
+            return
+        # The last event: nothing that expat has yet to look at lies before it.
+        seen_to = max(self._parser.CurrentByteIndex, self._kept_from)
+        if self._entry_from is not None and seen_to - self._entry_from > MAX_ENTRY_BYTES:
+            self._is_too_long = True
+        needed_from = seen_to
+        if self._entry_from is not None and not self._is_too_long:
+            needed_from = self._entry_from
         del self._kept[: needed_from - self._kept_from]
         self._kept_from = needed_from
-        if len(self._kept) > MAX_ENTRY_BYTES:
-            raise BoundError(f"an entry is longer than {MAX_ENTRY_BYTES} bytes")
+        if len(self._kept) > 2 * MAX_ENTRY_BYTES:
+            raise BoundError(f"an element is longer than {MAX_ENTRY_BYTES} bytes")
+
+
+class _DoneError(Exception):
+    """The feed has ended, whatever follows."""
 
 
 def _local(name: str) -> str:

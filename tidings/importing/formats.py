@@ -18,6 +18,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
+from tidings.importing.decoding import decode_head, lines_in_utf8
 from tidings.importing.delimited import HeaderError, read_columns, read_csv
 from tidings.importing.feeds import NotAFeedError, read_feed
 from tidings.importing.inputs import UNREADABLE, Input, InputError
@@ -26,7 +27,6 @@ from tidings.importing.opml import ListError, read_opml
 from tidings.importing.rows import Reject, Row
 
 HEAD_BYTES = 64 * 1024
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _FIRST_ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 
 
@@ -49,7 +49,6 @@ _EXTENSIONS = {
     ".opml": Format.OPML,
 }
 _ELEMENTS = {"opml": Format.OPML, "rss": Format.FEED, "feed": Format.FEED, "rdf": Format.FEED}
-_TEXT = (Format.JSONL, Format.CSV)
 
 
 def detect(opened: Input) -> Format:
@@ -62,11 +61,7 @@ def detect(opened: Input) -> Format:
     extension = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
     if extension in _EXTENSIONS:
         return _EXTENSIONS[extension]
-    head = _read_head(opened)
-    text = head.decode("utf-16" if head.startswith(_UTF16) else "utf-8", "replace").lstrip(
-        "\ufeff \t\r\n"
-    )
-    found = _detect_text(text)
+    found = _detect_text(decode_head(_read_head(opened)).lstrip("\ufeff \t\r\n"))
     if isinstance(found, Format):
         return found
     raise InputError(f"{opened.location}: {found}; --format says which it is: {', '.join(Format)}")
@@ -92,14 +87,12 @@ def read_input(
     Raises:
         InputError: it is not of this format at all.
     """
-    if format_ in _TEXT and _read_head(opened).startswith(_UTF16):
-        raise InputError(f"{opened.location}: is UTF-16; save it as UTF-8")
     try:
         match format_:
             case Format.JSONL:
-                yield from read_jsonl(opened.stream)
+                yield from read_jsonl(lines_in_utf8(opened.stream))
             case Format.CSV:
-                yield from read_csv(opened.stream)
+                yield from read_csv(lines_in_utf8(opened.stream))
             case Format.FEED:
                 yield from read_feed(
                     opened.stream, content_type=opened.content_type, url=opened.url, channel=channel
@@ -125,11 +118,15 @@ def _detect_text(text: str) -> Format | str:
         return Format.JSONL
     if text.startswith("<"):
         return _detect_xml(text)
-    if "\x00" not in text and read_columns(text.partition("\n")[0]) is not None:
+    if "\x00" not in text and read_columns(_first_line(text)) is not None:
         return Format.CSV
     if text.startswith("["):
         return "is one JSON array; expected an object a line (`jq -c '.[]'` makes that)"
     return "is neither JSONL, CSV with a title column, RSS, Atom nor OPML" if text else "is empty"
+
+
+def _first_line(text: str) -> str:
+    return text.replace("\r", "\n").partition("\n")[0]
 
 
 def _detect_xml(text: str) -> Format | str:

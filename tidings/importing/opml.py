@@ -22,15 +22,19 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
+from tidings.importing.decoding import decode
 from tidings.importing.feeds import NotAFeedError, read_feed
 from tidings.importing.fetching import Fetched, FetchError, fetch
 from tidings.importing.inputs import UNREADABLE, copy, decompressed, is_url, scratch_file
+from tidings.importing.mending import EntityError, mend
 from tidings.importing.rows import Place, Reject, Row
 
 MAX_LIST_BYTES = 4 * 1024 * 1024
 MAX_FEED_BYTES = 16 * 1024 * 1024
 FETCH_DEADLINE_S = 30
 FETCHES_AT_ONCE = 8
+# What an outline says to be that names its feed in `url`, as some programs write it.
+_FEEDS = ("rss", "rdf", "atom", "feed")
 
 
 class ListError(ValueError):
@@ -85,7 +89,7 @@ def parse_opml(stream: BinaryIO) -> list[Outline]:
     """
     outlines: list[Outline] = []
     folders: list[str | None] = []
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
 
     def start(name: str, attributes: dict[str, str]) -> None:
         if name.lower() == "opml":
@@ -94,36 +98,30 @@ def parse_opml(stream: BinaryIO) -> list[Outline]:
             raise ListError(f"the document is <{name}>, not <opml>")
         if name.lower() != "outline":
             return
-        address = attributes.get("xmlUrl") or attributes.get("xmlurl")
-        text = (attributes.get("title") or attributes.get("text") or "").strip()
+        said = {field.lower(): value.strip() for field, value in attributes.items()}
+        address = said.get("xmlurl") or (said.get("url") if said.get("type") in _FEEDS else "")
+        text = said.get("title") or said.get("text") or ""
         if address:
-            outlines.append(Outline(parser.CurrentLineNumber, address.strip(), text, folders[-1]))
+            outlines.append(Outline(parser.CurrentLineNumber, address, text, folders[-1]))
         folders.append(text or None)
 
     def end(name: str) -> None:
         if name.lower() == "outline":
             folders.pop()
 
-    def refuse_doctype(*_declared: object) -> None:
-        # OPML has none, and entities are how a small document becomes a huge one.
-        raise ListError("a DOCTYPE is not allowed in OPML")
-
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.StartDoctypeDeclHandler = refuse_doctype
     document = stream.read(MAX_LIST_BYTES + 1)
     if len(document) > MAX_LIST_BYTES:
         raise ListError(f"more than {MAX_LIST_BYTES} bytes")
     try:
-        parser.Parse(document, True)
+        parser.Parse("".join(mend(decode(io.BytesIO(document)))), True)
     except expat.ExpatError as ex:
         raise ListError(
             f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}"
         ) from None
-    except ListError:
-        raise
-    except (ValueError, LookupError) as ex:
-        raise ListError(f"not readable as XML: {ex}") from None
+    except EntityError as ex:
+        raise ListError(str(ex)) from None
     return outlines
 
 

@@ -34,7 +34,9 @@ from tidings.news.storing import LENGTHS
 _NOT_TEXT = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SPACE = re.compile(r"\s+")
-_NOT_SLUG = re.compile(r"[\W_]+")
+_DASHES = re.compile(r"-{2,}")
+_ORNAMENTED = re.compile("LATIN|GREEK")
+_BETWEEN_WORDS = re.compile(r"[-_]+")
 # As many characters as the column holds; the longest tag in use, such as zh-Hant-TW, has ten.
 _LANGUAGE = re.compile(r"(?=.{2,16}$)[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
 
@@ -113,8 +115,9 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
     Args:
         values: the row's fields: `title`; `body` (Markdown) or `body_html`; `channel`; and, as far
             as they are known, `id`, `source`, `slug`, `summary`, `author` or `authors`, `published`
-            or `published_at`, `updated`, `language`, `url`, `cover` or `image`. Others are left
-            alone.
+            or `published_at`, `updated`, `language`, `url`, `cover` or `image`. The reader of feeds
+            adds `guid`, `base` (of relative addresses in the body) and `body_instead` (HTML, for a
+            body of which nothing is left). Others are left alone.
         default_channel: for a row that names no channel.
 
     Raises:
@@ -144,12 +147,28 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
 
 
 def make_slug(text: str) -> str:
-    """`"Café & Bar"` as `"cafe-bar"`; letters of other scripts stay as they are."""
+    """`"Café & Bar"` as `"cafe-bar"`; letters of other scripts stay as they are, with their marks.
+
+    A mark belongs to a Latin or Greek letter as an ornament, without which the word is still read.
+    In every other script it is half of the letter.
+    """
     # Compatibility forms may turn out to be capitals, and folding a capital may bring out an
     # accent.
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    letters = "".join(char for char in folded if not unicodedata.combining(char))
-    return _NOT_SLUG.sub("-", unicodedata.normalize("NFC", letters)).strip("-")
+    kept: list[str] = []
+    ornaments = False
+    for char in folded:
+        kind = unicodedata.category(char)
+        if kind[0] == "M":
+            if not ornaments and kept and kept[-1] != "-":
+                kept.append(char)
+        elif kind[0] in "LN":
+            ornaments = _ORNAMENTED.match(unicodedata.name(char, "")) is not None
+            kept.append(char)
+        else:
+            kept.append("-")
+    slug = unicodedata.normalize("NFC", "".join(kept))
+    return _DASHES.sub("-", slug).strip("-")
 
 
 def _text(values: Mapping[str, object], field: str) -> str:
@@ -202,12 +221,19 @@ def _channel(values: Mapping[str, object], default: str | None) -> tuple[str, st
         )
     if slug == FOR_YOU.slug:
         raise RowError(f"channel: {slug!r} is the name of all channels together")
-    # A slug has to become readable; what was written as a name stays as written.
-    name = _NOT_SLUG.sub(" ", text).strip() if text.lower() == text else text
     return (
         _checked("channel", slug, LENGTHS.channel_slug),
-        _checked("channel", name[0].upper() + name[1:], LENGTHS.channel_name),
+        _checked("channel", _readable(text), LENGTHS.channel_name),
     )
+
+
+def _readable(name: str) -> str:
+    """A channel's name as it is shown. A slug has to become readable; what was written as a name
+    stays as written."""
+    if name.lower() != name:
+        return name
+    spaced = name if " " in name else _BETWEEN_WORDS.sub(" ", name).strip()
+    return spaced[0].upper() + spaced[1:]
 
 
 def _first_author(values: Mapping[str, object]) -> str:
@@ -215,7 +241,7 @@ def _first_author(values: Mapping[str, object]) -> str:
     if isinstance(listed, list | tuple):
         listed = listed[0] if listed else None
     if isinstance(listed, Mapping):
-        listed = listed.get("name")
+        return _line({"author": listed.get("name")}, "author")
     return _line({"author": listed}, "author").split(";")[0].rstrip()
 
 
@@ -238,15 +264,19 @@ def _summary_and_body(values: Mapping[str, object], url: str | None) -> tuple[st
     summary = _line(values, "summary")
     html = _text(values, "body_html")
     markdown = _text(values, "body")
-    if not (html or markdown or summary):
+    instead = _text(values, "body_instead")
+    base = _text(values, "base") or url
+    if not (html or markdown or summary or instead):
         raise RowError("body: missing, and so is a summary that could stand for it")
     try:
         if html or looks_like_html(markdown):
-            body = from_html(html or markdown, url)
+            body = from_html(html or markdown, base)
         elif markdown:
-            body = from_markdown(markdown, url)
+            body = from_markdown(markdown, base)
         else:
             body = from_html(f"<p>{escape(summary)}</p>")
+        if is_blank(body) and instead:
+            body = from_html(instead)
     except BodyError as ex:
         raise RowError(f"body: {ex}") from None
     if is_blank(body):

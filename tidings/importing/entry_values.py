@@ -1,0 +1,227 @@
+"""What one entry of a feed says, field by field, in the words that a row has.
+
+A feed's owner cannot mend a row that was refused, as the author of a file can, so here decoration
+never costs an article: what is too long is shortened, and a date, a link, a picture or an author
+that makes no sense is left out. feedparser's readings of dates, authors and links are passed over
+for the strings beneath them: it takes unknown zones for UTC and every entry's last link for its
+own.
+
+    entry_values(parsed.entries[0], says)["title"]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from tidings.importing.bodies import plain_text, shorten
+from tidings.importing.bylines import first_author
+from tidings.importing.covers import find_cover
+from tidings.importing.links import http_address
+from tidings.importing.moments import parse_moment
+from tidings.importing.rows import make_slug
+from tidings.news.channels import FOR_YOU
+from tidings.news.storing import LENGTHS
+
+SUMMARY_CHARS = 1000
+# As much of the first words as stands on a card's title.
+FIRST_WORDS_CHARS = 100
+_URI = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_MARKUP = re.compile(r"</\w+>|<\w+[^<>]*/?>|&#?\w+;")
+_SPACE = re.compile(r"\s+")
+
+Detail = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSays:
+    """What an entry takes from the feed it stands in.
+
+    Attributes:
+        channel: for its entries; may be empty.
+        link: its page, as written there.
+        base: what relative addresses are relative to, if the entry names no base.
+        language: as written there.
+        author: feedparser's dictionary of the feed, with its author.
+        repeated: guids that stand on several of its entries.
+        address: where it came from.
+    """
+
+    channel: str
+    link: str
+    base: str | None
+    language: str
+    author: Detail
+    repeated: AbstractSet[str]
+    address: str | None
+
+
+def entry_values(entry: Any, says: FeedSays) -> dict[str, object]:
+    """The entry as the values of a row; what it does not say is absent.
+
+    Raises:
+        BodyError: title or summary are too large to be read.
+    """
+    body, summary = _body_and_summary(entry)
+    base = _base(entry, says)
+    link = _link(entry, base)
+    published = _moment(entry, "published", "created", "updated")
+    title = _title(entry) or _first_words(body)
+    channel = _channel(says, link)
+    values: dict[str, object] = {
+        "title": title,
+        "body_html": body,
+        "body_instead": _instead(link, title),
+        "base": base,
+        "summary": summary,
+        "channel": channel,
+        "author": _author(entry, says),
+        "published": published,
+        "updated": _moment(entry, "updated"),
+        "url": link,
+        "cover": _fitting(find_cover(entry, body, base), LENGTHS.cover),
+        "language": _language(entry) or says.language,
+        **_identity(entry, says, link, title, published),
+    }
+    return {field: value for field, value in values.items() if value}
+
+
+def words(detail: Detail | None) -> str:
+    """A piece of a feed as text in one line; markup is taken for markup only where there is some.
+
+    Raises:
+        BodyError: it is too large.
+    """
+    value: str = (detail or {}).get("value") or ""
+    is_text = (detail or {}).get("type") == "text/plain" or not _MARKUP.search(value)
+    return _SPACE.sub(" ", value if is_text else plain_text(value)).strip()
+
+
+def _identity(
+    entry: Any, says: FeedSays, link: str | None, title: str, published: datetime | None
+) -> dict[str, object]:
+    """What the entry is called. A guid that stands on several entries says nothing, and the link
+    has to do; without one, the title and the date."""
+    guid = _SPACE.sub(" ", str(entry.get("id") or "")).strip()
+    if guid in says.repeated:
+        guid = ""
+    if not guid and not link:
+        moment = published.isoformat() if published else ""
+        guid = "sha256:" + hashlib.sha256(f"{title}\n{moment}".encode()).hexdigest()
+    identity = guid or link or ""
+    # "123" is some other article in some other feed; a URI is the same everywhere.
+    own = None if _URI.match(identity) else says.link or says.address or says.channel
+    return {"guid": guid, "id": identity, "source": own}
+
+
+def _author(entry: Any, says: FeedSays) -> dict[str, str] | None:
+    name = first_author(entry) or first_author(says.author)
+    # As an object, whose name is one name, whatever stands in it.
+    return {"name": name} if name else None
+
+
+def _title(entry: Any) -> str:
+    title = words(entry.get("title_detail"))
+    return title if len(title) <= LENGTHS.title else shorten(title, LENGTHS.title)
+
+
+def _first_words(body: str) -> str:
+    return shorten(plain_text(body), FIRST_WORDS_CHARS)
+
+
+def _instead(link: str | None, title: str) -> str:
+    """The body of an entry that has none: its link, by the name of the place it leads to."""
+    if link is None:
+        return f"<p>{html.escape(title)}</p>" if title else ""
+    name = (urlsplit(link).hostname or "").removeprefix("www.")
+    return f'<p><a href="{html.escape(link)}">{html.escape(name)}</a></p>'
+
+
+def _channel(says: FeedSays, link: str | None) -> str:
+    """The feed's name, short enough; where nothing of it can stand in an address, its host."""
+    name = says.channel
+    if make_slug(name) in ("", FOR_YOU.slug):
+        name = urlsplit(says.base or link or "").hostname or ""
+    while len(name) > LENGTHS.channel_name or len(make_slug(name)) > LENGTHS.channel_slug:
+        name = shorten(name, min(len(name) - 1, LENGTHS.channel_slug))
+    return name
+
+
+def _body_and_summary(entry: Any) -> tuple[str, str | None]:
+    """The fullest content there is as HTML, and the summary as text, if it is another text."""
+    contents: Sequence[Detail] = entry.get("content") or ()
+    described: Detail | None = entry.get("summary_detail")
+    candidates = [_html(content) for content in contents if content.get("value")]
+    if not candidates:
+        return (_html(described) if described else ""), None
+    body = max(candidates, key=len)
+    summary = shorten(words(described), SUMMARY_CHARS)
+    return body, summary if summary != plain_text(body)[: len(summary)] else None
+
+
+def _html(detail: Detail) -> str:
+    value: str = detail.get("value", "")
+    if detail.get("type") == "text/plain":
+        # Lenient feeds call HTML plain; the sanitiser will see to it either way.
+        paragraphs = re.split(r"\n\s*\n", value)
+        return value if "<" in value else "".join(f"<p>{text}</p>" for text in paragraphs if text)
+    return value
+
+
+def _details(entry: Any) -> list[Detail]:
+    found = [*(entry.get("content") or ()), entry.get("summary_detail"), entry.get("title_detail")]
+    return [detail for detail in found if detail]
+
+
+def _base(entry: Any, says: FeedSays) -> str | None:
+    """What the entry's addresses are relative to: by xml:base, in which feedparser has joined those
+    of all elements around, or else the feed's."""
+    own = next((detail["base"] for detail in _details(entry) if detail.get("base")), "")
+    return http_address(own, says.base) or says.base
+
+
+def _link(entry: Any, base: str | None) -> str | None:
+    """The entry's page. A guid stands for it only where it is an address."""
+    links: Sequence[Detail] = entry.get("links") or ()
+    pages = [
+        link.get("href")
+        for link in links
+        if link.get("rel", "alternate") == "alternate" and "html" in link.get("type", "text/html")
+    ]
+    others = [link.get("href") for link in links if link.get("rel", "alternate") == "alternate"]
+    for written in (*pages, *others):
+        if address := _fitting(http_address(written, base), LENGTHS.url):
+            return address
+    if entry.get("guidislink") and not any(pages):
+        return _fitting(http_address(entry.get("id"), None), LENGTHS.url)
+    return None
+
+
+def _fitting(address: str | None, longest: int) -> str | None:
+    return address if address and len(address) <= longest else None
+
+
+def _moment(entry: Any, *fields: str) -> datetime | None:
+    """The first of these fields that can be read."""
+    for field in fields:
+        # Not entry.get, which on feedparser's dictionaries falls back to another field.
+        written = dict.get(entry, field)
+        if not isinstance(written, str) or not written:
+            continue
+        try:
+            return parse_moment(written)
+        except ValueError:
+            continue
+    return None
+
+
+def _language(entry: Any) -> str:
+    own = [entry.get("language"), *(detail.get("language") for detail in _details(entry))]
+    return next((language for language in own if language), "")
