@@ -34,6 +34,7 @@ from gateway.resources.editing.channels import (
     OperatorChannelsResource,
 )
 from gateway.resources.editing.desk import Desk
+from gateway.resources.editing.images import ImagesResource
 from gateway.resources.editing.sources import source_routes
 from gateway.resources.editing.verbs import verb_routes
 from gateway.resources.front_page import FrontPageResource
@@ -73,6 +74,7 @@ def create_app(
     articles: Articles,
     channels: Channels,
     images: Images,
+    images_max_bytes: int,
     recommending: Recommending,
     behaviours: Behaviours,
     tracker: Tracker,
@@ -96,6 +98,7 @@ def create_app(
 
     Args:
         images: the pictures that are kept here.
+        images_max_bytes: of all of them together.
         tracker: issues tokens for what does not come from a feed.
         signer: signs and reads readers' ids.
         keys: tells the keys of programs and staff.
@@ -118,6 +121,7 @@ def create_app(
         "/articles/preview": PreviewResource(desk),
         "/articles/{article_id}": ArticleDeskResource(articles, desk),
         "/articles/{article_id}/similar": SimilarResource(articles, recommending),
+        "/images": ImagesResource(desk, images, max_bytes=images_max_bytes),
         "/images/{digest}": ImageResource(images),
         **verb_routes(desk, clock),
         "/channels": ChannelsDeskResource(channels, desk),

@@ -9,8 +9,9 @@ GATEWAY_MAX_BODY_BYTES for all, since each body is held whole while it comes.
 
 from __future__ import annotations
 
-# A photo as cameras of telephones make it, of up to 25 megapixels, is 3 to 5 MB.
-PICTURE_BYTES = 5 * 1024 * 1024
+from tidings.importing import pictures
+
+PICTURE_BYTES = pictures.MAX_BYTES
 LONGER = {(b"POST", b"/images"): PICTURE_BYTES}
 
 

@@ -60,6 +60,7 @@ from tidings.store.windows import SlidingWindows
 
 WORKER_SILENT_S = 30
 DRAIN_S = 10
+MIB = 1024 * 1024
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only where gunicorn keeps its workers' heartbeats
 
 log = structlog.get_logger(__name__)
@@ -146,6 +147,7 @@ def make_worker_app(settings: Settings) -> App:
         articles=articles,
         channels=Channels(engine, clock=now_ms),
         images=Images(settings.site.var_dir / FOLDER),
+        images_max_bytes=settings.content.images_max_mib * MIB,
         recommending=recommending,
         behaviours=Behaviours(
             redis,

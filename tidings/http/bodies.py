@@ -48,6 +48,15 @@ def read_body(req: falcon.Request, decoder: msgspec.json.Decoder[Body], max_byte
         raise NotJsonError(
             f"send it with Content-Type: application/json, not {media_type or 'none'}"
         )
+    return decode(read_raw(req, max_bytes), decoder)
+
+
+def read_raw(req: falcon.Request, max_bytes: int) -> bytes:
+    """The body as it came.
+
+    Raises:
+        EncodedBodyError, BodyTooLargeError: as `read_body`.
+    """
     if (req.get_header("Content-Encoding") or "identity").strip().lower() != "identity":
         # A few bytes that unpack to a gigabyte would be let in by their size.
         raise EncodedBodyError("send it without a Content-Encoding")
@@ -57,7 +66,7 @@ def read_body(req: falcon.Request, decoder: msgspec.json.Decoder[Body], max_byte
     raw = req.stream.read(max_bytes + 1)
     if len(raw) > max_bytes:
         raise BodyTooLargeError(f"at most {max_bytes} bytes are taken")
-    return decode(raw, decoder)
+    return raw
 
 
 def decode(raw: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:

@@ -97,6 +97,7 @@ class Operation:
 
     Attributes:
         answers: the type of the answer's body; None if it is not JSON.
+        takes: the media types of a body that is no JSON.
         problems: the statuses of the problems that are its own, besides those of any operation.
         path_parameters: name → meaning.
         headers: those of the request that matter, besides those that say who calls.
@@ -108,6 +109,7 @@ class Operation:
     answers: Any = None
     status: HTTPStatus = HTTPStatus.OK
     body: Any = None
+    takes: Sequence[str] = ()
     parameters: Sequence[IntParameter | TextParameter] = ()
     path_parameters: Mapping[str, str] = field(default_factory=dict)
     headers: Sequence[HeaderParameter] = ()
@@ -231,11 +233,11 @@ def _describe_operation(
             "description": "The client's answer is still the same",
             "headers": _headers(caching, "X-Request-Id", "Vary", "ETag"),
         }
+    bodies: dict[str, Any] = {name: {} for name in operation.takes}
     if operation.body is not None:
-        described["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": schema_of[operation.body]}},
-        }
+        bodies = {"application/json": {"schema": schema_of[operation.body]}}
+    if bodies:
+        described["requestBody"] = {"required": True, "content": bodies}
     return described
 
 

@@ -51,6 +51,7 @@ from tidings.http.errors import (
 )
 from tidings.http.preconditions import PreconditionNeededError
 from tidings.http.request_scope import request_id_of
+from tidings.importing.pictures import PictureError, PicturesBusyError
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import AuthorNotFoundError
 from tidings.news.channels import ChannelNotFoundError
@@ -152,6 +153,9 @@ _LATE = Kind(
     detail=_say("the time for this request ran out"),
     retry_after_s=1,
 )
+_BUSY = Kind(
+    HTTPStatus.SERVICE_UNAVAILABLE, "too-busy", "Too many such requests at once", retry_after_s=1
+)
 # What Falcon refuses before a resource is asked: a method nobody knows, a header it cannot read.
 _UNFIT = Kind(
     HTTPStatus.BAD_REQUEST,
@@ -240,6 +244,10 @@ PROBLEMS: dict[type[Exception], Kind] = {
     ImagesFullError: Kind(
         HTTPStatus.INSUFFICIENT_STORAGE, "images-full", "There is no room for another picture"
     ),
+    PictureError: Kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "picture-refused", "This is no picture that is taken in"
+    ),
+    PicturesBusyError: _BUSY,
     AuthorNotFoundError: Kind(HTTPStatus.NOT_FOUND, "unknown-author", "There is no such author"),
     NotAllowedError: Kind(
         HTTPStatus.FORBIDDEN, "not-allowed", "This is not yours to do, or not any more"
@@ -319,12 +327,7 @@ PROBLEMS: dict[type[Exception], Kind] = {
     TooMuchHeldError: Kind(
         HTTPStatus.CONFLICT, "too-much-held", "Too much is held that is not paid"
     ),
-    TooBusyError: Kind(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "too-busy",
-        "Too many such requests at once",
-        retry_after_s=1,
-    ),
+    TooBusyError: _BUSY,
     OutOfStockError: Kind(HTTPStatus.CONFLICT, "out-of-stock", "There is not enough left"),
     OrderNotPayableError: Kind(
         HTTPStatus.CONFLICT, "order-closed", "The order cannot be changed any more"

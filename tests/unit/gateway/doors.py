@@ -57,6 +57,7 @@ UNLIMITED = Quotas(of_reader={}, key_times=1, address_times=0, new_readers=0)
 WINDOW_S = 60
 ADDRESS = "192.0.2.7"
 MAX_BODY_BYTES = 20_000
+IMAGES_MAX_BYTES = 1_000_000
 CHAT = ChatAddress(url="", port=8001, site="news.example")
 
 
@@ -223,6 +224,7 @@ def make_door(
         articles=articles,
         channels=Channels(engine, clock=clock),
         images=Images(images),
+        images_max_bytes=IMAGES_MAX_BYTES,
         recommending=recommending,
         behaviours=Behaviours(
             redis, tracker, ReaderNotes(ttl_s=3600), backlog_limit=1000, clock=clock
