@@ -13,17 +13,26 @@ new name beside the old one until no row bears the old one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
 from jobs.errands import Errand
-from tidings.news import publishing
+from tidings.editing.acting import Act, job_actor
+from tidings.editing.articles import publish_due
+from tidings.news import publishing, removal
 from tidings.news.articles import Articles
 from tidings.shop import orders, refunds
 from tidings.store.delayed import DelayedJob
 
-KINDS = (orders.ORDER_TIMEOUT, publishing.PUBLISH_ARTICLE, refunds.REFUND)
+KINDS = (
+    orders.ORDER_TIMEOUT,
+    publishing.PUBLISH_ARTICLE,
+    removal.DELETE_ARTICLE,
+    refunds.REFUND,
+)
+# Until there is a newer article than the newest one, which is deleted.
+DELETE_AGAIN = timedelta(minutes=1)
 
 Handler = Callable[[Connection, Sequence[DelayedJob]], Mapping[int, datetime]]
 
@@ -47,8 +56,14 @@ def make_handlers(
     """
 
     def publish_articles(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
-        publishing.publish_due(conn, [int(job.ref) for job in due], articles)
+        act = Act(conn, job_actor(publishing.PUBLISH_ARTICLE), articles)
+        publish_due(act, [int(job.ref) for job in due])
         return {}
+
+    def delete_articles(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+        jobs = {int(job.ref): job for job in due}
+        waiting = removal.delete_due(conn, jobs, articles)
+        return {jobs[ref].id: jobs[ref].run_at + DELETE_AGAIN for ref in waiting}
 
     def give_up_refund(conn: Connection, ref: str, error: str) -> None:
         refunds.give_up(conn, int(ref), error)
@@ -56,5 +71,6 @@ def make_handlers(
     return {
         orders.ORDER_TIMEOUT: expire_orders,
         publishing.PUBLISH_ARTICLE: publish_articles,
+        removal.DELETE_ARTICLE: delete_articles,
         refunds.REFUND: Errand(lambda ref: send_refund(int(ref)), give_up_refund),
     }

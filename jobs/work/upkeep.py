@@ -7,13 +7,15 @@ Each works in short transactions, a few hundred rows at a time, so that no reade
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from prometheus_client import Counter
-from sqlalchemy import delete, func, select
+from sqlalchemy import Connection, delete, func, select
 
 from jobs.static.context import Routine, Run
 from jobs.tables import job_run
+from tidings.editing import audit
 from tidings.reading import converting, recounting
 from tidings.shop import callbacks
 from tidings.store.engine import transaction
@@ -40,7 +42,8 @@ def convert_behaviours(run: Run) -> str:
 
 
 def prune(run: Run) -> str:
-    """Delete behaviours, payment callbacks and job history that are older than JOBS_KEEP_DAYS."""
+    """Delete behaviours, payment callbacks, and the history of jobs and of what was changed that
+    are older than JOBS_KEEP_DAYS."""
     before = run.now - timedelta(days=run.context.settings.jobs.keep_days)
     newest = (
         select(func.max(job_run.c.slot).label("slot"), job_run.c.job)
@@ -56,17 +59,24 @@ def prune(run: Run) -> str:
             old = (job_run.c.job == name, job_run.c.slot < min(before, slot))
             runs += conn.execute(delete(job_run).where(*old)).rowcount
     acts = recounting.prune(run.context.engine, before, run.context.stopping.is_set)
-    words = _sweep_callbacks(run, before)
-    summary = f"{acts} behaviours, {words} payment callbacks and {runs} runs deleted"
-    return summary if acts or words or runs else Routine(summary)
+    words = _sweep(run, callbacks.sweep, before, most=callbacks.MOST_SWEPT)
+    changes = _sweep(run, audit.prune, before, most=audit.MOST_PRUNED)
+    summary = (
+        f"{acts} behaviours, {words} payment callbacks, {changes} entries of the audit log and "
+        f"{runs} runs deleted"
+    )
+    return summary if acts or words or changes or runs else Routine(summary)
 
 
-def _sweep_callbacks(run: Run, before: datetime) -> int:
+def _sweep(
+    run: Run, sweep: Callable[[Connection, datetime], int], before: datetime, *, most: int
+) -> int:
+    """Call `sweep`, which deletes up to `most` rows, until there are none left."""
     swept = 0
     while not run.context.stopping.is_set():
         with transaction(run.context.engine) as conn:
-            number = callbacks.sweep(conn, before)
+            number = sweep(conn, before)
         swept += number
-        if number < callbacks.MOST_SWEPT:
+        if number < most:
             break
     return swept

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import click
 
-from tidings.commands.articles import open_articles
+from tidings.commands.changing import open_articles
 from tidings.demo.load import load_demo
 from tidings.demo.removal import remove_demo
 from tidings.editing.acting import shell_actor

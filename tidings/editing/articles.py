@@ -26,8 +26,9 @@ from tidings.news import drafting, publishing, removal
 from tidings.news.channels import ChannelNotFoundError
 from tidings.news.listing import Record, read_record
 from tidings.news.rearranging import lock_channel
+from tidings.news.storing import EDITOR_ORIGIN, make_identity
 from tidings.news.visibility import DRAFT, IN_REVIEW, PUBLISHED, SCHEDULED
-from tidings.sources.owning import EDITOR_ORIGIN, ensure_key_source
+from tidings.sources.registry import ensure_key
 
 ARTICLE = "article"
 # Of all that is stored, what is no act of an editor's.
@@ -65,11 +66,11 @@ def create(act: Act, fields: Fields, *, key: str | None = None) -> Record:
     origin_id = (
         EDITOR_ORIGIN
         if actor.key_id is None
-        else ensure_key_source(act.conn, actor.key_id, name=actor.name)
+        else ensure_key(act.conn, str(actor.key_id), name=actor.name.removeprefix("key:"))
     )
     asked = hashlib.sha256(msgspec.json.encode(fields)).hexdigest()
     own = uuid.uuid4().hex if key is None else hashlib.sha256(key.encode()).hexdigest()
-    source_id = f"{origin_id}\t{own}"
+    source_id = make_identity(origin_id, own)
     known = None if key is None else drafting.find_own(act.conn, source_id)
     if known is not None:
         _check_same(act, known, asked)

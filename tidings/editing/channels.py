@@ -15,7 +15,8 @@ from tidings.importing.rows import make_slug
 from tidings.news import drafting, rearranging
 from tidings.news.channels import FOR_YOU, Channel
 from tidings.news.storing import LENGTHS
-from tidings.sources.owning import find_delivering, move_sources
+from tidings.sources.owning import find_delivering
+from tidings.sources.registry import move_channel
 
 CHANNEL = "channel"
 
@@ -68,7 +69,7 @@ def merge(act: Act, channel_id: int, *, into: int, seen: Seen = None) -> int:
         rearranging.lock_channel(act.conn, id_)
     known = _open(act, channel_id, seen)
     moved = drafting.move_all(act.conn, channel_id, into)
-    move_sources(act.conn, channel_id, into=into)
+    move_channel(act.conn, channel_id, into=into)
     rearranging.close_channel(act.conn, channel_id, into=into)
     act.articles.forget_after(act.conn, moved)
     act.note(

@@ -18,7 +18,8 @@ from tidings.editing.acting import Actor, NotAllowedError, Seen, StaleRecordErro
 from tidings.news import listing
 from tidings.news.channels import FOR_YOU, Channel
 from tidings.news.listing import ListPage, ListPlace, Record
-from tidings.sources.owning import EDITOR_ORIGIN, find_key_source
+from tidings.news.storing import EDITOR_ORIGIN
+from tidings.sources.owning import find_key_source
 
 _DIGEST_CHARS = 32
 

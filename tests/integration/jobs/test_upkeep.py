@@ -167,7 +167,7 @@ def test_old_rows_go_and_the_last_run_of_each_job_stays(paper: Engine, make_run:
                     conn.execute(
                         insert(job_run).values(job=name, slot=now - timedelta(days=days), **done)
                     )
-    summary = "3 behaviours, 0 payment callbacks and 3 runs deleted"
+    summary = "3 behaviours, 0 payment callbacks, 0 entries of the audit log and 3 runs deleted"
     assert upkeep.prune(make_run()) == summary
     with paper.connect() as conn:
         left = [
