@@ -1,0 +1,216 @@
+"""Covers from the servers of strangers onto the site's own shelf."""
+
+from __future__ import annotations
+
+import io
+import threading
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from redis import Redis
+from sqlalchemy import Engine, insert, select, update
+
+from jobs.static.context import Context, JobFailedError, Routine, Run
+from jobs.static.runs import read_now
+from jobs.work import covers
+from tests.integration.importing.conftest import Web
+from tests.lab.newsroom import Clock, Newsroom
+from tidings.news.articles import Articles
+from tidings.news.due_covers import PAUSES
+from tidings.news.images import FOLDER, Images
+from tidings.news.tables import article, cover_due
+from tidings.process.clock import now_ms
+from tidings.store.engine import transaction
+
+
+def draw(width: int = 400, kind: str = "PNG") -> bytes:
+    target = io.BytesIO()
+    Image.new("RGB", (width, 100), "teal").save(target, kind)
+    return target.getvalue()
+
+
+class Desk:
+    """Articles whose covers are due, and the job that fetches them."""
+
+    def __init__(self, engine: Engine, redis: Redis, make_settings: Any, folder: Path) -> None:
+        self.engine, self.redis, self.folder = engine, redis, folder
+        self._make_settings = make_settings
+        self._newsroom = Newsroom(engine, Clock())
+        self._newsroom.channels(1)
+        self.articles = Articles(engine, redis, card_ttl_s=300, clock=now_ms)
+        with engine.connect() as conn:
+            self.now = read_now(conn)
+
+    def article(self, cover: str) -> int:
+        published_ms = int(self.now.timestamp() * 1000) - 1000
+        id_ = self._newsroom.article(cover=cover, published_ms=published_ms)
+        with transaction(self.engine) as conn:
+            due_at = self.now - timedelta(seconds=1)
+            conn.execute(insert(cover_due).values(article_id=id_, due_at=due_at))
+        return id_
+
+    def fetch(self, now: datetime | None = None, **settings: Any) -> str:
+        """A run of the job; what it says."""
+        chosen = self._make_settings(
+            var_dir=self.folder, **{"fetch_private_addresses": True, **settings}
+        )
+        context = Context(self.engine, self.redis, chosen, "me")
+        return covers.fetch_covers(Run(context, now or self.now, now or self.now))
+
+    def shown(self, article_id: int) -> str | None:
+        return self.articles.cards([article_id])[article_id].cover
+
+    def due(self) -> dict[int, tuple[datetime, int]]:
+        """Article → when its cover is due, and how often it was tried."""
+        with self.engine.connect() as conn:
+            return {
+                row.article_id: (row.due_at, row.tries) for row in conn.execute(select(cover_due))
+            }
+
+
+@pytest.fixture
+def desk(
+    engine: Engine,
+    redis_client: Redis,
+    make_settings: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Desk:
+    monkeypatch.setattr(covers, "PAUSE_S", 0)
+    return Desk(engine, redis_client, make_settings, tmp_path)
+
+
+def test_a_cover_is_fetched_and_shown_from_here(desk: Desk, web: Web) -> None:
+    """The card that a cache holds changes too, and nothing is due any more."""
+    url = web.serve("/tide.png", draw(2000), "image/png")
+    id_ = desk.article(url)
+    assert desk.shown(id_) is None  # plain HTTP
+
+    assert desk.fetch().startswith("covers: 1 kept")
+
+    shown = desk.shown(id_)
+    assert shown is not None
+    assert shown.startswith("/images/")
+    data = Images(desk.folder / FOLDER).read(shown.removeprefix("/images/"))
+    assert data is not None
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.format, image.size) == ("WEBP", (1200, 60))
+    assert desk.due() == {}
+    assert isinstance(desk.fetch(), Routine)
+    assert web.asked == ["/tide.png"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/page", b"<html>Not here</html>"),
+        ("/drawing", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+        ("/pixel", draw(1)),
+        ("/icon", draw(199)),
+        ("/cut", draw()[:60]),
+    ],
+)
+def test_what_is_no_cover_is_not_asked_for_again(
+    desk: Desk, web: Web, path: str, body: bytes
+) -> None:
+    id_ = desk.article(web.serve(path, body, "image/png"))
+    assert "1 refused" in desk.fetch()
+    assert desk.due() == {}
+    assert desk.shown(id_) is None
+
+
+def test_what_cannot_be_had_is_tried_again_and_given_up_in_the_end(desk: Desk, web: Web) -> None:
+    """Each time later; the article goes on without, or with a link by HTTPS."""
+    id_ = desk.article(web.url("/gone.png"))
+    now = desk.now
+    for tries, pause in enumerate(PAUSES, start=1):
+        assert "1 failed" in desk.fetch(now)
+        assert desk.due() == {id_: (now + pause, tries)}
+        assert isinstance(desk.fetch(now), Routine)  # not before its time
+        now += pause
+    assert "1 given up" in desk.fetch(now)
+    assert desk.due() == {}
+    assert len(web.asked) == len(PAUSES) + 1
+
+
+def test_a_machine_of_the_own_network_is_not_asked(desk: Desk, web: Web) -> None:
+    """Whoever writes a feed could have ours ask whatever is in its network."""
+    id_ = desk.article(web.serve("/inside.png", draw(), "image/png"))
+    assert "1 failed" in desk.fetch(fetch_private_addresses=False)
+    assert web.asked == []
+    assert desk.due()[id_][1] == 1
+
+
+def test_a_host_that_does_not_answer_holds_up_its_own_pictures_alone(
+    desk: Desk, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked once; its other pictures wait without a try."""
+    monkeypatch.setattr(covers, "FETCH_DEADLINE_S", 0.3)
+    gone = threading.Event()
+
+    def drip(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        try:
+            while not gone.wait(0.02):
+                request.wfile.write(b"x")
+        except OSError:
+            gone.set()
+
+    web.answers["/drip"] = drip
+    slow = [desk.article(web.url("/drip")) for _ in range(3)]
+    good_url = web.serve("/good.png", draw(), "image/png").replace("127.0.0.1", "localhost")
+    good = desk.article(good_url)
+    try:
+        told = desk.fetch()
+    finally:
+        gone.set()
+
+    assert "1 kept" in told
+    assert "1 failed" in told
+    assert "2 postponed" in told
+    assert desk.shown(good) is not None
+    assert web.asked.count("/drip") == 1
+    assert sorted(tries for _, tries in desk.due().values()) == [0, 0, 1]
+    assert set(desk.due()) == set(slow)
+
+
+def test_a_cover_that_changes_meanwhile_is_not_overwritten(desk: Desk, web: Web) -> None:
+    """The picture of before would stand with the address of now."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        with transaction(desk.engine) as conn:
+            conn.execute(update(article).values(cover="https://x.example/new.png"))
+        body = draw()
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    web.answers["/old.png"] = answer
+    id_ = desk.article(web.url("/old.png"))
+    desk.fetch()
+    assert desk.shown(id_) == "https://x.example/new.png"
+    assert set(desk.due()) == {id_}
+
+
+def test_covers_may_be_left_where_they_are(desk: Desk, web: Web) -> None:
+    """By setting; what is due stays so, for a site that decides otherwise one day."""
+    id_ = desk.article(web.serve("/x.png", draw(), "image/png"))
+    assert isinstance(desk.fetch(covers="linked"), Routine)
+    assert web.asked == []
+    assert set(desk.due()) == {id_}
+
+
+def test_a_disk_that_takes_nothing_fails_the_job_and_loses_no_cover(desk: Desk, web: Web) -> None:
+    id_ = desk.article(web.serve("/x.png", draw(), "image/png"))
+    (desk.folder / FOLDER).write_text("in the way")
+    with pytest.raises(JobFailedError, match="1 not written"):
+        desk.fetch()
+    assert desk.due()[id_][1] == 0
+    (desk.folder / FOLDER).unlink()
+    assert "1 kept" in desk.fetch()
