@@ -36,6 +36,8 @@ _CONTROL = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SPACE = re.compile(r"\s+")
 _DASHES = re.compile(r"-{2,}")
 _ORNAMENTED = re.compile("LATIN|GREEK")
+_ENDING = re.compile(r"(?<=\w)[+#\u266f]+(?!\w)")
+_SAID = {"+": "plus", "#": "sharp", "\u266f": "sharp"}
 _BETWEEN_WORDS = re.compile(r"[-_]+")
 # As many characters as the column holds; the longest tag in use, such as zh-Hant-TW, has ten.
 _LANGUAGE = re.compile(r"(?=.{2,16}$)[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
@@ -150,8 +152,10 @@ def make_slug(text: str) -> str:
     """`"Café & Bar"` as `"cafe-bar"`; letters of other scripts stay as they are, with their marks.
 
     A mark belongs to a Latin or Greek letter as an ornament, without which the word is still read.
-    In every other script it is half of the letter.
+    In every other script it is half of the letter. A plus and a sharp that end a name are said in
+    words, because they tell it from another one: C, C++ and C#.
     """
+    text = _ENDING.sub(lambda signs: "".join(f"-{_SAID[sign]}" for sign in signs[0]), text)
     # Compatibility forms may turn out to be capitals, and folding a capital may bring out an
     # accent.
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())

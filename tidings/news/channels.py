@@ -11,7 +11,7 @@ are soon over.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 import structlog
@@ -67,7 +67,8 @@ def read_channel_ids(conn: Connection) -> frozenset[int]:
 def ensure_channels(conn: Connection, names: Mapping[str, str]) -> dict[str, int]:
     """Slug → id of these channels; those that are missing, or were deleted, are opened.
 
-    A channel that was merged is the one that it is part of.
+    A channel that was merged is the one that it is part of. Where no channel has the slug, one that
+    has the very name is meant: slugs of other alphabets were once made without their marks.
 
     Args:
         conn: in a transaction of the caller's.
@@ -77,14 +78,27 @@ def ensure_channels(conn: Connection, names: Mapping[str, str]) -> dict[str, int
         IntegrityError: another transaction opened one of them meanwhile; run this one again.
     """
     ids = _ids(conn, names)
+    ids |= _ids_by_name(conn, {slug: names[slug] for slug in names.keys() - ids.keys()})
     # In order, so that two imports wait for each other instead of dead-locking.
     if missing := sorted(names.keys() - ids.keys()):
         conn.execute(insert(channel), [{"slug": slug, "name": names[slug]} for slug in missing])
-        ids = _ids(conn, names)
+        ids |= _ids(conn, missing)
     return ids
 
 
-def _ids(conn: Connection, slugs: Mapping[str, str]) -> dict[str, int]:
+def _ids_by_name(conn: Connection, names: Mapping[str, str]) -> dict[str, int]:
+    if not names:
+        return {}
+    is_open = channel.c.merged_into.is_(None)
+    query = select(channel.c.id, channel.c.name).where(is_open)
+    # Compared here again: to some databases names that differ in a mark are the same.
+    found = {
+        row.name: row.id for row in conn.execute(query.where(channel.c.name.in_(names.values())))
+    }
+    return {slug: found[name] for slug, name in names.items() if name in found}
+
+
+def _ids(conn: Connection, slugs: Collection[str]) -> dict[str, int]:
     if not slugs:
         return {}
     query = select(channel.c.slug, channel.c.id, channel.c.merged_into)

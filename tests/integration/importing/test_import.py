@@ -403,3 +403,26 @@ def test_ids_are_not_burnt_by_importing_again(engine: Engine, stored: Stored) ->
     with engine.connect() as conn:
         lowest, highest = conn.execute(select(func.min(article.c.id), func.max(article.c.id))).one()
     assert highest - lowest == 10
+
+
+def test_channels_of_every_script_are_as_many_as_their_names(
+    engine: Engine, stored: Stored
+) -> None:
+    """Trap: without their marks two words of Thai or Japanese are one, as C is C++ without its
+    plus."""
+    names = ["ผัก", "ผก", "ガラス", "カラス", "दिन", "दीन", "D", "D++", "D#"]
+    rows = [make_row(number, channel=name) for number, name in enumerate(names)]
+    import_rows(rows, engine)
+    with engine.connect() as conn:
+        assert sorted(conn.scalars(select(channel.c.name))) == sorted(names)
+    assert import_rows(rows, engine).counts == Counts(unchanged=len(names))
+
+
+def test_a_channel_whose_slug_was_made_otherwise_is_found_by_its_name(
+    engine: Engine, stored: Stored
+) -> None:
+    """As those of other alphabets were, before their slugs kept the marks."""
+    with transaction(engine) as conn:
+        conn.execute(insert(channel).values(slug="спортивныи", name="Спортивный"))
+    import_rows([make_row(1, channel="Спортивный")], engine)
+    assert stored.count(channel) == 1
