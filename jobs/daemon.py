@@ -52,7 +52,15 @@ SILENT_CHECKS = 5
 # place more for batches than one kind can take, so that a kind whose handler hangs never bars the
 # others.
 BATCH_THREADS = BATCHES_PER_KIND + 1
-EXECUTORS = {"due": BATCH_THREADS, "watch": 2, "static": 2, "pages": 1, "covers": 1, "long": 2}
+EXECUTORS = {
+    "due": BATCH_THREADS,
+    "watch": 2,
+    "static": 2,
+    "pages": 1,
+    "sources": 1,
+    "covers": 1,
+    "long": 2,
+}
 
 log = structlog.get_logger(__name__)
 _ERRORS = Counter("tidings_jobs_errors", "Errors of the daemon itself, by where", ["where"])

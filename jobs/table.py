@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from jobs.pages.build import build_pages
 from jobs.static.context import Context, Routine, Run
 from jobs.static.runs import StaticJob
-from jobs.work import covers, feeds, money, notices, orders, talk, training, upkeep
+from jobs.work import covers, money, notices, orders, sources, talk, training, upkeep
 from tidings.reading import behaviour, popularity
 from tidings.reading.rates import tell_rates
 from tidings.reading.tallies import prune_tallies
@@ -78,7 +78,7 @@ STATIC_JOBS: Sequence[StaticJob] = (
     StaticJob("money", "* * * * *", money.watch_money, missed="skip"),
     StaticJob("talk_outbox", "* * * * *", talk.watch_outbox, missed="skip"),
     StaticJob("pages", "* * * * *", build_pages, executor="pages"),
-    StaticJob("feeds", "7 * * * *", feeds.import_feeds, executor="long"),
+    StaticJob("sources", "* * * * *", sources.ask_sources, missed="skip", executor="sources"),
     StaticJob("covers", "* * * * *", covers.fetch_covers, missed="skip", executor="covers"),
     StaticJob("fresh_articles", "17 * * * *", notices.tell_fresh, missed="skip"),
     StaticJob("books", "20 3 * * *", orders.balance_books),

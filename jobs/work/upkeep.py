@@ -18,6 +18,7 @@ from jobs.tables import job_run
 from tidings.editing import audit
 from tidings.reading import converting, recounting
 from tidings.shop import callbacks
+from tidings.sources import schedule
 from tidings.store.engine import transaction
 
 _CORRECTED = Counter("tidings_counters_corrected", "Article counters that were wrong")
@@ -42,8 +43,8 @@ def convert_behaviours(run: Run) -> str:
 
 
 def prune(run: Run) -> str:
-    """Delete behaviours, payment callbacks, and the history of jobs and of what was changed that
-    are older than JOBS_KEEP_DAYS."""
+    """Delete behaviours, payment callbacks, looks at sources, and the history of jobs and of what
+    was changed that are older than JOBS_KEEP_DAYS."""
     before = run.now - timedelta(days=run.context.settings.jobs.keep_days)
     newest = (
         select(func.max(job_run.c.slot).label("slot"), job_run.c.job)
@@ -60,12 +61,13 @@ def prune(run: Run) -> str:
             runs += conn.execute(delete(job_run).where(*old)).rowcount
     acts = recounting.prune(run.context.engine, before, run.context.stopping.is_set)
     words = _sweep(run, callbacks.sweep, before, most=callbacks.MOST_SWEPT)
+    looks = _sweep(run, schedule.prune_runs, before, most=schedule.MOST_PRUNED)
     changes = _sweep(run, audit.prune, before, most=audit.MOST_PRUNED)
     summary = (
-        f"{acts} behaviours, {words} payment callbacks, {changes} entries of the audit log and "
-        f"{runs} runs deleted"
+        f"{acts} behaviours, {words} payment callbacks, {looks} looks at sources, {changes} "
+        f"entries of the audit log and {runs} runs deleted"
     )
-    return summary if acts or words or changes or runs else Routine(summary)
+    return summary if acts or words or looks or changes or runs else Routine(summary)
 
 
 def _sweep(

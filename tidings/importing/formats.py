@@ -21,9 +21,9 @@ from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.decoding import decode_head, lines_in_utf8
 from tidings.importing.delimited import HeaderError, read_columns, read_csv
 from tidings.importing.feeds import NotAFeedError, read_feed
-from tidings.importing.inputs import UNREADABLE, Input, InputError
+from tidings.importing.inputs import UNREADABLE, Input, InputError, is_url
 from tidings.importing.jsonl import read_jsonl
-from tidings.importing.opml import ListError, read_opml
+from tidings.importing.opml import ListError, Outline, read_opml
 from tidings.importing.rows import Reject, Row
 
 HEAD_BYTES = 64 * 1024
@@ -57,30 +57,48 @@ def detect(opened: Input) -> Format:
     Raises:
         InputError: it is none of them, naming what it seems to be.
     """
-    path = Path(urlsplit(opened.url or "").path if opened.url else opened.location)
-    extension = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
-    if extension in _EXTENSIONS:
-        return _EXTENSIONS[extension]
+    told = told_by(opened.url or opened.location)
+    if told is not None:
+        return told
     found = _detect_text(decode_head(_read_head(opened)).lstrip("\ufeff \t\r\n"))
     if isinstance(found, Format):
         return found
     raise InputError(f"{opened.location}: {found}; --format says which it is: {', '.join(Format)}")
 
 
-def read_input(
-    opened: Input,
-    format_: Format,
-    scratch: Path,
-    *,
-    channel: str | None,
-    rules: FetchRules = PUBLIC_ONLY,
-) -> Iterator[Row | Reject]:
-    """Every row of an input, read as it is asked for.
+def told_by(location: str) -> Format | None:
+    """The format that the name of a file or an address says; None if it says none."""
+    path = Path(urlsplit(location).path if is_url(location) else location)
+    extension = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    return _EXTENSIONS.get(extension)
+
+
+def read_list(
+    opened: Input, scratch: Path, *, channel: str | None, rules: FetchRules = PUBLIC_ONLY
+) -> Iterator[tuple[Outline, Iterator[Row | Reject]]]:
+    """Each feed of a list with its rows.
+
+    Args:
+        opened: at its start.
+        scratch: a folder for downloads.
+        channel: of every entry; by default the folder of its feed, or else the feed's own title.
+        rules: which machines may be asked for them.
+
+    Raises:
+        InputError: it is no list.
+    """
+    try:
+        yield from read_opml(opened.stream, scratch, channel=channel, rules=rules)
+    except ListError as ex:
+        raise InputError(f"{opened.location}: {ex}") from None
+
+
+def read_input(opened: Input, format_: Format, *, channel: str | None) -> Iterator[Row | Reject]:
+    """Every row of an input that is no list, read as it is asked for.
 
     Args:
         opened: at its start.
         format_: how to read it.
-        scratch: a folder for downloads.
         channel: for entries of feeds; rows of other formats name their own.
         rules: which machines a list of feeds may lead to.
 
@@ -98,8 +116,8 @@ def read_input(
                     opened.stream, content_type=opened.content_type, url=opened.url, channel=channel
                 )
             case Format.OPML:
-                yield from read_opml(opened.stream, scratch, channel=channel, rules=rules)
-    except (HeaderError, NotAFeedError, ListError) as ex:
+                raise InputError(f"{opened.location}: is a list of feeds")
+    except (HeaderError, NotAFeedError) as ex:
         raise InputError(f"{opened.location}: {ex}") from None
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import lzma
 import os
 import re
@@ -145,6 +146,24 @@ def decompressed(raw: BinaryIO) -> BinaryIO:
     if head.startswith(_XZ):
         return cast(BinaryIO, lzma.LZMAFile(raw, mode="rb"))
     return raw
+
+
+def unpack(file: BinaryIO, max_bytes: int) -> BinaryIO:
+    """The content of a download, at its start; never more than `max_bytes`, however much a few
+    packed bytes turn into.
+
+    Raises:
+        ValueError: it is more, or packed in a way that is not understood.
+        OSError, EOFError, zlib.error, lzma.LZMAError: it is damaged.
+    """
+    file.seek(0)
+    stream = decompressed(file)
+    if stream is file:
+        return file
+    content = io.BytesIO()
+    copy(stream, content, max_bytes)
+    content.seek(0)
+    return content
 
 
 @contextmanager

@@ -11,21 +11,26 @@ is held for milliseconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
-from tidings.importing.formats import Format, detect, read_input
+from tidings.importing.formats import Format, detect, read_input, read_list, told_by
 from tidings.importing.inputs import UNREADABLE, Input, InputError, open_input
 from tidings.importing.moments import from_milliseconds
 from tidings.importing.report import Report
 from tidings.importing.rows import NewArticle, Place, Reject, Row, RowError, make_article
 from tidings.importing.workspace import Workspace, open_workspace
-from tidings.importing.writing import FILES, Origin, write_articles
+from tidings.importing.writing import FILES, Origin, make_feed_origin, write_articles
 from tidings.news.storing import is_stored
 from tidings.process.clock import Clock, now_ms
+from tidings.sources.records import PAUSED
+from tidings.sources.registry import SourceError, ensure_feed
+from tidings.store.engine import transaction
+from tidings.store.retry import is_overtaken, run_again
 
 BATCH_ROWS = 200
 BATCH_CHARS = 4 * 1024 * 1024
@@ -34,33 +39,38 @@ OnChange = Callable[[Sequence[int]], None]
 OnProgress = Callable[[Report, float], None]
 
 
-def _ignore(*_what: object) -> None:
+def ignore(*_what: object) -> None:
     """The caller did not ask to be told."""
 
 
 def import_articles(
-    source: str,
+    location: str,
     engine: Engine,
     *,
     folder: Path,
+    added_by: str = "import",
     format_: Format | None = None,
     channel: str | None = None,
     restart: bool = False,
     rules: FetchRules = PUBLIC_ONLY,
     clock: Clock = now_ms,
-    on_change: OnChange = _ignore,
-    on_progress: OnProgress = _ignore,
+    on_change: OnChange = ignore,
+    on_progress: OnProgress = ignore,
 ) -> Report:
     """Import a file, an http(s) address, or `-` for standard input.
 
     Run again after it was interrupted, it continues where it was; run again after it ended, it
-    changes only what has changed. Rejected rows are in `Report.rejects_path`.
+    changes only what has changed. Rejected rows are in `Report.rejects_path`. Files are the
+    operator's own word; a feed at an address speaks for its own articles only, as one of the site's
+    sources, and so does each feed of a list.
 
     Args:
-        source: what to import.
+        location: what to import.
         engine: the database.
         folder: where rejects, checkpoints and downloads are kept; made if it is not there.
-        format_: of the source; by default told from its name or content.
+        added_by: names who imports, for the sources that are new. They are not asked again until
+            an operator resumes them.
+        format_: of the input; by default told from its name or content.
         channel: for rows that name none.
         restart: begin at the first row even if an earlier run was interrupted.
         rules: which machines may be asked.
@@ -71,24 +81,22 @@ def import_articles(
             that was read.
 
     Raises:
-        InputError: it cannot be read at all, or its format cannot be told.
+        InputError: it cannot be read at all, its format cannot be told, or an address answers
+            something else than a feed and neither its name nor `format_` says so.
         OSError: nothing can be written in `folder`.
         sqlalchemy.exc.DBAPIError: the database failed. What was committed stands, and another run
             continues.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (
-        open_input(source, folder, rules) as opened,
+        open_input(location, folder, rules) as opened,
         open_workspace(folder, opened.name) as workspace,
     ):
-        chosen = format_ or detect(opened)
+        chosen = format_ or _detect(opened)
         of = f"{opened.fingerprint} {chosen} {channel or ''} {engine.url.render_as_string()}"
         report, witness = (Report(), "") if restart else _resume(workspace, of, engine)
         if not report.resumed_rows:
             workspace.begin()
-        rows = _until_unreadable(
-            read_input(opened, chosen, folder, channel=channel, rules=rules), opened
-        )
 
         def on_batch(witness: str) -> None:
             # The entries of a list of feeds are other ones tomorrow; there is no place to come back
@@ -97,7 +105,7 @@ def import_articles(
                 workspace.save_checkpoint(of, report.counts, witness)
             on_progress(report, opened.fraction_read())
 
-        load = _Loader(
+        load = Loader(
             engine,
             report,
             channel=channel,
@@ -107,7 +115,17 @@ def import_articles(
             on_batch=on_batch,
             witness=witness,
         )
-        load.run(islice(rows, report.resumed_rows, None))
+        find_origin = partial(_find_origin, engine, added_by=added_by)
+        if chosen is Format.OPML:
+            for outline, rows in read_list(opened, folder, channel=channel, rules=rules):
+                load.run(rows, origin=find_origin(outline.address))
+        else:
+            is_feed = chosen is Format.FEED and opened.url is not None
+            rows = _until_unreadable(read_input(opened, chosen, channel=channel), opened)
+            load.run(
+                islice(rows, report.resumed_rows, None),
+                origin=find_origin(location) if is_feed else FILES,
+            )
         workspace.finish()
         report.rejects_path = workspace.rejects_path if report.counts.rejected else None
         return report
@@ -118,7 +136,7 @@ def import_rows(
     engine: Engine,
     *,
     clock: Clock = now_ms,
-    on_change: OnChange = _ignore,
+    on_change: OnChange = ignore,
 ) -> Report:
     """Import rows that the caller has, by the same rules as a file's; they are numbered from 1 as
     its lines would be.
@@ -128,11 +146,11 @@ def import_rows(
     """
     report = Report()
     numbered = (Row(Place(line=number), values) for number, values in enumerate(rows, start=1))
-    _Loader(engine, report, clock=clock, on_change=on_change).run(numbered)
+    Loader(engine, report, clock=clock, on_change=on_change).run(numbered)
     return report
 
 
-class _Loader:
+class Loader:
     """The state of one import between batches."""
 
     def __init__(
@@ -142,15 +160,14 @@ class _Loader:
         *,
         clock: Clock,
         on_change: OnChange,
-        origin: Origin = FILES,
         channel: str | None = None,
-        on_reject: Callable[[Reject], None] = _ignore,
-        on_batch: Callable[[str], None] = _ignore,
+        on_reject: Callable[[Reject], None] = ignore,
+        on_batch: Callable[[str], None] = ignore,
         witness: str = "",
     ) -> None:
         self._engine = engine
-        self._report = report
-        self._origin = origin
+        self.report = report
+        self._origin = FILES
         self._channel = channel
         self._clock = clock
         self._on_change = on_change
@@ -162,7 +179,9 @@ class _Loader:
         self._unsaved = 0
         self._witness = witness
 
-    def run(self, rows: Iterable[Row | Reject]) -> None:
+    def run(self, rows: Iterable[Row | Reject], *, origin: Origin = FILES) -> None:
+        """Bring in all of these rows, as the word of one source."""
+        self._origin = origin
         for row in rows:
             self._unsaved += 1
             self._take(row)
@@ -181,12 +200,12 @@ class _Loader:
             return
         identity = self._origin.identify(article)
         if identity in self._batch:
-            self._report.counts.duplicates += 1
+            self.report.counts.duplicates += 1
         self._batch[identity] = article
         self._chars += len(article.body)
 
     def _refuse(self, reject: Reject) -> None:
-        self._report.add_reject(reject)
+        self.report.add_reject(reject)
         self._on_reject(reject)
 
     def _flush(self) -> None:
@@ -205,7 +224,7 @@ class _Loader:
             origin=self._origin,
             is_met=self._seen.has,
         )
-        counts = self._report.counts
+        counts = self.report.counts
         counts.gone += written.gone
         for name in ("created", "updated", "unchanged"):
             ids = getattr(written, name)
@@ -241,6 +260,30 @@ class _SeenIds:
             again += bool(self._bits[byte] & bit)
             self._bits[byte] |= bit
         return again
+
+
+def _detect(opened: Input) -> Format:
+    chosen = detect(opened)
+    # A stranger who answers for a feed's address must not speak as a file of ours.
+    is_meant = opened.url is None or chosen is Format.FEED or told_by(opened.location) is chosen
+    if is_meant:
+        return chosen
+    raise InputError(
+        f"{opened.location}: answers {chosen} where a feed was expected; if that is meant, give "
+        f"--format {chosen}"
+    )
+
+
+def _find_origin(engine: Engine, address: str, *, added_by: str) -> Origin:
+    def ensure() -> int:
+        with transaction(engine) as conn:
+            return ensure_feed(conn, address, added_by=added_by, state=PAUSED)
+
+    try:
+        return make_feed_origin(run_again(ensure, passes=is_overtaken), address)
+    except SourceError:
+        # Such an address of a list was not fetched either: it has no rows but its reject.
+        return FILES
 
 
 def _resume(workspace: Workspace, of: str, engine: Engine) -> tuple[Report, str]:

@@ -11,7 +11,6 @@ refused: the list may come from anyone, and must not make us read our own files.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -25,7 +24,7 @@ from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.decoding import decode
 from tidings.importing.feeds import NotAFeedError, read_feed
 from tidings.importing.fetching import Fetched, FetchError, fetch
-from tidings.importing.inputs import UNREADABLE, copy, decompressed, is_url, scratch_file
+from tidings.importing.inputs import UNREADABLE, is_url, scratch_file, unpack
 from tidings.importing.mending import EntityError, mend
 from tidings.importing.rows import Place, Reject, Row
 
@@ -57,8 +56,8 @@ def read_opml(
     *,
     channel: str | None = None,
     rules: FetchRules = PUBLIC_ONLY,
-) -> Iterator[Row | Reject]:
-    """Every entry of every feed, feed after feed.
+) -> Iterator[tuple[Outline, Iterator[Row | Reject]]]:
+    """Each feed of the list, feed after feed, with its entries, to be read before the next.
 
     Args:
         stream: the list.
@@ -78,7 +77,8 @@ def read_opml(
                 # All of them, before any is read: what is slow overlaps.
                 outcomes = list(pool.map(_download, some, files, repeat(rules)))
                 for outline, file, outcome in zip(some, files, outcomes, strict=True):
-                    yield from _read_one(outline, file, outcome, channel or outline.folder)
+                    rows = _read_one(outline, file, outcome, channel or outline.folder)
+                    yield outline, rows
 
 
 def parse_opml(stream: BinaryIO) -> list[Outline]:
@@ -149,22 +149,9 @@ def _read_one(
         yield Reject(place, str(outcome), listed)
         return
     try:
-        stream = _unpack(file)
+        stream = unpack(file, MAX_FEED_BYTES)
         yield from read_feed(
             stream, content_type=outcome.content_type, url=outline.address, channel=channel
         )
     except (NotAFeedError, *UNREADABLE, ValueError) as ex:
         yield Reject(place, str(ex), listed)
-
-
-def _unpack(file: BinaryIO) -> BinaryIO:
-    """The feed's content; never more than `MAX_FEED_BYTES`, however much a few compressed bytes
-    turn into."""
-    file.seek(0)
-    stream = decompressed(file)
-    if stream is file:
-        return file
-    content = io.BytesIO()
-    copy(stream, content, MAX_FEED_BYTES)
-    content.seek(0)
-    return content

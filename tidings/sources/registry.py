@@ -19,7 +19,6 @@ from sqlalchemy import Connection, insert, or_, select, update
 from tidings.sources.records import (
     ACTIVE,
     FEED,
-    GONE,
     KEY,
     LIST,
     PAUSED,
@@ -83,7 +82,7 @@ def ensure_feed(
     return known.source_id
 
 
-def ensure_key(conn: Connection, key_id: str, *, name: str) -> int:
+def ensure_key(conn: Connection, key_id: int, *, name: str) -> int:
     """The id of the source of all that an API key creates.
 
     Raises:
@@ -93,7 +92,12 @@ def ensure_key(conn: Connection, key_id: str, *, name: str) -> int:
     if known is not None:
         return int(known)
     return _insert(
-        conn, kind=KEY, name=f"{KEY}:{key_id}", title=name[:128], added_by=f"{KEY}:{name}"[:128]
+        conn,
+        kind=KEY,
+        name=f"{KEY}:{key_id}",
+        title=name[:128],
+        added_by=f"{KEY}:{name}"[:128],
+        due_at=None,
     )
 
 
@@ -251,13 +255,6 @@ def make_name(address: str) -> str:
     if len(address) <= _LONGEST_NAME:
         return address
     return "sha256:" + hashlib.sha256(address.encode()).hexdigest()
-
-
-def set_gone(conn: Connection, source_id: int) -> None:
-    """The source says that it is no more."""
-    conn.execute(
-        update(source).where(source.c.id == source_id, source.c.state == ACTIVE).values(state=GONE)
-    )
 
 
 def _read_asked(conn: Connection, source_id: int) -> Source:

@@ -1,96 +1,28 @@
-"""A small web server that answers as a test says, and questions about what an import left in the
-database."""
+"""A small web server, and questions about what an import left in the database."""
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, select
 
+from tests.lab.web import Web, serve_web
 from tidings.importing.addresses import FetchRules
 from tidings.news.tables import article, article_count, author, channel
 
 # Servers of tests are on this machine.
 ANYWHERE = FetchRules(private_addresses=True)
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Web:
-    """Answers of a web server by path; what has none is 404."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.answers: dict[str, Answer] = {}
-        self.asked: list[str] = []
-
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
-
-    def serve(
-        self, path: str, body: bytes | str, content_type: str = "text/plain", **headers: str
-    ) -> str:
-        """Answer `path` with a body; returns its URL."""
-        data = body.encode() if isinstance(body, str) else body
-
-        def answer(request: BaseHTTPRequestHandler) -> None:
-            request.send_response(200)
-            usual = {"Content_Type": content_type, "Content_Length": str(len(data))}
-            for name, value in (usual | headers).items():
-                request.send_header(name.replace("_", "-"), value)
-            request.end_headers()
-            request.wfile.write(data)
-
-        self.answers[path] = answer
-        return self.url(path)
-
-    def redirect(self, path: str, to: str, status: int = 302) -> str:
-        """Answer `path` with a redirect; returns its URL."""
-
-        def answer(request: BaseHTTPRequestHandler) -> None:
-            request.send_response(status)
-            request.send_header("Location", to)
-            request.send_header("Content-Length", "0")
-            request.end_headers()
-
-        self.answers[path] = answer
-        return self.url(path)
 
 
 @pytest.fixture
 def web() -> Iterator[Web]:
     """A web server of one's own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10
-
-        def do_GET(self) -> None:
-            site.asked.append(self.path)
-            if self.path in site.answers:
-                site.answers[self.path](self)
-            else:
-                self.send_error(404)
-
-        def log_message(self, *_args: object) -> None:
-            """The test's own assertions say what happened."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_args: object) -> None:
-            """Clients that go away early are what some tests are about."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    site = Web(server.server_port)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield site
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serve_web() as served:
+        yield served
 
 
 class Stored:

@@ -15,8 +15,9 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
-from tests.integration.importing.conftest import Stored, Web, make_row, write_jsonl
+from tests.integration.importing.conftest import Stored, make_row, write_jsonl
 from tests.lab.newsroom import NOW_MS, Clock
+from tests.lab.web import Web
 from tidings.news.articles import Articles
 from tidings.process.settings import Settings
 from tidings.store.redis import make_redis

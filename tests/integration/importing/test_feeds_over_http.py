@@ -7,12 +7,14 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
-from tests.integration.importing.conftest import ANYWHERE, Stored, Web, make_row
-from tidings.importing import Counts, InputError, import_articles, opml
+from tests.integration.importing.conftest import ANYWHERE, Stored, make_row
+from tests.lab.web import Web
+from tidings.importing import Counts, Format, InputError, import_articles, opml
 
 
 def feed(name: str, *ids: str) -> str:
@@ -32,10 +34,9 @@ def test_a_file_is_imported_from_its_address(
     )
     web.serve("/export", data, "application/octet-stream")
     url = web.redirect("/latest", "/export")
-    assert import_articles(url, engine, rules=ANYWHERE, folder=tmp_path).counts == Counts(created=3)
-    assert import_articles(url, engine, rules=ANYWHERE, folder=tmp_path).counts == Counts(
-        unchanged=3
-    )
+    meant: Any = {"rules": ANYWHERE, "folder": tmp_path, "format_": Format.JSONL}
+    assert import_articles(url, engine, **meant).counts == Counts(created=3)
+    assert import_articles(url, engine, **meant).counts == Counts(unchanged=3)
     assert stored.count() == 3
     assert [
         path.name for path in tmp_path.iterdir() if not path.name.startswith(".") and path.is_file()
@@ -87,10 +88,10 @@ def test_feeds_that_fail_do_not_keep_the_others_out(
         (6, bomb, f"more than {opml.MAX_FEED_BYTES} bytes"),
     ]
     # A folder of the list is a channel; a feed in none has its own name.
-    assert {name: row.slug for name, row in stored.articles().items()} == {
-        "urn:1": "sea",
-        "urn:2": "sea",
-        "urn:3": "z",
+    assert {row.title: row.slug for row in stored.articles().values()} == {
+        "1": "sea",
+        "2": "sea",
+        "3": "z",
     }
 
 
@@ -125,7 +126,7 @@ def test_a_list_at_an_address(web: Web, engine: Engine, tmp_path: Path) -> None:
     """As readers export it."""
     web.serve("/feed", feed("News", "1"))
     url = web.serve(
-        "/list", f"<opml><body><outline text='f' xmlUrl='{web.url('/feed')}'/></body></opml>"
+        "/list.opml", f"<opml><body><outline text='f' xmlUrl='{web.url('/feed')}'/></body></opml>"
     )
     assert import_articles(
         url, engine, rules=ANYWHERE, folder=tmp_path, channel="Mine"

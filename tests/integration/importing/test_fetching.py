@@ -14,7 +14,8 @@ from http.server import BaseHTTPRequestHandler
 import brotli
 import pytest
 
-from tests.integration.importing.conftest import ANYWHERE, Web
+from tests.integration.importing.conftest import ANYWHERE
+from tests.lab.web import Web
 from tidings.importing import fetching
 from tidings.importing.fetching import FetchError, fetch
 

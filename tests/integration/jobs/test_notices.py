@@ -19,7 +19,7 @@ from jobs.delayed.batches import Batches
 from jobs.errands import Errand
 from jobs.static.context import Context, JobFailedError, Routine, Run
 from jobs.static.runs import read_now
-from jobs.work import feeds
+from jobs.work import sources
 from jobs.work.notices import FEWEST, tell_fresh
 from tests.faults.backlog import insert_jobs, insert_orders
 from tests.integration.jobs.conftest import MakeBatches
@@ -30,6 +30,7 @@ from tidings.reading.tables import exposure, reader
 from tidings.shop import orders, stock
 from tidings.shop.orders import Event
 from tidings.shop.tables import orders as order_table
+from tidings.sources.tables import source
 from tidings.store import delayed, delayed_due
 from tidings.store.delayed_due import Backoff
 from tidings.store.delayed_tables import delayed_job
@@ -318,18 +319,23 @@ class TestOperators:
         make_batches({"errand": Errand(fail, give_up, backoff=backoff)}).drain("errand")
         assert told(shop.engine, OPERATORS) == [("job_dead", "job:errand", 1)]
 
-    def test_a_feed_that_fails_each_hour_is_one_notice_that_counts(
+    def test_a_source_that_fails_three_times_in_a_row_is_one_notice_that_counts(
         self, engine: Engine, make_settings: Any
     ) -> None:
-        urls = ("http://127.0.0.1:1/a.xml", "http://127.0.0.1:1/b.xml")
+        """Two failures are told to no operator; each after them is counted."""
+        urls = ("http://127.0.0.1:1/a.xml", "http://127.0.0.1:2/b.xml")
         url = engine.url.render_as_string(hide_password=False)
         settings = make_settings(database_url=url, feed_urls=urls)
         context = Context(engine, None, settings, "me")  # type: ignore[arg-type]
-        with engine.connect() as conn:
-            now = read_now(conn)
-        for _ in range(2):
-            with pytest.raises(JobFailedError):
-                feeds.import_feeds(Run(context, now, now))
+        for looks in range(1, 5):
+            with engine.connect() as conn:
+                now = read_now(conn)
+            with pytest.raises(JobFailedError, match="every source failed: 2 sources"):
+                sources.ask_sources(Run(context, now, now))
+            if looks == 2:
+                assert told(engine, OPERATORS) == []
+            with transaction(engine) as conn:
+                conn.execute(update(source).values(due_at=now))
 
         assert [(type_, times) for type_, _, times in told(engine, OPERATORS)] == [
             ("import_failed", 2),

@@ -17,8 +17,8 @@ from jobs.static.context import Context, JobFailedError, Routine, Run
 from jobs.static.runs import read_now
 from jobs.table import STATIC_JOBS
 from jobs.tables import job_run
-from jobs.work import feeds, training, upkeep
 from jobs.work import orders as order_jobs
+from jobs.work import training, upkeep
 from tidings.news.tables import article, article_count, channel
 from tidings.reading import recounting
 from tidings.reading.tables import behaviour
@@ -167,7 +167,10 @@ def test_old_rows_go_and_the_last_run_of_each_job_stays(paper: Engine, make_run:
                     conn.execute(
                         insert(job_run).values(job=name, slot=now - timedelta(days=days), **done)
                     )
-    summary = "3 behaviours, 0 payment callbacks, 0 entries of the audit log and 3 runs deleted"
+    summary = (
+        "3 behaviours, 0 payment callbacks, 0 looks at sources, 0 entries of the audit log and 3 "
+        "runs deleted"
+    )
     assert upkeep.prune(make_run()) == summary
     with paper.connect() as conn:
         left = [
@@ -221,23 +224,6 @@ def test_training_ends_when_the_daemon_does(make_run: MakeRun) -> None:
     with pytest.raises(JobFailedError, match="stopped"):
         training.train(run)
     assert time.monotonic() - started < 10
-
-
-def test_feeds_are_imported_and_one_that_fails_does_not_keep_the_others(
-    paper: Engine, make_settings: Any, redis_client: Any, tmp_path: Path
-) -> None:
-    feed = tmp_path / "feed.xml"
-    feed.write_text(
-        '<rss version="2.0"><channel><title>Elsewhere</title><item><title>News</title><link>https://x.example/1</link>'
-        "<description>Something happened.</description></item></channel></rss>"
-    )
-    settings = make_settings(feed_urls=(str(tmp_path / "no-such-file"), str(feed)))
-    context = Context(paper, redis_client, settings, "me")
-    now = datetime.now(UTC)
-    with pytest.raises(JobFailedError, match="1 of 2 feeds failed"):
-        feeds.import_feeds(Run(context, now, now))
-    with paper.connect() as conn:
-        assert conn.scalars(select(article.c.title)).all() == ["News"]
 
 
 def test_the_table_of_static_jobs_is_sound() -> None:

@@ -24,6 +24,9 @@ class ContentSettings(Group):
         description="whether feeds and pictures may come from machines of the own network; "
         "an address that a stranger names then reaches them too",
     )
+    feed_entries: int = Field(
+        1000, ge=1, description="taken of a feed each time it is read; of more, the newest"
+    )
     covers: Literal["kept", "linked"] = Field(
         "kept",
         description="kept: pictures of articles are fetched and served from here; "

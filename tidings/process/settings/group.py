@@ -90,6 +90,21 @@ def _split_commas(value: Any) -> Any:
     return value
 
 
+def _split_addresses(value: Any) -> Any:
+    """A comma may be part of an address; only one before the beginning of another parts them."""
+    if isinstance(value, str):
+        parts = re.split(r",(?=\s*(?:https?://|$))", value.strip(), flags=re.IGNORECASE)
+        return tuple(part.strip() for part in parts if part.strip())
+    return value
+
+
+def _check_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    for address in addresses:
+        if not address.lower().startswith(("http://", "https://")):
+            raise ValueError(f"expected http and https addresses, got {address[:100]!r}")
+    return addresses
+
+
 def _check_secrets(keys: tuple[str, ...]) -> tuple[str, ...]:
     if any(len(key) < 32 for key in keys):
         raise ValueError("each key needs 32 characters or more; `openssl rand -hex 32` makes one")
@@ -98,6 +113,9 @@ def _check_secrets(keys: tuple[str, ...]) -> tuple[str, ...]:
 
 Bind = Annotated[str, AfterValidator(check_bind)]
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+AddressList = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split_addresses), AfterValidator(_check_addresses)
+]
 OriginList = Annotated[CommaSeparated, AfterValidator(_check_origins)]
 # 300 a second for an hour, which is no limit any more. Times as much of an address it is a number
 # that Redis's scripts (2**53) and fields of HTTP (15 digits, RFC 9651) still tell exactly.

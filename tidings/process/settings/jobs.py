@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from tidings.process.settings.group import Bind, CommaSeparated, Group, group_config, named
+from tidings.process.settings.group import AddressList, Bind, Group, group_config, named
 
 
 class JobsSettings(Group):
@@ -23,10 +23,11 @@ class JobsSettings(Group):
     keep_days: int = Field(
         90, ge=1, description="history of jobs and behaviours older than this is pruned"
     )
-    feed_urls: CommaSeparated = Field(
+    feed_urls: AddressList = Field(
         (),
         validation_alias=named("FEED_URLS"),
-        description="comma-separated RSS/Atom feeds or OPML lists, imported hourly",
+        description="comma-separated addresses of RSS/Atom feeds, asked hourly, and of OPML lists "
+        "(.opml), asked daily; each is a source",
     )
     training_command: str = Field(
         "",
