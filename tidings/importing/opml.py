@@ -11,6 +11,7 @@ refused: the list may come from anyone, and must not make us read our own files.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack

@@ -82,7 +82,7 @@ def ensure_feed(
     return known.source_id
 
 
-def ensure_key(conn: Connection, key_id: int, *, name: str) -> int:
+def ensure_key(conn: Connection, key_id: str, *, name: str) -> int:
     """The id of the source of all that an API key creates.
 
     Raises:

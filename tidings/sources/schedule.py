@@ -78,7 +78,7 @@ def settle_success(
         "moved_to": moved_to,
         "moved_times": 0 if moved_to is None else 1,
     }
-    if title:
+    if title and not asked.title:  # which an operator may have set
         values["title"] = title[:128]
     moved = None
     if moved_to is not None and moved_to == asked.moved_to:

@@ -17,8 +17,8 @@ from sqlalchemy import Engine, insert, select, update
 from jobs.static.context import Context, JobFailedError, Routine, Run
 from jobs.static.runs import read_now
 from jobs.work import covers
-from tests.integration.importing.conftest import Web
 from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.web import Web
 from tidings.news.articles import Articles
 from tidings.news.due_covers import PAUSES
 from tidings.news.images import FOLDER, Images
