@@ -24,7 +24,6 @@ _LONE_ADDRESS = re.compile(_ADDRESS)
 _BRACKETED_ADDRESS = re.compile(rf"[<(\[]\s*(?:{_ADDRESS})?\s*[>)\]]")
 _BRACKETED_NAME = re.compile(r"\s*\(([^()]*)\)\s*")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|&#?\w+;")
-_LIST = re.compile(r"\s*[,;]\s*")
 
 
 def first_author(holder: Mapping[str, Any]) -> str | None:
@@ -59,7 +58,11 @@ def _written(holder: Mapping[str, Any]) -> Iterator[str]:
 
 def _first_of_list(names: str) -> str:
     """The first of several; "Sail, Ada" and "Smith, Sons" are one name."""
-    listed = [name for name in _LIST.split(names) if name]
-    if ";" in names or len(listed) > 2 or len(names) > LENGTHS.author:
-        names = listed[0] if listed else ""
+    names = _before(";", names)
+    if names.count(",") > 1 or len(names) > LENGTHS.author:
+        names = _before(",", names)
     return names[: LENGTHS.author].rstrip()
+
+
+def _before(mark: str, names: str) -> str:
+    return next((name.strip() for name in names.split(mark) if name.strip()), "")

@@ -84,7 +84,7 @@ def _width(medium: Mapping[str, Any]) -> int:
 
 
 def _number(medium: Mapping[str, Any], field: str) -> int:
-    digits = re.match(r"\s*(\d{1,5})(?!\s*%)", str(medium.get(field) or ""))
+    digits = re.match(r"\s*(\d{1,5})(?![\d.\s]*%)", str(medium.get(field) or ""))
     return int(digits[1]) if digits else -1
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 CHUNK_BYTES = 64 * 1024
+# As much as tells UTF-8 from other encodings, and a file's line ends.
+HEAD_BYTES = 64 * 1024
 _BYTE_ORDER_MARKS = (
     # UTF-32 before UTF-16, whose mark is the beginning of the other's.
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -64,14 +66,12 @@ def decode(stream: BinaryIO, charset: str = "") -> Iterator[str]:
         charset: the encoding by the server's word; empty if it said none.
     """
     stream.seek(0)
-    head = stream.read(CHUNK_BYTES)
-    encoding, mark = _find_encoding(head, charset)
+    encoding, mark = _find_encoding(stream.read(HEAD_BYTES), charset)
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    chunk = head[mark:]
-    while chunk:
+    stream.seek(mark)
+    for chunk in _chunks(stream):
         if text := decoder.decode(chunk):
             yield text
-        chunk = stream.read(CHUNK_BYTES)
     if text := decoder.decode(b"", True):
         yield text
 
@@ -88,7 +88,7 @@ def lines_in_utf8(stream: BinaryIO) -> BinaryIO:
     """
     stream.seek(0)
     # Of a file that is damaged further on, as many bytes as come at once.
-    head = cast(io.BufferedIOBase, stream).read1(CHUNK_BYTES)
+    head = cast(io.BufferedIOBase, stream).read1(HEAD_BYTES)
     stream.seek(0)
     encoding = _by_mark_or_zeros(head)[0]
     is_wide = encoding.startswith(("utf-16", "utf-32"))

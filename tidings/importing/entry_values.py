@@ -73,8 +73,9 @@ def entry_values(entry: Any, says: FeedSays) -> dict[str, object]:
     base = _base(entry, says)
     link = _link(entry, base)
     published = _moment(entry, "published", "created", "updated")
-    title = _title(entry) or _first_words(body)
     channel = _channel(says, link)
+    # A picture without a word, or a link alone, has the name of the place it stands in.
+    title = _title(entry) or _first_words(body) or (channel if link or body else "")
     values: dict[str, object] = {
         "title": title,
         "body_html": body,
