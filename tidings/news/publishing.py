@@ -44,9 +44,11 @@ def publish(conn: Connection, article_id: int, articles: Articles) -> bool:
     """
     now = database_now(conn)
     delayed.cancel(conn, PUBLISH_ARTICLE, ref=article_id)
+    # Read apart: MySQL lets an UPDATE see the status that it sets itself.
+    status = conn.scalar(select(article.c.status).where(article.c.id == article_id))
     # What was out before keeps its moment, so that it does not jump to the top.
-    is_new = article.c.status.in_((DRAFT, IN_REVIEW)) | (article.c.published_at > now)
-    at = case((is_new, now), else_=article.c.published_at)
+    keeps = case((article.c.published_at > now, now), else_=article.c.published_at)
+    at = now if status in (DRAFT, IN_REVIEW) else keeps
     is_out = is_published() & (article.c.published_at <= now)
     changed = _change(conn, article_id, ~is_out, status=PUBLISHED, published_at=at)
     articles.forget_after(conn, [article_id])
