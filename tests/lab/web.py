@@ -21,6 +21,7 @@ class Web:
         self.port = port
         self.answers: dict[str, Answer] = {}
         self.asked: list[str] = []
+        self.headers: list[dict[str, str]] = []
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"

@@ -29,6 +29,7 @@ _NOT_PUBLIC = tuple(
         "2001::/32",  # Teredo (RFC 4380)
         "2002::/16",  # 6to4 (RFC 3056)
         "5f00::/16",  # Segment routing (RFC 9602)
+        "fec0::/10",  # Addresses of one site, given up (RFC 3879)
         "192.88.99.0/24",  # Relays of 6to4 (RFC 7526)
     )
 )

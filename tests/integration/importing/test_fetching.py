@@ -10,14 +10,17 @@ import time
 import zlib
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import brotli
+import psutil
 import pytest
 
 from tests.integration.importing.conftest import ANYWHERE
 from tests.lab.web import Web
 from tidings.importing import fetching
-from tidings.importing.fetching import FetchError, fetch
+from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
+from tidings.importing.fetching import Fetched, FetchError, fetch
 
 
 def download(url: str, max_bytes: int = 1000, deadline_s: float = 10) -> bytes:
@@ -208,3 +211,210 @@ def test_a_packed_file_stays_packed(web: Web) -> None:
     assert download(web.serve("/x.gz", data, "application/gzip")) == data
     twice = gzip.compress(data)
     assert download(web.serve("/y.gz", twice, Content_Encoding="gzip")) == data
+
+
+def answer_with(web: Web, path: str, status: int, body: bytes = b"", **headers: str) -> str:
+    """Have `path` answered so, and return its URL; what was asked is in `web.headers`."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        web.headers.append(dict(request.headers))
+        request.send_response(status)
+        for name, value in {"Content_Length": str(len(body)), **headers}.items():
+            request.send_header(name.replace("_", "-"), value)
+        request.end_headers()
+        request.wfile.write(body)
+
+    web.answers[path] = answer
+    return web.url(path)
+
+
+def ask(url: str, **options: Any) -> Fetched:
+    rules = options.pop("rules", ANYWHERE)
+    return fetch(url, io.BytesIO(), max_bytes=1000, deadline_s=10, rules=rules, **options)
+
+
+class TestConditions:
+    """What is asked only if it has changed."""
+
+    def test_what_has_not_changed_is_not_sent(self, web: Web) -> None:
+        """The first answer's two marks are sent back as they came."""
+        changed = "Fri, 27 Nov 2026 10:00:00 GMT"
+        url = answer_with(web, "/x", 200, b"new", ETag='W/"v1"', Last_Modified=changed)
+        first = ask(url)
+        assert (first.status, first.etag, first.last_modified) == (200, 'W/"v1"', changed)
+        assert not {"If-None-Match", "If-Modified-Since"} & set(web.headers[-1])
+
+        answer_with(web, "/x", 304)
+        target = io.BytesIO()
+        again = fetch(
+            url,
+            target,
+            max_bytes=10,
+            deadline_s=10,
+            etag=first.etag,
+            last_modified=first.last_modified,
+            rules=ANYWHERE,
+        )
+        assert (again.status, target.getvalue()) == (304, b"")
+        assert web.headers[-1]["If-None-Match"] == 'W/"v1"'
+        assert web.headers[-1]["If-Modified-Since"] == changed
+
+    def test_a_304_to_a_plain_question_is_an_error(self, web: Web) -> None:
+        """There is nothing here that could be the same."""
+        with pytest.raises(FetchError, match="304"):
+            ask(answer_with(web, "/x", 304))
+
+
+class TestRetryAfter:
+    """How long a server wants to be left alone."""
+
+    @pytest.mark.parametrize(
+        ("said", "seconds"),
+        [
+            ("120", 120),
+            ("0", 0),
+            ("999999999999999999999", 86400),
+            ("Fri, 27 Nov 2009 10:00:00 GMT", 0),
+            ("Fri, 27 Nov 2099 10:00:00 GMT", 86400),
+            ("Fri, 27 Nov 2099 10:00:00 -0000", 86400),
+            ("soon", None),
+            ("-5", None),
+            ("1.5", None),
+            ("", None),
+        ],
+    )
+    def test_it_is_seconds_or_a_date_and_a_day_at_most(
+        self, web: Web, said: str, seconds: int | None
+    ) -> None:
+        url = answer_with(web, "/busy", 429, Retry_After=said)
+        with pytest.raises(FetchError, match="429") as caught:
+            ask(url)
+        assert (caught.value.status, caught.value.retry_after_s) == (429, seconds)
+
+    def test_a_refusal_has_its_status(self, web: Web) -> None:
+        """A source that is gone is not asked again; one that cannot be reached has none."""
+        with pytest.raises(FetchError) as caught:
+            ask(answer_with(web, "/gone", 410))
+        assert (caught.value.status, caught.value.retry_after_s) == (410, None)
+        with pytest.raises(FetchError) as caught:
+            ask("http://127.0.0.1:1/")
+        assert caught.value.status is None
+
+
+class TestMoving:
+    """Redirects, for now and for good."""
+
+    @pytest.mark.parametrize(
+        ("statuses", "moved_to"),
+        [
+            ((301,), 1),
+            ((308,), 1),
+            ((302,), None),
+            ((303,), None),
+            ((307,), None),
+            ((301, 308), 2),
+            ((301, 302), 1),
+            ((302, 301), None),
+            ((308, 302, 301), 1),
+        ],
+    )
+    def test_an_address_moves_for_good_as_far_as_all_hops_say_so(
+        self, web: Web, statuses: tuple[int, ...], moved_to: int | None
+    ) -> None:
+        for place, status in enumerate(statuses):
+            web.redirect(f"/{place}", f"/{place + 1}", status)
+        last = answer_with(web, f"/{len(statuses)}", 200, b"here")
+        found = ask(web.url("/0"))
+        assert found.url == last
+        assert found.permanent_url == (None if moved_to is None else web.url(f"/{moved_to}"))
+
+    @pytest.mark.parametrize(
+        "written", ["/caf\u00c3\u00a9 x", "caf%C3%A9%20x", "//{host}/caf\u00c3\u00a9%20x#part"]
+    )
+    def test_where_it_leads_may_be_written_in_any_way(self, web: Web, written: str) -> None:
+        """As UTF-8, which reads as Latin-1 in a header, relative, or without a scheme."""
+        web.serve("/caf%C3%A9%20x", "hello")
+        host = f"127.0.0.1:{web.port}"
+        assert download(web.redirect("/old", written.replace("{host}", host))) == b"hello"
+
+    def test_a_cookie_on_the_way_comes_back_to_its_host_alone(self, web: Web) -> None:
+        """Some servers redirect to the same address until it does."""
+        url = web.url("/wall")
+
+        def wall(request: BaseHTTPRequestHandler) -> None:
+            is_known = request.headers.get("Cookie") == "seen=1"
+            request.send_response(200 if is_known else 302)
+            request.send_header("Set-Cookie", "seen=1; Path=/; HttpOnly")
+            request.send_header("Location", "/wall")
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+
+        web.answers["/wall"] = wall
+        assert ask(url).status == 200
+
+        answer_with(web, "/other", 200)
+        other = f"http://localhost:{web.port}/other"
+        ask(answer_with(web, "/leave", 302, Location=other, Set_Cookie="secret=1"))
+        assert "Cookie" not in web.headers[-1]
+
+    def test_a_redirect_to_a_machine_that_may_not_be_asked_ends_there(
+        self, web: Web, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first hop may be asked, the second is in the own network."""
+        monkeypatch.setattr(
+            "tidings.importing.addresses.is_public", lambda address: address == "127.0.0.1"
+        )
+        inside = f"http://127.0.0.2:{web.port}/secret"
+        url = web.redirect("/x", inside)
+        with pytest.raises(FetchError, match=r"^127\.0\.0\.2 is not a public address$"):
+            ask(url, rules=PUBLIC_ONLY)
+        assert web.asked == ["/x"]
+
+    def test_a_redirect_without_an_address_is_an_error(self, web: Web) -> None:
+        for number, location in enumerate(("http://", "http://[", "http://me:pw@127.0.0.1/")):
+            with pytest.raises(FetchError):
+                ask(web.redirect(f"/{number}", location))
+        with pytest.raises(FetchError, match="302"):
+            ask(answer_with(web, "/nowhere", 302))
+
+
+def test_servers_are_told_who_asks(web: Web) -> None:
+    """Many refuse who does not say; the address is where an owner can complain."""
+    url = answer_with(web, "/x", 200)
+    ask(url, rules=FetchRules(site_url="https://news.example", private_addresses=True))
+    said = web.headers[-1]["User-Agent"]
+    assert said.startswith("Tidings/")
+    assert said.endswith("(+https://news.example)")
+
+
+def test_no_proxy_of_the_environment_is_asked(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would look names up where no rule reaches."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert download(web.serve("/x", "hello")) == b"hello"
+
+
+def test_a_server_with_thousands_of_headers_is_cut_off(web: Web) -> None:
+    """What it says of itself is no place for a novel."""
+    many = {f"X-{number}": "a" * 1000 for number in range(5000)}
+    with pytest.raises(FetchError, match="headers"):
+        ask(answer_with(web, "/x", 200, **many))
+
+
+def test_nothing_stays_open_behind_a_fetch(web: Web) -> None:
+    """Neither of one that went well, nor of one that was refused, redirected or cut."""
+    web.serve("/x", "hello")
+    web.serve("/large", b"x" * 5000)
+    web.redirect("/loop", "/loop")
+    process = psutil.Process()
+    mine = [conn for conn in process.net_connections() if conn.raddr]
+    ask(web.url("/x"))
+    for path in ("/large", "/loop", "/none"):
+        with pytest.raises(FetchError):
+            ask(web.url(path))
+    theirs = [
+        conn
+        for conn in process.net_connections()
+        if conn.raddr and conn.raddr.port == web.port and conn not in mine
+    ]
+    assert theirs == []
