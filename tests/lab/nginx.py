@@ -92,7 +92,7 @@ def serve_gateway(
 
     Args:
         upstream: the gateway's address, or `unix:/path`.
-        site: the static pages.
+        site: the static pages; pictures are beside it, as in VAR_DIR.
         folder: for its own files.
         chat: the address of the chat.
         per_second: requests of one address; few let a slow machine come with too many.
@@ -111,6 +111,7 @@ def serve_gateway(
         ("/etc/ssl/tidings/fullchain.pem", str(files.cert)),
         ("/etc/ssl/tidings/privkey.pem", str(files.key)),
         ("root /srv/tidings/var/site;", f"root {site};"),
+        ("root /srv/tidings/var/images;", f"root {site.parent / 'images'};"),
     )
     told = "set_real_ip_from 127.0.0.1; real_ip_header X-Test-Address;\n"
     with _running(folder, told + deployed):

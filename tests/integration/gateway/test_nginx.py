@@ -27,6 +27,8 @@ from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.lab.nginx import DEPLOYED, NAME, Front, serve_gateway
 from tests.lab.servers import find_program, wait_until
 from tidings.http.problems import AWAY, PROBLEMS, TYPE_PREFIX
+from tidings.news.images import Images
+from tidings.process.errors import PREFIX
 from tidings.process.settings import read_settings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.store.engine import make_engine
@@ -296,6 +298,25 @@ def test_every_static_page_is_served_beside_the_gateway(door: Door) -> None:
     assert door.ask("GET", "/articles/1").json["article_id"] == 1
     assert door.ask("GET", "/.manifest.json").headers["Content-Type"] == PROBLEM
     assert b"/static/" in door.ask("GET", "/").body
+
+
+def test_a_picture_is_the_same_from_a_file_and_from_the_gateway(door: Door) -> None:
+    """It lies on this machine, or on that of the gateway; caches keep it for ever either way."""
+    var_dir = Path(door.gateway.site.settings[f"{PREFIX}VAR_DIR"])
+    beside, behind = "ab" * 32, "cd" * 32
+    Images(door.pages.parent / "images").write(beside, b"RIFF beside")
+    Images(var_dir / "images").write(behind, b"RIFF behind")
+
+    for digest, body in ((beside, b"RIFF beside"), (behind, b"RIFF behind")):
+        answer = door.ask("GET", f"/images/{digest}")
+        assert (answer.status, answer.body) == (200, body)
+        assert answer.headers["Content-Type"] == "image/webp"
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"].endswith("sandbox")
+        etag = answer.headers["ETag"]
+        assert door.ask("GET", f"/images/{digest}", If_None_Match=etag).status == 304
+    assert door.ask("GET", f"/images/{'0' * 64}").json["type"] == f"{TYPE_PREFIX}unknown-image"
 
 
 def test_a_page_is_not_sent_again_to_a_reader_who_has_it(door: Door) -> None:
