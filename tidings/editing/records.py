@@ -1,7 +1,9 @@
 """Records as editors read them, and the digest by which a later write says what it had seen.
 
-The digest is of all that is stored but the counters, which readers change all day. Rejected: a
-number that each write counts up; a restored backup would give the same one to another text.
+The digest is of all that is stored but the counters, which readers change all day, and the picture
+that the job `covers` brings, with its moment: an editor who writes meanwhile has lost nothing.
+Rejected: a number that each write counts up; a restored backup would give the same one to another
+text.
 
     record = read_article(conn, actor, 42)
     digest(record)  # "6f0c…": what `If-Match` has to bring back
@@ -22,12 +24,14 @@ from tidings.news.storing import EDITOR_ORIGIN
 from tidings.sources.owning import find_key_source
 
 _DIGEST_CHARS = 32
+_NOT_DECIDED = ("counts", "image", "updated_at")
 
 
 def digest(record: Record | Channel) -> str:
     """Names this version of a record."""
     fields = record._asdict() if isinstance(record, Record) else msgspec.structs.asdict(record)
-    fields.pop("counts", None)
+    for name in _NOT_DECIDED:
+        fields.pop(name, None)
     return hashlib.sha256(msgspec.json.encode(fields)).hexdigest()[:_DIGEST_CHARS]
 
 

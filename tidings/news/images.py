@@ -48,7 +48,6 @@ GRACE = timedelta(days=1)
 NEARLY_FULL = 0.95
 _CHUNK = 100
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_ADDRESS = re.compile(r"/images/([0-9a-f]{64})", re.ASCII)
 
 
 class ImagesFullError(Exception):
@@ -180,12 +179,6 @@ def find_image(conn: Connection, digest: str) -> Image | None:
     query = select(*(image.c[name] for name in Image._fields)).where(image.c.digest == digest)
     row = conn.execute(query).first()
     return Image(*row) if row else None
-
-
-def digest_of(address: str) -> str | None:
-    """Of an address such as `/images/ab…` the picture's name; None for any other address."""
-    found = _ADDRESS.fullmatch(address)
-    return found[1] if found else None
 
 
 def used_bytes(conn: Connection) -> int:

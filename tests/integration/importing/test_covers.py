@@ -19,9 +19,11 @@ from jobs.static.runs import read_now
 from jobs.work import covers
 from tests.lab.newsroom import Clock, Newsroom
 from tests.lab.web import Web
+from tidings.editing.records import digest
 from tidings.news.articles import Articles
 from tidings.news.due_covers import PAUSES
 from tidings.news.images import FOLDER, Images
+from tidings.news.listing import read_record
 from tidings.news.tables import article, cover_due
 from tidings.process.clock import now_ms
 from tidings.store.engine import transaction
@@ -196,6 +198,18 @@ def test_a_cover_that_changes_meanwhile_is_not_overwritten(desk: Desk, web: Web)
     desk.fetch()
     assert desk.shown(id_) == "https://x.example/new.png"
     assert set(desk.due()) == {id_}
+
+
+def test_an_editor_who_writes_meanwhile_has_lost_nothing(desk: Desk, web: Web) -> None:
+    """What an editor read before the picture came is still the newest that anyone has decided."""
+    id_ = desk.article(web.serve("/x.png", draw(), "image/png"))
+    with desk.engine.connect() as conn:
+        before = read_record(conn, id_)
+    desk.fetch()
+    with desk.engine.connect() as conn:
+        after = read_record(conn, id_)
+    assert before.updated_at != after.updated_at
+    assert digest(before) == digest(after)
 
 
 def test_covers_may_be_left_where_they_are(desk: Desk, web: Web) -> None:

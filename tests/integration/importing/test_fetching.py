@@ -213,7 +213,7 @@ def test_a_packed_file_stays_packed(web: Web) -> None:
     assert download(web.serve("/y.gz", twice, Content_Encoding="gzip")) == data
 
 
-def answer_with(web: Web, path: str, status: int, body: bytes = b"", **headers: str) -> str:
+def answer_with(web: Web, path: str, status: int, *, body: bytes = b"", **headers: str) -> str:
     """Have `path` answered so, and return its URL; what was asked is in `web.headers`."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
@@ -239,7 +239,7 @@ class TestConditions:
     def test_what_has_not_changed_is_not_sent(self, web: Web) -> None:
         """The first answer's two marks are sent back as they came."""
         changed = "Fri, 27 Nov 2026 10:00:00 GMT"
-        url = answer_with(web, "/x", 200, b"new", ETag='W/"v1"', Last_Modified=changed)
+        url = answer_with(web, "/x", 200, body=b"new", ETag='W/"v1"', Last_Modified=changed)
         first = ask(url)
         assert (first.status, first.etag, first.last_modified) == (200, 'W/"v1"', changed)
         assert not {"If-None-Match", "If-Modified-Since"} & set(web.headers[-1])
@@ -323,7 +323,7 @@ class TestMoving:
     ) -> None:
         for place, status in enumerate(statuses):
             web.redirect(f"/{place}", f"/{place + 1}", status)
-        last = answer_with(web, f"/{len(statuses)}", 200, b"here")
+        last = answer_with(web, f"/{len(statuses)}", 200, body=b"here")
         found = ask(web.url("/0"))
         assert found.url == last
         assert found.permanent_url == (None if moved_to is None else web.url(f"/{moved_to}"))
@@ -398,7 +398,7 @@ def test_a_server_with_thousands_of_headers_is_cut_off(web: Web) -> None:
     """What it says of itself is no place for a novel."""
     many = {f"X-{number}": "a" * 1000 for number in range(5000)}
     with pytest.raises(FetchError, match="headers"):
-        ask(answer_with(web, "/x", 200, **many))
+        ask(answer_with(web, "/x", 200, body=b"", **many))
 
 
 def test_nothing_stays_open_behind_a_fetch(web: Web) -> None:

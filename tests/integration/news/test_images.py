@@ -18,7 +18,6 @@ from tidings.news.images import (
     Image,
     Images,
     ImagesFullError,
-    digest_of,
     find_image,
     record_image,
     used_bytes,
@@ -100,9 +99,6 @@ def test_nothing_but_a_digest_is_a_name(shelf: Shelf) -> None:
     (shelf.folder.parent / "secret").write_text("secret")
     for name in ("../secret", "..", "", "x" * 64, "0" * 64 + "\n", "0" * 63):
         assert shelf.images.read(name) is None
-    assert digest_of(f"/images/{'a' * 64}") == "a" * 64
-    assert digest_of(f"https://x.example/images/{'a' * 64}") is None
-    assert digest_of(f"/images/{'a' * 64}/x") is None
 
 
 def test_two_that_bring_one_picture_at_once_keep_it_once(shelf: Shelf) -> None:
