@@ -8,12 +8,17 @@
 from __future__ import annotations
 
 import click
+from sqlalchemy import Engine
 
 from tidings.commands.changing import open_articles
+from tidings.demo.illustrating import Shelf
 from tidings.demo.load import load_demo
 from tidings.demo.removal import remove_demo
 from tidings.editing.acting import shell_actor
+from tidings.news.articles import Articles
+from tidings.news.images import FOLDER, Images
 from tidings.news.listing import has_articles
+from tidings.process.boot import prepare_var_dir
 from tidings.process.clock import now_ms
 from tidings.process.settings import Settings, load_settings
 
@@ -26,15 +31,18 @@ def demo() -> None:
 @demo.command()
 def load() -> None:
     """Add the example. Again, it only gives the example's articles new dates."""
-    with open_articles(load_settings()) as (engine, stored):
-        click.echo(load_demo(engine, stored, now_ms, actor=shell_actor().name))
+    settings = load_settings()
+    with open_articles(settings) as (engine, stored):
+        click.echo(_load(settings, engine, stored))
 
 
 @demo.command()
 def remove() -> None:
     """Take the example away, and nothing else."""
-    with open_articles(load_settings()) as (engine, stored):
-        click.echo(remove_demo(engine, stored, actor=shell_actor().name))
+    settings = load_settings()
+    with open_articles(settings) as (engine, stored):
+        actor = shell_actor().name
+        click.echo(remove_demo(engine, stored, _shelf(settings), actor=actor))
 
 
 def load_demo_once(settings: Settings) -> str:
@@ -43,4 +51,14 @@ def load_demo_once(settings: Settings) -> str:
         with engine.connect() as conn:
             if has_articles(conn):
                 return "demo: this site has articles, none were added"
-        return load_demo(engine, stored, now_ms, actor=shell_actor().name)
+        return _load(settings, engine, stored)
+
+
+def _load(settings: Settings, engine: Engine, stored: Articles) -> str:
+    prepare_var_dir(settings)
+    return load_demo(engine, stored, _shelf(settings), now_ms, actor=shell_actor().name)
+
+
+def _shelf(settings: Settings) -> Shelf:
+    folder = settings.site.var_dir / FOLDER
+    return Shelf(Images(folder), settings.content.images_max_mib * 1024**2)

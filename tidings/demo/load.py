@@ -2,7 +2,7 @@
 
 Rejected: a dump of a database, which the next migration makes useless.
 
-    load_demo(engine, articles, now_ms, actor="shell:ada")  # "demo: 150 articles, 2 editions ..."
+    load_demo(engine, articles, shelf, now_ms, actor="shell:ada")  # "demo: 150 articles, ..."
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from tidings.demo.illustrating import Shelf, add_covers
 from tidings.demo.readers import Item, simulate
 from tidings.editing.audit import note
 from tidings.importing import import_rows
 from tidings.importing.rows import make_article
 from tidings.news.articles import Articles
 from tidings.news.listing import read_dated
-from tidings.news.storing import find_ids
+from tidings.news.storing import find_ids, find_stored
 from tidings.process.clock import Clock, milliseconds, moment
 from tidings.reading.stored import has_behaviours
 from tidings.reading.storing import Placed, store_events
@@ -40,13 +41,14 @@ EDITIONS = [
 ]
 
 
-def load_demo(engine: Engine, articles: Articles, clock: Clock, *, actor: str) -> str:
+def load_demo(engine: Engine, articles: Articles, shelf: Shelf, clock: Clock, *, actor: str) -> str:
     """Import the demo's articles and simulate their readers; running it again only gives the
     articles new dates.
 
     Args:
         engine: the database.
         articles: told of each article that is new or changed.
+        shelf: where their covers are kept.
         clock: now, in ms since the epoch.
         actor: who loads it, as the audit log names them.
 
@@ -57,6 +59,7 @@ def load_demo(engine: Engine, articles: Articles, clock: Clock, *, actor: str) -
     with transaction(engine) as conn:
         note(conn, actor, "load", "demo", None)
     report = import_rows(read_demo(now), engine, clock=clock, on_change=articles.forget)
+    add_covers(engine, shelf, articles, _find_drawn(engine, now), at=now)
     imported = f"demo: {report.counts.rows - report.counts.rejected} articles"
     with engine.connect() as conn:
         if has_behaviours(conn):
@@ -92,6 +95,17 @@ def read_demo(now: datetime) -> Iterator[dict[str, Any]]:
 def source_ids() -> list[str]:
     """What identifies the demo's articles."""
     return [make_article(row).source_id for row in read_demo(moment(0))]
+
+
+def _find_drawn(engine: Engine, now: datetime) -> dict[int, tuple[str, str]]:
+    """Article id → the channel and the id within the demo by which its cover is drawn."""
+    rows = {make_article(row).source_id: row for row in read_demo(now)}
+    with engine.connect() as conn:
+        stored = find_stored(conn, list(rows))
+    return {
+        known.article_id: (rows[source_id]["channel"], rows[source_id]["id"])
+        for source_id, known in stored.items()
+    }
 
 
 def _items(engine: Engine) -> list[Item]:

@@ -6,7 +6,7 @@ made. So the demo of an earlier release is found as well. The articles are taken
 deleted a little later: processes that keep articles in memory follow changes, and a row that is
 gone is no change.
 
-    remove_demo(engine, articles, actor="shell:ada")  # "demo: 150 articles, 2 editions ..."
+    remove_demo(engine, articles, shelf, actor="shell:ada")  # "demo: 150 articles, ..."
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from time import sleep
 
 from sqlalchemy import Connection, Engine
 
+from tidings.demo.illustrating import Shelf, remove_covers
 from tidings.demo.load import EDITIONS, source_ids
 from tidings.editing.audit import note
 from tidings.news.articles import Articles
+from tidings.news.images import find_covers
 from tidings.news.publishing import take_down
 from tidings.news.removal import LET_GO_S, delete_articles, delete_empty_channels
 from tidings.news.storing import find_ids
@@ -26,7 +28,7 @@ from tidings.shop.stock import find_products, withdraw
 from tidings.store.engine import transaction
 
 
-def remove_demo(engine: Engine, articles: Articles, *, actor: str) -> str:
+def remove_demo(engine: Engine, articles: Articles, shelf: Shelf, *, actor: str) -> str:
     """Remove what `load_demo` brought; what readers did with other articles stays.
 
     Run again after it was interrupted, it removes the rest.
@@ -34,6 +36,7 @@ def remove_demo(engine: Engine, articles: Articles, *, actor: str) -> str:
     Args:
         engine: the database.
         articles: told of each article that goes.
+        shelf: where their covers are kept.
         actor: who removes it, as the audit log names them.
 
     Returns:
@@ -51,9 +54,11 @@ def remove_demo(engine: Engine, articles: Articles, *, actor: str) -> str:
     if ids:
         sleep(LET_GO_S)
     with transaction(engine) as conn:
+        covers = find_covers(conn, ids)
         readers = find_instant_readers(conn, ids)
         remove_readers(conn, readers)
         delete_empty_channels(conn, delete_articles(conn, ids, articles))
+    remove_covers(engine, shelf, set(covers.values()))
     return f"demo: {len(ids)} articles, {editions} editions and {len(readers)} readers removed"
 
 

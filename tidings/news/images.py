@@ -32,10 +32,12 @@ from sqlalchemy import (
     insert,
     select,
     tuple_,
+    update,
 )
 
+from tidings.news.articles import Articles
 from tidings.news.tables import article, image
-from tidings.store.engine import transaction
+from tidings.store.engine import database_now, transaction
 
 # Below VAR_DIR.
 FOLDER = "images"
@@ -119,15 +121,20 @@ class Images:
             excess = used_bytes(conn) - int(max_bytes * NEARLY_FULL)
         gone = 0
         for found in _find_unused(engine, now - GRACE) if excess > 0 else ():
-            with transaction(engine) as conn:
-                is_gone = _delete_unused(conn, found.digest)
-            if is_gone:
-                self._path(found.digest).unlink(missing_ok=True)
+            if self.remove_unused(engine, found.digest):
                 gone += 1
                 excess -= found.size
             if excess <= 0:
                 break
         return gone
+
+    def remove_unused(self, engine: Engine, digest: str) -> bool:
+        """Delete a picture that no article shows; False if it stays."""
+        with transaction(engine) as conn:
+            is_gone = _delete_unused(conn, digest)
+        if is_gone:
+            self._path(digest).unlink(missing_ok=True)
+        return is_gone
 
     def sweep(self, engine: Engine) -> int:
         """Delete files that no row knows, which a crash leaves behind; returns how many."""
@@ -179,6 +186,19 @@ def find_image(conn: Connection, digest: str) -> Image | None:
     query = select(*(image.c[name] for name in Image._fields)).where(image.c.digest == digest)
     row = conn.execute(query).first()
     return Image(*row) if row else None
+
+
+def find_covers(conn: Connection, article_ids: Collection[int]) -> dict[int, str]:
+    """Article id → the picture that is kept here as its cover, for those that have one."""
+    query = select(article.c.id, article.c.image).where(article.c.id.in_(list(article_ids)))
+    return {row.id: row.image for row in conn.execute(query.where(article.c.image.is_not(None)))}
+
+
+def set_cover(conn: Connection, article_id: int, digest: str, articles: Articles) -> None:
+    """Show a picture that is kept here as this article's cover."""
+    changed = update(article).where(article.c.id == article_id)
+    conn.execute(changed.values(image=digest, updated_at=database_now(conn)))
+    articles.forget_after(conn, [article_id])
 
 
 def used_bytes(conn: Connection) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from tidings.editing.acting import shell_actor
 from tidings.editing.audit import find_entries
 from tidings.editing.tables import audit
 from tidings.news.articles import Articles
-from tidings.news.tables import article, article_count, author, channel
+from tidings.news.images import FOLDER, Images
+from tidings.news.tables import article, article_count, author, channel, image
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX
 from tidings.reading.acts import Action
@@ -33,8 +35,11 @@ REAL_READER = 2**52 + 7
 
 
 @pytest.fixture
-def typed(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Type:
+def typed(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Type:
     """`typed("demo", "load")` at a shell of that site, where no process is waited for."""
+    monkeypatch.setenv(f"{PREFIX}VAR_DIR", str(tmp_path))
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", database_url)
     monkeypatch.setenv(f"{PREFIX}REDIS_URL", redis_url)
     monkeypatch.setattr(removal, "LET_GO_S", 0.01)
@@ -47,7 +52,7 @@ def typed(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def count(engine: Engine) -> dict[str, int]:
     """How many rows each table has that the demo touches."""
-    tables = (article, article_count, author, channel, behaviour, exposure, reader)
+    tables = (article, article_count, author, channel, behaviour, exposure, image, reader)
     with engine.connect() as conn:
         return {
             table.name: conn.scalar(select(func.count()).select_from(table)) or 0
@@ -177,3 +182,34 @@ def test_a_demo_that_cannot_be_entered_in_the_log_is_not_loaded_or_removed(
     assert count(engine) == loaded
     with transaction(engine) as conn:
         audit.create(conn)
+
+
+def test_each_of_its_articles_shows_a_cover_of_its_own_as_long_as_it_is_there(
+    typed: Type, engine: Engine, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    """Kept as any source's covers are: what a card names is a file in the folder of pictures."""
+    typed("demo", "load")
+    with engine.connect() as conn:
+        ids = list(conn.scalars(select(article.c.id)))
+    cards = Articles(engine, redis_client, card_ttl_s=300, clock=now_ms).cards(ids).values()
+    named = {card.cover for card in cards}
+
+    assert len(named) == len(ids) == 150
+    images = Images(tmp_path / FOLDER)
+    assert all(images.read((cover or "").removeprefix("/images/")) for cover in named)
+    typed("demo", "remove")
+    assert [path for path in (tmp_path / FOLDER).rglob("*") if path.is_file()] == []
+
+
+def test_loading_it_again_draws_what_is_missing(
+    typed: Type, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a load for which there was no room, or one of a version that drew none."""
+    monkeypatch.setenv(f"{PREFIX}IMAGES_MAX_MIB", "1")
+    assert typed("demo", "load").output.startswith("demo: 150 articles, ")
+    few = count(engine)["image"]
+    monkeypatch.delenv(f"{PREFIX}IMAGES_MAX_MIB")
+    typed("demo", "load")
+
+    assert 0 < few < 150
+    assert count(engine)["image"] == 150

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,7 +13,9 @@ from sqlalchemy import Engine
 from tests.conftest import NOWHERE
 from tests.lab.handlers import UNCACHED
 from tidings.commands.main import main
+from tidings.demo.illustrating import Shelf
 from tidings.demo.load import EDITIONS, load_demo
+from tidings.news.images import Images
 from tidings.process.errors import PREFIX
 from tidings.shop.stock import find_imbalances, find_products
 
@@ -86,10 +89,11 @@ def test_what_cannot_be_is_said_in_words_and_changes_nothing(
         assert find_products(conn) == []
 
 
-def test_the_demo_has_editions_on_sale(engine: Engine) -> None:
+def test_the_demo_has_editions_on_sale(engine: Engine, tmp_path: Path) -> None:
     """So that an order can be tried by hand; loading it again adds no stock."""
+    shelf = Shelf(Images(tmp_path), max_bytes=1)
     for _ in range(2):
-        load_demo(engine, UNCACHED, lambda: 1_795_000_000_000, actor="shell:ada")
+        load_demo(engine, UNCACHED, shelf, lambda: 1_795_000_000_000, actor="shell:ada")
     with engine.connect() as conn:
         on_sale = [
             (found.title, found.price_cents, found.quantity) for found in find_products(conn)
