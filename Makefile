@@ -53,6 +53,9 @@ types: $(VENV)/.dev  ## mypy, strict
 docs-check: $(VENV)/.dev  ## the links and commands in README.md and docs/
 	@$(BIN)/pytest tests/unit/test_docs.py
 
+screenshots: system $(VENV)/.dev  ## pictures of the pages in var/screenshots, to look at
+	@$(BIN)/python -m tests.lab.screenshots $(ARGS)
+
 ##@ Measure
 
 bench: $(BENCHES:%=bench-%) bench-import  ## every benchmark; one alone: bench-NAME, and what it survives: faults-NAME
@@ -134,4 +137,4 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
 	@$(PIP) install --requirement=requirements/bench.txt | $(BRIEFLY)
 	@touch $@
 
-.PHONY: run test test-long coverage test-unit lint types docs-check bench bench-import gen gen-check idl-audit install install-train system lock clean help
+.PHONY: run test test-long coverage test-unit lint types docs-check screenshots bench bench-import gen gen-check idl-audit install install-train system lock clean help
