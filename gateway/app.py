@@ -35,6 +35,7 @@ from gateway.resources.editing.channels import (
 )
 from gateway.resources.editing.desk import Desk
 from gateway.resources.editing.images import ImagesResource
+from gateway.resources.editing.source_check import Check, CheckResource
 from gateway.resources.editing.sources import source_routes
 from gateway.resources.editing.verbs import verb_routes
 from gateway.resources.front_page import FrontPageResource
@@ -75,6 +76,7 @@ def create_app(
     channels: Channels,
     images: Images,
     images_max_bytes: int,
+    check_source: Check,
     recommending: Recommending,
     behaviours: Behaviours,
     tracker: Tracker,
@@ -99,6 +101,7 @@ def create_app(
     Args:
         images: the pictures that are kept here.
         images_max_bytes: of all of them together.
+        check_source: looks at an address.
         tracker: issues tokens for what does not come from a feed.
         signer: signs and reads readers' ids.
         keys: tells the keys of programs and staff.
@@ -128,6 +131,7 @@ def create_app(
         "/channels/{channel_id}": ChannelDeskResource(desk),
         "/channels/{channel_id}/merge": MergeResource(desk),
         **source_routes(desk),
+        "/sources/check": CheckResource(desk, check_source),
         **mark_routes(
             engine=engine,
             behaviours=behaviours,

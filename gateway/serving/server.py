@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from tidings.http.gunicorn_log import StructuredLogger
 from tidings.http.limits import make_quotas
 from tidings.http.origins import Origins
 from tidings.http.reader_id import ReaderSigner
+from tidings.importing.addresses import FetchRules
+from tidings.importing.visiting import Checked, check
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.news.images import FOLDER, Images
@@ -148,6 +151,7 @@ def make_worker_app(settings: Settings) -> App:
         channels=Channels(engine, clock=now_ms),
         images=Images(settings.site.var_dir / FOLDER),
         images_max_bytes=settings.content.images_max_mib * MIB,
+        check_source=partial(_check_source, settings),
         recommending=recommending,
         behaviours=Behaviours(
             redis,
@@ -174,6 +178,11 @@ def make_worker_app(settings: Settings) -> App:
         max_body_bytes=settings.gateway.max_body_bytes,
         origins=Origins(settings.site.url, settings.gateway.allowed_origins),
     )
+
+
+def _check_source(settings: Settings, address: str, deadline_s: float) -> Checked:
+    rules = FetchRules.of(settings)
+    return check(address, folder=settings.site.var_dir, rules=rules, deadline_s=deadline_s)
 
 
 def serve(settings: Settings) -> None:

@@ -162,8 +162,16 @@ def visit(
     return seen
 
 
-def check(address: str, *, folder: Path, rules: FetchRules) -> Checked:
+def check(
+    address: str, *, folder: Path, rules: FetchRules, deadline_s: float = DEADLINE_S
+) -> Checked:
     """What would come in from this address; nothing is stored.
+
+    Args:
+        address: http or https.
+        folder: for the download.
+        rules: which machines may be asked.
+        deadline_s: for the whole download.
 
     Raises:
         FetchError: it cannot be fetched.
@@ -174,7 +182,7 @@ def check(address: str, *, folder: Path, rules: FetchRules) -> Checked:
     refused: list[str] = []
     entries, title = 0, ""
     with scratch_file(folder) as file:
-        fetched = fetch(address, file, max_bytes=MAX_FEED_BYTES, deadline_s=DEADLINE_S, rules=rules)
+        fetched = fetch(address, file, max_bytes=MAX_FEED_BYTES, deadline_s=deadline_s, rules=rules)
         try:
             for row in _read(fetched, unpack(file, MAX_FEED_BYTES)):
                 entries += 1

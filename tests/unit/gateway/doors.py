@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from gateway.app import create_app
 from gateway.feed.ladder import Recommending
 from gateway.resources.chat import ChatAddress
+from gateway.resources.editing.source_check import Check
 from tests.conftest import SECRET_KEY
 from tests.lab.histories import make_history, record_batch
 from tests.lab.newsroom import Clock, Newsroom
@@ -25,6 +26,7 @@ from tidings.http.cursors import Cursors
 from tidings.http.limits import Quotas
 from tidings.http.origins import Origins
 from tidings.http.reader_id import ReaderSigner
+from tidings.importing.visiting import Checked
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.news.images import Images
@@ -192,6 +194,11 @@ class ClockedWindows(SlidingWindows):
         return super().take(needed, wished, now_ms=now_ms or self._clock())
 
 
+def check_nothing(address: str, _deadline_s: float) -> Checked:
+    """Finds a feed without an entry at every address."""
+    return Checked(url=address, title="", entries=0, refused=(), articles=())
+
+
 def make_door(
     engine: Engine,
     redis: Redis,
@@ -204,6 +211,7 @@ def make_door(
     quotas: Quotas = UNLIMITED,
     chat: ChatAddress = CHAT,
     images: Path = Path("no-pictures"),
+    check_source: Check = check_nothing,
     **options: Any,
 ) -> Door:
     """A gateway on this database and this Redis."""
@@ -225,6 +233,7 @@ def make_door(
         channels=Channels(engine, clock=clock),
         images=Images(images),
         images_max_bytes=IMAGES_MAX_BYTES,
+        check_source=check_source,
         recommending=recommending,
         behaviours=Behaviours(
             redis, tracker, ReaderNotes(ttl_s=3600), backlog_limit=1000, clock=clock

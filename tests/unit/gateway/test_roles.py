@@ -44,6 +44,7 @@ ROLES = {
     Role.OPERATOR: {
         "GET /sources",
         "POST /sources",
+        "POST /sources/check",
         "GET /sources/{source_id}",
         "PATCH /sources/{source_id}",
         "DELETE /sources/{source_id}",
