@@ -21,6 +21,8 @@ from tidings.news.channels import FOR_YOU, ChannelNotFoundError, read_channels
 from tidings.news.rearranging import ChannelTakenError, ChannelUsedError
 from tidings.process.clock import now_ms
 from tidings.process.settings import Settings, load_settings
+from tidings.sources.records import SourceNotFoundError
+from tidings.sources.registry import SourceError
 from tidings.store.opening import open_database
 from tidings.store.redis import make_redis
 
@@ -31,6 +33,8 @@ REFUSALS = (
     ChannelTakenError,
     ChannelUsedError,
     FieldError,
+    SourceError,
+    SourceNotFoundError,
     StatusError,
 )
 

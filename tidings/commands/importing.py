@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import SQLAlchemyError
 
+from tidings.editing.acting import shell_actor
 from tidings.importing import Format, InputError, Report, import_articles
 from tidings.importing.addresses import FetchRules
 from tidings.importing.events import import_events
@@ -89,6 +90,7 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
             source,
             engine,
             folder=settings.site.var_dir / FOLDER,
+            added_by=shell_actor().name,
             format_=Format(format_) if format_ else None,
             channel=channel,
             restart=restart,

@@ -1,6 +1,10 @@
 """Which source is whose: that of what an API key creates, and one that delivers into a channel.
 
-find_key_source(conn, 7)  # None: the key has created nothing yet
+A key has a source from its first article on. Rejected: one for each key that is made; most of them
+read and never write.
+
+    with engine.connect() as conn:
+        find_key_source(conn, 7)  # None: the key has created nothing yet
 """
 
 from __future__ import annotations

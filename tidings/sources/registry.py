@@ -138,7 +138,7 @@ def remove(conn: Connection, source_id: int) -> None:
         SourceError: it is nothing that is asked.
     """
     _read_asked(conn, source_id)
-    _change(conn, source_id, state=REMOVED)
+    _change(conn, source_id, state=REMOVED, channel_id=None)
 
 
 def change(conn: Connection, source_id: int, **values: Any) -> None:
@@ -173,8 +173,10 @@ def move_channel(conn: Connection, channel_id: int, *, into: int | None) -> None
 
 
 def read_channel_id(conn: Connection, source_id: int) -> int | None:
-    """Where the articles of a source stand; None until the first have come."""
-    return conn.scalar(select(source.c.channel_id).where(source.c.id == source_id))
+    """Where the articles of a source stand; None until the first have come. It stays so until the
+    transaction ends: a channel that is merged meanwhile is not written into."""
+    query = select(source.c.channel_id).where(source.c.id == source_id)
+    return conn.scalar(query.with_for_update(read=True))
 
 
 def follow_list(
