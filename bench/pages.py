@@ -35,12 +35,13 @@ from typing import Any
 from sqlalchemy import Engine, select, update
 
 from jobs.pages.build import Built, build_site
-from jobs.pages.render import Renderer
 from tests.lab.nginx import serve_site
 from tests.lab.page_readers import Answer, Journal, readers, tell
 from tests.lab.servers import find_program
 from tests.lab.site_checks import check_feeds, check_page, check_sitemaps, pages_of
 from tidings.importing import import_articles, import_rows
+from tidings.news.rendering.masthead import Masthead
+from tidings.news.rendering.render import Renderer
 from tidings.news.tables import article
 from tidings.news.visibility import PUBLISHED, TAKEN_DOWN
 from tidings.process.settings import read_settings
@@ -247,7 +248,7 @@ def main() -> int:
         else:
             counts = import_rows(generate(GENERATED), engine).counts
         print(counts)
-        site = Site(engine, folder / "site", Renderer(SITE))
+        site = Site(engine, folder / "site", Renderer(Masthead(SITE)))
         figures: dict[str, float] = {
             "articles": counts.created,
             **measure(site),

@@ -46,6 +46,7 @@ from gateway.resources.orders import OrderResource, OrdersResource, ProductsReso
 from gateway.resources.payments import CallbackResource, PaymentResource
 from gateway.resources.reader import ReaderResource
 from gateway.resources.shop import Shop
+from gateway.resources.site import PreferPages, Site, site_routes
 from tidings.http.cursors import Cursors
 from tidings.http.docs import OpenApiResource, render_docs
 from tidings.http.door import App, add_routes, make_door
@@ -77,6 +78,7 @@ def create_app(
     images: Images,
     images_max_bytes: int,
     check_source: Check,
+    site: Site,
     recommending: Recommending,
     behaviours: Behaviours,
     tracker: Tracker,
@@ -102,6 +104,7 @@ def create_app(
         images: the pictures that are kept here.
         images_max_bytes: of all of them together.
         check_source: looks at an address.
+        site: the pages for people.
         tracker: issues tokens for what does not come from a feed.
         signer: signs and reads readers' ids.
         keys: tells the keys of programs and staff.
@@ -128,10 +131,11 @@ def create_app(
         "/images/{digest}": ImageResource(images),
         **verb_routes(desk, clock),
         "/channels": ChannelsDeskResource(channels, desk),
-        "/channels/{channel_id}": ChannelDeskResource(desk),
+        "/channels/{channel_id}": ChannelDeskResource(channels, desk),
         "/channels/{channel_id}/merge": MergeResource(desk),
         **source_routes(desk),
         "/sources/check": CheckResource(desk, check_source),
+        **site_routes(site, articles, channels),
         **mark_routes(
             engine=engine,
             behaviours=behaviours,
@@ -167,16 +171,17 @@ def create_app(
         windows=windows,
         quotas=quotas,
     )
-    add_routes(app, routes | _page_routes(routes, chat))
+    app.add_middleware(PreferPages())
+    add_routes(app, routes | _page_routes(routes, chat, site))
     return app
 
 
-def _page_routes(routes: Mapping[str, object], chat: ChatAddress) -> dict[str, object]:
+def _page_routes(routes: Mapping[str, object], chat: ChatAddress, site: Site) -> dict[str, object]:
     pages = dict(read_pages())
     description = describe(routes, ABOUT, version("tidings"))
     docs = render_docs(pages.pop("docs.html").decode(), description, DESCRIPTION)
     return {
-        "/": FrontPageResource(pages.pop("index.html"), chat),
+        "/": FrontPageResource(pages.pop("index.html"), chat, site.masthead),
         "/docs": PageResource("docs.html", docs),
         DESCRIPTION: OpenApiResource(description),
         **{f"/static/{name}": PageResource(name, content) for name, content in pages.items()},

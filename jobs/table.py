@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from jobs.pages.build import build_pages
+from jobs.pages.following import follow_pages
 from jobs.static.context import Context, Routine, Run
 from jobs.static.runs import StaticJob
 from jobs.work import covers, money, notices, orders, sources, talk, training, upkeep
@@ -89,4 +90,7 @@ STATIC_JOBS: Sequence[StaticJob] = (
     StaticJob("training", "30 4 * * *", training.train, executor="long"),
 )
 
-LOOPS: Sequence[tuple[str, Callable[[Context], object]]] = (("behaviour_fold", fold_loop),)
+LOOPS: Sequence[tuple[str, Callable[[Context], object]]] = (
+    ("behaviour_fold", fold_loop),
+    ("pages", follow_pages),
+)

@@ -18,7 +18,7 @@ from gateway.feed.cards import Feed
 from gateway.feed.ladder import NOBODY, Recommending
 from gateway.feed.visit import read_context
 from tidings.http.bodies import answer_json
-from tidings.http.caching import SAME_FOR_ALL
+from tidings.http.caching import BY_TYPE, SAME_FOR_ALL
 from tidings.http.errors import InvalidRequestError
 from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
@@ -134,7 +134,7 @@ class SimilarResource:
 class ArticleResource:
     """`GET /articles/{article_id}`: the whole of one article."""
 
-    caching = SAME_FOR_ALL
+    caching = BY_TYPE
 
     operations = {
         "get": Operation(

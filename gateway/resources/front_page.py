@@ -4,16 +4,18 @@ It is the same for all, and yet its answer is one reader's: it carries their coo
 first of the page's requests as the one that makes a reader; there are several at once, and each
 would make one.
 
-    app.add_route("/", FrontPageResource(read_pages()["index.html"], ChatAddress.of(settings)))
+    app.add_route("/", FrontPageResource(read_pages()["index.html"], chat, Masthead.of(site)))
 """
 
 from __future__ import annotations
 
 import falcon
+import jinja2
 
 from gateway.resources.chat import ChatAddress, socket_origin
 from tidings.http.caching import PAGE_OF_READER
 from tidings.http.pages import CONTENT_POLICY, PageResource
+from tidings.news.rendering.masthead import Masthead
 
 
 class FrontPageResource(PageResource):
@@ -26,8 +28,12 @@ class FrontPageResource(PageResource):
     renews_reader = True
     caching = PAGE_OF_READER
 
-    def __init__(self, content: bytes, chat: ChatAddress) -> None:
-        super().__init__("index.html", content)
+    def __init__(self, content: bytes, chat: ChatAddress, masthead: Masthead) -> None:
+        environment = jinja2.Environment(
+            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        page = environment.from_string(content.decode()).render(site=masthead)
+        super().__init__("index.html", page.encode())
         self._chat = chat
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:

@@ -24,6 +24,7 @@ from gateway.app import create_app
 from gateway.feed.ladder import Recommending
 from gateway.resources.chat import ChatAddress
 from gateway.resources.shop import make_shop
+from gateway.resources.site import Site
 from gateway.serving.bounded_worker import BoundedWorker
 from gateway.serving.connections import MOST_CONNECTIONS
 from gateway.serving.framing import MAX_FIELD_BYTES, MAX_FIELDS, MAX_LINE_BYTES
@@ -38,7 +39,9 @@ from tidings.importing.visiting import Checked, check
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.news.images import FOLDER, Images
+from tidings.news.rendering.masthead import Masthead
 from tidings.process.asking import answers_ready, endpoint_of
+from tidings.process.boot import PUBLIC
 from tidings.process.clock import now_ms
 from tidings.process.errors import naming
 from tidings.process.listening import listen_by_name
@@ -152,6 +155,7 @@ def make_worker_app(settings: Settings) -> App:
         images=Images(settings.site.var_dir / FOLDER),
         images_max_bytes=settings.content.images_max_mib * MIB,
         check_source=partial(_check_source, settings),
+        site=Site(Masthead.of(settings.site), settings.site.var_dir / PUBLIC),
         recommending=recommending,
         behaviours=Behaviours(
             redis,

@@ -6,7 +6,7 @@ to them, then articles that changed, and what is gone goes last: at no moment do
 nowhere. The manifest is written at the very end, and what stands in the folder is looked up there:
 a build that was killed is simply done again.
 
-    build_site(engine, Path("var/site"), Renderer("https://news.example"), now=now)
+    build_site(engine, Path("var/site"), Renderer(Masthead("https://news.example")), now=now)
 """
 
 from __future__ import annotations
@@ -24,14 +24,27 @@ import structlog
 from prometheus_client import Counter
 from sqlalchemy import Engine
 
-from jobs.pages.content import Entry, Story, article_path, read_entries, read_stories, read_teasers
+from jobs.pages.emblem import draw_emblem
 from jobs.pages.files import FolderInUseError, SiteFolder, open_folder
 from jobs.pages.plan import Document, plan
-from jobs.pages.render import Renderer
-from jobs.static.context import JobFailedError, Routine, Run
+from jobs.static.context import Context, JobFailedError, Routine, Run
+from tidings.news.articles import existing_ids
+from tidings.news.rendering.content import (
+    Entry,
+    Story,
+    article_path,
+    read_entries,
+    read_stories,
+    read_teasers,
+)
+from tidings.news.rendering.masthead import Masthead
+from tidings.news.rendering.render import Renderer
+from tidings.process.boot import PUBLIC
 
 MANIFEST = ".manifest.json"
-FOLDER = "site"
+FOLDER = PUBLIC
+# A build of a whole site of 2,000 articles takes seven seconds.
+PATIENCE_S = 30.0
 # A build that would throw away so much of the last one is taken for a fault of the database's, not
 # for the news.
 LARGEST_LOSS = 0.5
@@ -39,7 +52,8 @@ SMALL = 20
 # What builds make, now or in an earlier edition; anything else in the folder is its operator's.
 _ARTICLE = re.compile(r"articles/(\d+)\.html")
 _OURS = re.compile(
-    r"articles/\d+\.html|channels/[^/]+/(index\.html|page-\d+\.html|feed\.atom)|sitemap-[^/]+\.xml"
+    r"articles/\d+\.html|channels/\d+\.(html|atom|rss)|channels/\d+/page-\d+\.html|logo\.png"
+    r"|channels/[^/]+/(index\.html|page-\d+\.html|feed\.atom)|sitemap-[^/]+\.xml"
 )
 
 log = structlog.get_logger(__name__)
@@ -76,14 +90,30 @@ class Built:
 
 def build_pages(run: Run) -> str:
     """Write what changed of the static site: home, channels, articles, feeds and sitemap."""
-    context = run.context
-    renderer = _make_renderer(context.settings.site.url)
-    folder = context.settings.site.var_dir / FOLDER
-    built = build_site(context.engine, folder, renderer, now=run.now, stopping=context.stopping)
+    built = build_folder(run.context, run.now)
     if built.failed:
         raise JobFailedError(f"{built.failed} articles could not be rendered; {built}")
     is_same = not built.files_written and not built.files_deleted
     return Routine(built) if is_same else str(built)
+
+
+def build_folder(context: Context, now: datetime) -> Built:
+    """Bring this machine's folder of pages up to date; a builder that is at it is waited for.
+
+    Raises:
+        JobFailedError: as `build_site`.
+        OSError: something could not be written.
+    """
+    site = context.settings.site
+    return build_site(
+        context.engine,
+        site.var_dir / FOLDER,
+        _make_renderer(Masthead.of(site)),
+        now=now,
+        logo=site.logo,
+        stopping=context.stopping,
+        patience_s=PATIENCE_S,
+    )
 
 
 def build_site(
@@ -92,9 +122,16 @@ def build_site(
     renderer: Renderer,
     *,
     now: datetime,
+    logo: Path | None = None,
     stopping: threading.Event | None = None,
+    patience_s: float = 0.0,
 ) -> Built:
     """Bring the pages under `root` up to date.
+
+    Args:
+        logo: the site's picture.
+        stopping: is set when the build is to end half-way.
+        patience_s: how long another builder in this folder is waited for.
 
     Raises:
         JobFailedError: so many articles are gone that the last good site stays, another build is at
@@ -102,10 +139,11 @@ def build_site(
         OSError: something could not be written, such as on a full disk. What stands there is whole.
     """
     try:
-        with open_folder(root) as folder:
+        with open_folder(root, patience_s=patience_s) as folder:
             with engine.connect() as conn:
                 entries = read_entries(conn, now)
-            return _Build(engine, folder, renderer, stopping or threading.Event()).run(entries)
+            build = _Build(engine, folder, renderer, stopping=stopping or threading.Event())
+            return build.run(entries, draw_emblem(logo))
     except FolderInUseError as ex:
         raise JobFailedError(str(ex)) from ex
 
@@ -114,7 +152,7 @@ class _Build:
     """The state of one build between its steps."""
 
     def __init__(
-        self, engine: Engine, folder: SiteFolder, renderer: Renderer, stopping: threading.Event
+        self, engine: Engine, folder: SiteFolder, renderer: Renderer, *, stopping: threading.Event
     ) -> None:
         self._engine = engine
         self._folder = folder
@@ -125,23 +163,30 @@ class _Build:
         self._written = 0
         self._deleted = 0
 
-    def run(self, entries: Sequence[Entry]) -> Built:
+    def run(self, entries: Sequence[Entry], emblem: Mapping[str, bytes]) -> Built:
+        """Build.
+
+        Args:
+            entries: all articles, newest first.
+            emblem: the pictures of the site itself, by their paths.
+        """
         before = _read_manifest(self._folder)
         standing = {
             int(found[1]) for path in self._folder.paths if (found := _ARTICLE.fullmatch(path))
         }
         gone = standing - {entry.id for entry in entries}
         if before is not None:
-            _refuse_loss(len(gone), len(standing))
+            self._refuse_loss(gone, len(standing))
         known = before if before and before.edition == self._renderer.edition else Manifest()
         try:
+            self._written += self._folder.write_in_order(emblem.items())
             shown, documents = self._write(entries, standing, known)
         except OSError:
             # What was taken down goes, even where nothing can be written. A link to it is the
             # lesser evil.
             self._delete(map(article_path, gone))
             raise
-        wanted = {*documents, *(entry.path for entry in shown)}
+        wanted = {*emblem, *documents, *(entry.path for entry in shown)}
         self._delete(path for path in self._folder.paths - wanted if _OURS.fullmatch(path))
         self._folder.settle()
         right = {entry.id: entry.state for entry in shown if self._is_right(entry, known)}
@@ -155,6 +200,21 @@ class _Build:
             files_deleted=self._deleted,
             failed=self._failed,
         )
+
+    def _refuse_loss(self, gone: set[int], standing: int) -> None:
+        """Raises:
+        JobFailedError: what is gone has to be the database's fault. What was taken down has a row
+            that says so.
+        """
+        if len(gone) <= SMALL:
+            return
+        with self._engine.connect() as conn:
+            lost = len(gone - existing_ids(conn, gone))
+        if lost > SMALL and lost > LARGEST_LOSS * standing:
+            raise JobFailedError(
+                f"{lost} of {standing} articles are gone; the last good site stays. If that is "
+                f"right, delete VAR_DIR/{FOLDER}/{MANIFEST}"
+            )
 
     def _write(
         self, entries: Sequence[Entry], standing: set[int], known: Manifest
@@ -213,19 +273,10 @@ class _Build:
 
 
 @lru_cache(maxsize=1)
-def _make_renderer(site_url: str) -> Renderer:
+def _make_renderer(masthead: Masthead) -> Renderer:
     """One for all builds of a daemon: compiling the templates takes longer than an edition without
     news."""
-    return Renderer(site_url)
-
-
-def _refuse_loss(gone: int, standing: int) -> None:
-    if gone > SMALL and gone > LARGEST_LOSS * standing:
-        share = f"{gone} of {standing} articles are gone"
-        raise JobFailedError(
-            f"{share}; the last good site stays. If that is right, delete "
-            f"VAR_DIR/{FOLDER}/{MANIFEST}"
-        )
+    return Renderer(masthead)
 
 
 def _read_manifest(folder: SiteFolder) -> Manifest | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ _ASIDE = ".new"
 _WRITERS = 8
 # Contents in memory at once.
 _BATCH = 256
+# A build that changes one article takes about a tenth of a second.
+_LOOK_AGAIN_S = 0.05
 
 
 class FolderInUseError(Exception):
@@ -127,8 +130,11 @@ class SiteFolder:
 
 
 @contextmanager
-def open_folder(root: Path) -> Iterator[SiteFolder]:
+def open_folder(root: Path, *, patience_s: float = 0.0) -> Iterator[SiteFolder]:
     """The folder, made if it is not there, without what a killed build left behind.
+
+    Args:
+        patience_s: how long another builder is waited for.
 
     Raises:
         FolderInUseError: another process has it open.
@@ -136,16 +142,25 @@ def open_folder(root: Path) -> Iterator[SiteFolder]:
     """
     _make_folder(root)
     with _opened(root / LOCK, os.O_RDWR | os.O_CREAT) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FolderInUseError(f"another build is writing in {root}") from None
+        give_up_s = time.monotonic() + patience_s
+        while not _is_locked(handle):
+            if time.monotonic() >= give_up_s:
+                raise FolderInUseError(f"another build is writing in {root}")
+            time.sleep(_LOOK_AGAIN_S)
         try:
             with ThreadPoolExecutor(_WRITERS, thread_name_prefix="pages") as writers:
                 yield SiteFolder(root, writers)
         except BaseException:
             list(_sweep(root))
             raise
+
+
+def _is_locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _aside(target: Path) -> Path:

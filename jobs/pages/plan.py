@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from jobs.pages.content import Entry, Section, Teaser, digest
-from jobs.pages.render import Renderer
+from tidings.news.rendering.content import Entry, Section, Teaser, digest
+from tidings.news.rendering.render import Renderer
 
 PER_PAGE = 40
 HOME_LENGTH = 31  # the lead, and a table of two or three columns
@@ -48,11 +48,11 @@ def plan(renderer: Renderer, entries: Sequence[Entry]) -> Iterator[Document]:
     for section in sections:
         yield from _plan_section(renderer, section, by_section[section])
     newest = entries[:FEED_LENGTH]
-    yield _document("feed.atom", newest, renderer.atom)
-    yield _document("feed.rss", newest, renderer.rss)
+    yield _document("feed.atom", newest, partial(renderer.feeds.atom, None))
+    yield _document("feed.rss", newest, partial(renderer.feeds.rss, None))
     yield _document("404.html", (), renderer.not_found)
-    yield _document("robots.txt", (), renderer.robots)
-    names = [f"{section.folder} {section.name}" for section in sections]
+    yield _document("robots.txt", (), renderer.feeds.robots)
+    names = [f"{section.id} {section.name}" for section in sections]
     yield _document("index.html", entries[:HOME_LENGTH], partial(renderer.home, sections), *names)
     yield from _plan_sitemaps(renderer, entries, by_section)
 
@@ -65,10 +65,10 @@ def _plan_section(
     for number in range(last, 0, -1):
         shown = oldest_first[(number - 1) * PER_PAGE : number * PER_PAGE][::-1]
         render = partial(renderer.listing, section, number, number < last)
-        yield _document(f"{section.folder}/page-{number}.html", shown, render, number < last)
-    yield _document(
-        section.feed_path, entries[:FEED_LENGTH], partial(renderer.section_atom, section)
-    )
+        yield _document(section.page_path(number), shown, render, number < last)
+    newest = entries[:FEED_LENGTH]
+    yield _document(section.atom_path, newest, partial(renderer.feeds.atom, section))
+    yield _document(section.rss_path, newest, partial(renderer.feeds.rss, section))
     # The front of a channel is always full, no matter what the last page holds.
     yield _document(section.path, entries[:PER_PAGE], partial(renderer.front, section, last), last)
 
@@ -92,12 +92,15 @@ def _plan_sitemaps(
             (entry.path, entry)
         )
     for path, listed in parts.items():
-        yield _sealed(path, [entry for _, entry in listed], partial(renderer.sitemap, listed))
+        yield _sealed(path, [entry for _, entry in listed], partial(renderer.feeds.sitemap, listed))
     newest_of = {
         path: max(entry.updated_at for _, entry in listed) for path, listed in parts.items()
     }
     yield Document(
-        "sitemap.xml", digest(*newest_of.items()), (), lambda _: renderer.sitemap_index(newest_of)
+        path="sitemap.xml",
+        seal=digest(*newest_of.items()),
+        shown=(),
+        render=lambda _: renderer.feeds.sitemap_index(newest_of),
     )
 
 

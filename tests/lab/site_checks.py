@@ -48,7 +48,11 @@ def file_of(url: str, site: str) -> str | None:
     if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != site:
         return None
     path = unquote(parts.path).lstrip("/")
-    return f"{path}index.html" if not path or path.endswith("/") else path
+    if path.startswith("images/"):  # kept beside the pages, and sent by the gateway
+        return None
+    if not path or path.endswith("/"):
+        return f"{path}index.html"
+    return path if "." in path.rpartition("/")[2] else f"{path}.html"
 
 
 def parse_page(page: bytes) -> ET.Element:

@@ -50,10 +50,12 @@ OF_READER = Caching("private, no-store", _READER_HEADERS)
 # The same page for all, with one reader's cookie.
 PAGE_OF_READER = Caching("private, no-cache", _READER_HEADERS, is_tagged=True)
 SAME_FOR_ALL = Caching("no-cache", is_tagged=True)
+# The same address is JSON for programs and a page for people.
+BY_TYPE = Caching("no-cache", ("Accept",), is_tagged=True)
 # What is named by its content: another content has another name.
 FOR_EVER = Caching("public, max-age=31536000, immutable", is_tagged=True)
 NOT_KEPT = Caching("no-store")
-EVERY = (OF_READER, PAGE_OF_READER, SAME_FOR_ALL, FOR_EVER, NOT_KEPT)
+EVERY = (OF_READER, PAGE_OF_READER, SAME_FOR_ALL, BY_TYPE, FOR_EVER, NOT_KEPT)
 
 
 def _is_private(caching: Caching) -> bool:

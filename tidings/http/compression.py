@@ -18,7 +18,10 @@ from functools import lru_cache
 
 # Below it an answer fits one packet of the network either way.
 LONG_BYTES = 1024
-PACKED_TYPES = ("application/json", "application/problem+json", "text/", "image/svg+xml")
+PACKED_TYPES = (
+    *("application/json", "application/problem+json", "text/", "image/svg+xml"),
+    *("application/atom+xml", "application/rss+xml"),
+)
 _ELEMENT = re.compile(
     r"\s*(?P<name>[!-+\--:<-~]+)\s*(?:;\s*q=(?P<weight>0(?:\.\d{0,3})?|1(?:\.0{0,3})?)\s*)?",
     re.ASCII | re.IGNORECASE,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -35,12 +36,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import NullType
 
-from tidings.news.tables import article
+from tidings.news.tables import article, channel
 from tidings.news.visibility import is_published
 from tidings.process.clock import moment
-from tidings.store.metadata import Moment
+from tidings.store.metadata import Moment, ReadableMoment
 
 EPOCH = "1970-01-01"
+# As many as change while a slow transaction is under way.
+_MARKED = 500
 # id, channel, author (0 for none), publication, whether it is published, last change. A moment is
 # the text that SQLite holds, as bytes; the milliseconds since the epoch on MySQL and MariaDB, None
 # where they read no date. Nothing is decoded, since text of another program's may be no UTF-8.
@@ -85,6 +88,22 @@ def changed_after(
         updated = str(Moment().process_bind_param(updated, conn.dialect)).encode()
     values = {"updated": updated, "last": last, "until": until, "limit": limit}
     return conn.execute(_in_order_of_changes(conn.dialect.name), values).all()
+
+
+def read_mark(conn: Connection) -> str:
+    """A short text that differs whenever a channel or one of the articles that changed last does.
+
+    It tells of a change whose transaction was slower than a later one's, and of an article that
+    was deleted soon after it changed.
+    """
+    mine = article.c
+    stamp = type_coerce(mine.updated_at, ReadableMoment())
+    newest = select(mine.id, mine.status, mine.image, stamp).order_by(
+        mine.updated_at.desc(), mine.id.desc()
+    )
+    names = select(channel.c.id, channel.c.slug, channel.c.name).order_by(channel.c.id)
+    parts = [*conn.execute(newest.limit(_MARKED)), *conn.execute(names)]
+    return blake2b(repr(parts).encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 # Once a second, for as long as a process lives: to put such a query together takes as long as to

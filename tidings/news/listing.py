@@ -19,6 +19,8 @@ import structlog
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Row,
+    Select,
     String,
     cast,
     exists,
@@ -33,6 +35,7 @@ from tidings.news.articles import ArticleNotFoundError
 from tidings.news.channels import FOR_YOU, is_every_channel
 from tidings.news.counted import COUNTED
 from tidings.news.counts import make_counts
+from tidings.news.covers import shown_cover
 from tidings.news.tables import article, article_count, article_gone, author, channel
 from tidings.news.visibility import is_published, is_visible
 from tidings.store.metadata import Moment, ReadableMoment
@@ -48,6 +51,7 @@ class Visible(NamedTuple):
     author_id: int | None
     published_at: datetime
     updated_at: datetime
+    image: str | None
 
 
 class Dated(NamedTuple):
@@ -59,11 +63,13 @@ class Dated(NamedTuple):
 
 
 class Headline(NamedTuple):
-    """What a list shows of an article."""
+    """What a list shows of an article; `cover` is an address for readers."""
 
     article_id: int
     title: str
     summary: str
+    cover: str | None
+    language: str | None
 
 
 class Text(NamedTuple):
@@ -73,6 +79,7 @@ class Text(NamedTuple):
     title: str
     summary: str
     cover: str | None
+    language: str | None
     url: str | None
     body: str
 
@@ -144,6 +151,7 @@ def read_visible(conn: Connection, *, now: datetime) -> list[Visible]:
             article.c.author_id,
             type_coerce(article.c.published_at, ReadableMoment()).label("published_at"),
             type_coerce(article.c.updated_at, ReadableMoment()).label("updated_at"),
+            article.c.image,
         )
         .where(is_visible(now))
         .order_by(article.c.published_at.desc(), article.c.id.desc())
@@ -166,25 +174,26 @@ def read_dated(conn: Connection, article_ids: Collection[int]) -> list[Dated]:
 
 def read_headlines(conn: Connection, article_ids: Collection[int]) -> dict[int, Headline]:
     """Id → headline, for those of these articles that are published."""
-    query = select(article.c.id, article.c.title, article.c.summary)
-    rows = conn.execute(query.where(article.c.id.in_(article_ids), is_published()))
-    return {row.id: Headline(*row) for row in rows}
+    rows = conn.execute(_select_teasers().where(article.c.id.in_(article_ids), is_published()))
+    return {row.id: Headline(*_teaser_fields(row)) for row in rows}
 
 
 def read_texts(conn: Connection, article_ids: Collection[int]) -> list[Text]:
     """Those of these articles that are published, in no particular order."""
-    query = select(
-        article.c.id,
-        article.c.title,
-        article.c.summary,
-        article.c.cover,
-        article.c.url,
-        article.c.body,
-    )
+    query = _select_teasers().add_columns(article.c.url, article.c.body)
     return [
-        Text(*row)
+        Text(*_teaser_fields(row), url=row.url, body=row.body)
         for row in conn.execute(query.where(article.c.id.in_(article_ids), is_published()))
     ]
+
+
+def _select_teasers() -> Select[Any]:
+    mine = article.c
+    return select(mine.id, mine.title, mine.summary, mine.cover, mine.image, mine.language)
+
+
+def _teaser_fields(row: Row[Any]) -> tuple[int, str, str, str | None, str | None]:
+    return row.id, row.title, row.summary, shown_cover(row.cover, row.image), row.language
 
 
 def find_articles(

@@ -16,7 +16,7 @@ import falcon
 import msgspec
 from msgspec import Meta
 
-from gateway.resources.channels import ChannelsResource
+from gateway.resources.channels import ChannelResource, ChannelsResource
 from gateway.resources.editing.desk import READ_PROBLEMS, WRITE_PROBLEMS, Desk
 from tidings.editing import channels as verbs
 from tidings.editing.records import digest
@@ -90,12 +90,12 @@ class ChannelsDeskResource(ChannelsResource):
         answer_record(resp, opened, digest(opened), HTTPStatus.CREATED)
 
 
-class ChannelDeskResource:
-    """`PATCH` and `DELETE /channels/{channel_id}`."""
+class ChannelDeskResource(ChannelResource):
+    """`/channels/{channel_id}`: the channel for readers, another name for it, and its end."""
 
     needs_role = {"patch": Role.EDITOR, "delete": Role.EDITOR}
     limit_class = {"patch": LimitClass.WRITE, "delete": LimitClass.WRITE}
-    operations = {
+    operations = ChannelResource.operations | {
         "patch": Operation(
             "Have readers see another name; what sources call the channel stays",
             body=ChannelWanted,
@@ -114,7 +114,8 @@ class ChannelDeskResource:
         ),
     }
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, channels: Channels, desk: Desk) -> None:
+        super().__init__(channels)
         self._desk = desk
         self._decoder = msgspec.json.Decoder(ChannelWanted)
 

@@ -22,13 +22,14 @@ import psutil
 import pytest
 
 from jobs.pages.build import build_site
-from jobs.pages.render import Renderer
 from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.lab.nginx import DEPLOYED, NAME, Front, serve_gateway
 from tests.lab.servers import find_program, wait_until
 from tidings.http.problems import AWAY, PROBLEMS, TYPE_PREFIX
 from tidings.news.images import Images
 from tidings.process.errors import PREFIX
+from tidings.news.rendering.masthead import Masthead
+from tidings.news.rendering.render import Renderer
 from tidings.process.settings import read_settings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.store.engine import make_engine
@@ -90,7 +91,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         serve_gateway(f"127.0.0.1:{gateway.port}", pages, folder / "front") as front,
     ):
         engine = make_engine(read_settings(None, database_url=gateway.database_url).database)
-        build_site(engine, pages, Renderer(f"https://{NAME}"), now=datetime.now(UTC))
+        build_site(engine, pages, Renderer(Masthead(f"https://{NAME}")), now=datetime.now(UTC))
         engine.dispose()
         yield Door(front, gateway, pages)
 
@@ -228,7 +229,7 @@ def test_the_problems_of_nginx_are_those_that_the_gateway_describes(door: Door) 
 def test_a_path_with_quotes_does_not_break_a_problem(door: Door) -> None:
     """It is told what the problem is about only where that needs no escape."""
     assert door.ask("DELETE", '/articles/1.html?"}').json["instance"] == "/articles/1.html"
-    assert door.ask("DELETE", '/channels/"}/').json["instance"] == "/"
+    assert door.ask("DELETE", '/sitemap"}.xml').json["instance"] == "/"
 
 
 def test_the_largest_body_that_the_gateway_takes_gets_there(door: Door) -> None:
@@ -289,9 +290,11 @@ def test_every_static_page_is_served_beside_the_gateway(door: Door) -> None:
         answer = door.ask("GET", f"/{name}", X_Test_Address="198.51.100.1")
         assert (answer.status, answer.body) == (200, (door.pages / name).read_bytes()), name
         assert answer.headers["Cache-Control"] == "public, max-age=60"
-        assert answer.headers["Content-Type"].endswith("; charset=utf-8")
+        is_picture = name == "favicon.ico"
+        assert answer.headers["Content-Type"].endswith("; charset=utf-8") is not is_picture
 
-    assert door.ask("GET", "/channels/channel-1/").status == 200
+    page = door.pages / "channels/1/page-1.html"
+    assert door.ask("GET", "/channels/1/page-1").body == page.read_bytes()
     page = door.ask("GET", "/articles/0.html")
     assert (page.status, "Cache-Control" in page.headers) == (404, False)
     assert b"There is no such page" in page.body
@@ -317,6 +320,24 @@ def test_a_picture_is_the_same_from_a_file_and_from_the_gateway(door: Door) -> N
         etag = answer.headers["ETag"]
         assert door.ask("GET", f"/images/{digest}", If_None_Match=etag).status == 304
     assert door.ask("GET", f"/images/{'0' * 64}").json["type"] == f"{TYPE_PREFIX}unknown-image"
+
+
+def test_an_article_is_a_page_for_people_and_json_for_programs(door: Door, tmp_path: Path) -> None:
+    """While the gateway is away people get the static page, and programs a problem."""
+    answer = door.ask("GET", "/articles/1", Accept="text/html, */*;q=0.1")
+    assert (answer.status, b"<title>Title 1 " in answer.body) == (200, True)
+    assert "Accept" in answer.headers["Vary"].split(", ")
+    for path in ("/articles/1", "/channels/1"):
+        assert door.ask("GET", path).headers["Content-Type"] == "application/json"
+
+    with serve_gateway("127.0.0.1:1", door.pages, tmp_path) as front:
+        without = replace(door, front=front)
+        for path in ("articles/1", "channels/1"):
+            page = (door.pages / f"{path}.html").read_bytes()
+            answer = without.ask("GET", f"/{path}", Accept="text/html, */*;q=0.1")
+            assert (answer.status, answer.body) == (200, page)
+            refused = without.ask("GET", f"/{path}")
+            assert (refused.status, refused.headers["Content-Type"]) == (502, PROBLEM)
 
 
 def test_a_page_is_not_sent_again_to_a_reader_who_has_it(door: Door) -> None:

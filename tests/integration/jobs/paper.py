@@ -12,8 +12,9 @@ from typing import Any
 from sqlalchemy import Engine, insert, update
 
 from jobs.pages.build import Built, build_site
-from jobs.pages.render import Renderer
 from tests.lab.site_checks import file_of, links_of, parse_page
+from tidings.news.rendering.masthead import Masthead
+from tidings.news.rendering.render import Renderer
 from tidings.news.tables import article, author, channel
 from tidings.store.engine import transaction
 
@@ -26,7 +27,8 @@ import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from jobs.pages.build import build_site
-from jobs.pages.render import Renderer
+from tidings.news.rendering.masthead import Masthead
+from tidings.news.rendering.render import Renderer
 from tidings.process.settings import read_settings
 from tidings.store.engine import make_engine
 url, root, largest_file = sys.argv[1:]
@@ -34,7 +36,7 @@ if largest_file != "0":
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest_file), int(largest_file)))
 engine = make_engine(read_settings(None, database_url=url).database)
 now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-build_site(engine, Path(root), Renderer("https://news.example"), now=now)
+build_site(engine, Path(root), Renderer(Masthead("https://news.example")), now=now)
 """
 
 
@@ -78,7 +80,7 @@ class Paper:
             conn.execute(update(article).where(article.c.id == id_).values(values))
 
     def build(self, **options: Any) -> Built:
-        return build_site(self.engine, self.root, Renderer(SITE), now=NOW, **options)
+        return build_site(self.engine, self.root, Renderer(Masthead(SITE)), now=NOW, **options)
 
     def build_aside(self, largest_file: int = 0) -> subprocess.Popen[str]:
         """The same in a process of its own, which may be killed."""

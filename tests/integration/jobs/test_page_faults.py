@@ -14,15 +14,17 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
-from jobs.pages import build, content
+from jobs.pages import build
 from jobs.pages.build import build_pages, build_site
 from jobs.pages.files import SiteFolder, open_folder
-from jobs.pages.render import Renderer
 from jobs.static.context import Context, JobFailedError, Run
 from tests.integration.jobs.paper import NOW, SITE, Paper
 from tests.lab.servers import wait_until
 from tests.lab.site_checks import check_site
 from tidings.importing import import_rows
+from tidings.news.rendering import content
+from tidings.news.rendering.masthead import Masthead
+from tidings.news.rendering.render import Renderer
 from tidings.news.tables import article, channel
 from tidings.store.engine import transaction
 
@@ -87,7 +89,7 @@ def test_an_article_that_never_had_a_page_is_not_linked_to(
         assert (paper.build().failed, paper.build().failed) == (1, 1), "it is tried again each time"
     assert check_site(paper.root, SITE) == []
     assert paper.build().rendered == 1
-    assert b"articles/200.html" in paper.files()["index.html"]
+    assert b'"/articles/200"' in paper.files()["index.html"]
 
 
 def test_a_job_with_a_failed_article_says_so_and_publishes_the_others(
@@ -261,7 +263,9 @@ def test_what_strangers_write_makes_valid_pages(small_paper: Paper) -> None:
     )
     with transaction(small_paper.engine) as conn:
         conn.execute(update(channel).where(channel.c.id == 2).values(slug="../../c2"))
-    built = build_site(small_paper.engine, small_paper.root, Renderer(SITE), now=datetime.now(UTC))
+    built = build_site(
+        small_paper.engine, small_paper.root, Renderer(Masthead(SITE)), now=datetime.now(UTC)
+    )
     assert (built.failed, built.articles) == (0, 95 + len(rows) + 3)
     assert check_site(small_paper.root, SITE) == []
     assert not [name for name, content in small_paper.files().items() if b"<script" in content]

@@ -12,11 +12,11 @@ from typing import Any
 import feedparser
 from sqlalchemy import update
 
-from jobs.pages.outline import fit_into_page
 from tests.integration.jobs.paper import NASTY, NOW, SITE, Paper
 from tests.lab.site_checks import check_site
 from tidings.news.articles import Articles
 from tidings.news.publishing import take_down
+from tidings.news.rendering.outline import fit_into_page
 from tidings.news.tables import author, channel
 from tidings.store.engine import transaction
 
@@ -37,22 +37,22 @@ def test_the_checks_of_this_suite_see_what_is_wrong(small_paper: Paper) -> None:
     for name, old, new in (
         ("articles/6.html", b"</h1>", b""),
         ("articles/7.html", b"<main", b"<h4>deep</h4><img src=/x.png><main"),
-        ("channels/c1/feed.atom", b"<updated>2026", b"<updated>26"),
+        ("channels/1.atom", b"<updated>2026", b"<updated>26"),
         ("feed.rss", b" GMT", b""),
         ("sitemap-1.xml", b"<lastmod>2026-", b"<lastmod>"),
     ):
         (root / name).write_bytes((root / name).read_bytes().replace(old, new))
     faults = "\n".join(check_site(root, SITE))
     for fault in (
-        "channels/c2/page-1.html: links to https://news.example/articles/5.html",
+        "channels/2/page-1.html: links to https://news.example/articles/5,",
         "articles/6.html: not valid",
         "articles/7.html: headings leave out a level",
         "articles/7.html: a picture without alt",
         "articles/7.html: links to https://news.example/x.png",
-        "channels/c1/feed.atom: entry: updated is 26-",
+        "channels/1.atom: entry: updated is 26-",
         "feed.rss: pubDate is",
         "sitemap-1.xml: lastmod is '11-",
-        "listed in a sitemap, but not there: https://news.example/articles/5.html",
+        "listed in a sitemap, but not there: https://news.example/articles/5",
     ):
         assert fault in faults
 
@@ -65,12 +65,17 @@ def test_every_article_can_be_reached_from_the_home_page(paper: Paper) -> None:
 
 def test_the_feeds_are_read_as_they_were_meant(paper: Paper) -> None:
     paper.build()
-    for name in ("feed.atom", "feed.rss", "channels/c1/feed.atom"):
+    for name, last, number, category in (
+        ("feed.atom", 95, 50, "c2"),
+        ("feed.rss", 95, 50, "C&2"),
+        ("channels/1.atom", 94, 47, "c1"),
+        ("channels/1.rss", 94, 47, "C&1"),
+    ):
         feed = feedparser.parse((paper.root / name).read_bytes())
         newest = feed.entries[0]
-        assert newest.title == NASTY.replace("\x0b", "") + (" 94" if "c1" in name else " 95")
-        assert len(feed.entries) == (47 if "c1" in name else 50)
-        assert newest.category == {"feed.rss": "C&2", "feed.atom": "c2"}.get(name, "c1")
+        assert newest.title == f"{NASTY} {last}".replace("\x0b", "")
+        assert newest.link == f"{SITE}/articles/{last}"
+        assert (len(feed.entries), newest.category) == (number, category)
 
 
 def test_a_second_build_writes_nothing(paper: Paper) -> None:
@@ -89,8 +94,9 @@ def test_one_edit_changes_its_pages_and_no_others(paper: Paper) -> None:
     assert built.rendered == 1
     changed = {name for name, content in paper.files().items() if before.get(name) != content}
     lists = {
-        "channels/c1/page-1.html",
-        "channels/c1/feed.atom",
+        "channels/1/page-1.html",
+        "channels/1.atom",
+        "channels/1.rss",
         "sitemap-1.xml",
         "sitemap-channels.xml",
         "sitemap.xml",
@@ -104,9 +110,9 @@ def test_a_new_article_leaves_old_pages_of_its_channel_alone(paper: Paper) -> No
     paper.add(200)
     paper.build()
     after = paper.files()
-    assert after["channels/c1/page-1.html"] == before["channels/c1/page-1.html"]
-    assert after["channels/c1/page-2.html"] != before["channels/c1/page-2.html"]
-    assert b"articles/200.html" in after["index.html"]
+    assert after["channels/1/page-1.html"] == before["channels/1/page-1.html"]
+    assert after["channels/1/page-2.html"] != before["channels/1/page-2.html"]
+    assert b'"/articles/200"' in after["index.html"]
 
 
 def test_what_is_taken_down_or_not_out_yet_is_nowhere(paper: Paper, redis_client: Any) -> None:
@@ -119,9 +125,12 @@ def test_what_is_taken_down_or_not_out_yet_is_nowhere(paper: Paper, redis_client
     assert built.files_deleted == 1
     for name, content in paper.files().items():
         for gone in (
-            b"articles/95.html",
-            b"articles/300.html",
-            b"articles/301.html",
+            b"/articles/95<",
+            b'/articles/95"',
+            b"/articles/300<",
+            b'/articles/300"',
+            b"/articles/301<",
+            b'/articles/301"',
             b"article/95<",
             "\U0001f41f 95".encode(),
         ):
@@ -135,7 +144,7 @@ def test_a_channel_that_moved_its_last_article_away_is_gone(paper: Paper) -> Non
     paper.build()
     paper.change(400, channel_id=1, updated_at=NOW)
     paper.build()
-    assert not any(name.startswith("channels/c3/") for name in paper.files())
+    assert not any(name.startswith("channels/3") for name in paper.files())
     assert b"C&amp;1" in (paper.root / "articles/400.html").read_bytes()
 
 
@@ -157,7 +166,7 @@ def test_another_name_of_an_author_or_a_channel_is_seen(paper: Paper) -> None:
 def test_a_page_that_somebody_deleted_comes_back(paper: Paper) -> None:
     paper.build()
     before = paper.files()
-    for name in ("articles/5.html", "index.html", "channels/c1/page-1.html", "sitemap-1.xml"):
+    for name in ("articles/5.html", "index.html", "channels/1/page-1.html", "sitemap-1.xml"):
         (paper.root / name).unlink()
     assert paper.build().files_written == 4
     assert paper.files() == before
@@ -190,7 +199,7 @@ def test_the_documented_commands_build_the_site(
         )
         return done.stdout
 
-    assert "done (95 articles, 95 rendered, 111 files written, 0 deleted)" in tidings(
+    assert "done (95 articles, 95 rendered, 114 files written, 0 deleted)" in tidings(
         "run", "pages"
     )
     assert check_site(small_paper.root, SITE) == []

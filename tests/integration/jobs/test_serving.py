@@ -82,7 +82,7 @@ def test_the_documented_server_sends_each_file_for_what_it_is(
     with serve_site(small_paper.root, tmp_path) as url:
         for path, kind in (
             ("/", "text/html; charset=utf-8"),
-            ("/channels/c1/", "text/html; charset=utf-8"),
+            ("/channels/1", "text/html; charset=utf-8"),
             ("/articles/7.html", "text/html; charset=utf-8"),
             ("/feed.atom", "application/atom+xml; charset=utf-8"),
             ("/feed.rss", "application/rss+xml; charset=utf-8"),

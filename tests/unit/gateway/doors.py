@@ -18,6 +18,7 @@ from gateway.app import create_app
 from gateway.feed.ladder import Recommending
 from gateway.resources.chat import ChatAddress
 from gateway.resources.editing.source_check import Check
+from gateway.resources.site import Site
 from tests.conftest import SECRET_KEY
 from tests.lab.histories import make_history, record_batch
 from tests.lab.newsroom import Clock, Newsroom
@@ -30,6 +31,7 @@ from tidings.importing.visiting import Checked
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.news.images import Images
+from tidings.news.rendering.masthead import Masthead
 from tidings.process.deadline import Deadline
 from tidings.readers.checking import KeyCheck
 from tidings.readers.keys import Role, add_key
@@ -60,6 +62,8 @@ WINDOW_S = 60
 ADDRESS = "192.0.2.7"
 MAX_BODY_BYTES = 20_000
 IMAGES_MAX_BYTES = 1_000_000
+NO_PAGES = Path("/nonexistent")
+MASTHEAD = Masthead("https://news.example")
 CHAT = ChatAddress(url="", port=8001, site="news.example")
 
 
@@ -212,6 +216,8 @@ def make_door(
     chat: ChatAddress = CHAT,
     images: Path = Path("no-pictures"),
     check_source: Check = check_nothing,
+    site_folder: Path = NO_PAGES,
+    masthead: Masthead = MASTHEAD,
     **options: Any,
 ) -> Door:
     """A gateway on this database and this Redis."""
@@ -234,6 +240,7 @@ def make_door(
         images=Images(images),
         images_max_bytes=IMAGES_MAX_BYTES,
         check_source=check_source,
+        site=Site(masthead, site_folder),
         recommending=recommending,
         behaviours=Behaviours(
             redis, tracker, ReaderNotes(ttl_s=3600), backlog_limit=1000, clock=clock

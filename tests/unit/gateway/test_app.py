@@ -7,6 +7,7 @@ import re
 import time
 from html.parser import HTMLParser
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import structlog
@@ -15,6 +16,7 @@ from prometheus_client import REGISTRY
 from redis import Redis
 from sqlalchemy import Engine
 
+from gateway.resources.site import site_routes
 from tests.unit.gateway.doors import ADDRESS, READER_ID, Door, make_door
 from tidings.http.pages import read_pages
 from tidings.process.deadline import current_deadline
@@ -25,6 +27,7 @@ PAGES = (
     "/openapi.json",
     *(f"/static/{name}" for name in read_pages() if not name.endswith(".html")),
 )
+SITE = site_routes(MagicMock(), MagicMock(), MagicMock())
 
 
 def test_a_well_formed_request_id_is_taken_over(door: Door) -> None:
@@ -201,7 +204,7 @@ def test_every_route_for_programs_is_described(door: Door) -> None:
     described = door.client.simulate_get("/openapi.json").json["paths"]
 
     for route in inspect_app(door.client.app).routes:
-        if route.path in PAGES:
+        if route.path in (*PAGES, *SITE):
             continue
         methods = {method.method.lower() for method in route.methods if not method.internal}
         assert set(described[route.path]) == methods - {"head"}, route.path

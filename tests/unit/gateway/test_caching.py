@@ -21,6 +21,7 @@ from tidings.readers.keys import Role
 CHOSEN_BY = {"Cookie", "X-Reader", "Authorization"}
 SAME = (
     "/channels",
+    "/channels/1",
     "/articles/1",
     "/articles/1/similar",
     "/products",

@@ -1,7 +1,7 @@
 // One whole article, and what the reader does with it.
 
 import { get, mark, report } from "./api.js";
-import { byline, element } from "./elements.js";
+import { byline, cover, element, said } from "./elements.js";
 
 const LEAST_READ_MS = 1000;
 // Which token and path an act has, how the site says that it was done, and what the button says.
@@ -47,16 +47,15 @@ export class Article {
   }
 
   parts(page) {
-    const body = element("div", { class: "body" });
+    const body = element("div", { class: "body", dir: "auto", ...said(page) });
     body.innerHTML = page.body; // sanitised when it was imported; the content policy allows no script besides
-    const cover = page.cover ? [element("img", { class: "cover", src: page.cover, alt: "" })] : [];
     const source = page.url ? [element("p", {}, element("a", { href: page.url, rel: "noopener" }, "Where it was first published"))] : [];
     return [
       element("a", { class: "back", href: this.back }, "← Back to the articles"),
-      element("h1", { id: "article-title", tabindex: "-1" }, page.title),
-      element("p", { class: "lead" }, page.summary),
+      element("h1", { id: "article-title", tabindex: "-1", dir: "auto", ...said(page) }, page.title),
+      element("p", { class: "lead", dir: "auto", ...said(page) }, page.summary),
       byline(page),
-      ...cover,
+      ...cover(page, { class: "cover" }),
       body,
       ...source,
       this.acts(),

@@ -45,7 +45,7 @@ function words(message) {
   if (!isDesk(message.sender_id)) return [text];
   return text.split(/(^#\d{1,18} .*$|#\d{1,18}\b)/m).map((part) => {
     const [, id] = part.match(/^#(\d+)/) ?? [];
-    return id ? element("a", { href: `#/articles/${id}` }, part) : part;
+    return id ? element("a", { href: `/articles/${id}` }, part) : part;
   });
 }
 

@@ -7,7 +7,7 @@ import { ConversationView } from "./chat_conversation.js";
 import { ListView } from "./chat_list.js";
 import { conversationTitle, countWords, language, noticeWords } from "./chat_words.js";
 import { element } from "./elements.js";
-import { attempt, byId } from "./sections.js";
+import { attempt, byId, SITE } from "./sections.js";
 
 const TOLD_MS = 8000;
 let view = null;
@@ -49,7 +49,7 @@ function openView() {
 function changed(what, detail) {
   openView();
   view?.draw();
-  if (view) document.title = `${view.title} · Tidings`;
+  if (view) document.title = `${view.title} · ${SITE}`;
   const { unread } = chat.store;
   byId("talk-count").hidden = !unread;
   byId("talk-count").firstElementChild.textContent = countWords(unread);

@@ -10,6 +10,19 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// The language of an article's own words: its source's, else that of the site, in which its name stands.
+export function said(card) {
+  return { lang: card.language ?? document.querySelector(".masthead .name a").lang };
+}
+
+// A picture that cannot be shown leaves no hole.
+export function cover(card, attributes) {
+  if (!card.cover) return [];
+  const picture = element("img", { src: card.cover, alt: "", ...attributes });
+  picture.addEventListener("error", () => picture.remove());
+  return [picture];
+}
+
 export function timeAgo(ms) {
   const past = ms - Date.now();
   for (const [unit, size] of UNITS) {
@@ -21,7 +34,7 @@ export function timeAgo(ms) {
 export function byline(card) {
   const when = element("time", { datetime: new Date(card.published_at).toISOString() }, timeAgo(card.published_at));
   const parts = [];
-  if (card.author) parts.push(`By ${card.author}`);
+  if (card.author) parts.push(element("span", {}, "By ", element("bdi", {}, card.author)));
   parts.push(when);
   if (card.counts.read) parts.push(count(card.counts.read, "read"));
   if (card.counts.liking) parts.push(count(card.counts.liking, "like"));

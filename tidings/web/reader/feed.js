@@ -2,7 +2,7 @@
 // those of earlier visits on a page of their own.
 
 import { get, report } from "./api.js";
-import { byline, element } from "./elements.js";
+import { byline, cover, element, said } from "./elements.js";
 import { Headings } from "./headings.js";
 
 const SEEN_AFTER_MS = 1000;
@@ -71,12 +71,11 @@ export class Feed {
   }
 
   card(card) {
-    const link = element("a", { href: `#/articles/${card.article_id}` }, card.title);
-    const cover = card.cover ? [element("img", { src: card.cover, alt: "", loading: "lazy" })] : [];
+    const link = element("a", { href: `/articles/${card.article_id}` }, card.title);
     const opened = this.memory.opened.has(card.article_id) ? " opened" : "";
     const made = element(
-      "article", { class: `card${opened}` }, ...cover, element("h3", {}, link),
-      element("p", { class: "summary" }, card.summary), byline(card),
+      "article", { class: `card${opened}`, ...said(card) }, ...cover(card, { loading: "lazy" }),
+      element("h3", { dir: "auto" }, link), element("p", { class: "summary", dir: "auto" }, card.summary), byline(card),
     );
     link.addEventListener("click", () => made.classList.add("opened"));
     return made;

@@ -6,12 +6,14 @@
 //   #/articles/42          one article
 //   #/messages             conversations and notices
 //   #/messages/7           one conversation
+// Links to articles and channels lead to their real addresses, /articles/42 and /channels/3, so that they can
+// be opened beside this page, copied and shared; a plain click stays here.
 
 import { flushNow, get } from "./api.js";
 import { Article } from "./article.js";
 import { element } from "./elements.js";
 import { EarlierFeed, FreshFeed } from "./feed.js";
-import { attempt, byId, show } from "./sections.js";
+import { attempt, byId, show, SITE } from "./sections.js";
 
 const AHEAD_PX = 600;
 const feeds = new Map();
@@ -26,12 +28,12 @@ byId("today").textContent = new Date().toLocaleDateString("en", { weekday: "long
 async function loadChannels() {
   channels = (await get("/channels")).results;
   byId("channels").replaceChildren(
-    ...channels.map((channel) => element("li", {}, element("a", { href: hrefOf(channel) }, channel.name))),
+    ...channels.map((channel) => element("li", {}, element("a", { href: hrefOf(channel), dir: "auto" }, channel.name))),
   );
 }
 
 function hrefOf(channel) {
-  return channel.channel_id ? `#/channels/${channel.channel_id}` : "#/";
+  return channel.channel_id ? `/channels/${channel.channel_id}` : "#/";
 }
 
 function feedOf(channel, view) {
@@ -60,7 +62,7 @@ async function showFeed(channelId, view, isFirst) {
   feed = feedOf(channel, view);
   const shown = feed;
   markChannel(channel);
-  document.title = channelId || view === "earlier" ? `${feed.title} · Tidings` : "Tidings";
+  document.title = channelId || view === "earlier" ? `${feed.title} · ${SITE}` : SITE;
   byId("feed-title").textContent = feed.title;
   byId("answer").textContent = "";
   byId("fresh").hidden = view === "earlier";
@@ -87,7 +89,7 @@ async function showArticle(id) {
   memory.opened.add(id);
   markChannel(null);
   show("article");
-  document.title = `${title} · Tidings`;
+  document.title = `${title} · ${SITE}`;
   window.scrollTo(0, 0);
   byId("article-title").focus({ preventScroll: true });
 }
@@ -134,8 +136,16 @@ async function route() {
 }
 
 // Where the feed was is kept while an article is read.
+const HERE = /^(?:#|(?=\/(?:articles|channels)\/\d+$))(\/.*)$/;
 document.addEventListener("click", (event) => {
-  if (event.target.closest?.("a[href^='#/']") && feed && !byId("feed").hidden) feed.scrollY = window.scrollY;
+  const href = event.target.closest?.("a[href]")?.getAttribute("href") ?? "";
+  const [, place] = href.match(HERE) ?? [];
+  const isPlain = !event.defaultPrevented && event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+  if (!place || !isPlain) return;
+  if (feed && !byId("feed").hidden) feed.scrollY = window.scrollY;
+  if (href.startsWith("#")) return;
+  event.preventDefault();
+  location.hash = place;
 });
 
 // The answer stands beside the button, where the eye is.

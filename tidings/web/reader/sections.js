@@ -1,6 +1,7 @@
 // The parts of the page of which one is shown, and what is said when something goes wrong.
 
 export const byId = (id) => document.getElementById(id);
+export const SITE = document.querySelector("meta[name='application-name']").content;
 let retry = null;
 
 export function show(section) {

@@ -11,7 +11,6 @@ transaction that began earlier may commit later, and its article would be missed
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,37 +18,40 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection, Engine
 
+from tidings.news.articles import WholeArticle
 from tidings.news.authors import read_author_names
-from tidings.news.channels import read_channels
-from tidings.news.listing import Visible, read_headlines, read_texts, read_visible
+from tidings.news.channels import Channel, read_channels
+from tidings.news.listing import Headline, Text, Visible, read_headlines, read_texts, read_visible
+from tidings.process.clock import moment
 
 # Whole articles in memory at once; the importer takes bodies of half a million characters.
 CHUNK = 50
 UNTITLED = "Untitled"
-_FOLDER_NAME = re.compile(r"[\w-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A channel."""
+    """A channel. Its pages are named by its number, which outlives a change of its name."""
 
     id: int
     slug: str
     name: str
 
     @property
-    def folder(self) -> str:
-        # Not every slug is the name of a file: 64 letters can be 256 bytes, and other programs
-        # write this table too.
-        return f"channels/{self.slug if _FOLDER_NAME.fullmatch(self.slug) else f'~{self.id}'}"
-
-    @property
     def path(self) -> str:
-        return f"{self.folder}/index.html"
+        return f"channels/{self.id}.html"
 
     @property
-    def feed_path(self) -> str:
-        return f"{self.folder}/feed.atom"
+    def atom_path(self) -> str:
+        return f"channels/{self.id}.atom"
+
+    @property
+    def rss_path(self) -> str:
+        return f"channels/{self.id}.rss"
+
+    def page_path(self, number: int) -> str:
+        """Of one of the pages that hold all of its articles."""
+        return f"channels/{self.id}/page-{number}.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Teaser:
-    """An article in a list."""
+    """An article in a list; `cover` is an address, and `language` what its source says."""
 
     entry: Entry
     title: str
     summary: str
+    cover: str | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,6 @@ class Story:
     """A whole article; `body` is sanitised HTML."""
 
     teaser: Teaser
-    cover: str | None
     url: str | None
     body: str
 
@@ -101,10 +104,7 @@ def read_entries(conn: Connection, now: datetime) -> list[Entry]:
     """Every article that may be shown, newest first."""
     visible = read_visible(conn, now=now)
     # Read after the articles, so that none of them has a channel which was not there yet.
-    sections = {
-        known.channel_id: Section(id=known.channel_id, slug=known.slug, name=known.name)
-        for known in read_channels(conn)
-    }
+    sections = {known.channel_id: section_of(known) for known in read_channels(conn)}
     authors = read_author_names(conn)
     return [
         _make_entry(row, sections[row.channel_id], authors.get(row.author_id or 0))
@@ -117,11 +117,7 @@ def read_teasers(engine: Engine, entries: Sequence[Entry]) -> list[Teaser]:
     meanwhile."""
     with engine.connect() as conn:
         found = read_headlines(conn, [entry.id for entry in entries])
-    return [
-        _make_teaser(entry, found[entry.id].title, found[entry.id].summary)
-        for entry in entries
-        if entry.id in found
-    ]
+    return [_make_teaser(entry, found[entry.id]) for entry in entries if entry.id in found]
 
 
 def read_stories(engine: Engine, entries: Sequence[Entry]) -> Iterator[list[Story]]:
@@ -131,20 +127,34 @@ def read_stories(engine: Engine, entries: Sequence[Entry]) -> Iterator[list[Stor
         with engine.connect() as conn:
             texts = read_texts(conn, chunk)
         yield [
-            Story(
-                teaser=_make_teaser(chunk[text.article_id], text.title, text.summary),
-                cover=text.cover,
-                url=text.url,
-                body=text.body,
-            )
+            Story(_make_teaser(chunk[text.article_id], text), url=text.url, body=text.body)
             for text in texts
         ]
 
 
+def section_of(channel: Channel) -> Section:
+    return Section(id=channel.channel_id, slug=channel.slug, name=channel.name)
+
+
+def story_of(whole: WholeArticle, channel: Channel) -> Story:
+    """An article that is in memory already, such as one that a reader asks for by its address."""
+    entry = Entry(
+        id=whole.article_id,
+        section=section_of(channel),
+        author=whole.author,
+        published_at=moment(whole.published_at),
+        updated_at=moment(whole.updated_at),
+        state="",
+    )
+    return Story(_make_teaser(entry, whole), url=whole.url, body=whole.body)
+
+
 def _make_entry(row: Visible, section: Section, author: str | None) -> Entry:
-    # A channel or an author may get another name without any article being touched.
+    # A channel or an author may get another name without any article being touched, and a cover
+    # comes after its article.
     state = digest(
-        row.article_id, section.slug, section.name, author, row.published_at, row.updated_at
+        *(row.article_id, section.id, section.slug, section.name, author),
+        *(row.published_at, row.updated_at, row.image),
     )
     return Entry(
         id=row.article_id,
@@ -156,7 +166,8 @@ def _make_entry(row: Visible, section: Section, author: str | None) -> Entry:
     )
 
 
-def _make_teaser(entry: Entry, title: str, summary: str) -> Teaser:
+def _make_teaser(entry: Entry, of: Headline | Text | WholeArticle) -> Teaser:
     # A link needs words, and so does an entry of a feed.
-    has_words = any(char.isprintable() and not char.isspace() for char in title)
-    return Teaser(entry, title if has_words else UNTITLED, summary)
+    has_words = any(char.isprintable() and not char.isspace() for char in of.title)
+    title = of.title if has_words else UNTITLED
+    return Teaser(entry, title, of.summary, cover=of.cover, language=of.language)
