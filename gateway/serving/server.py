@@ -39,9 +39,9 @@ from tidings.importing.visiting import Checked, check
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.news.images import FOLDER, Images
+from tidings.news.rendering import content
 from tidings.news.rendering.masthead import Masthead
 from tidings.process.asking import answers_ready, endpoint_of
-from tidings.process.boot import PUBLIC
 from tidings.process.clock import now_ms
 from tidings.process.errors import naming
 from tidings.process.listening import listen_by_name
@@ -156,6 +156,7 @@ def make_worker_app(settings: Settings) -> App:
         images_max_bytes=settings.content.images_max_mib * MIB,
         check_source=partial(_check_source, settings),
         site=Site(Masthead.of(settings.site), settings.site.var_dir / PUBLIC),
+        site=Site(Masthead.of(settings.site), settings.site.var_dir / content.FOLDER),
         recommending=recommending,
         behaviours=Behaviours(
             redis,

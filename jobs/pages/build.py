@@ -30,6 +30,7 @@ from jobs.pages.plan import Document, plan
 from jobs.static.context import Context, JobFailedError, Routine, Run
 from tidings.news.articles import existing_ids
 from tidings.news.rendering.content import (
+    FOLDER,
     Entry,
     Story,
     article_path,
@@ -39,10 +40,8 @@ from tidings.news.rendering.content import (
 )
 from tidings.news.rendering.masthead import Masthead
 from tidings.news.rendering.render import Renderer
-from tidings.process.boot import PUBLIC
 
 MANIFEST = ".manifest.json"
-FOLDER = PUBLIC
 # A build of a whole site of 2,000 articles takes seven seconds.
 PATIENCE_S = 30.0
 # A build that would throw away so much of the last one is taken for a fault of the database's, not

@@ -229,7 +229,7 @@ def test_the_problems_of_nginx_are_those_that_the_gateway_describes(door: Door) 
 def test_a_path_with_quotes_does_not_break_a_problem(door: Door) -> None:
     """It is told what the problem is about only where that needs no escape."""
     assert door.ask("DELETE", '/articles/1.html?"}').json["instance"] == "/articles/1.html"
-    assert door.ask("DELETE", '/sitemap"}.xml').json["instance"] == "/"
+    assert door.ask("GET", '/"}' + "a" * 9000).json["instance"] == "/"
 
 
 def test_the_largest_body_that_the_gateway_takes_gets_there(door: Door) -> None:
@@ -293,8 +293,8 @@ def test_every_static_page_is_served_beside_the_gateway(door: Door) -> None:
         is_picture = name == "favicon.ico"
         assert answer.headers["Content-Type"].endswith("; charset=utf-8") is not is_picture
 
-    page = door.pages / "channels/1/page-1.html"
-    assert door.ask("GET", "/channels/1/page-1").body == page.read_bytes()
+    listing = door.pages / "channels/1/page-1.html"
+    assert door.ask("GET", "/channels/1/page-1").body == listing.read_bytes()
     page = door.ask("GET", "/articles/0.html")
     assert (page.status, "Cache-Control" in page.headers) == (404, False)
     assert b"There is no such page" in page.body
@@ -326,7 +326,7 @@ def test_an_article_is_a_page_for_people_and_json_for_programs(door: Door, tmp_p
     """While the gateway is away people get the static page, and programs a problem."""
     answer = door.ask("GET", "/articles/1", Accept="text/html, */*;q=0.1")
     assert (answer.status, b"<title>Title 1 " in answer.body) == (200, True)
-    assert "Accept" in answer.headers["Vary"].split(", ")
+    assert "Accept, Accept-Encoding" in answer.headers.get_all("Vary", [])
     for path in ("/articles/1", "/channels/1"):
         assert door.ask("GET", path).headers["Content-Type"] == "application/json"
 

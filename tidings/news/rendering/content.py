@@ -27,6 +27,8 @@ from tidings.process.clock import moment
 # Whole articles in memory at once; the importer takes bodies of half a million characters.
 CHUNK = 50
 UNTITLED = "Untitled"
+# Of VAR_DIR: where the pages stand as files.
+FOLDER = "site"
 
 
 @dataclass(frozen=True, slots=True)
