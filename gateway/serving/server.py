@@ -155,7 +155,6 @@ def make_worker_app(settings: Settings) -> App:
         images=Images(settings.site.var_dir / FOLDER),
         images_max_bytes=settings.content.images_max_mib * MIB,
         check_source=partial(_check_source, settings),
-        site=Site(Masthead.of(settings.site), settings.site.var_dir / PUBLIC),
         site=Site(Masthead.of(settings.site), settings.site.var_dir / content.FOLDER),
         recommending=recommending,
         behaviours=Behaviours(

@@ -27,9 +27,9 @@ from tests.lab.nginx import DEPLOYED, NAME, Front, serve_gateway
 from tests.lab.servers import find_program, wait_until
 from tidings.http.problems import AWAY, PROBLEMS, TYPE_PREFIX
 from tidings.news.images import Images
-from tidings.process.errors import PREFIX
 from tidings.news.rendering.masthead import Masthead
 from tidings.news.rendering.render import Renderer
+from tidings.process.errors import PREFIX
 from tidings.process.settings import read_settings
 from tidings.process.settings.gateway import GatewaySettings
 from tidings.store.engine import make_engine
