@@ -21,6 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
+from gateway.resources.bodies import PICTURE_BYTES
 from jobs.pages.build import build_site
 from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.lab.nginx import DEPLOYED, NAME, Front, serve_gateway
@@ -240,6 +241,17 @@ def test_the_largest_body_that_the_gateway_takes_gets_there(door: Door) -> None:
     answer = door.ask("POST", "/behaviors", b" " * largest, Content_Type="application/json")
 
     assert (answer.status, answer.json["type"]) == (400, "/docs#malformed-json")
+
+
+def test_a_picture_gets_there_though_it_is_longer_than_any_other_body(door: Door) -> None:
+    """The bound is the gateway's, and its answer too: that a key is needed."""
+    assert f"client_max_body_size {PICTURE_BYTES // 1024**2}m;" in DEPLOYED.read_text()
+
+    longest = door.ask("POST", "/images", b" " * PICTURE_BYTES, Content_Type="image/png")
+    longer = door.ask("POST", "/images", b" " * (PICTURE_BYTES + 1), Content_Type="image/png")
+
+    assert (longest.status, longest.json["type"]) == (401, "/docs#key-needed")
+    assert (longer.status, longer.json["type"]) == (413, "/docs#body-too-large")
 
 
 @pytest.mark.parametrize(
