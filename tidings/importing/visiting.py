@@ -24,7 +24,7 @@ from typing import BinaryIO
 from sqlalchemy import Engine
 
 from tidings.importing.addresses import FetchRules
-from tidings.importing.feeds import NotAFeedError, read_feed
+from tidings.importing.feeds import Feed, NotAFeedError, open_feed
 from tidings.importing.fetching import NOT_MODIFIED, Fetched, FetchError, fetch
 from tidings.importing.inputs import UNREADABLE, scratch_file, unpack
 from tidings.importing.loading import Loader, OnChange, ignore
@@ -146,7 +146,7 @@ def visit(
                     _follow(source, stream, engine, seen)
                 else:
                     load = Loader(engine, Report(seen.counts), clock=clock, on_change=on_change)
-                    _load(load, source, _read(fetched, stream), seen, most)
+                    _load(load, source, _open(fetched, stream), seen, most)
                 # Only now: what could not be read whole is asked for whole again.
                 seen.etag, seen.last_modified = fetched.etag, fetched.last_modified
         if seen.counts.created or seen.counts.updated:
@@ -180,15 +180,14 @@ def check(
     """
     articles: list[NewArticle] = []
     refused: list[str] = []
-    entries, title = 0, ""
+    entries = 0
     with scratch_file(folder) as file:
         fetched = fetch(address, file, max_bytes=MAX_FEED_BYTES, deadline_s=deadline_s, rules=rules)
         try:
-            for row in _read(fetched, unpack(file, MAX_FEED_BYTES)):
+            feed = _open(fetched, unpack(file, MAX_FEED_BYTES))
+            for row in feed.rows():
                 entries += 1
                 judged = _judge(row)
-                if isinstance(row, Row):
-                    title = title or str(row.values.get("channel", ""))
                 if isinstance(judged, str):
                     refused.append(judged)
                 else:
@@ -198,7 +197,7 @@ def check(
             raise AnswerError(str(ex)) from None
     return Checked(
         url=fetched.url,
-        title=title,
+        title=feed.title,
         entries=entries,
         refused=tuple(refused),
         articles=tuple(articles),
@@ -240,25 +239,23 @@ def _asked(source: Source, folder: Path, rules: FetchRules) -> Iterator[tuple[Fe
         yield fetched, file if fetched.status == NOT_MODIFIED else unpack(file, MAX_FEED_BYTES)
 
 
-def _read(fetched: Fetched, stream: BinaryIO) -> Iterator[Row | Reject]:
-    return read_feed(stream, content_type=fetched.content_type, url=fetched.url)
+def _open(fetched: Fetched, stream: BinaryIO) -> Feed:
+    return open_feed(stream, content_type=fetched.content_type, url=fetched.url)
 
 
-def _load(
-    load: Loader, source: Source, rows: Iterable[Row | Reject], seen: Visit, most: int
-) -> None:
+def _load(load: Loader, source: Source, feed: Feed, seen: Visit, most: int) -> None:
     total = 0
 
     def numbered() -> Iterator[tuple[int, Row | Reject]]:
         nonlocal total
-        for row in rows:
+        for row in feed.rows():
             total += 1
             yield total, row
 
     # All that are kept are in memory, which the bound of the download bounds.
     newest = heapq.nlargest(most, numbered(), key=lambda pair: (_moment(pair[1]), -pair[0]))
     kept = [row for _, row in sorted(newest, key=lambda pair: pair[0])]
-    seen.title = next((str(r.values.get("channel", "")) for r in kept if isinstance(r, Row)), "")
+    seen.title = feed.title
     load.run(kept, origin=make_feed_origin(source.source_id, source.address or ""))
     reasons = [f"{reject.place}: {reject.reason}" for reject in load.report.first_rejects]
     if total > len(kept):
