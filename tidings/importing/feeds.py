@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import feedparser
+from feedparser import api as feedparser_api
 
 from tidings.importing.bodies import BodyError
 from tidings.importing.decoding import charset_of, decode
@@ -30,6 +31,8 @@ from tidings.importing.survey import Survey, survey
 
 # What lenient parsing takes is at worst a minute for this much, and far more for more.
 MAX_WHOLE_CHARS = 4 * 1024 * 1024
+# Its documented way to choose one; feedparser loads drivers by name.
+feedparser_api.PREFERRED_XML_PARSERS[:] = ["tidings.importing.sax_driver"]
 _HEADERS = {"content-type": "application/xml; charset=utf-8"}
 
 

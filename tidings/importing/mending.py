@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from html import entities
+from html import entities, unescape
 from xml.sax.saxutils import escape
 
 # Room for what stands before the first element, and for warnings of the program that made it.
@@ -22,7 +22,12 @@ PROLOG_CHARS = 64 * 1024
 ENTITY_CHARS = 200
 _PREDEFINED = frozenset({"lt", "gt", "amp", "quot", "apos"})
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_REFERENCE = re.compile(r"&(?:#(?:[0-9]{1,9}|[xX][0-9a-fA-F]{1,8});|([A-Za-z_][\w.:-]{0,63});)?")
+# All but the five that XML has itself, of which escaped HTML is full.
+_REFERENCE = re.compile(
+    r"&(?!(?:lt|gt|amp|quot|apos);)"
+    r"(?:#(?:[0-9]{1,9}|[xX][0-9a-fA-F]{1,8});|([A-Za-z_][\w.:-]{0,63});)?"
+)
+_NUMERIC = re.compile(r"&#(?:[0-9]{1,9}|[xX][0-9a-fA-F]{1,8});")
 _OPENING = re.compile(r"<!\[CDATA\[|<!--|<\?")
 _CLOSING = {"<![CDATA[": "]]>", "<!--": "-->", "<?": "?>"}
 # The beginning of a reference or of an opening at the end of what has come so far.
@@ -114,8 +119,6 @@ class _Mender:
         name = found[1]
         if name is None:
             return _numeric(found[0]) if len(found[0]) > 1 else "&amp;"
-        if name in _PREDEFINED:
-            return found[0]
         known = self._declared.get(name) or entities.html5.get(f"{name};")
         return escape(known) if known else f"&amp;{name};"
 
@@ -175,20 +178,8 @@ def _read_entities(subset: str) -> dict[str, str]:
 def _plain(name: str, value: str) -> str:
     """What an entity stands for; only characters may be named in it."""
     for reference in _REFERENCE.finditer(value):
-        if reference[1] is not None and reference[1] not in _PREDEFINED:
+        if reference[1] is not None:
             raise EntityError(f"the entity {name:.40} is made of others")
-    plain = _REFERENCE.sub(lambda found: _character(found[0]), value)
-    if _REFERENCE.search(plain):
-        # The usual way to declare what would be markup: "&#38;" is resolved twice.
-        plain = _REFERENCE.sub(lambda found: _character(found[0]), plain)
-    return _FORBIDDEN.sub("", plain)
-
-
-def _character(reference: str) -> str:
-    if reference.startswith("&#"):
-        known = _numeric(reference)
-        digits = known[2:-1]
-        if not known.startswith("&#"):
-            return known
-        return chr(int(digits[1:], 16) if digits[0] in "xX" else int(digits))
-    return entities.html5.get(reference[1:], reference)
+    # As XML has it: characters where it is declared, all else where it stands.
+    characters = _NUMERIC.sub(lambda found: unescape(found[0]), value)
+    return _FORBIDDEN.sub("", unescape(characters))
