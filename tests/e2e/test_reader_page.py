@@ -75,7 +75,7 @@ def scroll_through(page: Page, last_words: str = "That was everything") -> None:
 def articles_on(page: Page) -> list[str]:
     """Their addresses, from top to bottom."""
     found: list[str] = page.run(
-        "[...document.querySelectorAll('.card a')].map((link) => link.hash)"
+        "[...document.querySelectorAll('.card a')].map((link) => '#' + link.pathname)"
     )
     return found
 

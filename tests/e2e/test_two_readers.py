@@ -120,7 +120,7 @@ def test_reading_five_articles_of_a_channel_changes_that_readers_front_page_alon
         reader.page.take_picture(tmp_path / "front-page.png")
         shown = reader.page.run(
             "[...document.querySelectorAll('.batch:first-child .card a')]"
-            ".map((link) => Number(link.hash.split('/').at(-1)))"
+            ".map((link) => Number(link.pathname.split('/').at(-1)))"
         )
 
     of_channel = [each for each in after if cards[each.article_id]["channel_id"] == channel_id]
