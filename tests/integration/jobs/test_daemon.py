@@ -204,7 +204,7 @@ def test_the_command_line_by_hand(
     jobs("resume", "order_timeout")
     for verb in ("pause", "resume"):
         refused = jobs(verb, "order_timeuot", code=2)
-        assert "there are order_timeout, publish_article" in refused
+        assert "there are delete_article, order_timeout" in refused
     jobs("retry", name)
     jobs("requeue", name, code=1)
     with shop.engine.begin() as conn:
