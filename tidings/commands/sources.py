@@ -172,11 +172,13 @@ def _read_list(path: str, channel: str | None) -> dict[str, str | None]:
     """Address → channel, of the feeds in an OPML file."""
     try:
         with open(path, "rb") as file:
-            listed = list_channels(parse_opml(file))
+            listed, refused = list_channels(parse_opml(file))
     except OSError as ex:
         raise click.ClickException(f"{path}: {ex.strerror}") from None
     except ListError as ex:
         raise click.ClickException(f"{path}: {ex}") from None
+    for reason in refused:
+        click.echo(f"{path}: {reason}", err=True)
     if not listed:
         raise click.ClickException(f"{path}: there is no feed in this list")
     return {address: channel or folder for address, folder in listed.items()}

@@ -27,7 +27,7 @@ from tidings.importing.workspace import Workspace, open_workspace
 from tidings.importing.writing import FILES, Origin, make_feed_origin, write_articles
 from tidings.news.storing import is_stored
 from tidings.process.clock import Clock, now_ms
-from tidings.sources.records import PAUSED
+from tidings.sources.records import UNLISTED
 from tidings.sources.registry import SourceError, ensure_feed
 from tidings.store.engine import transaction
 from tidings.store.retry import is_overtaken, run_again
@@ -69,7 +69,7 @@ def import_articles(
         engine: the database.
         folder: where rejects, checkpoints and downloads are kept; made if it is not there.
         added_by: names who imports, for the sources that are new. They are not asked again until
-            an operator resumes them.
+            an operator adds or resumes them.
         format_: of the input; by default told from its name or content.
         channel: for rows that name none.
         restart: begin at the first row even if an earlier run was interrupted.
@@ -277,7 +277,7 @@ def _detect(opened: Input) -> Format:
 def _find_origin(engine: Engine, address: str, *, added_by: str) -> Origin:
     def ensure() -> int:
         with transaction(engine) as conn:
-            return ensure_feed(conn, address, added_by=added_by, state=PAUSED)
+            return ensure_feed(conn, address, added_by=added_by, state=UNLISTED)
 
     try:
         return make_feed_origin(run_again(ensure, passes=is_overtaken), address)

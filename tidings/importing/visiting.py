@@ -213,15 +213,17 @@ def _judge(row: Row | Reject) -> NewArticle | str:
         return f"{row.place}: {ex}"
 
 
-def list_channels(outlines: Iterable[Outline]) -> dict[str, str | None]:
-    """Address → the folder's name, for the feeds of a list that can be asked at all."""
+def list_channels(outlines: Iterable[Outline]) -> tuple[dict[str, str | None], list[str]]:
+    """Address → the folder's name, for the feeds of a list that can be asked at all; and why the
+    others cannot."""
     wanted: dict[str, str | None] = {}
+    refused: list[str] = []
     for outline in outlines:
         try:
             wanted.setdefault(tidy_address(outline.address), outline.folder)
-        except SourceError:
-            continue
-    return wanted
+        except SourceError as ex:
+            refused.append(f"line {outline.line}: {ex}")
+    return wanted, refused
 
 
 @contextmanager
@@ -273,7 +275,8 @@ def _moment(row: Row | Reject) -> datetime:
 
 
 def _follow(source: Source, stream: BinaryIO, engine: Engine, seen: Visit) -> None:
-    wanted = list_channels(parse_opml(stream))
+    wanted, refused = list_channels(parse_opml(stream))
+    seen.reasons, seen.counts.rejected = tuple(refused[:SHOWN]), len(refused)
     if len(wanted) > MOST_LISTED:
         raise AnswerError(f"a list of {len(wanted)} feeds, at most {MOST_LISTED}")
 

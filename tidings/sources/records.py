@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Row, insert, select
 from tidings.sources.tables import source, source_run
 
 FILE, EDITOR, KEY, FEED, LIST = "file", "editor", "key", "feed", "list"
-# Asked when it is due · not asked, as an operator says · no longer in the list that named it · says
-# itself that it is no more · removed by an operator.
+# Asked when it is due · not asked, as an operator says · in no list of what to ask, since it was
+# brought in once or has left its list · says itself that it is no more · removed by an operator.
 ACTIVE, PAUSED, UNLISTED, GONE, REMOVED = "active", "paused", "unlisted", "gone", "removed"
 STATES = (ACTIVE, PAUSED, UNLISTED, GONE)
 

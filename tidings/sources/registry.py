@@ -201,7 +201,10 @@ def follow_list(
     came = 0
     for name, address in names.items():
         known = mine.get(name)
-        if known is None or known.state == UNLISTED:
+        if known is not None and known.state != UNLISTED:
+            continue
+        other = known or find_by_address(conn, tidy_address(address))
+        if other is None or other.state in (UNLISTED, REMOVED):
             ensure_feed(conn, address, added_by=added_by, channel_id=wanted[address])
             came += 1
     left = [
@@ -238,6 +241,8 @@ def tidy_address(address: str) -> str:
         usable = False
     if not usable or any(ord(char) <= 32 for char in text):
         raise SourceError(f"{text[:100]!r} is no http or https address")
+    if parts.username is not None:
+        raise SourceError(f"a user name in the address of {parts.hostname} is not supported")
     text = urlunsplit(
         (parts.scheme.lower(), parts.netloc.lower(), parts.path or "/", parts.query, "")
     )

@@ -76,14 +76,16 @@ def test_a_feed_is_added_paused_resumed_and_removed(typed: Type, engine: Engine)
 
 
 def test_every_feed_of_a_list_is_added(typed: Type, tmp_path: Path) -> None:
-    """In the channel of its folder; what is no address is left out."""
+    """In the channel of its folder; what is no address is named and left out."""
     listed = tmp_path / "list.opml"
     listed.write_text(
         "<opml><body><outline text='Coast'>"
         f"<outline text='a' xmlUrl='{SEA}'/><outline text='b' xmlUrl='file:///etc/passwd'/>"
         "</outline></body></opml>"
     )
-    assert typed("add", str(listed)).exit_code == 0
+    said = typed("add", str(listed))
+    assert said.exit_code == 0
+    assert "line 1: 'file:///etc/passwd' is no http or https address" in said.output
     (found,) = feeds(typed)
     assert found["address"] == SEA
 
@@ -113,6 +115,7 @@ def test_a_check_shows_what_would_come_in_and_stores_nothing(
         (("remove", "1"), "is of kind file, which is never asked"),
         (("add", "no-such-list.opml"), "No such file"),
         (("add", "http://"), "is no http or https address"),
+        (("add", "http://me:secret@sea.example.org/"), "a user name in the address"),
         (("check", "https://127.0.0.1:1/feed"), "Connection refused"),
     ],
 )

@@ -19,7 +19,7 @@ from tests.lab.web import Web, serve_web
 from tidings.importing import visiting
 from tidings.news.tables import article
 from tidings.sources.records import Source, SourceRun, find_runs, find_sources
-from tidings.sources.registry import ensure_feed, pause, remove, resume
+from tidings.sources.registry import ensure_feed, follow_list, pause, remove, resume
 from tidings.sources.schedule import claim, find_due
 from tidings.sources.tables import source
 from tidings.store.engine import transaction
@@ -296,6 +296,20 @@ def test_the_setting_makes_sources_and_what_leaves_it_is_asked_no_more(
     ask(feed_urls=f"{first},{second}")
     assert known(engine)[second].state == "paused"
     assert titles(engine) == ["About a", "About b"]
+
+
+def test_a_feed_that_was_brought_in_once_is_followed_when_it_is_listed(
+    web: Web, engine: Engine, ask: Ask
+) -> None:
+    """As the same source; what another lists already stays as it is."""
+    address = web.serve("/feed", feed("1"))
+    with transaction(engine) as conn:
+        once = ensure_feed(conn, address, added_by="shell:test", state="unlisted")
+    assert ask() == "no source is due"
+    ask(feed_urls=address)
+    assert [(one.source_id, one.state) for one in known(engine).values()] == [(once, "active")]
+    with transaction(engine) as conn:
+        assert follow_list(conn, {address: None}, added_by="list:9") == (0, 0)
 
 
 def test_a_list_of_the_setting_is_followed(web: Web, engine: Engine, ask: Ask) -> None:
