@@ -45,6 +45,7 @@ def documented_server(root: Path, port: int) -> str:
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("    listen [::]:80;\n", ""),
         ("root /srv/tidings/var/site;", f"root {root};"),
+        ("root /srv/tidings/var/images;", f"root {root.parent / 'images'};"),
     )
 
 

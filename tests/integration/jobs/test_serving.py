@@ -15,6 +15,7 @@ from sqlalchemy import update
 from tests.integration.jobs.paper import NOW, Paper
 from tests.lab.nginx import serve_site
 from tests.lab.page_readers import Answer, Journal, readers, tell
+from tidings.news.images import Images
 from tidings.news.tables import article
 from tidings.store.engine import transaction
 
@@ -79,10 +80,17 @@ def test_the_documented_server_sends_each_file_for_what_it_is(
     small_paper: Paper, tmp_path: Path
 ) -> None:
     small_paper.build()
+    picture = "ab" * 32
+    Images(small_paper.root.parent / "images").write(picture, b"RIFF")
     with serve_site(small_paper.root, tmp_path) as url:
+        with urllib.request.urlopen(f"{url}/images/{picture}", timeout=5) as answer:
+            assert (answer.read(), answer.headers["Content-Type"]) == (b"RIFF", "image/webp")
+            assert "immutable" in answer.headers["Cache-Control"]
         for path, kind in (
             ("/", "text/html; charset=utf-8"),
             ("/channels/1", "text/html; charset=utf-8"),
+            ("/channels/1/page-1", "text/html; charset=utf-8"),
+            ("/articles/7", "text/html; charset=utf-8"),
             ("/articles/7.html", "text/html; charset=utf-8"),
             ("/feed.atom", "application/atom+xml; charset=utf-8"),
             ("/feed.rss", "application/rss+xml; charset=utf-8"),
