@@ -41,7 +41,7 @@ from tidings.sources.registry import SourceError, follow_list, tidy_address
 from tidings.store.engine import transaction
 from tidings.store.retry import is_overtaken, run_again
 
-# For the whole download; half as long again remains of a look's lease for reading and writing.
+# For the whole download; the most of a look's lease remains for reading and writing.
 DEADLINE_S = 60
 GONE_STATUS = 410
 SHOWN = 10

@@ -21,8 +21,9 @@ from tidings.sources.records import ACTIVE, FEED, GONE, LIST, Source, make_sourc
 from tidings.sources.registry import find_by_address
 from tidings.sources.tables import source, source_run
 
-# Twice what a look may take, so that only a daemon that has died is overtaken.
-LEASE_S = 180
+# Several times what a look takes, whose download has a minute: 50,000 entries were read in two on a
+# busy machine. So only a daemon that has died is overtaken.
+LEASE_S = 600
 # No source is left alone for longer, whatever it asks for and however often it failed.
 LONGEST_PAUSE_S = 86_400
 # In a row, before an address is believed to have moved for good, and before operators are told.

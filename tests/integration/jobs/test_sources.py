@@ -18,9 +18,10 @@ from jobs.work import sources
 from tests.lab.web import Web, serve_web
 from tidings.importing import visiting
 from tidings.news.tables import article
+from tidings.process.errors import CannotStartError
 from tidings.sources.records import Source, SourceRun, find_runs, find_sources
 from tidings.sources.registry import ensure_feed, follow_list, pause, remove, resume
-from tidings.sources.schedule import claim, find_due
+from tidings.sources.schedule import claim, find_due, prune_runs
 from tidings.sources.tables import source
 from tidings.store.engine import transaction
 
@@ -397,3 +398,21 @@ def test_a_feed_that_breaks_something_of_ours_stops_no_other(
     assert "1 changed, 1 failed" in ask()
     assert titles(engine) == ["About b"]
     assert known(engine)[web.url("/a")].failures == 1
+
+
+def test_records_of_looks_are_kept_for_a_while(web: Web, engine: Engine, ask: Ask) -> None:
+    """And no longer."""
+    web.serve("/feed", feed("1"))
+    (source_id,) = add(engine, web.url("/feed"))
+    ask()
+    at = last_run(engine, source_id).at
+    with transaction(engine) as conn:
+        assert prune_runs(conn, at) == 0
+        assert prune_runs(conn, at + HOUR) == 1
+        assert find_runs(conn, source_id, limit=1) == []
+
+
+def test_what_is_no_address_is_refused_before_the_daemon_starts(ask: Ask) -> None:
+    """A file of the machine is none of its feeds."""
+    with pytest.raises(CannotStartError, match="FEED_URLS: expected http and https addresses"):
+        ask(feed_urls="/srv/feed.xml")
