@@ -18,6 +18,7 @@ import numpy as np
 from sqlalchemy import Engine
 
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
+from tidings.importing.decoding import lines_in_utf8
 from tidings.importing.event_rows import EventBlock, EventsHeaderError, read_events
 from tidings.importing.inputs import UNREADABLE, InputError, open_input
 from tidings.importing.report import Report
@@ -74,7 +75,7 @@ def import_events(
         )
         load.begin(restart=restart)
         try:
-            for block in read_events(opened.stream, until_ms=clock()):
+            for block in read_events(lines_in_utf8(opened.stream), until_ms=clock()):
                 load.take(block)
         except (EventsHeaderError, *UNREADABLE) as ex:
             raise InputError(f"{source}: {ex}") from None

@@ -4,11 +4,13 @@ at all."""
 from __future__ import annotations
 
 import io
+import xml.sax.handler
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from feedparser import api as feedparser_api
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -328,3 +330,20 @@ def test_short_entities_are_replaced() -> None:
     rest = (RSS % "<item><title>&paper;&nbsp;&amp; more</title></item>").split("?>")[1]
     [row] = read(f"<!DOCTYPE rss [{declared}]>{rest}")
     assert row.values["title"] == "The Harbour's <Sons> & more"
+
+
+def test_a_text_reaches_feedparser_in_one_piece() -> None:
+    """Trap: Python's driver calls once for each line and each reference, hundreds of times an
+    entry."""
+    pieces: list[str] = []
+
+    class Listener(xml.sax.handler.ContentHandler):
+        def characters(self, content: str) -> None:
+            pieces.append(content)
+
+    parser = xml.sax.make_parser(["tidings.importing.sax_driver"])
+    parser.setContentHandler(Listener())
+    parser.parse(io.BytesIO(b"<a>one&lt;br&gt;\ntwo</a>"))
+    assert pieces == ["one<br>\ntwo"]
+    read(RSS % item(1))
+    assert feedparser_api.PREFERRED_XML_PARSERS == ["tidings.importing.sax_driver"]

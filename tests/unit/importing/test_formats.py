@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tidings.importing.formats import Format, detect
+from tidings.importing.formats import Format, detect, read_input
 from tidings.importing.inputs import InputError, open_input
+from tidings.importing.rows import Row
 
 
 def detect_file(folder: Path, name: str, content: bytes) -> Format:
@@ -47,6 +48,10 @@ def test_a_plain_name_decides(tmp_path: Path, name: str, format_: Format) -> Non
         (b'\xef\xbb\xbf\n {"title": "a"}\n', Format.JSONL),
         (b"id,Title,body\n1,a,b\n", Format.CSV),
         (b"id;title\n1;a\n", Format.CSV),
+        (b"id,title\r1,a\r2,b\r", Format.CSV),
+        ("id,title\n1,a\n".encode("utf-16"), Format.CSV),
+        ("id,title\n1,a\n".encode("utf-16-be"), Format.CSV),
+        ('{"title": "a"}\n'.encode("utf-32"), Format.JSONL),
         (b"<rss version='2.0'>", Format.FEED),
         (b"<?xml version='1.0'?><!-- <opml> --><feed xmlns='x'>", Format.FEED),
         ("<?xml version='1.0' encoding='utf-16'?><rdf:RDF>".encode("utf-16"), Format.FEED),
@@ -69,6 +74,7 @@ def test_content_decides_where_the_name_does_not(
         (b"<!DOCTYPE html><html><body>", "begins with <html>"),
         (b"Dear reader,\n", "is neither JSONL, CSV with a title column, RSS, Atom nor OPML"),
         (b"\x00\x01title,\n", "is neither JSONL"),
+        (b"The database is busy\rCome back later", "is neither JSONL"),
     ],
 )
 def test_what_it_cannot_tell_it_names_once(tmp_path: Path, content: bytes, message: str) -> None:
@@ -76,4 +82,37 @@ def test_what_it_cannot_tell_it_names_once(tmp_path: Path, content: bytes, messa
     with pytest.raises(InputError, match=message) as caught:
         detect_file(tmp_path, "export", content)
     assert "--format" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "title,body,channel\rT,Zoë,news\r"),
+        ("a.jsonl", '{"title": "T", "body": "Zoë", "channel": "news"}\n'),
+        ("a.rss", "<rss><channel><item><title>T</title><guid>Zoë</guid></item></channel></rss>"),
+    ],
+)
+def test_every_format_comes_in_by_every_unicode(
+    tmp_path: Path, encoding: str, name: str, content: str
+) -> None:
+    """As editors of text and spreadsheets save them."""
+    path = tmp_path / name
+    path.write_bytes(content.encode(encoding))
+    with open_input(str(path), tmp_path) as opened:
+        [row] = read_input(opened, detect(opened), channel=None)
+    assert isinstance(row, Row)
+    assert "Zoë" in row.values.values()
+
+
+def test_words_that_are_no_file_of_rows_are_refused_in_one_line(tmp_path: Path) -> None:
+    """Trap: the csv module fails on a bare carriage return."""
+    path = tmp_path / "busy.csv"
+    path.write_bytes(b"The database is busy\rCome back later")
+    with (
+        open_input(str(path), tmp_path) as opened,
+        pytest.raises(InputError, match="no column called title") as caught,
+    ):
+        list(read_input(opened, Format.CSV, channel=None))
     assert "\n" not in str(caught.value)
