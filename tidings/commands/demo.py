@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 from tidings.commands.changing import open_articles
 from tidings.demo.illustrating import Shelf
 from tidings.demo.load import load_demo
-from tidings.demo.removal import remove_demo
+from tidings.demo.removal import REMOVE, remove_demo
 from tidings.editing.acting import shell_actor
+from tidings.editing.audit import find_entries
 from tidings.news.articles import Articles
 from tidings.news.images import FOLDER, Images
 from tidings.news.listing import has_articles
@@ -46,11 +47,14 @@ def remove() -> None:
 
 
 def load_demo_once(settings: Settings) -> str:
-    """What `tidings up` does: an example for a site without articles; returns a line about it."""
+    """What `tidings up` does: an example for a site without articles, unless it was removed from
+    there; returns a line about it."""
     with open_articles(settings) as (engine, stored):
         with engine.connect() as conn:
             if has_articles(conn):
                 return "demo: this site has articles, none were added"
+            if any(entry.verb == REMOVE for entry in find_entries(conn, limit=1, nouns={"demo"})):
+                return "demo: it was removed from this site; `tidings demo load` brings it back"
         return _load(settings, engine, stored)
 
 

@@ -27,6 +27,9 @@ from tidings.reading.stored import find_instant_readers, remove_readers
 from tidings.shop.stock import find_products, withdraw
 from tidings.store.engine import transaction
 
+# As the audit log names it.
+REMOVE = "remove"
+
 
 def remove_demo(engine: Engine, articles: Articles, shelf: Shelf, *, actor: str) -> str:
     """Remove what `load_demo` brought; what readers did with other articles stays.
@@ -48,7 +51,7 @@ def remove_demo(engine: Engine, articles: Articles, shelf: Shelf, *, actor: str)
         for article_id in ids:
             take_down(conn, article_id, articles)
         if ids or editions:
-            note(conn, actor, "remove", "demo", None)
+            note(conn, actor, REMOVE, "demo", None)
     if not ids and not editions:
         return "demo: there is none on this site"
     if ids:

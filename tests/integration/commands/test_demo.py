@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, func, select
 
 from tests.lab.newsroom import Clock, Newsroom
+from tidings.commands.demo import load_demo_once
 from tidings.commands.main import main
 from tidings.demo import removal
 from tidings.demo.load import EDITIONS
@@ -23,6 +24,7 @@ from tidings.news.images import FOLDER, Images
 from tidings.news.tables import article, article_count, author, channel, image
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX
+from tidings.process.settings import load_settings
 from tidings.reading.acts import Action
 from tidings.reading.events import Event, pack_ids
 from tidings.reading.storing import Placed, store_events
@@ -213,3 +215,15 @@ def test_loading_it_again_draws_what_is_missing(
 
     assert 0 < few < 150
     assert count(engine)["image"] == 150
+
+
+def test_a_site_from_which_it_was_removed_starts_without_it(typed: Type, engine: Engine) -> None:
+    """Between the removal and the first article of one's own a restart brings nothing back; a site
+    that never had it gets it, and who loads it again has it."""
+    settings = load_settings()
+    assert load_demo_once(settings).startswith("demo: 150 articles, ")
+    typed("demo", "remove")
+
+    assert load_demo_once(settings).startswith("demo: it was removed from this site")
+    assert count(engine)["article"] == 0
+    assert typed("demo", "load").output.startswith("demo: 150 articles, ")
