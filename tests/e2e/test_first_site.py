@@ -1,0 +1,126 @@
+"""`docs/first-site.md`, followed in order by a newcomer who looks at the site in a browser."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_stories import ROOT, lay_out, make_script, read_story
+from tests.lab.browser import Page, open_browser
+from tests.lab.servers import RedisServer, free_port, wait_until
+from tests.lab.sites import start_site
+
+PAGE = ROOT / "docs" / "first-site.md"
+TYPING_TIMEOUT_S = 240
+PAGES_TIMEOUT_S = 120
+OWN = "High tide at noon"
+ATOM = """<feed xmlns="http://www.w3.org/2005/Atom"><title>Boats</title><id>urn:boats</id>
+<entry><id>urn:boats:1</id><title>Two masts and a stove</title>
+<updated>2026-01-01T00:00:00Z</updated>
+<link href="https://boats.example/1"/><content type="html">&lt;p&gt;A ketch.&lt;/p&gt;</content>
+</entry></feed>"""
+RSS = """<rss version="2.0"><channel><title>{channel}</title><link>https://{channel}.example/</link>
+<item><guid>1</guid><title>{title}</title><description>Seen from the pier.</description></item>
+</channel></rss>"""
+FEEDS = {
+    "tides.rss": RSS.format(channel="tides", title="Springs and neaps"),
+    "boats.atom": ATOM,
+    "birds.rss": RSS.format(channel="birds", title="A tern in a hurry"),
+}
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """The address of a web server that serves the feeds."""
+    folder.mkdir()
+    for name, text in FEEDS.items():
+        (folder / name).write_text(text)
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def type_in(script: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """What a shell in that folder prints, once all was typed and succeeded."""
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=TYPING_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
+
+
+def titles(page: Page, address: str) -> list[str]:
+    page.go(address)
+    page.wait_for("document.readyState === 'complete'")
+    return page.texts("h1, h2, h3")
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_newcomer_who_follows_the_page_has_a_site(
+    tmp_path: Path, redis_server: RedisServer, redis_url: str
+) -> None:
+    """Named, without the example, with three feeds and an article of one's own, which is gone again
+    after its take-down."""
+    lay_out(tmp_path)
+    naming, *filling, taking_down = read_story(PAGE.read_text())
+    bind = f"127.0.0.1:{free_port()}"
+    # Before the site is started, as the page has it started again.
+    named = {"PATH": "/usr/bin:/bin", "TIDINGS_VAR_DIR": str(tmp_path / "var")}
+    assert "The Harbour Courier" in type_in(make_script([naming]), tmp_path, named)
+    with (
+        serve(tmp_path / "feeds") as feeds,
+        start_site(
+            tmp_path,
+            redis_url=redis_url,
+            gateway_bind=bind,
+            site_url=f"http://{bind}",
+            fetch_private_addresses=True,
+        ) as site,
+        open_browser() as browser,
+        browser.page() as page,
+    ):
+        site.wait_until_ready()
+        environment = {**site.environment, "FEEDS": feeds}
+        filled = make_script(filling).replace("127.0.0.1:8000", bind)
+        type_in(filled, tmp_path, environment)
+        reader = site.reader()
+        expected = {OWN, "Springs and neaps", "Two masts and a stove", "A tern in a hurry"}
+
+        def shown() -> set[str]:
+            cards = reader.get("/articles?channel_id=0&article_num=50").json["results"]
+            return {card["title"] for card in cards}
+
+        wait_until(lambda: expected <= shown(), PAGES_TIMEOUT_S, "the articles of all feeds")
+        assert shown() == expected
+        (own,) = [
+            card["article_id"]
+            for card in reader.get("/articles?channel_id=0&article_num=50").json["results"]
+            if card["title"] == OWN
+        ]
+        address = f"{site.url}/articles/{own}"
+        wait_until(lambda: OWN in titles(page, address), PAGES_TIMEOUT_S, "the article's page")
+        assert "The Harbour Courier" in page.run("document.title")
+        assert page.run("document.documentElement.lang") == "en-GB"
+
+        type_in(make_script([taking_down]), tmp_path, environment)
+
+        assert reader.get(f"/articles/{own}").status == 404
+        wait_until(lambda: OWN not in titles(page, address), PAGES_TIMEOUT_S, "the page to go")
