@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from tests.lab.browser import Browser, open_browser
 from tests.lab.servers import start_redis, wait_until
@@ -25,6 +26,15 @@ from tests.lab.sites import TIDINGS, Site, start_site
 
 FOLDER = Path("var/screenshots")
 SITE_TIMEOUT_S = 180
+TEXT = """# High tide at noon
+
+The harbour is *full*, and the [tide table](https://tides.example/) says until when.
+
+> Boats that draw more than two metres may leave until half past one.
+
+- no swimming
+- no fires
+"""
 
 
 class View(NamedTuple):
@@ -52,7 +62,15 @@ def addresses(site: Site) -> dict[str, str]:
         "front": f"{site.url}/",
         "article": f"{site.url}/articles/{newest['article_id']}",
         "channel": f"{site.url}/channels/{channel['channel_id']}",
+        "preview": _preview(site),
     }
+
+
+def _preview(site: Site) -> str:
+    """The address of what an editor is shown of a text before it is stored."""
+    written = json.loads(_type(site, "articles", "preview", "-", "--json", typed=TEXT))
+    page = f"<article><h1>{written['title']}</h1>{written['body']}</article>"
+    return f"data:text/html;charset=utf-8,{quote(page)}"
 
 
 def take_pictures(browser: Browser, pages: dict[str, str], folder: Path) -> Iterator[Path]:
@@ -70,9 +88,14 @@ def take_pictures(browser: Browser, pages: dict[str, str], folder: Path) -> Iter
                 yield path
 
 
-def _type(site: Site, *words: str) -> str:
+def _type(site: Site, *words: str, typed: str = "") -> str:
     return subprocess.run(
-        [TIDINGS, *words], env=dict(site.environment), capture_output=True, text=True, check=True
+        [TIDINGS, *words],
+        env=dict(site.environment),
+        input=typed,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     ).stdout
 
 
