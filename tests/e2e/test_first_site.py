@@ -18,7 +18,7 @@ from tests.lab.servers import RedisServer, free_port, wait_until
 from tests.lab.sites import start_site
 
 PAGE = ROOT / "docs" / "first-site.md"
-TYPING_TIMEOUT_S = 240
+TYPING_TIMEOUT_S = 480
 PAGES_TIMEOUT_S = 120
 OWN = "High tide at noon"
 ATOM = """<feed xmlns="http://www.w3.org/2005/Atom"><title>Boats</title><id>urn:boats</id>
