@@ -15,6 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from enum import StrEnum
 from urllib.parse import urlsplit
 
@@ -54,6 +55,8 @@ FETCH_DEADLINE_S = 20
 PAUSE_S = 1.0
 # The run of the next minute goes on.
 RUN_S = 45
+# Room comes by an operator's setting, or by articles that are deleted.
+WHEN_FULL = timedelta(hours=1)
 MIB = 1024**2
 
 log = structlog.get_logger(__name__)
@@ -84,10 +87,17 @@ def fetch_covers(run: Run) -> str:
         due = find_due_covers(conn, run.now, limit=MOST_COVERS)
     if not due:
         return Routine("no cover is due")
+    task = _Task(run)
+    if not task.make_room():
+        with transaction(context.engine) as conn:
+            postpone_covers(conn, [cover.article_id for cover in due], run.now + WHEN_FULL)
+        raise JobFailedError(
+            f"{len(due)} covers wait for an hour: articles show all the pictures that "
+            "TIDINGS_IMAGES_MAX_MIB has room for"
+        )
     by_host: dict[str, list[DueCover]] = defaultdict(list)
     for cover in due:
         by_host[_host(cover.url)].append(cover)
-    task = _Task(run)
     with ThreadPoolExecutor(HOSTS_AT_ONCE, thread_name_prefix="covers") as pool:
         counts = sum(pool.map(task.fetch_host, by_host.values()), Counter[Outcome]())
     for outcome, number in counts.items():
@@ -121,7 +131,12 @@ class _Task:
             clock=now_ms,
         )
         self.not_written = ""
-        self._images.make_room(run.context.engine, now=run.now, max_bytes=self._max_bytes)
+
+    def make_room(self) -> bool:
+        """Whether there is room for more pictures, once those that no article shows have gone."""
+        return self._images.make_room(
+            self._context.engine, now=self._now, max_bytes=self._max_bytes
+        )
 
     def fetch_host(self, covers: Sequence[DueCover]) -> Counter[Outcome]:
         """Fetch the covers of one host, one after the other; if it does not answer, the rest of

@@ -36,7 +36,7 @@ from tidings.importing.addresses import PUBLIC_ONLY, FetchRules, connect
 READ_TIMEOUT_S = 10
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 64 * 1024
-# One day: for longer no server is left alone, whatever it asks for.
+# One day: no server is left alone for longer, even if it asks for more.
 MAX_RETRY_AFTER_S = 24 * 3600
 NOT_MODIFIED = 304
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

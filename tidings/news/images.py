@@ -114,19 +114,17 @@ class Images:
         except FileNotFoundError:
             return None
 
-    def make_room(self, engine: Engine, *, now: datetime, max_bytes: int) -> int:
-        """Let the oldest pictures go that no article shows, if there is hardly room for more;
-        returns how many went."""
+    def make_room(self, engine: Engine, *, now: datetime, max_bytes: int) -> bool:
+        """Let the oldest pictures go that no article shows, if there is hardly room for more; False
+        if there is hardly room all the same."""
         with engine.connect() as conn:
             excess = used_bytes(conn) - int(max_bytes * NEARLY_FULL)
-        gone = 0
         for found in _find_unused(engine, now - GRACE) if excess > 0 else ():
             if self.remove_unused(engine, found.digest):
-                gone += 1
                 excess -= found.size
             if excess <= 0:
                 break
-        return gone
+        return excess <= 0
 
     def remove_unused(self, engine: Engine, digest: str) -> bool:
         """Delete a picture that no article shows; False if it stays."""

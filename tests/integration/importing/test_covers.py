@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from redis import Redis
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, delete, insert, select, update
 
 from jobs.static.context import Context, JobFailedError, Routine, Run
 from jobs.static.runs import read_now
@@ -22,7 +22,8 @@ from tests.lab.web import Web
 from tidings.editing.records import digest
 from tidings.news.articles import Articles
 from tidings.news.due_covers import PAUSES
-from tidings.news.images import FOLDER, Images
+from tidings.news.images import FOLDER, Images, record_image
+from tidings.news.images import Image as Picture
 from tidings.news.listing import read_record
 from tidings.news.tables import article, cover_due
 from tidings.process.clock import now_ms
@@ -140,7 +141,7 @@ def test_what_cannot_be_had_is_tried_again_and_given_up_in_the_end(desk: Desk, w
 
 
 def test_a_machine_of_the_own_network_is_not_asked(desk: Desk, web: Web) -> None:
-    """Whoever writes a feed could have ours ask whatever is in its network."""
+    """The owner of any feed could have this machine ask its neighbours."""
     id_ = desk.article(web.serve("/inside.png", draw(), "image/png"))
     assert "1 failed" in desk.fetch(fetch_private_addresses=False)
     assert web.asked == []
@@ -218,6 +219,23 @@ def test_covers_may_be_left_where_they_are(desk: Desk, web: Web) -> None:
     assert isinstance(desk.fetch(covers="linked"), Routine)
     assert web.asked == []
     assert set(desk.due()) == {id_}
+
+
+def test_where_all_pictures_are_shown_new_ones_wait(desk: Desk, web: Web) -> None:
+    """No stranger's server is asked each minute for what there is no room for."""
+    shown = desk.article("https://x.example/a.png")
+    large = Picture("e" * 64, 400, 300, size=1024**2)
+    with transaction(desk.engine) as conn:
+        record_image(conn, large, added_by="me", at=desk.now, max_bytes=large.size)
+        conn.execute(update(article).where(article.c.id == shown).values(image=large.digest))
+        conn.execute(delete(cover_due))
+    id_ = desk.article(web.serve("/x.png", draw(), "image/png"))
+    with pytest.raises(JobFailedError, match="TIDINGS_IMAGES_MAX_MIB"):
+        desk.fetch(images_max_mib=1)
+    assert isinstance(desk.fetch(images_max_mib=1), Routine)
+    assert web.asked == []
+    assert desk.due() == {id_: (desk.now + covers.WHEN_FULL, 0)}
+    assert "1 kept" in desk.fetch(desk.now + covers.WHEN_FULL, images_max_mib=2)
 
 
 def test_a_disk_that_takes_nothing_fails_the_job_and_loses_no_cover(desk: Desk, web: Web) -> None:

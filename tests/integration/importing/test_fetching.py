@@ -206,7 +206,7 @@ def test_what_is_not_packed_as_it_says_is_an_error(web: Web, coding: str) -> Non
 
 
 def test_a_packed_file_stays_packed(web: Web) -> None:
-    """What is a file's own packing is undone by who reads the file."""
+    """A file's own packing is for the file's reader to undo."""
     data = gzip.compress(b"hello")
     assert download(web.serve("/x.gz", data, "application/gzip")) == data
     twice = gzip.compress(data)
