@@ -172,6 +172,19 @@ def test_a_page_that_somebody_deleted_comes_back(paper: Paper) -> None:
     assert paper.files() == before
 
 
+def test_the_pages_of_an_earlier_release_give_way(small_paper: Paper) -> None:
+    """Channels were named by their slugs, which a channel may share with another one's number."""
+    old = ("channels/c1/index.html", "channels/c1/page-1.html", "channels/2/feed.atom")
+    for name in old:
+        (small_paper.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (small_paper.root / name).write_bytes(b"of before")
+    small_paper.build()
+
+    assert not set(old) & small_paper.files().keys()
+    assert not (small_paper.root / "channels/c1").exists()
+    assert check_site(small_paper.root, SITE) == []
+
+
 def test_files_of_the_operator_stay(small_paper: Paper) -> None:
     small_paper.build()
     for name in ("google123.html", "articles/map.png"):
