@@ -64,16 +64,18 @@ def test_what_is_hidden_is_gone_at_once_and_what_is_shown_comes_back(
         wait_until(lambda: "tidings import articles" in site.output, SECONDS, "how to fill it")
         command(site, "import", "articles", str(source))
         listed = command(site, "articles", "list", "--json").splitlines()
-        kept, down, later, _ = sorted(json.loads(line)["article_id"] for line in listed)
+        kept, down, later, gone = sorted(json.loads(line)["article_id"] for line in listed)
         wait_until(lambda: len(in_feed(site)) == 4, SECONDS, "the articles to be recommended")
-        assert [status_of(site, id_) for id_ in (kept, down, later)] == [200, 200, 200]
+        assert [status_of(site, id_) for id_ in (kept, down, later, gone)] == [200] * 4
 
+        command(site, "articles", "delete", str(gone))
+        assert status_of(site, gone) == 404
         command(site, "articles", "take-down", str(down))
         assert status_of(site, down) == 404
         hour = datetime.now(UTC) + timedelta(seconds=12)
         command(site, "articles", "publish", str(later), "--at", hour.isoformat())
         assert status_of(site, later) == 404
-        wait_until(lambda: not in_feed(site) & {down, later}, SECONDS, "the feeds to follow")
+        wait_until(lambda: not in_feed(site) & {down, later, gone}, SECONDS, "the feeds to follow")
         assert status_of(site, kept) == 200
 
         command(site, "articles", "restore", str(down))

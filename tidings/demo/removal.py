@@ -25,6 +25,7 @@ from tidings.news.removal import LET_GO_S, delete_articles, delete_empty_channel
 from tidings.news.storing import find_ids
 from tidings.reading.stored import find_instant_readers, remove_readers
 from tidings.shop.stock import find_products, withdraw
+from tidings.sources.owning import find_delivering
 from tidings.store.engine import transaction
 
 # As the audit log names it.
@@ -60,7 +61,9 @@ def remove_demo(engine: Engine, articles: Articles, shelf: Shelf, *, actor: str)
         covers = find_covers(conn, ids)
         readers = find_instant_readers(conn, ids)
         remove_readers(conn, readers)
-        delete_empty_channels(conn, delete_articles(conn, ids, articles))
+        stood_in = delete_articles(conn, ids, articles)
+        unused = [id_ for id_ in stood_in if find_delivering(conn, id_) is None]
+        delete_empty_channels(conn, unused)
     remove_covers(engine, shelf, set(covers.values()))
     return f"demo: {len(ids)} articles, {editions} editions and {len(readers)} readers removed"
 

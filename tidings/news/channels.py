@@ -102,7 +102,9 @@ def _ids(conn: Connection, slugs: Collection[str]) -> dict[str, int]:
     if not slugs:
         return {}
     query = select(channel.c.slug, channel.c.id, channel.c.merged_into)
-    found = conn.execute(query.where(channel.c.slug.in_(list(slugs)))).all()
+    # None of them is merged or deleted before what is to stand in it is stored.
+    query = query.where(channel.c.slug.in_(list(slugs))).with_for_update(read=True)
+    found = conn.execute(query).all()
     if deleted := sorted(row.id for row in found if row.merged_into == DELETED):
         conn.execute(update(channel).where(channel.c.id.in_(deleted)).values(merged_into=None))
     return {row.slug: row.merged_into or row.id for row in found}

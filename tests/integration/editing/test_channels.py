@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import redis
+from sqlalchemy import event, insert, select
 
+from tests.conftest import MakeSettings
 from tests.integration.editing.conftest import Desk, story
-from tests.lab.newsroom import Newsroom
+from tests.lab.newsroom import Clock, Newsroom
 from tidings.editing import articles, channels
 from tidings.editing.acting import Act, NotAllowedError, StaleRecordError
 from tidings.editing.fields import FieldError, Fields
 from tidings.editing.records import digest
 from tidings.importing import import_rows
-from tidings.news.channels import Channel, ChannelNotFoundError, Channels, read_channels
+from tidings.news.articles import Articles
+from tidings.news.channels import (
+    Channel,
+    ChannelNotFoundError,
+    Channels,
+    ensure_channels,
+    read_channels,
+)
 from tidings.news.listing import list_channels
 from tidings.news.rearranging import ChannelTakenError, ChannelUsedError
+from tidings.news.tables import article
 from tidings.process.clock import now_ms
 from tidings.sources.records import read_source
 from tidings.sources.registry import ensure_feed
-from tidings.store.engine import transaction
+from tidings.store.engine import database_now, make_engine, transaction
 
 
 def known(desk: Desk) -> dict[int, str]:
@@ -173,3 +186,33 @@ def test_an_article_goes_into_no_channel_that_was_merged(desk: Desk, newsroom: N
     for verb, args in ((articles.create, [story()]), (articles.edit, [id_, Fields(channel_id=1)])):
         with pytest.raises(FieldError):
             desk.do("edith", verb, *args)
+
+
+def test_a_channel_that_an_import_writes_into_is_merged_after_it(
+    mariadb_url: str, make_settings: MakeSettings, redis_client: redis.Redis
+) -> None:
+    """Trap: the import has looked up the channel and writes next; the merge between the two would
+    leave its article in a channel that is none any more. SQLite has one writer."""
+    engine = make_engine(make_settings(database_url=mariadb_url).database)
+    Newsroom(engine, Clock(now_ms())).channels(1, 2)
+    desk = Desk(engine, Articles(engine, redis_client, card_ttl_s=300, clock=now_ms))
+    is_there = threading.Event()
+
+    def tell(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FOR UPDATE" in statement:
+            is_there.set()
+
+    event.listen(engine, "before_cursor_execute", tell)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(engine) as conn:
+            channel_id = ensure_channels(conn, {"channel-1": "Channel 1"})["channel-1"]
+            merging = pool.submit(desk.do, "edith", channels.merge, 1, into=2)
+            assert is_there.wait(30)
+            new = {"title": "T", "summary": "S", "body": "B", "status": "published"}
+            now = {"published_at": database_now(conn), "updated_at": database_now(conn)}
+            conn.execute(insert(article).values(channel_id=channel_id, source_id="a", **new, **now))
+        assert merging.result(30) == 1
+
+    with engine.connect() as conn:
+        assert list(conn.scalars(select(article.c.channel_id))) == [2]
+    engine.dispose()
