@@ -33,8 +33,11 @@ from tidings.news.storing import LENGTHS
 SUMMARY_CHARS = 1000
 # As much of the first words as stands on a card's title.
 FIRST_WORDS_CHARS = 100
+# Far more than any title or summary keeps, and too few for more tags than are read.
+_READ_CHARS = 20_000
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _MARKUP = re.compile(r"</\w+>|<\w+[^<>]*/?>|&#?\w+;")
+_XHTML = "application/xhtml+xml"
 _SPACE = re.compile(r"\s+")
 
 Detail = Mapping[str, Any]
@@ -67,7 +70,7 @@ def entry_values(entry: Any, says: FeedSays) -> dict[str, object]:
     """The entry as the values of a row; what it does not say is absent.
 
     Raises:
-        BodyError: title or summary are too large to be read.
+        BodyError: its text is too large to be read.
     """
     body, summary = _body_and_summary(entry)
     base = _base(entry, says)
@@ -95,12 +98,9 @@ def entry_values(entry: Any, says: FeedSays) -> dict[str, object]:
 
 
 def words(detail: Detail | None) -> str:
-    """A piece of a feed as text in one line; markup is taken for markup only where there is some.
-
-    Raises:
-        BodyError: it is too large.
-    """
-    value: str = (detail or {}).get("value") or ""
+    """The beginning of a piece of a feed as text in one line; markup is taken for markup only where
+    there is some."""
+    value: str = ((detail or {}).get("value") or "")[:_READ_CHARS]
     is_text = (detail or {}).get("type") == "text/plain" or not _MARKUP.search(value)
     return _SPACE.sub(" ", value if is_text else plain_text(value)).strip()
 
@@ -159,12 +159,18 @@ def _body_and_summary(entry: Any) -> tuple[str, str | None]:
     """The fullest content there is as HTML, and the summary as text, if it is another text."""
     contents: Sequence[Detail] = entry.get("content") or ()
     described: Detail | None = entry.get("summary_detail")
-    candidates = [_html(content) for content in contents if content.get("value")]
+    candidates = [_html(content) for content in contents if _is_text(content)]
     if not candidates:
         return (_html(described) if described else ""), None
     body = max(candidates, key=len)
     summary = shorten(words(described), SUMMARY_CHARS)
     return body, summary if summary != plain_text(body)[: len(summary)] else None
+
+
+def _is_text(content: Detail) -> bool:
+    """False for what Atom may hold besides: a picture in letters, a document of another kind."""
+    kind: str = content.get("type") or "text/html"
+    return bool(content.get("value")) and kind in ("text/plain", "text/html", _XHTML)
 
 
 def _html(detail: Detail) -> str:

@@ -142,7 +142,7 @@ class Feed:
             return Row(place, entry_values(entry, says))
         except BodyError as ex:
             found = {"id": entry.get("id"), "link": entry.get("link")}
-            return Reject(place, f"title or summary: {ex}", found)
+            return Reject(place, f"body: {ex}", found)
 
 
 def open_feed(stream: BinaryIO, *, content_type: str = "", url: str | None = None) -> Feed:

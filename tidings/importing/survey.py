@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-# Longer than any field that is kept of a feed or of an entry; the rest of the text is not gathered.
-MAX_TEXT_CHARS = 4096
+# Longer than any field that is kept of a feed or of an entry; the rest of a text is not gathered.
+MAX_TEXT_CHARS = 20_000
 # 100,000 guids are some 10 MB; a feed with more repeats none of those that follow.
 MAX_GUIDS = 200_000
 _ENTRIES = {"item", "entry"}
@@ -61,6 +61,7 @@ class _Surveyor:
         self._entry_depth = 0
         self._seen: set[int] = set()
         self._text: list[str] = []
+        self._room = 0
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         parent = self._open[-1] if self._open else ""
@@ -97,11 +98,13 @@ class _Surveyor:
 
     def _listen(self) -> None:
         self._text = []
+        self._room = MAX_TEXT_CHARS
         self.parser.CharacterDataHandler = self._hear
 
     def _hear(self, text: str) -> None:
-        if len(self._text) < MAX_TEXT_CHARS:
-            self._text.append(text[:MAX_TEXT_CHARS])
+        if self._room > 0:
+            self._text.append(text[: self._room])
+            self._room -= len(text)
 
     def _take_link(self, attributes: dict[str, str]) -> None:
         is_page = attributes.get("rel", "alternate") == "alternate"

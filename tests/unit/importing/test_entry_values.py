@@ -75,6 +75,20 @@ def test_a_title_of_two_megabytes_is_shortened() -> None:
     assert made.title.endswith("tide…")
 
 
+def test_a_title_of_nothing_but_tags_costs_nothing() -> None:
+    """Neither an entry's nor a feed's, of which both are read as text."""
+    tags = "&lt;b&gt;&lt;/b&gt;" * 30_000
+    [made] = articles((RSS % f"<item><title>T{tags}</title></item>").replace("News", tags))
+    assert (made.title, made.channel_name) == ("T", "Harbour")
+
+
+def test_a_picture_in_letters_is_no_text() -> None:
+    """Atom may hold any document."""
+    contents = '<content type="image/png">iVBORw0KGgo=</content><summary>Words.</summary>'
+    [made] = articles(ATOM % f"<entry><id>urn:1</id><title>T</title>{contents}</entry>")
+    assert made.body == "<p>Words.</p>"
+
+
 def test_decoration_that_is_too_long_costs_no_article() -> None:
     """It is shortened, or left out."""
     made = article(
