@@ -26,6 +26,13 @@ from tests.lab.sites import TIDINGS, Site, start_site
 
 FOLDER = Path("var/screenshots")
 SITE_TIMEOUT_S = 180
+# The reader's page has an empty article until its feed is there, and loads pictures as they are
+# scrolled to.
+TOLD = (
+    "[...document.querySelectorAll('article, .teasers li')].some((each) => each.innerText.trim())"
+)
+DRAWN = """[...document.images].every(
+  (image) => image.complete || image.getBoundingClientRect().top > window.innerHeight)"""
 TEXT = """# High tide at noon
 
 The harbour is *full*, and the [tide table](https://tides.example/) says until when.
@@ -79,10 +86,8 @@ def take_pictures(browser: Browser, pages: dict[str, str], folder: Path) -> Iter
         for name, address in pages.items():
             with browser.page(width=view.width, height=view.height, dark=view.dark) as page:
                 page.go(address)
-                page.wait_for("document.querySelectorAll('article').length > 0", "an article")
-                page.wait_for(
-                    "[...document.images].every((image) => image.complete || image.loading=='lazy')"
-                )
+                page.wait_for(TOLD, "an article")
+                page.wait_for(DRAWN, "its pictures")
                 path = folder / f"{name}-{view.name}.png"
                 page.take_picture(path)
                 yield path
