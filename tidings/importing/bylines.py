@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tidings.importing.bodies import plain_text
+from tidings.importing.parts import parts, text
 from tidings.news.storing import LENGTHS
 
 # Longer than any list of authors; what stands in an article's place is not looked through.
@@ -37,8 +38,7 @@ def first_author(holder: Mapping[str, Any]) -> str | None:
 
 def clean_author(written: str) -> str | None:
     """The name in what was written as an author; None if there is none."""
-    text = written[:_MAX_CHARS]
-    named = _BRACKETED_ADDRESS.sub(" ", text)
+    named = _BRACKETED_ADDRESS.sub(" ", written[:_MAX_CHARS])
     if _MARKUP.search(named):
         named = plain_text(named)
     named = _LONE_ADDRESS.sub(" ", named)
@@ -49,11 +49,9 @@ def clean_author(written: str) -> str | None:
 
 
 def _written(holder: Mapping[str, Any]) -> Iterator[str]:
-    for author in holder.get("authors") or ():
-        if name := author.get("name"):
-            yield str(name)
-    if author := holder.get("author"):
-        yield str(author)
+    for author in parts(holder, "authors"):
+        yield text(author, "name")
+    yield text(holder, "author")
 
 
 def _first_of_list(names: str) -> str:

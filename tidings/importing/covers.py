@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tidings.importing.links import http_address
+from tidings.importing.parts import part, parts, text
 
 # Narrower ones look torn on a card.
 MIN_WIDTH = 200
@@ -45,18 +46,18 @@ def find_cover(entry: Any, body: str, base: str | None) -> str | None:
 
 
 def _named(entry: Any) -> Iterator[str]:
-    media = [medium for medium in entry.get("media_content") or () if _may_be_picture(medium)]
+    media = [medium for medium in parts(entry, "media_content") if _may_be_picture(medium)]
     # The widest, by its own word; the first of those that do not say.
-    for medium in sorted(media, key=_width, reverse=True):
+    widest_first = sorted(media, key=_width, reverse=True)
+    for medium in (*widest_first, *parts(entry, "media_thumbnail")):
         if _is_large(medium):
-            yield str(medium.get("url") or "")
-    for medium in entry.get("media_thumbnail") or ():
-        if _is_large(medium):
-            yield str(medium.get("url") or "")
-    for medium in entry.get("enclosures") or ():
-        if medium.get("type", "").startswith("image/") or _PICTURE.search(_path(medium)):
-            yield str(medium.get("href") or "")
-    yield str((entry.get("image") or {}).get("href") or "")
+            yield text(medium, "url")
+    for link in parts(entry, "links"):
+        if text(link, "rel") == "enclosure" and (
+            text(link, "type").startswith("image/") or _PICTURE.search(_path(link))
+        ):
+            yield text(link, "href")
+    yield text(part(entry, "image"), "href")
 
 
 def _in_text(body: str) -> Iterator[str]:
@@ -70,7 +71,7 @@ def _in_text(body: str) -> Iterator[str]:
 
 
 def _may_be_picture(medium: Mapping[str, Any]) -> bool:
-    said = medium.get("medium") or medium.get("type", "").partition("/")[0]
+    said = text(medium, "medium") or text(medium, "type").partition("/")[0]
     return said == "image" or (not said and not _NO_PICTURE.search(_path(medium)))
 
 
@@ -90,6 +91,6 @@ def _number(medium: Mapping[str, Any], field: str) -> int:
 
 def _path(medium: Mapping[str, Any]) -> str:
     try:
-        return urlsplit(str(medium.get("url") or medium.get("href") or "")).path
+        return urlsplit(text(medium, "url") or text(medium, "href")).path
     except ValueError:
         return ""

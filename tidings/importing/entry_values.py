@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +25,7 @@ from tidings.importing.bylines import first_author
 from tidings.importing.covers import find_cover
 from tidings.importing.links import http_address
 from tidings.importing.moments import parse_moment
+from tidings.importing.parts import Part, part, parts, text
 from tidings.importing.rows import make_slug
 from tidings.news.channels import FOR_YOU
 from tidings.news.storing import LENGTHS
@@ -39,8 +39,6 @@ _URI = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _MARKUP = re.compile(r"</\w+>|<\w+[^<>]*/?>|&#?\w+;")
 _XHTML = "application/xhtml+xml"
 _SPACE = re.compile(r"\s+")
-
-Detail = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +59,7 @@ class FeedSays:
     link: str
     base: str | None
     language: str
-    author: Detail
+    author: Part
     repeated: AbstractSet[str]
     address: str | None
 
@@ -97,11 +95,11 @@ def entry_values(entry: Any, says: FeedSays) -> dict[str, object]:
     return {field: value for field, value in values.items() if value}
 
 
-def words(detail: Detail | None) -> str:
+def words(detail: Part) -> str:
     """The beginning of a piece of a feed as text in one line; markup is taken for markup only where
     there is some."""
-    value: str = ((detail or {}).get("value") or "")[:_READ_CHARS]
-    is_text = (detail or {}).get("type") == "text/plain" or not _MARKUP.search(value)
+    value = text(detail, "value")[:_READ_CHARS]
+    is_text = text(detail, "type") == "text/plain" or not _MARKUP.search(value)
     return _SPACE.sub(" ", value if is_text else plain_text(value)).strip()
 
 
@@ -110,7 +108,7 @@ def _identity(
 ) -> dict[str, object]:
     """What the entry is called. A guid that stands on several entries says nothing, and the link
     has to do; without one, the title and the date."""
-    guid = _SPACE.sub(" ", str(entry.get("id") or "")).strip()
+    guid = _SPACE.sub(" ", text(entry, "id")).strip()
     if guid in says.repeated:
         guid = ""
     if not guid and not link:
@@ -129,7 +127,7 @@ def _author(entry: Any, says: FeedSays) -> dict[str, str] | None:
 
 
 def _title(entry: Any) -> str:
-    title = words(entry.get("title_detail"))
+    title = words(part(entry, "title_detail")) or words({"value": text(entry, "title")})
     return title if len(title) <= LENGTHS.title else shorten(title, LENGTHS.title)
 
 
@@ -157,57 +155,52 @@ def _channel(says: FeedSays, link: str | None) -> str:
 
 def _body_and_summary(entry: Any) -> tuple[str, str | None]:
     """The fullest content there is as HTML, and the summary as text, if it is another text."""
-    contents: Sequence[Detail] = entry.get("content") or ()
-    described: Detail | None = entry.get("summary_detail")
-    candidates = [_html(content) for content in contents if _is_text(content)]
+    described = part(entry, "summary_detail")
+    candidates = [_html(content) for content in parts(entry, "content") if _is_text(content)]
     if not candidates:
-        return (_html(described) if described else ""), None
+        return _html(described), None
     body = max(candidates, key=len)
     summary = shorten(words(described), SUMMARY_CHARS)
     return body, summary if summary != plain_text(body)[: len(summary)] else None
 
 
-def _is_text(content: Detail) -> bool:
+def _is_text(content: Part) -> bool:
     """False for what Atom may hold besides: a picture in letters, a document of another kind."""
-    kind: str = content.get("type") or "text/html"
-    return bool(content.get("value")) and kind in ("text/plain", "text/html", _XHTML)
+    kind = text(content, "type") or "text/html"
+    return bool(text(content, "value")) and kind in ("text/plain", "text/html", _XHTML)
 
 
-def _html(detail: Detail) -> str:
-    value: str = detail.get("value", "")
-    if detail.get("type") == "text/plain":
-        # Lenient feeds call HTML plain; the sanitiser will see to it either way.
+def _html(detail: Part) -> str:
+    value = text(detail, "value")
+    if text(detail, "type") == "text/plain":
+        # Many feeds call HTML plain; the sanitiser will see to it either way.
         paragraphs = re.split(r"\n\s*\n", value)
-        return value if "<" in value else "".join(f"<p>{text}</p>" for text in paragraphs if text)
+        return (
+            value if "<" in value else "".join(f"<p>{words}</p>" for words in paragraphs if words)
+        )
     return value
 
 
-def _details(entry: Any) -> list[Detail]:
-    found = [*(entry.get("content") or ()), entry.get("summary_detail"), entry.get("title_detail")]
-    return [detail for detail in found if detail]
+def _details(entry: Any) -> list[Part]:
+    return [*parts(entry, "content"), part(entry, "summary_detail"), part(entry, "title_detail")]
 
 
 def _base(entry: Any, says: FeedSays) -> str | None:
     """What the entry's addresses are relative to: by xml:base, in which feedparser has joined those
     of all elements around, or else the feed's."""
-    own = next((detail["base"] for detail in _details(entry) if detail.get("base")), "")
+    own = next((base for detail in _details(entry) if (base := text(detail, "base"))), "")
     return http_address(own, says.base) or says.base
 
 
 def _link(entry: Any, base: str | None) -> str | None:
     """The entry's page. A guid stands for it only where it is an address."""
-    links: Sequence[Detail] = entry.get("links") or ()
-    pages = [
-        link.get("href")
-        for link in links
-        if link.get("rel", "alternate") == "alternate" and "html" in link.get("type", "text/html")
-    ]
-    others = [link.get("href") for link in links if link.get("rel", "alternate") == "alternate"]
-    for written in (*pages, *others):
-        if address := _fitting(http_address(written, base), LENGTHS.url):
+    links = [link for link in parts(entry, "links") if link.get("rel", "alternate") == "alternate"]
+    pages = [link for link in links if "html" in (text(link, "type") or "text/html")]
+    for link in (*pages, *links):
+        if address := _fitting(http_address(link.get("href"), base), LENGTHS.url):
             return address
-    if entry.get("guidislink") and not any(pages):
-        return _fitting(http_address(entry.get("id"), None), LENGTHS.url)
+    if dict.get(entry, "guidislink") and not any(text(page, "href") for page in pages):
+        return _fitting(http_address(text(entry, "id"), None), LENGTHS.url)
     return None
 
 
@@ -218,17 +211,13 @@ def _fitting(address: str | None, longest: int) -> str | None:
 def _moment(entry: Any, *fields: str) -> datetime | None:
     """The first of these fields that can be read."""
     for field in fields:
-        # Not entry.get, which on feedparser's dictionaries falls back to another field.
-        written = dict.get(entry, field)
-        if not isinstance(written, str) or not written:
-            continue
         try:
-            return parse_moment(written)
+            return parse_moment(text(entry, field))
         except ValueError:
             continue
     return None
 
 
 def _language(entry: Any) -> str:
-    own = [entry.get("language"), *(detail.get("language") for detail in _details(entry))]
+    own = [text(holder, "language") for holder in (entry, *_details(entry))]
     return next((language for language in own if language), "")

@@ -26,6 +26,7 @@ from tidings.importing.entries import MAX_ENTRY_BYTES, BoundError, CutError, cut
 from tidings.importing.entry_values import FeedSays, entry_values, words
 from tidings.importing.links import http_address
 from tidings.importing.mending import EntityError, mend
+from tidings.importing.parts import part
 from tidings.importing.rows import Place, Reject, Row
 from tidings.importing.survey import Survey, survey
 
@@ -114,7 +115,7 @@ class Feed:
             return
         if not parsed.get("version") and not parsed.entries:
             raise NotAFeedError(f"neither RSS nor Atom{': ' if problem else ''}{problem}")
-        self.title = self.title or words(parsed.feed.get("title_detail"))
+        self.title = self.title or words(part(parsed.feed, "title_detail"))
         for number, item in enumerate(parsed.entries[done:], start=done + 1):
             yield self._row(item, parsed, Place(entry=number, feed=self._url), channel)
 

@@ -89,6 +89,22 @@ def test_a_picture_in_letters_is_no_text() -> None:
     assert made.body == "<p>Words.</p>"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("authors", "links", "link", "content", "media_content", "media_thumbnail", "enclosures"),
+        *("title_detail", "summary_detail", "summary", "image", "id", "language", "guidislink"),
+        *("published", "updated", "created", "author", "author_detail", "tags", "href", "base"),
+    ],
+)
+@pytest.mark.parametrize("written", ["<{0}>x</{0}>", "<{0} a='b'>x</{0}>", "<{0} a='b'/>"])
+def test_an_element_of_any_name_costs_no_article(name: str, written: str) -> None:
+    """Trap: feedparser keeps what it does not know under its own name, where its lists stand."""
+    for where in ("<title>T</title>{}<link>/a</link>", "{}<title>T</title><link>/a</link>"):
+        made = article(where.format(written.format(name)))
+        assert made.title == "T"
+
+
 def test_decoration_that_is_too_long_costs_no_article() -> None:
     """It is shortened, or left out."""
     made = article(
