@@ -21,7 +21,9 @@ class JobsSettings(Group):
         "127.0.0.1:8300", description="/metrics and health of the jobs daemon"
     )
     keep_days: int = Field(
-        90, ge=1, description="history of jobs and behaviours older than this is pruned"
+        90,
+        ge=1,
+        description="behaviours, the audit log and the history of jobs and sources go after this",
     )
     feed_urls: AddressList = Field(
         (),
