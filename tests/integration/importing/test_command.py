@@ -58,7 +58,10 @@ def command(environment: Callable[..., dict[str, str]], database_url: str, tmp_p
     def run(*arguments: str, stdin: str = "", **settings: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [TIDINGS, "import", "articles", *arguments],
-            env=environment(**{"database_url": database_url} | settings),
+            # Its servers are on this machine.
+            env=environment(
+                **{"database_url": database_url, "fetch_private_addresses": True} | settings
+            ),
             cwd=tmp_path,
             input=stdin,
             capture_output=True,
