@@ -1,6 +1,9 @@
 """The key by which a request that must not happen twice is known again.
 
-key = read_idempotency_key(req)
+Each noun decides what the same key means; here it is only read. Rejected: to go on without a key,
+as if the client would never send a request again.
+
+    key = read_idempotency_key(req)
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """An article's record as it is sent: all that is stored, under the ETag of that version.
 
-answer_article(resp, record)
+Counters are left out, since readers change them while an editor writes. Rejected: the record as the
+database has it; a new column would be told to every client.
+
+    answer_article(resp, record)
 """
 
 from __future__ import annotations
