@@ -1,7 +1,7 @@
 """An article's record as it is sent: all that is stored, under the ETag of that version.
 
-Counters are left out, since readers change them while an editor writes. Rejected: the record as the
-database has it; a new column would be told to every client.
+The counters are told, but the ETag does not follow them: readers change them while an editor
+writes. Rejected: the record as the database has it; a new column would be told to every client.
 
     answer_article(resp, record)
 """
