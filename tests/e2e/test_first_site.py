@@ -110,6 +110,11 @@ def test_a_newcomer_who_follows_the_page_has_a_site(
 
         wait_until(lambda: expected <= shown(), PAGES_TIMEOUT_S, "the articles of all feeds")
         assert shown() == expected
+        files = site.settings.site.var_dir / "site" / "articles"
+        # The example's pages went with the example, though they were the whole site.
+        wait_until(
+            lambda: len(list(files.glob("*.html"))) == len(expected), PAGES_TIMEOUT_S, "its pages"
+        )
         (own,) = [
             card["article_id"]
             for card in reader.get("/articles?channel_id=0&article_num=50").json["results"]
