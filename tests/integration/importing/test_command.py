@@ -30,7 +30,7 @@ import sys
 from tidings.commands.main import main
 from tidings.importing import loading
 
-flush, batches = loading._Loader._flush, []
+flush, batches = loading.Loader._flush, []
 
 def flush_or_wait(self):
     batches.append(self)
@@ -40,7 +40,7 @@ def flush_or_wait(self):
     flush(self)
 
 loading.BATCH_ROWS = 10
-loading._Loader._flush = flush_or_wait
+loading.Loader._flush = flush_or_wait
 main()
 """
 
