@@ -20,9 +20,10 @@ from tidings.news.storing import LENGTHS
 
 # Longer than any list of authors; what stands in an article's place is not looked through.
 _MAX_CHARS = 10_000
-_ADDRESS = r"(?:mailto:)?[^\s@<>()\[\],;]+@[^\s@<>()\[\],;]+|https?://[^\s<>()\[\]]+"
+# It begins where a word does: looking for its "@" from every letter of a long one is quadratic.
+_ADDRESS = r"(?<![^\s@<>()\[\],;])[^\s@<>()\[\],;]++@[^\s@<>()\[\],;]+|https?://[^\s<>()\[\]]+"
 _LONE_ADDRESS = re.compile(_ADDRESS)
-_BRACKETED_ADDRESS = re.compile(rf"[<(\[]\s*(?:{_ADDRESS})?\s*[>)\]]")
+_BRACKETED_ADDRESS = re.compile(rf"[<(\[]\s*+(?:(?:{_ADDRESS})\s*+)?[>)\]]")
 _BRACKETED_NAME = re.compile(r"\s*\(([^()]*)\)\s*")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|&#?\w+;")
 

@@ -28,7 +28,9 @@ _NO_PICTURE = re.compile(
     re.IGNORECASE,
 )
 _IMG = re.compile(r"<img\b((?:[^<>\"']|\"[^\"]*\"|'[^']*')*+)>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"""([a-z-]++)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
+_ATTRIBUTE = re.compile(
+    r"""(?<![a-z-])([a-z-]++)\s*+=\s*+(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE
+)
 
 
 def find_cover(entry: Any, body: str, base: str | None) -> str | None:

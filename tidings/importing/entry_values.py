@@ -36,7 +36,9 @@ FIRST_WORDS_CHARS = 100
 # Far more than any title or summary keeps, and too few for more tags than are read.
 _READ_CHARS = 20_000
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_MARKUP = re.compile(r"</\w+>|<\w+[^<>]*/?>|&#?\w+;")
+# Possessive, as all that reads a stranger's words: what does not match is not tried twice.
+_MARKUP = re.compile(r"</\w++>|<\w[^<>]*+>|&#?\w++;")
+_NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _XHTML = "application/xhtml+xml"
 _SPACE = re.compile(r"\s+")
 
@@ -92,7 +94,7 @@ def entry_values(entry: Any, says: FeedSays) -> dict[str, object]:
         "language": _language(entry) or says.language,
         **_identity(entry, says, link, title, published),
     }
-    return {field: value for field, value in values.items() if value}
+    return {field: _legible(value) for field, value in values.items() if value}
 
 
 def words(detail: Part) -> str:
@@ -101,6 +103,13 @@ def words(detail: Part) -> str:
     value = text(detail, "value")[:_READ_CHARS]
     is_text = text(detail, "type") == "text/plain" or not _MARKUP.search(value)
     return _SPACE.sub(" ", value if is_text else plain_text(value)).strip()
+
+
+def _legible(value: object) -> object:
+    """Without what no text holds, which base64 brings past the mending of the document."""
+    if isinstance(value, dict):
+        return {field: _legible(part) for field, part in value.items()}
+    return _NO_TEXT.sub("", value) if isinstance(value, str) else value
 
 
 def _identity(

@@ -50,6 +50,13 @@ def test_the_first_author_with_a_name_signs() -> None:
     assert first_author({}) is None
 
 
+@pytest.mark.parametrize("written", ["<" + " " * 2_000_000, "a" * 2_000_000, "<" + "a" * 2_000_000])
+def test_an_author_of_two_megabytes_costs_no_more_than_its_size(written: str) -> None:
+    """Looking for its end from each of its letters would take longer than any test."""
+    for _ in range(200):
+        clean_author(written)
+
+
 @given(st.text(st.sampled_from("aB <>()[]@.,;:&/#é\n") | st.characters(), max_size=200))
 def test_any_author_is_a_short_name_or_none(written: str) -> None:
     """Never empty, and never an address."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.importing.test_feeds import ATOM, RSS, read
+from tidings.importing.covers import find_cover
 
 BASE = "https://harbour.example/"
 
@@ -83,3 +84,8 @@ def test_an_address_with_an_ampersand_stays_as_it_is() -> None:
     """Bare or not."""
     for written in ("/a.jpg?w=900&h=600", "/a.jpg?w=900&amp;h=600"):
         assert cover_of(f'<media:content url="{written}"/>') == BASE + "a.jpg?w=900&h=600"
+
+
+def test_a_picture_of_half_a_megabyte_of_attributes_costs_no_more_than_its_size() -> None:
+    """Looking for an equals sign from each letter of a name would take longer than any test."""
+    assert find_cover({}, f"<img {'a-' * 250_000}><img src='/b.jpg'>", BASE) == BASE + "b.jpg"

@@ -105,6 +105,18 @@ def test_an_element_of_any_name_costs_no_article(name: str, written: str) -> Non
         assert made.title == "T"
 
 
+@pytest.mark.parametrize("mark", ["&lt;", "&lt;/", "&amp;"])
+def test_a_title_that_is_one_open_tag_costs_no_more_than_its_size(mark: str) -> None:
+    """Looking for its end from each of its letters would take longer than any test."""
+    assert article(f"<title>{mark}{'a' * 500_000}</title><link>/1</link>").title
+
+
+def test_a_zero_that_came_by_base64_costs_no_article() -> None:
+    """The document was mended before it was decoded."""
+    entry = '<title type="text" mode="base64">QQBC</title><link>/1</link>'
+    assert article(entry).title == "AB"
+
+
 def test_decoration_that_is_too_long_costs_no_article() -> None:
     """It is shortened, or left out."""
     made = article(
