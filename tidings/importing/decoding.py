@@ -49,6 +49,14 @@ _LABELS = {
     "x-sjis": "cp932",
     "euc_kr": "cp949",
     "windows-874": "cp874",
+    "windows-949": "cp949",
+    "windows-31j": "cp932",
+    "x-gbk": "gb18030",
+    "x-mac-cyrillic": "mac-cyrillic",
+    "x-mac-roman": "mac-roman",
+    "iso-8859-8-i": "iso8859-8",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
 }
 # Codecs for whole documents of text. Python has others, such as "idna" and "unicode_escape".
 _CODECS = re.compile(
@@ -113,7 +121,10 @@ def charset_of(content_type: str) -> str:
     """The encoding that a Content-Type names; empty if it names none."""
     message = Message()
     message["Content-Type"] = " ".join(content_type.split())
-    charset = message.get_param("charset")
+    try:
+        charset = message.get_param("charset")
+    except TypeError:  # The standard library sorts numbered parts of a parameter with its whole.
+        return ""
     return charset if isinstance(charset, str) else ""
 
 

@@ -293,7 +293,7 @@ def _read_retry_after(text: str) -> int | None:
         return min(int(text[:10]), MAX_RETRY_AFTER_S)
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # A year, or a zone, of a hundred digits.
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -55,6 +55,12 @@ def test_the_same_words_in_many_bytes(data: bytes, charset: str) -> None:
     ("encoding", "codec", "words"),
     [
         ("ISO-8859-15", "iso-8859-15", WORDS),
+        ("ISO-8859-1", "cp1252", "<a>“café” 5 €…</a>"),
+        ("latin1", "cp1252", "<a>“café” 5 €…</a>"),
+        ("iso-8859-9", "cp1254", "<a>“şey”</a>"),
+        ("x-gbk", "gb18030", "<a>海鎔</a>"),
+        ("Windows-31J", "cp932", "<a>海①</a>"),
+        ("x-mac-cyrillic", "mac-cyrillic", "<a>Жж</a>"),
         ("windows-1251", "cp1251", "<a>Жж</a>"),
         ("koi8-r", "koi8-r", "<a>Жж</a>"),
         ("Shift_JIS", "cp932", "<a>海①</a>"),
@@ -108,6 +114,7 @@ def test_any_bytes_are_text(data: bytes, charset: str) -> None:
         ("text/xml", ""),
         ("", ""),
         ("rss; charset", ""),
+        ("rss; charset*1=a; charset*=b", ""),
         ("text/xml;\r\n charset=utf-8", "utf-8"),
     ],
 )
