@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 from sqlalchemy import Engine
 
 from tests.lab.newsroom import Clock, Newsroom
@@ -204,3 +205,36 @@ def test_a_review_decides_one_way(typed: Type, newsroom: Newsroom) -> None:
     for words in ((), ("--publish", "--return", "No.")):
         done = typed("articles", "review", id_, *words)
         assert (done.exit_code, "either --publish or --return" in done.output) == (2, True)
+
+
+def test_a_picture_is_kept_for_covers_and_texts(
+    typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}VAR_DIR", str(tmp_path / "var"))
+    drawn = tmp_path / "tide.png"
+    Image.new("RGB", (640, 360), "navy").save(drawn)
+    kept = typed("images", "add", drawn)
+    address = kept.stdout.strip()
+    story = tmp_path / "story.md"
+    story.write_text(f"{STORY}\n![High tide]({address})\n")
+    made = typed("articles", "create", story, "--channel", "channel-1", "--cover", address)
+
+    assert kept.exit_code == made.exit_code == 0, kept.output + made.output
+    (entry,) = rows(typed("articles", "list", "--status", "draft", "--json"))
+    article = shown(typed, entry["article_id"])
+    assert f'<img src="{address}" alt="High tide" loading="lazy">' in article["body"]
+    assert article["image"] == address.removeprefix("/images/")
+    digest = address.removeprefix("/images/")
+    assert (tmp_path / "var" / "images" / digest[:2] / digest).exists()
+
+
+def test_what_is_no_picture_is_refused_in_a_line(
+    typed: Type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"{PREFIX}VAR_DIR", str(tmp_path / "var"))
+    drawing = tmp_path / "tide.svg"
+    drawing.write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    refused = typed("images", "add", drawing)
+
+    assert refused.exit_code == 1
+    assert "it is no picture in JPEG, PNG, GIF, WEBP" in refused.output

@@ -330,3 +330,17 @@ def test_a_long_first_sentence_ends_at_a_word() -> None:
     """And says that it goes on."""
     assert shorten("one two three four five", 12) == "one two…"
     assert shorten("一" * 20 + "。" + "二" * 20, 30) == "一" * 20 + "。"
+
+
+OWN = f"/images/{'0f' * 32}"
+
+
+@pytest.mark.parametrize("base", [None, "https://example.org/a/"])
+def test_a_picture_that_is_kept_here_stays_as_it_is_named(base: str | None) -> None:
+    assert f'src="{OWN}"' in from_markdown(f"![Tide]({OWN})", base)
+    assert f'src="{OWN}"' in from_html(f"<p><img src='{OWN}' alt=Tide></p>", base)
+
+
+@pytest.mark.parametrize("address", ["/images/short", f"//evil.example{OWN}", f"{OWN}f", "/other"])
+def test_no_other_address_without_a_site_stays(address: str) -> None:
+    assert "src=" not in from_html(f'<p>Tide<img src="{address}"></p>')
