@@ -38,6 +38,8 @@ MAX_REDIRECTS = 5
 CHUNK_BYTES = 64 * 1024
 # One day: no server is left alone for longer, even if it asks for more.
 MAX_RETRY_AFTER_S = 24 * 3600
+# As much as fits into a line that names what failed.
+MAX_REASON_CHARS = 200
 NOT_MODIFIED = 304
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FOR_GOOD = frozenset({301, 308})
@@ -315,7 +317,8 @@ def _reason(ex: Exception) -> str:
         return f"no answer within {READ_TIMEOUT_S} s"
     if isinstance(cause, OSError) and cause.strerror:
         return str(cause.strerror)
-    return str(cause) or type(cause).__name__
+    # What a server sent in place of a status may be part of it.
+    return " ".join(str(cause).split())[:MAX_REASON_CHARS] or type(cause).__name__
 
 
 def _redirected(url: str, location: str) -> str:

@@ -152,7 +152,7 @@ def _read_one(
     try:
         stream = unpack(file, MAX_FEED_BYTES)
         yield from read_feed(
-            stream, content_type=outcome.content_type, url=outline.address, channel=channel
+            stream, content_type=outcome.content_type, url=outcome.url, channel=channel
         )
     except (NotAFeedError, *UNREADABLE, ValueError) as ex:
         yield Reject(place, str(ex), listed)

@@ -131,3 +131,18 @@ def test_a_list_at_an_address(web: Web, engine: Engine, tmp_path: Path) -> None:
     assert import_articles(
         url, engine, rules=ANYWHERE, folder=tmp_path, channel="Mine"
     ).counts == Counts(created=1)
+
+
+def test_links_of_a_listed_feed_that_has_moved_lead_to_where_it_stands(
+    web: Web, engine: Engine, stored: Stored, tmp_path: Path
+) -> None:
+    """A feed without a page of its own; the list has its old address."""
+    item = "<item><title>Tide</title><link>tide.html</link></item>"
+    web.serve("/new/feed", f"<rss version='2.0'><channel><title>Sea</title>{item}</channel></rss>")
+    moved = web.redirect("/old/feed", "/new/feed", 301)
+    listed = tmp_path / "list.opml"
+    listed.write_text(f"<opml><body><outline xmlUrl='{moved}'/></body></opml>")
+
+    import_articles(str(listed), engine, rules=ANYWHERE, folder=tmp_path / "import")
+
+    assert [row.url for row in stored.articles().values()] == [web.url("/new/tide.html")]

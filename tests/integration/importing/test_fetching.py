@@ -56,6 +56,19 @@ def test_an_error_is_named_by_its_status(web: Web, status: int) -> None:
     assert refusal(web.url("/x")).startswith(str(status))
 
 
+def test_what_is_no_http_is_refused_in_one_short_line(web: Web) -> None:
+    """Whatever was sent in place of a status is a part of the reason."""
+
+    def say_no(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"no " * 5000 + b"\r\n\r\n")
+
+    web.answers["/x"] = say_no
+    reason = refusal(web.url("/x"))
+    assert reason.startswith("no no")
+    assert reason.isprintable()
+    assert len(reason) <= 200
+
+
 def test_redirects_have_an_end(web: Web) -> None:
     """A loop is found, and so is an endless chain."""
     assert "redirect" in refusal(web.redirect("/loop", "/loop"))
