@@ -115,6 +115,9 @@ class Feed:
             return
         if not parsed.get("version") and not parsed.entries:
             raise NotAFeedError(f"neither RSS nor Atom{': ' if problem else ''}{problem}")
+        if problem and not done and not parsed.entries:
+            # One that breaks off before its first entry is no feed without entries.
+            raise NotAFeedError(f"no entry before it breaks off: {problem}")
         self.title = self.title or words(part(parsed.feed, "title_detail"))
         for number, item in enumerate(parsed.entries[done:], start=done + 1):
             yield self._row(item, parsed, Place(entry=number, feed=self._url), channel)

@@ -37,7 +37,7 @@ from tidings.news.channels import ensure_channels
 from tidings.news.storing import LENGTHS
 from tidings.process.clock import Clock, now_ms
 from tidings.sources.records import LIST, Source
-from tidings.sources.registry import SourceError, follow_list, tidy_address
+from tidings.sources.registry import SourceError, follow_list, is_list, tidy_address
 from tidings.store.engine import transaction
 from tidings.store.retry import is_overtaken, run_again
 
@@ -220,9 +220,14 @@ def list_channels(outlines: Iterable[Outline]) -> tuple[dict[str, str | None], l
     refused: list[str] = []
     for outline in outlines:
         try:
-            wanted.setdefault(tidy_address(outline.address), outline.folder)
+            address = tidy_address(outline.address)
         except SourceError as ex:
             refused.append(f"line {outline.line}: {ex}")
+            continue
+        if is_list(address):  # Or lists of lists would be followed without end.
+            refused.append(f"line {outline.line}: {address[:100]} is a list itself")
+        else:
+            wanted.setdefault(address, outline.folder)
     return wanted, refused
 
 

@@ -76,16 +76,18 @@ def test_a_feed_is_added_paused_resumed_and_removed(typed: Type, engine: Engine)
 
 
 def test_every_feed_of_a_list_is_added(typed: Type, tmp_path: Path) -> None:
-    """In the channel of its folder; what is no address is named and left out."""
+    """In the channel of its folder; what is no address, or a list itself, is named and left out."""
     listed = tmp_path / "list.opml"
     listed.write_text(
         "<opml><body><outline text='Coast'>"
         f"<outline text='a' xmlUrl='{SEA}'/><outline text='b' xmlUrl='file:///etc/passwd'/>"
+        "<outline text='c' xmlUrl='https://list.example/more.opml'/>"
         "</outline></body></opml>"
     )
     said = typed("add", str(listed))
     assert said.exit_code == 0
     assert "line 1: 'file:///etc/passwd' is no http or https address" in said.output
+    assert "line 1: https://list.example/more.opml is a list itself" in said.output
     (found,) = feeds(typed)
     assert found["address"] == SEA
 

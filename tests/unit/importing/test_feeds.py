@@ -277,6 +277,12 @@ def test_what_is_no_feed_is_refused(document: str | bytes) -> None:
         read(document)
 
 
+@pytest.mark.parametrize("start", ["<rss><channel>", "<rss version='2.0'><channel><title>T"])
+def test_a_feed_that_breaks_off_before_its_first_entry_is_not_empty(start: str) -> None:
+    with pytest.raises(NotAFeedError, match="no entry before it breaks off"):
+        read(start + "<a>" * 100)
+
+
 def test_an_element_that_no_feed_needs_is_not_parsed() -> None:
     """Trap: 80,000 attributes on one element took feedparser three minutes."""
     many = " ".join(f'a{number}="1"' for number in range(300))
