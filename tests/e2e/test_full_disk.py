@@ -50,7 +50,7 @@ def test_readers_go_on_reading_while_the_disk_is_full_and_all_is_well_once_it_is
     command = ["unshare", *as_root, "--mount", "sh", "-c", script]
     with start_site(tmp_path, command=command, var_dir=var_dir) as site:
         site.wait_until_ready()
-        wait_until(lambda: '"job": "pages"' in site.output, 60, "the static pages")
+        wait_until(lambda: '"pages_followed"' in site.output, 60, "the static pages")
         disk = Path(f"/proc/{site.process.pid}/root{var_dir}")
         reader = site.reader()
         assert click_first(reader) == 202

@@ -64,6 +64,7 @@ def test_a_personal_page_is_the_recommenders_in_its_order_with_its_tokens(door: 
         "author",
         "channel_id",
         "cover",
+        "language",
         "published_at",
         "counts",
         "track",

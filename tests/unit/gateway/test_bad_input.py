@@ -321,7 +321,7 @@ def test_a_path_says_which_methods_it_takes(door: Door) -> None:
         assert answer.content == b""
         return set(answer.headers["Allow"].split(", "))
 
-    assert allowed("/articles") == {"GET", "HEAD", "OPTIONS"}
+    assert allowed("/articles") == {"GET", "HEAD", "POST", "OPTIONS"}
     assert allowed("/orders/1") == {"GET", "HEAD", "DELETE", "OPTIONS"}
     assert allowed("/channels") == set(
         door.client.simulate_delete("/channels").headers["Allow"].split(", ")
