@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -159,12 +160,15 @@ class ChatSite:
         """What a node answers this reader by HTTP.
 
         Raises:
-            OSError: it does not.
+            OSError: it does not, or dies in the middle of its answer.
         """
         request = urllib.request.Request(node.http + path)
         request.add_header("Cookie", f"tidings_reader={self._signer.sign(reader_id)}")
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)
+        except HTTPException as ex:
+            raise ConnectionError(f"{node.http} broke off: {ex!r}") from ex
 
     def talk(self, reader_ids: Sequence[int]) -> int:
         """A new conversation of these readers."""
