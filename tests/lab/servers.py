@@ -23,6 +23,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 import pymysql
 import redis
 from redis.backoff import NoBackoff
@@ -86,6 +87,11 @@ def free_port() -> int:
             if port not in _given_out:
                 _given_out.add(port)
                 return port
+
+
+def _has_stopped(pid: int) -> bool:
+    threads = psutil.Process(pid).threads()
+    return all(psutil.Process(each.id).status() == psutil.STATUS_STOPPED for each in threads)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
@@ -191,6 +197,8 @@ class Server:
     def frozen(self) -> Iterator[None]:
         """Inside the block the server accepts connections and never answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        # Threads on other processors go on until they have heard of it.
+        wait_until(lambda: _has_stopped(self.pid), 10, "the server to stop")
         try:
             yield
         finally:
