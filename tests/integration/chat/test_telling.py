@@ -68,6 +68,12 @@ def come_back(stack: ExitStack, node: ChatNode, ticket: str, **hello: Any) -> Ch
     return client
 
 
+def await_change(client: ChatClient, change: str) -> None:
+    """A conversation changed in this way; other changes of it may be told first."""
+    while client.await_type("conversation")["change"] != change:
+        pass
+
+
 def bodies(client: ChatClient, until: str) -> list[str | None]:
     """The texts of the messages that come, up to this one; None where one is hidden."""
     found: list[str | None] = []
@@ -139,12 +145,11 @@ def test_a_member_who_was_removed_meanwhile_is_told_nothing_of_what_came_after(
             pos = there.await_type("message")["pos"]
         with transaction(engine) as conn:
             remove_member(conn, owner, group, member_id=gone)
-        here.await_type("conversation")
+        await_change(here, "left")
         say(here, group, "for one alone")
         back = come_back(stack, other, site.ticket(gone), pos=pos)
+        await_change(back, "left")
         say(here, apart, "last")
-        while back.await_type("conversation")["change"] != "left":
-            pass
 
         assert bodies(back, "last") == ["last"]
 
