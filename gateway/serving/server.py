@@ -66,7 +66,6 @@ from tidings.store.windows import SlidingWindows
 
 WORKER_SILENT_S = 30
 DRAIN_S = 10
-MIB = 1024 * 1024
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - only where gunicorn keeps its workers' heartbeats
 
 log = structlog.get_logger(__name__)
@@ -153,7 +152,7 @@ def make_worker_app(settings: Settings) -> App:
         articles=articles,
         channels=Channels(engine, clock=now_ms),
         images=Images(settings.site.var_dir / FOLDER),
-        images_max_bytes=settings.content.images_max_mib * MIB,
+        images_max_bytes=settings.content.images_max_bytes,
         check_source=partial(_check_source, settings),
         site=Site(Masthead.of(settings.site), settings.site.var_dir / content.FOLDER),
         recommending=recommending,

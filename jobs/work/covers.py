@@ -57,7 +57,6 @@ PAUSE_S = 1.0
 RUN_S = 45
 # Room comes by an operator's setting, or by articles that are deleted.
 WHEN_FULL = timedelta(hours=1)
-MIB = 1024**2
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +122,7 @@ class _Task:
         self._ends_s = time.monotonic() + RUN_S
         self._rules = FetchRules.of(run.context.settings)
         self._images = _images(run.context)
-        self._max_bytes = run.context.settings.content.images_max_mib * MIB
+        self._max_bytes = run.context.settings.content.images_max_bytes
         self._articles = Articles(
             run.context.engine,
             run.context.redis,

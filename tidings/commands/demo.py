@@ -65,4 +65,4 @@ def _load(settings: Settings, engine: Engine, stored: Articles) -> str:
 
 def _shelf(settings: Settings) -> Shelf:
     folder = settings.site.var_dir / FOLDER
-    return Shelf(Images(folder), settings.content.images_max_mib * 1024**2)
+    return Shelf(Images(folder), settings.content.images_max_bytes)

@@ -31,7 +31,7 @@ def add(file: Path) -> None:
     settings = load_settings()
     prepare_var_dir(settings)
     kept = Images(settings.site.var_dir / FOLDER)
-    max_bytes = settings.content.images_max_mib * 1024**2
+    max_bytes = settings.content.images_max_bytes
     try:
         with file.open("rb") as opened:
             picture = read_picture(opened.read(MAX_BYTES + 1))

@@ -37,3 +37,7 @@ class ContentSettings(Group):
         ge=1,
         description="pictures kept in VAR_DIR/images; of more, the oldest without an article go",
     )
+
+    @property
+    def images_max_bytes(self) -> int:
+        return self.images_max_mib * 1024**2
