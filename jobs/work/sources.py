@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from prometheus_client import Counter, Gauge
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.static.context import Context, JobFailedError, Routine, Run
@@ -42,7 +43,7 @@ from tidings.sources.schedule import (
     settle_success,
 )
 from tidings.store.engine import transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 from tidings.talk.notices import OPERATORS, NoticeType, notify
 
 AT_ONCE = 8
@@ -96,7 +97,7 @@ class _Done:
 def ask_sources(run: Run) -> str:
     """Ask each source that is due; one that fails keeps no other waiting."""
     context = run.context
-    run_again(partial(_follow_setting, context), passes=is_overtaken)
+    _follow_setting(context)
     done = _ask_due(context)
     with context.engine.connect() as conn:
         _FAILING.set(count_failing(conn))
@@ -112,8 +113,9 @@ def ask_sources(run: Run) -> str:
 
 def _follow_setting(context: Context) -> None:
     wanted = dict.fromkeys(context.settings.jobs.feed_urls)
-    with transaction(context.engine) as conn:
-        came, left = follow_list(conn, wanted, added_by=BY_SETTING)
+    came, left = transact(
+        context.engine, lambda conn: follow_list(conn, wanted, added_by=BY_SETTING)
+    )
     if came or left:
         log.info("feed_urls_followed", added=came, no_longer_asked=left)
 
@@ -172,7 +174,7 @@ def _ask(context: Context, source: Source) -> Visit | None:
             if not claim(conn, source, read_now(conn)):
                 return None
         seen = _visit(context, source)
-        run_again(lambda: _record(context, source, seen), passes=is_overtaken)
+        transact(context.engine, lambda conn: _record(conn, source, seen))
         return seen
     except SQLAlchemyError as ex:
         log.warning("source_not_recorded", source=source.source_id, error=repr(ex))
@@ -199,60 +201,59 @@ def _visit(context: Context, source: Source) -> Visit:
         return Visit(outcome=Outcome.FAILED, error=f"a fault on this side: {ex!r:.200}")
 
 
-def _record(context: Context, source: Source, seen: Visit) -> None:
-    with transaction(context.engine) as conn:
-        now = read_now(conn)
-        reasons = list(seen.reasons)
-        match seen.outcome:
-            case Outcome.FAILED:
-                failures = settle_failure(conn, source, now, retry_after_s=seen.retry_after_s)
-                is_told = failures >= TIMES_SAID
-            case Outcome.GONE:
-                settle_gone(conn, source)
-                is_told = True
-            case _:
-                moved = settle_success(
-                    conn,
-                    source,
-                    now,
-                    etag=seen.etag,
-                    last_modified=seen.last_modified,
-                    title=seen.title,
-                    moved_to=seen.moved_to,
-                    retry_after_s=seen.retry_after_s,
-                )
-                if moved is not None:
-                    reasons.append(f"moved for good to {moved}")
-                is_told = False
-        add_run(
-            conn,
-            SourceRun(
-                run_id=0,
-                source_id=source.source_id,
-                at=now,
-                outcome=seen.outcome.value,
-                took_ms=seen.took_ms,
-                created=seen.counts.created,
-                updated=seen.counts.updated,
-                unchanged=seen.counts.unchanged + seen.counts.duplicates + seen.counts.gone,
-                refused=seen.counts.rejected,
-                error=seen.error[:512] if seen.error is not None else None,
-                reasons=tuple(reasons),
-            ),
-        )
-        if is_told:
-            # Last: it locks the inboxes of operators until the commit.
-            notify(
+def _record(conn: Connection, source: Source, seen: Visit) -> None:
+    now = read_now(conn)
+    reasons = list(seen.reasons)
+    match seen.outcome:
+        case Outcome.FAILED:
+            failures = settle_failure(conn, source, now, retry_after_s=seen.retry_after_s)
+            is_told = failures >= TIMES_SAID
+        case Outcome.GONE:
+            settle_gone(conn, source)
+            is_told = True
+        case _:
+            moved = settle_success(
                 conn,
-                audience=OPERATORS,
-                type=NoticeType.IMPORT_FAILED,
-                subject=f"source:{source.source_id}",
-                data={
-                    "source": (source.address or "")[:MOST_TOLD],
-                    "error": (seen.error or "")[:MOST_TOLD],
-                },
-                group=f"import_failed:{source.source_id}",
+                source,
+                now,
+                etag=seen.etag,
+                last_modified=seen.last_modified,
+                title=seen.title,
+                moved_to=seen.moved_to,
+                retry_after_s=seen.retry_after_s,
             )
+            if moved is not None:
+                reasons.append(f"moved for good to {moved}")
+            is_told = False
+    add_run(
+        conn,
+        SourceRun(
+            run_id=0,
+            source_id=source.source_id,
+            at=now,
+            outcome=seen.outcome.value,
+            took_ms=seen.took_ms,
+            created=seen.counts.created,
+            updated=seen.counts.updated,
+            unchanged=seen.counts.unchanged + seen.counts.duplicates + seen.counts.gone,
+            refused=seen.counts.rejected,
+            error=seen.error[:512] if seen.error is not None else None,
+            reasons=tuple(reasons),
+        ),
+    )
+    if is_told:
+        # Last: it locks the inboxes of operators until the commit.
+        notify(
+            conn,
+            audience=OPERATORS,
+            type=NoticeType.IMPORT_FAILED,
+            subject=f"source:{source.source_id}",
+            data={
+                "source": (source.address or "")[:MOST_TOLD],
+                "error": (seen.error or "")[:MOST_TOLD],
+            },
+            group=f"import_failed:{source.source_id}",
+        )
 
 
 def _host(source: Source) -> str:

@@ -29,10 +29,10 @@ from tidings.news.channels import Channels
 from tidings.process.clock import now_ms
 from tidings.process.settings import Settings
 from tidings.rpc.calling.recommender import make_recommender
+from tidings.store.transacting import transact
 from tidings.talk import asked
 from tidings.talk.asked import Question
 from tidings.talk.desk.stored import Said, answer, read_asked
-from tidings.talk.transacting import transact
 
 # Answers under way in a node; the recommender serves pages besides.
 MOST_BUSY = 8

@@ -50,13 +50,13 @@ from services.chat.writer import Outcome, Unsent, Writer
 from tidings.process.clock import milliseconds
 from tidings.process.deadline import Deadline, DeadlineExceededError, deadline_scope
 from tidings.readers.keys import Role
+from tidings.store.transacting import transact
 from tidings.talk.errors import TalkError
 from tidings.talk.history import delete, edit
 from tidings.talk.marks import count_unread, mark_read
 from tidings.talk.members import find_audience, share_conversation
 from tidings.talk.notices import OPERATORS, count_unread_notices, mark_notices_read
 from tidings.talk.sending import Refused, Send, Sent
-from tidings.talk.transacting import transact
 
 # A welcome without the counts is better than none: the client can read them by REST.
 COUNTED_WITHIN_MS = 1000

@@ -34,9 +34,9 @@ from tidings.process.deadline import (
     deadline_scope,
 )
 from tidings.store.retry import is_passing
+from tidings.store.transacting import transact
 from tidings.talk.errors import InvalidError
 from tidings.talk.sending import MOST_SENDS, Refused, Send, Sent, send_many
-from tidings.talk.transacting import transact
 
 # Two seconds of a busy node; a message that waited longer would be answered after its sender had
 # given it up.

@@ -33,8 +33,8 @@ from tidings.readers.tickets import Tickets
 from tidings.store.engine import make_engine
 from tidings.store.migrate import migrate
 from tidings.store.redis import make_redis
+from tidings.store.transacting import transact
 from tidings.talk.conversations import start_direct, start_group
-from tidings.talk.transacting import transact
 
 SECRET_KEY = "0123456789abcdef" * 4
 START_S = 60.0

@@ -20,9 +20,9 @@ from tidings.http.reader_id import COOKIE, ReaderSigner
 from tidings.readers.checking import KeyCheck
 from tidings.readers.keys import Role, add_key
 from tidings.store.engine import transaction
+from tidings.store.transacting import transact
 from tidings.store.windows import SlidingWindows
 from tidings.talk.sending import Refused, Send, Sent, send_many
-from tidings.talk.transacting import transact
 
 SITE = "https://news.example"
 PARTNER = "https://partner.example"

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 from sqlalchemy import Engine, event
 
+from tidings.store.transacting import transact
 from tidings.talk.conversations import start_direct, start_group
 from tidings.talk.outbox import Posted, telling
 from tidings.talk.sending import Refused, Send, Sent, send_many
-from tidings.talk.transacting import transact
 
 T = TypeVar("T")
 

@@ -17,9 +17,9 @@ from tidings.commands.printing import ID, json_option, print_rows
 from tidings.process.errors import CannotStartError
 from tidings.process.settings import load_settings
 from tidings.store.opening import open_database
+from tidings.store.transacting import transact
 from tidings.talk import reports as talk_reports
 from tidings.talk.reports import Report, ReportNotFoundError
-from tidings.talk.transacting import transact
 
 MOST_LISTED = 1000
 

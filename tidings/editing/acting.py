@@ -20,8 +20,7 @@ from sqlalchemy import Connection, Engine
 from tidings.editing import audit
 from tidings.news.articles import Articles
 from tidings.readers.keys import Key, Role
-from tidings.store.engine import transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 
 T = TypeVar("T")
 # The digests of the versions that were seen; None accepts whatever it is now.
@@ -130,9 +129,4 @@ def perform(engine: Engine, actor: Actor, articles: Articles, work: Callable[[Ac
     Raises:
         sqlalchemy.exc.DBAPIError: the database failed, or another was in the way every time.
     """
-
-    def act() -> T:
-        with transaction(engine) as conn:
-            return work(Act(conn, actor, articles))
-
-    return run_again(act, passes=is_overtaken)
+    return transact(engine, lambda conn: work(Act(conn, actor, articles)))

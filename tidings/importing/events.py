@@ -25,9 +25,8 @@ from tidings.importing.report import Report
 from tidings.importing.workspace import Workspace, open_workspace
 from tidings.process.clock import Clock, now_ms
 from tidings.reading.acts import Action
-from tidings.reading.past import Past, Stored, is_there, store_past, witness_of
-from tidings.store.engine import transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.reading.past import Past, is_there, store_past, witness_of
+from tidings.store.transacting import transact
 
 BATCH_EVENTS = 1000
 
@@ -133,11 +132,9 @@ class _Loader:
         self._lines = block.last_line
 
     def _store(self, past: Sequence[Past]) -> str:
-        def store() -> tuple[Stored, str]:
-            with transaction(self._engine) as conn:
-                return store_past(conn, past), witness_of(past, conn)
-
-        stored, witness = run_again(store, passes=is_overtaken)
+        stored, witness = transact(
+            self._engine, lambda conn: (store_past(conn, past), witness_of(past, conn))
+        )
         counts = self.report.counts
         counts.created += stored.new
         counts.unchanged += stored.repeated

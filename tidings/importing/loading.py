@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
 from tidings.importing.formats import Format, detect, read_input, read_list, told_by
@@ -29,8 +29,7 @@ from tidings.news.storing import is_stored
 from tidings.process.clock import Clock, now_ms
 from tidings.sources.records import UNLISTED
 from tidings.sources.registry import SourceError, ensure_feed
-from tidings.store.engine import transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 
 BATCH_ROWS = 200
 BATCH_CHARS = 4 * 1024 * 1024
@@ -275,12 +274,11 @@ def _detect(opened: Input) -> Format:
 
 
 def _find_origin(engine: Engine, address: str, *, added_by: str) -> Origin:
-    def ensure() -> int:
-        with transaction(engine) as conn:
-            return ensure_feed(conn, address, added_by=added_by, state=UNLISTED)
+    def ensure(conn: Connection) -> int:
+        return ensure_feed(conn, address, added_by=added_by, state=UNLISTED)
 
     try:
-        return make_feed_origin(run_again(ensure, passes=is_overtaken), address)
+        return make_feed_origin(transact(engine, ensure), address)
     except SourceError:
         # Such an address of a list was not fetched either: it has no rows but its reject.
         return FILES

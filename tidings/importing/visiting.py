@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from tidings.importing.addresses import FetchRules
 from tidings.importing.feeds import Feed, NotAFeedError, open_feed
@@ -38,8 +38,7 @@ from tidings.news.storing import LENGTHS
 from tidings.process.clock import Clock, now_ms
 from tidings.sources.records import LIST, Source
 from tidings.sources.registry import SourceError, follow_list, is_list, tidy_address
-from tidings.store.engine import transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 
 # For the whole download; the most of a look's lease remains for reading and writing.
 DEADLINE_S = 60
@@ -285,23 +284,22 @@ def _follow(source: Source, stream: BinaryIO, engine: Engine, seen: Visit) -> No
     if len(wanted) > MOST_LISTED:
         raise AnswerError(f"a list of {len(wanted)} feeds, at most {MOST_LISTED}")
 
-    def follow() -> tuple[int, int]:
-        with transaction(engine) as conn:
-            slugs = {
-                folder: make_slug(folder)[: LENGTHS.channel_slug]
-                for folder in wanted.values()
-                if folder and make_slug(folder)
-            }
-            ids = ensure_channels(
-                conn, {slug: name[: LENGTHS.channel_name] for name, slug in slugs.items()}
-            )
-            feeds = {
-                address: ids[slugs[folder]] if folder in slugs else None
-                for address, folder in wanted.items()
-            }
-            return follow_list(conn, feeds, added_by=f"list:{source.source_id}")
+    def follow(conn: Connection) -> tuple[int, int]:
+        slugs = {
+            folder: make_slug(folder)[: LENGTHS.channel_slug]
+            for folder in wanted.values()
+            if folder and make_slug(folder)
+        }
+        ids = ensure_channels(
+            conn, {slug: name[: LENGTHS.channel_name] for name, slug in slugs.items()}
+        )
+        feeds = {
+            address: ids[slugs[folder]] if folder in slugs else None
+            for address, folder in wanted.items()
+        }
+        return follow_list(conn, feeds, added_by=f"list:{source.source_id}")
 
-    came, left = run_again(follow, passes=is_overtaken)
+    came, left = transact(engine, follow)
     seen.counts.created, seen.counts.updated = came, left
     seen.counts.unchanged = len(wanted) - came
 

@@ -37,8 +37,7 @@ from tidings.news.storing import (
     read_database_clock,
 )
 from tidings.sources.registry import fix_channel, read_channel_id
-from tidings.store.engine import transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +107,7 @@ def write_articles(
     Raises:
         sqlalchemy.exc.DBAPIError: the database failed, or was in the way every time.
     """
-
-    def write() -> Written:
-        with transaction(engine) as conn:
-            return _write(conn, articles, now, origin, is_met)
-
-    return run_again(write, passes=is_overtaken)
+    return transact(engine, lambda conn: _write(conn, articles, now, origin, is_met))
 
 
 def _write(

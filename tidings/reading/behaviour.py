@@ -35,9 +35,8 @@ from tidings.reading.noting import Hideable, ReaderNotes
 from tidings.reading.packed import Acted, unpack_standing
 from tidings.reading.storing import Placed, store_events
 from tidings.reading.tracking import Shown, TokenExpiredError, TokenRefusedError, Tracker
-from tidings.store.engine import transaction
 from tidings.store.keys import READER
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 
 REPORT_LIMIT = 100
 
@@ -267,12 +266,8 @@ def fold(
         for index, event in enumerate(entry.events)
     ]
 
-    def store() -> int:
-        with transaction(engine) as conn:
-            return store_events(conn, placed)
-
     # Another consumer may have stored some of the same events: the next look tells which are new.
-    new = run_again(store, passes=is_overtaken)
+    new = transact(engine, lambda conn: store_events(conn, placed))
     FOLDED.labels("stored").inc(new)
     FOLDED.labels("repeated").inc(len(placed) - new)
     log.acknowledge(entries)

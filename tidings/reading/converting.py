@@ -27,8 +27,7 @@ from tidings.reading.known import LAYOUT, chunks
 from tidings.reading.tables import behaviour, exposure, mark
 from tidings.reading.tallies import Tally
 from tidings.reading.tracking import Shown
-from tidings.store.engine import transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 
 CHUNK = 500
 _MARK_LABELS = {action.label: action for action in MARKS}
@@ -37,13 +36,8 @@ _MARK_LABELS = {action.label: action for action in MARKS}
 def convert(engine: Engine, is_stopping: Callable[[], bool]) -> int:
     """Convert what there is, until nothing is left or it is to stop; returns how many rows."""
     total = 0
-
-    def convert_chunk() -> int:
-        with transaction(engine) as conn:
-            return _convert_chunk(conn)
-
     while not is_stopping():
-        done = run_again(convert_chunk, passes=is_overtaken)
+        done = transact(engine, _convert_chunk)
         total += done
         if not done:
             break

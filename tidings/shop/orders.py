@@ -30,7 +30,7 @@ from tidings.shop.tables import order_line, orders
 from tidings.store import delayed
 from tidings.store.by_key import HINT, select_by_key, update_by_key
 from tidings.store.engine import database_now, transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 from tidings.talk.notices import notify_many
 
 ORDER_TIMEOUT = "order_timeout"
@@ -174,14 +174,13 @@ def place(
         "request_hash": request_hash,
     }
 
-    def place_once() -> Order:
-        with transaction(engine) as conn:
-            take_turns(conn, reader_id, address)
-            found = _find_by_key(conn, reader_id, key_hash, request_hash=request_hash)
-            return found or _place(conn, identity, wanted, timeout_s=timeout_s, caps=caps)
+    def place_once(conn: Connection) -> Order:
+        take_turns(conn, reader_id, address)
+        found = _find_by_key(conn, reader_id, key_hash, request_hash=request_hash)
+        return found or _place(conn, identity, wanted, timeout_s=timeout_s, caps=caps)
 
     try:
-        return run_again(place_once, passes=is_overtaken)
+        return transact(engine, place_once)
     except REFUSALS:
         # A gateway of the version before takes no turn: it may have placed this very order since
         # the key was looked up, and with the last pieces.

@@ -37,7 +37,7 @@ from tidings.shop.providers import (
 from tidings.shop.tables import orders as order_table
 from tidings.shop.tables import payment
 from tidings.store.engine import database_now, transaction
-from tidings.store.retry import is_overtaken, run_again
+from tidings.store.transacting import transact
 
 log = structlog.get_logger(__name__)
 _CALLBACKS = Counter(
@@ -64,13 +64,10 @@ def start(engine: Engine, provider: Provider, reader_id: int, order_id: int) -> 
         OrderNotPayableError: it is paid, cancelled, or past its time.
         ProviderUnavailableError: nothing was taken; the same request may be sent again.
     """
-
-    def open_payment() -> Charge:
-        with transaction(engine) as conn:
-            return _open_payment(conn, provider, reader_id, order_id=order_id)
-
     # Of two requests at once, the second finds the payment of the first.
-    charge = run_again(open_payment, passes=is_overtaken)
+    charge = transact(
+        engine, lambda conn: _open_payment(conn, provider, reader_id, order_id=order_id)
+    )
     started = provider.start(charge)
     with transaction(engine) as conn:
         known = _learn_reference(conn, charge.payment_id, started.provider_ref)
@@ -121,18 +118,17 @@ def settle(engine: Engine, callback: Callback, *, provider: str) -> Verdict:
 
 
 def _judge_once(engine: Engine, provider: str, callback: Callback, *, flaw: str | None) -> Verdict:
-    def judge() -> tuple[Callback, Verdict, str | None, bool]:
-        with transaction(engine) as conn:
-            name, known = _find_name(conn, provider, callback)
-            named = msgspec.structs.replace(callback, event_id=name)
-            if known is not None:
-                return named, known, None, False
-            verdict, found = (Verdict.UNREADABLE, flaw) if flaw else _judge(conn, provider, named)
-            callbacks.record(conn, provider, named, verdict, flaw=found)
-            return named, verdict, found, True
+    def judge(conn: Connection) -> tuple[Callback, Verdict, str | None, bool]:
+        name, known = _find_name(conn, provider, callback)
+        named = msgspec.structs.replace(callback, event_id=name)
+        if known is not None:
+            return named, known, None, False
+        verdict, found = (Verdict.UNREADABLE, flaw) if flaw else _judge(conn, provider, named)
+        callbacks.record(conn, provider, named, verdict, flaw=found)
+        return named, verdict, found, True
 
     # Another request with this event may be faster; what it came to there is then the answer.
-    named, verdict, found, is_new = run_again(judge, passes=is_overtaken)
+    named, verdict, found, is_new = transact(engine, judge)
     _CALLBACKS.labels(verdict if is_new else "repeated").inc()
     if is_new and named.event_id != callback.event_id:
         log.warning("payment_event_reused", provider=provider, event_id=callback.event_id)

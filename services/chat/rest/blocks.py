@@ -21,8 +21,8 @@ from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import read_id, read_parameters, read_text
 from tidings.process.clock import milliseconds
+from tidings.store.transacting import transact
 from tidings.talk import blocks
-from tidings.talk.transacting import transact
 
 
 class BlockShown(msgspec.Struct, frozen=True):

@@ -31,10 +31,10 @@ from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import read_id, read_parameters, read_text
 from tidings.process.clock import milliseconds, moment
+from tidings.store.transacting import transact
 from tidings.talk import conversations, joining, marks
 from tidings.talk.conversations import MOST_TITLE, ShownConversation
 from tidings.talk.members import MOST_MEMBERS
-from tidings.talk.transacting import transact
 
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_TITLE)]
 CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)

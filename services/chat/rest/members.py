@@ -24,9 +24,9 @@ from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import read_id, read_parameters
 from tidings.process.clock import milliseconds
+from tidings.store.transacting import transact
 from tidings.talk import blocks, joining
 from tidings.talk.members import MOST_MEMBERS, find_members
-from tidings.talk.transacting import transact
 
 CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 log = structlog.get_logger(__name__)

@@ -34,10 +34,10 @@ from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import MAX_ID, IntParameter, read_id, read_parameters
 from tidings.process.clock import milliseconds
+from tidings.store.transacting import transact
 from tidings.talk import history, reports
 from tidings.talk.reports import MOST_REASON
 from tidings.talk.sending import MOST_BODY_BYTES, MOST_CID, Refused, Send, Sent
-from tidings.talk.transacting import transact
 
 SINCE = IntParameter("after", 0, MAX_ID, default=0, meaning="those above it, oldest first")
 # The bound is one of bytes, which a schema cannot say: one that is too long is told as such.

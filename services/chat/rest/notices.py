@@ -24,9 +24,9 @@ from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import IntParameter, read_parameters
 from tidings.readers.keys import Role
+from tidings.store.transacting import transact
 from tidings.talk import marks, notices
 from tidings.talk.notices import OPERATORS, ListedNotice, NoticeType
-from tidings.talk.transacting import transact
 from tidings.talk.wording import FOR_OPERATORS, Texts, say
 
 AUDIENCE = IntParameter(

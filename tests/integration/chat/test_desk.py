@@ -25,6 +25,7 @@ from tidings.rpc.calling.client import make_client
 from tidings.rpc.calling.policy import Policy
 from tidings.store.engine import database_now, transaction
 from tidings.store.redis import make_redis
+from tidings.store.transacting import transact
 from tidings.talk.asked import Question, asking
 from tidings.talk.conversations import start_desk
 from tidings.talk.desk import answers
@@ -33,7 +34,6 @@ from tidings.talk.history import ShownMessage, delete, find_messages
 from tidings.talk.members import DESK_ID
 from tidings.talk.sending import Send, Sent, send_many
 from tidings.talk.tables import desk_question
-from tidings.talk.transacting import transact
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import Event
 

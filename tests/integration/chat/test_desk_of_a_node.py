@@ -18,12 +18,12 @@ from tests.lab.servers import wait_until
 from tidings.process.clock import now_ms
 from tidings.store.engine import database_now, transaction
 from tidings.store.redis import make_redis
+from tidings.store.transacting import transact
 from tidings.talk.conversations import start_desk
 from tidings.talk.desk import answers
 from tidings.talk.history import find_messages
 from tidings.talk.members import DESK_ID
 from tidings.talk.tables import desk_question
-from tidings.talk.transacting import transact
 
 PATIENCE_S = 60
 

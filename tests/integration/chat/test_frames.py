@@ -15,11 +15,11 @@ from sqlalchemy import Engine
 from tests.lab.chat import ChatClient, ChatNode, ChatSite
 from tidings.process.settings import read_settings
 from tidings.store.engine import make_engine
+from tidings.store.transacting import transact
 from tidings.talk.blocks import block
 from tidings.talk.conversations import rename, start_direct, start_group
 from tidings.talk.joining import add_members, leave
 from tidings.talk.notices import NoticeType, notify
-from tidings.talk.transacting import transact
 
 DOCS = Path(__file__).parents[3] / "docs"
 SCHEMAS = json.loads((DOCS / "chat-frames.schema.json").read_text())

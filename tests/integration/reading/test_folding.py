@@ -43,7 +43,8 @@ from tidings.reading.tables import behaviour, mark
 from tidings.reading.tracking import Tracker
 from tidings.store.engine import transaction
 from tidings.store.redis import make_redis
-from tidings.store.retry import CONTENTION, run_again
+from tidings.store.retry import CONTENTION
+from tidings.store.transacting import transact
 
 
 def test_a_crash_between_commit_and_acknowledgement_stores_once(
@@ -233,7 +234,7 @@ def test_two_consumers_that_hold_the_same_entries_store_them_once(
     forget_the_wait(monkeypatch)
     ids = newsroom.articles(3)
     behaviours.report([Report(issue(tracker, Action.CLICK, article_id)) for article_id in ids])
-    store, is_holding, go_on = run_again, Event(), Event()
+    store, is_holding, go_on = transact, Event(), Event()
 
     def store_slowly(*args: Any, **options: Any) -> Any:
         if current_thread().name.startswith("slow"):
@@ -241,7 +242,7 @@ def test_two_consumers_that_hold_the_same_entries_store_them_once(
             go_on.wait(10)
         return store(*args, **options)
 
-    monkeypatch.setattr(behaviour_module, "run_again", store_slowly)
+    monkeypatch.setattr(behaviour_module, "transact", store_slowly)
     with ThreadPoolExecutor(1, thread_name_prefix="slow") as pool:
         slow = pool.submit(fold, newsroom.engine, redis_client, consumer="slow")
         assert is_holding.wait(10)

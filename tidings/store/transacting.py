@@ -1,8 +1,9 @@
-"""A transaction that stores and reads talk, run again where another one was faster.
+"""A transaction of its own, run again where another one was faster.
 
-Two nodes may start the same conversation, or store the same cid, at the same instant: the second
-one violates a key, and finds on its next look what the first one stored. Deadlocks, full pools and
-lost connections pass the same way. Rejected: INSERT IGNORE; it hides every other violation too.
+Two processes may open the same channel, or start the same conversation, at the same instant: the
+second one violates a key, and finds on its next look what the first one stored. Deadlocks, full
+pools and lost connections pass the same way. Rejected: INSERT IGNORE; it hides every other
+violation too.
 
     sent = transact(engine, lambda conn: send_many(conn, sends))
 """
@@ -24,8 +25,8 @@ def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
     """Do `work` in a transaction of its own, and again while it fails for a reason that passes.
 
     Raises:
-        TalkError: a rule refused it; nothing is stored.
-        SQLAlchemyError: the database cannot do it now.
+        Exception: `work` raised it; nothing is stored.
+        SQLAlchemyError: the database cannot do it now, or another was in the way every time.
     """
 
     def once() -> T:
