@@ -118,9 +118,9 @@ class PresenceBoard:
                 for reader_id in here:
                     pipeline.set(HERE.of(reader_id), self._node, ex=HERE.ttl_s)
                 pipeline.execute()
-        watched = list(self._hub.followed(PRESENCE))
+        watched = self._hub.followed(PRESENCE)
         self._told = {id_: is_here for id_, is_here in self._told.items() if id_ in watched}
-        for followed in _parts(watched):
+        for followed in _parts(list(watched)):
             self._check(followed)
 
     def _write_arrived(self, reader_ids: Sequence[int]) -> None:
