@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Connection } from "../../../tidings/web/reader/chat_connection.js";
 import { Outbox, Sender, countTooMany, errorFrame } from "../../../tidings/web/reader/chat_outbox.js";
 import { MemoryStorage } from "../../../tidings/web/reader/chat_storage.js";
-import { EventParser } from "../../../tidings/web/reader/chat_wires.js";
+import { EventParser, openStream } from "../../../tidings/web/reader/chat_wires.js";
 import { FakeClock, FakeServer, settle } from "./fakes.mjs";
 
 const sends = (wire) => wire.sent.filter(({ type }) => type === "send").map(({ body }) => body);
@@ -212,12 +212,27 @@ test("a storage that holds rubbish is read past", () => {
 test("events arrive whole, however they were cut up on the way", () => {
   const seen = [];
   const text =
-    ': comment\n\nid: e.1\r\ndata: {"type":\r\ndata: "ping"}\r\n\r\nevent: close\ndata: 1012\n\n';
+    ': comment\n\nid: e.1\r\ndata: {"type":\r\ndata: "ping"}\r\n\r\nevent: close\ndata: {"code":1012}\n\n';
   for (let size = 1; size < 12; size += 1) {
     const parser = new EventParser((event) => seen.push(event));
     for (let from = 0; from < text.length; from += size) parser.push(text.slice(from, from + size));
   }
   assert.equal(seen.length, 22);
   assert.deepEqual(seen[20], { id: "e.1", data: '{"type":\n"ping"}' });
-  assert.deepEqual(seen[21], { event: "close", data: "1012" });
+  assert.deepEqual(seen[21], { event: "close", data: '{"code":1012}' });
+});
+
+test("a stream says when to come back and why it ends, as a socket does", async () => {
+  const said = [];
+  const end = 'retry: 4200\nevent: close\ndata: {"code":1012,"comeback":"reconnect"}\n\n';
+  const { body } = new Response(`retry: 1500\n\ndata: {"type":"pong"}\n\n${end}`);
+  await new Promise((resolve) => {
+    const line = {
+      alive() {},
+      text: (text) => said.push(JSON.parse(text)),
+      closed: (code) => resolve(said.push(code)),
+    };
+    openStream(async () => ({ ok: true, body }))("http://127.0.0.1:8001", null, line);
+  });
+  assert.deepEqual(said, [{ type: "pong" }, { type: "bye", retry_after_ms: 4200 }, 1012]);
 });

@@ -76,7 +76,7 @@ export class Connection {
     this.state = "stopped"; // before the lines close: what they say is not looked at any more
     for (const name of [...this.timers.keys()]) this.cancel(name);
     for (const line of [this.line, this.trial]) line?.end(1000);
-    this.line = this.trial = null;
+    this.line = this.trial = this.retryAfterMs = null;
     this.onState("stopped", reason);
   }
 

@@ -41,8 +41,11 @@ async function read(fetch, url, options, line) {
   if (!answer.ok) return answer.status === 401 || answer.status === 403 ? 4401 : 1013;
   const decoder = new TextDecoder();
   const parser = new EventParser((event) => {
-    if (event.event === "close") line.closed(Number(event.data));
-    else line.text(event.data);
+    if (event.event !== "close") return line.text(event.data);
+    // A socket is told in a frame when to come back, and a stream by the format's own word.
+    const bye = { type: "bye", retry_after_ms: Number(event.retry) };
+    if (event.retry) line.text(JSON.stringify(bye));
+    line.closed(JSON.parse(event.data).code);
   });
   for (const reader = answer.body.getReader(); ;) {
     const { done, value } = await reader.read();
