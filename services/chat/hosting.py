@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from services.chat.closing import Closing
-from services.chat.frames import ClientFrame
+from services.chat.frames import ClientFrame, Failed, Send
 from tidings.readers.keys import Role
 
 
@@ -32,6 +32,16 @@ class RefusedError(Exception):
         super().__init__(message)
         self.code = code
         self.retry_after_ms = retry_after_ms
+
+    def answer(self, frame: ClientFrame) -> Failed:
+        """What the client that sent this frame is told."""
+        return Failed(
+            code=self.code,
+            message=str(self),
+            ref=frame.ref,
+            cid=frame.cid if isinstance(frame, Send) else None,
+            retry_after_ms=self.retry_after_ms,
+        )
 
 
 class UnavailableError(Exception):

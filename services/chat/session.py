@@ -33,7 +33,6 @@ from services.chat.frames import (
     Hello,
     Ping,
     Pong,
-    Send,
     read_frame,
 )
 from services.chat.framing import PING, frame_message
@@ -279,22 +278,13 @@ class Session:
             self.close(Closing.BUSY)
 
     def _hand_on(self, frame: ClientFrame) -> None:
-        cid = frame.cid if isinstance(frame, Send) else None
         try:
             self._owner.host.take(self, frame)
         except RefusedError as ex:
-            self._fail(ex, frame.ref, cid)
+            self.say(ex.answer(frame))
         except Exception as ex:  # noqa: BLE001 - a defect of ours fails one frame
             _seldom.warning("chat_frame_failed", about=type(ex).__name__, exc_info=True)
-            self._fail(RefusedError("unavailable", "it could not be done"), frame.ref, cid)
-
-    def _fail(self, ex: RefusedError, ref: str | None, cid: str | None = None) -> None:
-        """Say that a frame was not done."""
-        self.say(
-            Failed(
-                code=ex.code, message=str(ex), ref=ref, cid=cid, retry_after_ms=ex.retry_after_ms
-            )
-        )
+            self.say(RefusedError("unavailable", "it could not be done").answer(frame))
 
     def _end(self) -> None:
         self._outbox.close()

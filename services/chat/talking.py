@@ -29,7 +29,6 @@ from services.chat.frames import (
     ClientFrame,
     Delete,
     Edit,
-    Failed,
     Ok,
     Read,
     ReadNotices,
@@ -192,16 +191,16 @@ class Talk:
         try:
             self._change(session, frame)
         except TalkError as ex:
-            _say_failed(session, frame, RefusedError(ex.code, str(ex)))
+            session.say(RefusedError(ex.code, str(ex)).answer(frame))
         except RefusedError as ex:
-            _say_failed(session, frame, ex)
+            session.say(ex.answer(frame))
         except (SQLAlchemyError, DeadlineExceededError, RedisError) as ex:
             log.warning("frame_not_done", kind=type(frame).__name__, error=repr(ex))
-            _say_failed(session, frame, _unavailable())
+            session.say(_unavailable().answer(frame))
         except Exception:
             # Set aside: the loop, which pauses after a failure, does what others asked for.
             log.exception("frame_set_aside", kind=type(frame).__name__, reader_id=session.reader_id)
-            _say_failed(session, frame, RefusedError("unavailable", "it could not be done"))
+            session.say(RefusedError("unavailable", "it could not be done").answer(frame))
         else:
             _say_ok(session, frame)
 
@@ -289,9 +288,9 @@ def _answer_send(session: Socket, frame: SendFrame, outcome: Outcome) -> None:
             at_ms = milliseconds(at)
             session.say(Ack(cid=cid, conversation_id=id_, seq=seq, at=at_ms, ref=frame.ref))
         case Refused(error=error):
-            _say_failed(session, frame, RefusedError(error.code, str(error)))
+            session.say(RefusedError(error.code, str(error)).answer(frame))
         case Unsent():
-            _say_failed(session, frame, _unavailable())
+            session.say(_unavailable().answer(frame))
 
 
 def _unavailable() -> RefusedError:
@@ -301,15 +300,3 @@ def _unavailable() -> RefusedError:
 def _say_ok(session: Socket, frame: ClientFrame) -> None:
     if frame.ref is not None:
         session.say(Ok(ref=frame.ref))
-
-
-def _say_failed(session: Socket, frame: ClientFrame, ex: RefusedError) -> None:
-    session.say(
-        Failed(
-            code=ex.code,
-            message=str(ex),
-            ref=frame.ref,
-            cid=frame.cid if isinstance(frame, SendFrame) else None,
-            retry_after_ms=ex.retry_after_ms,
-        )
-    )
