@@ -41,7 +41,7 @@ class Arrival:
     @classmethod
     def of(cls, position: Position, entry: Entry) -> Arrival:
         """Raises:
-        ValueError: what is to be hidden is no JSON object, or whom it is hidden from no number.
+        Exception: of any kind, where what the bus carried is no entry of ours.
         """
         return cls(
             id=position.id,

@@ -95,16 +95,14 @@ class Door:
 
     # Before the handshake.
 
-    def arrive(self, sock: GreenSocket, address: str) -> Arrival:
+    def arrive(self, sock: GreenSocket, address: str) -> None:
         """A connection was accepted.
 
         Raises:
             TooManyConnectionsError: its address holds as many as it may.
         """
-        arrival = Arrival(sock, self._addresses.take(address))
-        self._arrivals[sock] = arrival
+        arrival = self._arrivals[sock] = Arrival(sock, self._addresses.take(address))
         self._half_open.add(arrival, time.monotonic())
-        return arrival
 
     def asked(self, sock: GreenSocket) -> None:
         """The first request of a connection was read."""

@@ -60,9 +60,6 @@ class Listener(Protocol):
     @property
     def key_id(self) -> int | None: ...
 
-    @property
-    def is_open(self) -> bool: ...
-
     def push(self, framed: bytes) -> None:
         """Send a framed message. It neither waits nor raises."""
 

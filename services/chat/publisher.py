@@ -15,6 +15,7 @@ more transactions, and their time.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 
@@ -50,7 +51,6 @@ class Publisher:
         self._engine = engine
         self._bus = bus
         self._news = threading.Event()
-        self._look = threading.Event()
         self._waiting: deque[Posted] = deque()
         self._waiting_bytes = 0
         self._live: deque[Entry] = deque(maxlen=MOST_LIVE)
@@ -96,7 +96,7 @@ class Publisher:
             RedisError: what was left stays in the table.
             SQLAlchemyError: the database is away.
         """
-        self._look.wait(LOOK_EVERY_S)
+        time.sleep(LOOK_EVERY_S)
         if self._told:
             told = self._told[:]
             with transaction(self._engine) as conn:

@@ -110,11 +110,6 @@ class Session:
 
     # What it is told.
 
-    @property
-    def is_open(self) -> bool:
-        """More may be pushed."""
-        return not self._is_closing
-
     def push(self, framed: bytes) -> None:
         """Send a message that `framing` has made. It neither waits nor raises."""
         if self._is_closing:

@@ -1,17 +1,17 @@
-"""Every socket of a node whose reader is known, found by its reader.
+"""Every socket of a node whose reader is known, up to so many of each reader.
 
 A reader has five at most on a node: a browser needs one, and a sixth closes the oldest, which is
 the one that a crashed page left behind. Rejected: refusing the sixth, which locks a reader out
 until the old ones are found dead.
 
-    too_many = sessions.add(session)
-    for session in sessions.of(reader_id):
-        session.push(framed)
+    sessions.add(session)
+    for session in sessions:
+        session.close(Closing.RESTART)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, KeysView, Sequence
+from collections.abc import Iterator
 
 from services.chat.closing import Closing
 from services.chat.hosting import Listener
@@ -33,14 +33,6 @@ class Sessions:
     def __iter__(self) -> Iterator[Listener]:
         for listeners in list(self._of_reader.values()):
             yield from listeners
-
-    def of(self, reader_id: int) -> Sequence[Listener]:
-        """This reader's."""
-        return self._of_reader.get(reader_id, ())
-
-    def readers(self) -> KeysView[int]:
-        """Who is here."""
-        return self._of_reader.keys()
 
     def add(self, listener: Listener) -> None:
         """One more; of more than a reader may have, the oldest is closed."""

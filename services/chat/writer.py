@@ -43,7 +43,6 @@ from tidings.talk.sending import MOST_SENDS, Refused, Send, Sent, send_many
 MOST_WAITING = 2000
 # Stored within a few milliseconds, or the database is away.
 STORED_WITHIN_MS = 2000
-RETRY_AFTER_MS = 1000
 # A transaction costs this process three milliseconds, and each further message a fifth of one: a
 # busy node lets a few come together, and has the time for its sockets.
 GATHERED_S = 0.005
@@ -64,8 +63,6 @@ _BATCH = Histogram(
 class Unsent(msgspec.Struct, frozen=True):
     """A message that is not known to be stored: the database is away, or too many wait. It may be
     sent again with the same cid."""
-
-    retry_after_ms: int = RETRY_AFTER_MS
 
 
 Outcome = Sent | Refused | Unsent
@@ -180,6 +177,7 @@ def _answer(batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
         try:
             waiting.on_done(outcome)
         except Exception:
+            # What one sender does with its answer keeps none from those behind it.
             log.exception("sender_not_answered", cid=waiting.send.cid)
 
 

@@ -19,7 +19,6 @@ class Recorder:
         self.reader_id = reader_id
         self.role = role
         self.key_id: int | None = None
-        self.is_open = True
         self.told: list[dict[str, Any]] = []
         self.closed: list[Closing] = []
 

@@ -38,7 +38,6 @@ class Client:
         self.key_id = self.role = None
         self.pos: str | None = None
         self.start: Start | None = None
-        self.is_open = True
         self.is_here = False
         self.shown: list[int] = []
         self.pushed: list[int] = []
