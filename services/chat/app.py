@@ -132,7 +132,7 @@ def create_chat(settings: Settings) -> Chat:
 
     def is_ready() -> bool:
         is_well = all(watched.is_well for watched in beside)
-        return not door.is_stopping and is_well and parts.talk.bus_age_s() < STALE_S
+        return not door.is_stopping and is_well and parts.bus.age_s < STALE_S
 
     return Chat(
         door=door,

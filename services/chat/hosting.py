@@ -93,6 +93,3 @@ class Host(Protocol):
 
     def leave(self, session: Socket) -> None:
         """Push no more. It is called once for each `join`, also for one that raised."""
-
-    def bus_age_s(self) -> float:
-        """Since when nothing was heard of the bus."""

@@ -51,6 +51,7 @@ class Parts:
     """
 
     engine: Engine
+    bus: Bus
     talk: Talk
     writer: Writer
     presence: PresenceBoard
@@ -87,7 +88,6 @@ def make_parts(
     talk = Talk(
         engine=told,
         hub=hub,
-        bus=bus,
         writer=writer,
         publisher=publisher,
         presence=presence,
@@ -97,6 +97,7 @@ def make_parts(
     follows = FollowSweep(own_engine, hub, every_s=sweep_every_s)
     return Parts(
         engine=told,
+        bus=bus,
         talk=talk,
         writer=writer,
         presence=presence,

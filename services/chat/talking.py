@@ -6,7 +6,7 @@ waits for the database in a coroutine that reads a socket, but the count of what
 joining, which a client that comes back to a full window does not need. Rejected: to do each frame
 where it is read; a database that is away would leave all pings unanswered.
 
-    door = Door(host=Talk(engine=engine, hub=hub, bus=bus, writer=writer, ...), ...)
+    door = Door(host=Talk(engine=engine, hub=hub, writer=writer, ...), ...)
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from services.chat.bus import Bus
 from services.chat.changes import RETRY_AFTER_MS, Changes
 from services.chat.following import MOST_TOPICS, read_topic
 from services.chat.frames import (
@@ -76,7 +75,6 @@ class Talk:
         *,
         engine: Engine,
         hub: Hub,
-        bus: Bus,
         writer: Writer,
         publisher: Publisher,
         presence: PresenceBoard,
@@ -84,7 +82,6 @@ class Talk:
     ) -> None:
         self._engine = engine
         self._hub = hub
-        self._bus = bus
         self._writer = writer
         self._publisher = publisher
         self._presence = presence
@@ -117,10 +114,6 @@ class Talk:
         self._hub.leave(session)
         if not self._hub.is_here(session.reader_id):
             self._presence.left(session.reader_id)
-
-    def bus_age_s(self) -> float:
-        """Since the bus was heard of last."""
-        return self._bus.age_s
 
     def take(self, session: Socket, frame: ClientFrame) -> None:
         """Have a frame done."""

@@ -69,7 +69,7 @@ def parts(engine: Engine, make_settings: MakeSettings, redis_url: str) -> Iterat
     )
     (bus,) = [watched for watched in parts.beside if watched.name == "bus"]
     bus.start()
-    while parts.talk.bus_age_s() > 1:
+    while parts.bus.age_s > 1:
         bus.join(0.01)
     yield parts
     bus.stop()
