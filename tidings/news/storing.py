@@ -118,7 +118,9 @@ def find_by_url(conn: Connection, origin_id: int, urls: Collection[str]) -> dict
     query = _select_stored().where(article.c.origin_id == origin_id, article.c.url.in_(list(urls)))
     found: dict[str, list[Stored]] = {}
     for row in conn.execute(query):
-        found.setdefault(row.url, []).append(_stored(row))
+        # Compared here again: to MariaDB addresses that differ in case are the same.
+        if row.url in urls:
+            found.setdefault(row.url, []).append(_stored(row))
     return {url: stored[0] for url, stored in found.items() if len(stored) == 1}
 
 

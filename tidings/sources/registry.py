@@ -223,7 +223,9 @@ def find_by_address(conn: Connection, address: str) -> Source | None:
     name = make_name(address)
     query = select(source).where(or_(source.c.name == name, source.c.address == address))
     found = [make_source(row) for row in conn.execute(query.order_by(source.c.id))]
-    return next((known for known in found if known.name == name), found[0] if found else None)
+    # Compared here again: to MariaDB addresses that differ in case are the same.
+    there = (known for known in found if known.address == address)
+    return next((known for known in found if known.name == name), next(there, None))
 
 
 def tidy_address(address: str) -> str:

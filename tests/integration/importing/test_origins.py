@@ -13,7 +13,7 @@ from tidings.importing.rows import NewArticle
 from tidings.importing.writing import FILES, Origin, Written, make_feed_origin, write_articles
 from tidings.news.storing import make_identity
 from tidings.news.tables import article, article_gone, cover_due
-from tidings.sources.registry import ensure_feed, read_channel_id
+from tidings.sources.registry import ensure_feed, find_by_address, read_channel_id
 from tidings.store.engine import transaction
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -89,6 +89,19 @@ def test_a_source_that_numbers_anew_keeps_its_articles(
     rows = stored.articles()
     assert {row.id: row.updated_at for row in rows.values()} == before
     assert set(rows) == {make_identity(origin.source_id, f"tag:{n}") for n in range(5)}
+
+
+def test_addresses_that_differ_in_case_are_two(
+    engine: Engine, stored: Stored, origin: Origin
+) -> None:
+    """Also where the database compares them without case."""
+    for guid, path in (("1", "Tide"), ("2", "tide")):
+        written = write(engine, origin, say(guid, url=f"https://sea.example.org/{path}"))
+        assert len(written.created) == 1
+    assert stored.count() == 2
+    with transaction(engine) as conn:
+        assert find_by_address(conn, ADDRESS) is not None
+        assert find_by_address(conn, ADDRESS.replace("feed", "Feed")) is None
 
 
 def test_entries_that_share_an_address_are_told_apart_by_guid(
