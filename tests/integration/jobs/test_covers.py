@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -18,7 +19,7 @@ from jobs.static.context import Context, JobFailedError, Routine, Run
 from jobs.static.runs import read_now
 from jobs.work import covers
 from tests.lab.newsroom import Clock, Newsroom
-from tests.lab.web import Web
+from tests.lab.web import Web, serve_web
 from tidings.editing.records import digest
 from tidings.news.articles import Articles
 from tidings.news.due_covers import PAUSES
@@ -34,6 +35,12 @@ def draw(width: int = 400, kind: str = "PNG") -> bytes:
     target = io.BytesIO()
     Image.new("RGB", (width, 100), "teal").save(target, kind)
     return target.getvalue()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serve_web() as served:
+        yield served
 
 
 class Desk:
