@@ -200,7 +200,7 @@ class _Asking:
         for chunk in response.stream(CHUNK_BYTES, decode_content=True):
             copied += len(chunk)
             if copied > max_bytes:
-                raise ValueError(f"more than {max_bytes} bytes")
+                raise FetchError(f"more than {max_bytes} bytes", status=response.status)
             target.write(chunk)
 
     def _describe(

@@ -189,6 +189,19 @@ def test_a_host_that_does_not_answer_holds_up_its_own_pictures_alone(
     assert set(desk.due()) == set(slow)
 
 
+def test_a_picture_that_is_too_large_holds_up_no_other_of_its_host(
+    desk: Desk, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host answers."""
+    monkeypatch.setattr(covers, "MAX_BYTES", 10_000)
+    large = desk.article(web.serve("/large.png", b"x" * 10_001, "image/png"))
+    desk.article(web.serve("/good.png", draw(), "image/png"))
+    told = desk.fetch()
+    assert "1 kept" in told
+    assert "0 postponed" in told
+    assert set(desk.due()) == {large}
+
+
 def test_a_cover_that_changes_meanwhile_is_not_overwritten(desk: Desk, web: Web) -> None:
     """The picture of before would stand with the address of now."""
 
