@@ -1,9 +1,9 @@
 """The static jobs that fetch the covers of articles, and sweep what is left of pictures.
 
-Each host is asked by one thread at a time, with a pause, and a few hosts at once: a server that
-drips holds up its own pictures alone. A run ends with its minute; what it did not come to is due in
-the next. Rejected: a delayed job for each cover; a feed's first import would make thousands, all of
-them for one host.
+Each host is asked by one thread at a time, with a pause, and a few hosts at once, those with the
+fewest covers first: a server that drips, or a feed's first import, holds up its own pictures alone.
+A run ends with its minute; what it did not come to is due in the next. Rejected: a delayed job for
+each cover; a feed's first import would make thousands, all of them for one host.
 
     STATIC_JOBS = (StaticJob("covers", "* * * * *", fetch_covers, missed="skip"),)
 """
@@ -48,7 +48,8 @@ from tidings.news.images import COVERS_JOB, FOLDER, Image, Images, ImagesFullErr
 from tidings.process.clock import now_ms
 from tidings.store.engine import transaction
 
-MOST_COVERS = 400
+# That a run looks at. It comes to far fewer of one host, whose others must not hide other hosts'.
+MOST_COVERS = 5000
 HOSTS_AT_ONCE = 8
 FETCH_DEADLINE_S = 20
 # Between two pictures of one host.
@@ -82,8 +83,11 @@ def fetch_covers(run: Run) -> str:
     context = run.context
     if context.settings.content.covers == "linked":
         return Routine("covers are linked")
-    with context.engine.connect() as conn:
+    with transaction(context.engine) as conn:
         due = find_due_covers(conn, run.now, limit=MOST_COVERS)
+        if len(due) == MOST_COVERS:
+            # What this run does not come to is behind what it does not look at.
+            postpone_covers(conn, [cover.article_id for cover in due], run.now)
     if not due:
         return Routine("no cover is due")
     task = _Task(run)
@@ -98,7 +102,8 @@ def fetch_covers(run: Run) -> str:
     for cover in due:
         by_host[_host(cover.url)].append(cover)
     with ThreadPoolExecutor(HOSTS_AT_ONCE, thread_name_prefix="covers") as pool:
-        counts = sum(pool.map(task.fetch_host, by_host.values()), Counter[Outcome]())
+        few_first = sorted(by_host.values(), key=len)
+        counts = sum(pool.map(task.fetch_host, few_first), Counter[Outcome]())
     for outcome, number in counts.items():
         _COVERS.labels(outcome).inc(number)
     told = ", ".join(f"{counts[outcome]} {outcome.replace('_', ' ')}" for outcome in Outcome)

@@ -48,6 +48,7 @@ class Desk:
 
     def __init__(self, engine: Engine, redis: Redis, make_settings: Any, folder: Path) -> None:
         self.engine, self.redis, self.folder = engine, redis, folder
+        self.stopping = threading.Event()
         self._make_settings = make_settings
         self._newsroom = Newsroom(engine, Clock())
         self._newsroom.channels(1)
@@ -55,20 +56,24 @@ class Desk:
         with engine.connect() as conn:
             self.now = read_now(conn)
 
-    def article(self, cover: str) -> int:
+    def article(self, cover: str, *, due_s: int = 1) -> int:
+        """One whose cover is due for so many seconds."""
+        return self.many(1, cover, due_s=due_s)[0]
+
+    def many(self, number: int, cover: str, *, due_s: int = 1) -> list[int]:
         published_ms = int(self.now.timestamp() * 1000) - 1000
-        id_ = self._newsroom.article(cover=cover, published_ms=published_ms)
+        ids = self._newsroom.articles(number, cover=cover, published_ms=published_ms)
+        due_at = self.now - timedelta(seconds=due_s)
         with transaction(self.engine) as conn:
-            due_at = self.now - timedelta(seconds=1)
-            conn.execute(insert(cover_due).values(article_id=id_, due_at=due_at))
-        return id_
+            conn.execute(insert(cover_due), [{"article_id": id_, "due_at": due_at} for id_ in ids])
+        return ids
 
     def fetch(self, now: datetime | None = None, **settings: Any) -> str:
         """A run of the job; what it says."""
         chosen = self._make_settings(
             var_dir=self.folder, **{"fetch_private_addresses": True, **settings}
         )
-        context = Context(self.engine, self.redis, chosen, "me")
+        context = Context(self.engine, self.redis, chosen, "me", stopping=self.stopping)
         return covers.fetch_covers(Run(context, now or self.now, now or self.now))
 
     def shown(self, article_id: int) -> str | None:
@@ -200,6 +205,41 @@ def test_a_picture_that_is_too_large_holds_up_no_other_of_its_host(
     assert "1 kept" in told
     assert "0 postponed" in told
     assert set(desk.due()) == {large}
+
+
+def test_a_host_of_many_covers_hides_no_other_host(
+    desk: Desk, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A feed's first import names a thousand, all of one host; those of the others come first."""
+    monkeypatch.setattr(covers, "HOSTS_AT_ONCE", 1)
+    desk.many(1000, web.url("/many.png"), due_s=2)
+    url = web.serve("/good.png", draw(), "image/png").replace("127.0.0.1", "localhost")
+    good = desk.article(url)
+
+    def answer_one(request: BaseHTTPRequestHandler) -> None:
+        desk.stopping.set()
+        request.send_error(404)
+
+    web.answers["/many.png"] = answer_one
+    desk.fetch()
+    assert web.asked == ["/good.png", "/many.png"]
+    assert desk.shown(good) is not None
+
+
+def test_more_covers_than_a_run_looks_at_hide_no_other_for_ever(
+    desk: Desk, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run did not come to is behind the others in the next."""
+    url = web.serve("/x.png", draw(), "image/png")
+    desk.many(2, url, due_s=2)
+    last = desk.article(url)
+    monkeypatch.setattr(covers, "MOST_COVERS", 2)
+    monkeypatch.setattr(covers, "RUN_S", -1)
+    desk.fetch()
+    assert web.asked == []
+    monkeypatch.setattr(covers, "RUN_S", 45)
+    desk.fetch()
+    assert desk.shown(last) is not None
 
 
 def test_a_cover_that_changes_meanwhile_is_not_overwritten(desk: Desk, web: Web) -> None:
