@@ -32,6 +32,10 @@ from redis.retry import Retry
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 10
 NO_RETRY = Retry(NoBackoff(), retries=0)
+# A database lives in memory where there is room for those of a whole run: on a disk each statement
+# that makes a table waits until ten writes have reached it.
+_MEMORY = Path("/dev/shm")
+_ROOM = 2 * 2**30
 SYSTEM_PACKAGES = Path(__file__).parent.parent.parent / "requirements" / "system.txt"
 
 # Whoever asks the kernel for "kill me with my parent" is bound to the thread that started it, so
@@ -385,12 +389,24 @@ def start_redis(*options: str) -> Iterator[RedisServer]:
 @contextmanager
 def start_mariadb() -> Iterator[MariaDBServer]:
     """A MariaDB of one's own, to kill, freeze and restart. It takes about a second."""
-    with _folder() as folder, MariaDBServer(folder) as server:
+    with _folder(_find_memory()) as folder, MariaDBServer(folder) as server:
         yield server
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def _folder(within: Path | None = None) -> Iterator[Path]:
     # Not pytest's tmp_path: a UNIX socket's path is limited to 107 bytes, and test names are long.
-    with tempfile.TemporaryDirectory(prefix="tidings-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=f"tidings-of-{os.getpid()}-", dir=within, ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
+
+
+def _find_memory() -> Path | None:
+    if not _MEMORY.is_dir():
+        return None
+    # What a killed suite left would hold memory until the machine starts again.
+    for left in _MEMORY.glob("tidings-of-*"):
+        if not psutil.pid_exists(int(left.name.split("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    return _MEMORY if shutil.disk_usage(_MEMORY).free > _ROOM else None
