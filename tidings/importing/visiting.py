@@ -14,7 +14,6 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -28,7 +27,6 @@ from tidings.importing.feeds import Feed, NotAFeedError, open_feed
 from tidings.importing.fetching import NOT_MODIFIED, Fetched, FetchError, fetch
 from tidings.importing.inputs import UNREADABLE, scratch_file, unpack
 from tidings.importing.loading import Loader, OnChange, ignore
-from tidings.importing.moments import parse_moment
 from tidings.importing.opml import MAX_FEED_BYTES, ListError, Outline, parse_opml
 from tidings.importing.report import Counts, Report
 from tidings.importing.rows import NewArticle, Reject, Row, RowError, make_article, make_slug
@@ -136,27 +134,34 @@ def visit(
     """
     started_s = time.monotonic()
     seen = Visit(etag=source.etag or "", last_modified=source.last_modified or "")
-    try:
-        with _asked(source, folder, rules) as (fetched, stream):
+    with scratch_file(folder) as file:
+        try:
+            fetched = fetch(
+                source.address or "",
+                file,
+                max_bytes=MAX_FEED_BYTES,
+                deadline_s=DEADLINE_S,
+                etag=seen.etag,
+                last_modified=seen.last_modified,
+                rules=rules,
+            )
             seen.moved_to = _tidy(fetched.permanent_url)
             seen.retry_after_s = fetched.retry_after_s
             if fetched.status != NOT_MODIFIED:
                 if source.kind == LIST:
-                    _follow(source, stream, engine, seen)
+                    _follow(source, _content(file), engine, seen)
                 else:
                     load = Loader(engine, Report(seen.counts), clock=clock, on_change=on_change)
-                    _load(load, source, _open(fetched, stream), seen, most)
+                    _load(load, source, _open(fetched, file), seen, most)
                 # Only now: what could not be read whole is asked for whole again.
                 seen.etag, seen.last_modified = fetched.etag, fetched.last_modified
-        if seen.counts.created or seen.counts.updated:
-            seen.outcome = Outcome.CHANGED
-    except FetchError as ex:
-        seen.outcome = Outcome.GONE if ex.status == GONE_STATUS else Outcome.FAILED
-        seen.error, seen.retry_after_s = str(ex), ex.retry_after_s
-    except (AnswerError, NotAFeedError, ListError, *UNREADABLE, ValueError) as ex:
-        if isinstance(ex, OSError) and ex.filename is not None:
-            raise
-        seen.outcome, seen.error = Outcome.FAILED, str(ex) or type(ex).__name__
+            if seen.counts.created or seen.counts.updated:
+                seen.outcome = Outcome.CHANGED
+        except FetchError as ex:
+            seen.outcome = Outcome.GONE if ex.status == GONE_STATUS else Outcome.FAILED
+            seen.error, seen.retry_after_s = str(ex), ex.retry_after_s
+        except (AnswerError, NotAFeedError, ListError) as ex:
+            seen.outcome, seen.error = Outcome.FAILED, str(ex)
     seen.took_ms = int((time.monotonic() - started_s) * 1000)
     return seen
 
@@ -183,7 +188,7 @@ def check(
     with scratch_file(folder) as file:
         fetched = fetch(address, file, max_bytes=MAX_FEED_BYTES, deadline_s=deadline_s, rules=rules)
         try:
-            feed = _open(fetched, unpack(file, MAX_FEED_BYTES))
+            feed = _open(fetched, file)
             for row in feed.rows():
                 entries += 1
                 judged = _judge(row)
@@ -192,7 +197,7 @@ def check(
                 else:
                     articles.append(judged)
                 del refused[SHOWN:], articles[SHOWN:]
-        except (NotAFeedError, *UNREADABLE, ValueError) as ex:
+        except NotAFeedError as ex:
             raise AnswerError(str(ex)) from None
     return Checked(
         url=fetched.url,
@@ -230,23 +235,15 @@ def list_channels(outlines: Iterable[Outline]) -> tuple[dict[str, str | None], l
     return wanted, refused
 
 
-@contextmanager
-def _asked(source: Source, folder: Path, rules: FetchRules) -> Iterator[tuple[Fetched, BinaryIO]]:
-    with scratch_file(folder) as file:
-        fetched = fetch(
-            source.address or "",
-            file,
-            max_bytes=MAX_FEED_BYTES,
-            deadline_s=DEADLINE_S,
-            etag=source.etag or "",
-            last_modified=source.last_modified or "",
-            rules=rules,
-        )
-        yield fetched, file if fetched.status == NOT_MODIFIED else unpack(file, MAX_FEED_BYTES)
+def _content(file: BinaryIO) -> BinaryIO:
+    try:
+        return unpack(file, MAX_FEED_BYTES)
+    except (*UNREADABLE, ValueError) as ex:
+        raise AnswerError(str(ex) or type(ex).__name__) from None
 
 
-def _open(fetched: Fetched, stream: BinaryIO) -> Feed:
-    return open_feed(stream, content_type=fetched.content_type, url=fetched.url)
+def _open(fetched: Fetched, file: BinaryIO) -> Feed:
+    return open_feed(_content(file), content_type=fetched.content_type, url=fetched.url)
 
 
 def _load(load: Loader, source: Source, feed: Feed, seen: Visit, most: int) -> None:
@@ -272,10 +269,7 @@ def _load(load: Loader, source: Source, feed: Feed, seen: Visit, most: int) -> N
 def _moment(row: Row | Reject) -> datetime:
     """What is undated is new where it is seen first."""
     published = row.values.get("published") if isinstance(row, Row) else None
-    try:
-        return parse_moment(published) if published else _UNDATED
-    except ValueError:
-        return _UNDATED
+    return published if isinstance(published, datetime) else _UNDATED
 
 
 def _follow(source: Source, stream: BinaryIO, engine: Engine, seen: Visit) -> None:
@@ -283,13 +277,13 @@ def _follow(source: Source, stream: BinaryIO, engine: Engine, seen: Visit) -> No
     seen.reasons, seen.counts.rejected = tuple(refused[:SHOWN]), len(refused)
     if len(wanted) > MOST_LISTED:
         raise AnswerError(f"a list of {len(wanted)} feeds, at most {MOST_LISTED}")
+    slugs = {
+        folder: slug[: LENGTHS.channel_slug]
+        for folder in wanted.values()
+        if folder and (slug := make_slug(folder))
+    }
 
     def follow(conn: Connection) -> tuple[int, int]:
-        slugs = {
-            folder: make_slug(folder)[: LENGTHS.channel_slug]
-            for folder in wanted.values()
-            if folder and make_slug(folder)
-        }
         ids = ensure_channels(
             conn, {slug: name[: LENGTHS.channel_name] for name, slug in slugs.items()}
         )

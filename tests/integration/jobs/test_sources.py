@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from redis import Redis
@@ -398,6 +399,19 @@ def test_a_feed_that_breaks_something_of_ours_stops_no_other(
     assert "1 changed, 1 failed" in ask()
     assert titles(engine) == ["About b"]
     assert known(engine)[web.url("/a")].failures == 1
+
+
+@pytest.mark.parametrize("fault", [ValueError("of ours"), OSError("of ours")], ids=repr)
+def test_a_fault_of_ours_is_not_told_as_the_sources(
+    web: Web, engine: Engine, ask: Ask, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """Or it would be looked for in the feed."""
+    web.serve("/feed", feed("1"))
+    (source_id,) = add(engine, web.url("/feed"))
+    monkeypatch.setattr(visiting, "make_feed_origin", Mock(side_effect=fault))
+    with pytest.raises(JobFailedError):
+        ask()
+    assert last_run(engine, source_id).error == f"a fault on this side: {fault!r}"
 
 
 def test_records_of_looks_are_kept_for_a_while(web: Web, engine: Engine, ask: Ask) -> None:
