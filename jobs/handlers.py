@@ -13,7 +13,7 @@ new name beside the old one until no row bears the old one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -31,8 +31,6 @@ KINDS = (
     removal.DELETE_ARTICLE,
     refunds.REFUND,
 )
-# Until there is a newer article than the newest one, which is deleted.
-DELETE_AGAIN = timedelta(minutes=1)
 
 Handler = Callable[[Connection, Sequence[DelayedJob]], Mapping[int, datetime]]
 
@@ -61,9 +59,8 @@ def make_handlers(
         return {}
 
     def delete_articles(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
-        jobs = {int(job.ref): job for job in due}
-        waiting = removal.delete_due(conn, jobs, articles)
-        return {jobs[ref].id: jobs[ref].run_at + DELETE_AGAIN for ref in waiting}
+        removal.delete_articles(conn, [int(job.ref) for job in due], articles)
+        return {}
 
     def give_up_refund(conn: Connection, ref: str, error: str) -> None:
         refunds.give_up(conn, int(ref), error)

@@ -21,7 +21,7 @@ from tidings.editing.audit import note
 from tidings.news.articles import Articles
 from tidings.news.images import find_covers
 from tidings.news.publishing import take_down
-from tidings.news.removal import LET_GO_S, delete_articles, delete_empty_channels
+from tidings.news.removal import LET_GO_S, close_empty_channels, delete_articles
 from tidings.news.storing import find_ids
 from tidings.reading.stored import find_instant_readers, remove_readers
 from tidings.shop.stock import find_products, withdraw
@@ -63,7 +63,7 @@ def remove_demo(engine: Engine, articles: Articles, shelf: Shelf, *, actor: str)
         remove_readers(conn, readers)
         stood_in = delete_articles(conn, ids, articles)
         unused = [id_ for id_ in stood_in if find_delivering(conn, id_) is None]
-        delete_empty_channels(conn, unused)
+        close_empty_channels(conn, unused)
     remove_covers(engine, shelf, set(covers.values()))
     return f"demo: {len(ids)} articles, {editions} editions and {len(readers)} readers removed"
 

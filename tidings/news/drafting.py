@@ -17,6 +17,7 @@ from sqlalchemy import Connection, delete, exists, insert, select, update
 from tidings.news.articles import ArticleNotFoundError
 from tidings.news.authors import ensure_authors
 from tidings.news.counts import create_counts
+from tidings.news.numbering import take_numbers
 from tidings.news.publishing import PUBLISH_ARTICLE
 from tidings.news.tables import article, article_gone, cover_due, image
 from tidings.news.visibility import DRAFT
@@ -82,8 +83,10 @@ def add_draft(
         IntegrityError: another transaction stored one of this identity; run this one again.
     """
     now = database_now(conn)
+    (number,) = take_numbers(conn, 1)
     stored = conn.execute(
         insert(article).values(
+            **number,
             **_columns(conn, written),
             channel_id=channel_id,
             origin_id=origin_id,

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, delete, exists, func, insert, select
+from sqlalchemy import Connection, delete, exists, insert, select, update
 
 from tidings.news.articles import Articles
+from tidings.news.channels import DELETED
+from tidings.news.numbering import keep_numbers
 from tidings.news.publishing import PUBLISH_ARTICLE, take_down
 from tidings.news.tables import article, article_count, article_gone, author, channel
 from tidings.store import delayed
@@ -39,22 +41,11 @@ def delete_later(conn: Connection, article_id: int, articles: Articles) -> None:
     delayed.schedule(conn, DELETE_ARTICLE, ref=article_id, after_s=LET_GO_S)
 
 
-def delete_due(conn: Connection, ids: Collection[int], articles: Articles) -> list[int]:
-    """Delete the rows of these articles; returns those that have to wait for a later call.
-
-    SQLite gives the highest number anew once its row is gone, and what readers did with the old
-    article would be told of the new one. So the newest row waits until there is a newer one.
-    """
-    newest = conn.scalar(select(func.max(article.c.id)))
-    waits = [id_ for id_ in ids if id_ == newest and conn.dialect.name == "sqlite"]
-    delete_articles(conn, sorted(set(ids) - set(waits)), articles)
-    return waits
-
-
 def delete_articles(conn: Connection, ids: Collection[int], articles: Articles) -> set[int]:
     """Delete these articles with the promises of their publication, and the authors of theirs that
     have no other; returns the channels in which they stood."""
     in_order = sorted(ids)
+    keep_numbers(conn, in_order)
     channel_ids: set[int] = set()
     for start in range(0, len(in_order), CHUNK):
         chunk = in_order[start : start + CHUNK]
@@ -71,11 +62,13 @@ def delete_articles(conn: Connection, ids: Collection[int], articles: Articles) 
     return channel_ids
 
 
-def delete_empty_channels(conn: Connection, ids: Collection[int]) -> None:
-    """Delete those of these channels in which no article stands, and into which none was merged."""
+def close_empty_channels(conn: Connection, ids: Collection[int]) -> None:
+    """Have those of these channels be none any more in which no article stands, and into which
+    none was merged. Their rows stay: a reader who hid one must not miss a later one."""
     other = channel.alias()
     goes_on = exists().where(other.c.merged_into == channel.c.id)
     is_used = exists().where(article.c.channel_id == channel.c.id)
     query = select(channel.c.id).where(channel.c.id.in_(sorted(ids)), ~is_used, ~goes_on)
-    # Read apart: MySQL deletes from no table that the same statement reads.
-    conn.execute(delete(channel).where(channel.c.id.in_(list(conn.scalars(query)))))
+    # Read apart: MySQL changes no table that the same statement reads.
+    empty = channel.c.id.in_(list(conn.scalars(query)))
+    conn.execute(update(channel).where(empty).values(merged_into=DELETED))

@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from tidings.news.counts import create_counts
+from tidings.news.numbering import take_numbers
 from tidings.news.tables import article, article_gone, author, channel, cover_due
 from tidings.news.visibility import PUBLISHED, SCHEDULED
 from tidings.store.engine import database_now
@@ -164,13 +165,14 @@ def add_articles(
     if not new:
         return {}
     rows = [
-        msgspec.structs.asdict(content)
+        number
+        | msgspec.structs.asdict(content)
         | {
             "published_at": content.published_at or published_at,
             "status": PUBLISHED,
             "updated_at": updated_at,
         }
-        for content in new
+        for number, content in zip(take_numbers(conn, len(new)), new, strict=True)
     ]
     conn.execute(insert(article), rows)
     source_ids = [content.source_id for content in new]

@@ -89,6 +89,14 @@ article_gone = Table(
     **MYSQL,
 )
 
+# The highest number of the articles that are deleted, in one row, where SQLite would give it anew.
+article_number = Table(
+    "article_number",
+    metadata,
+    Column("highest", Id, primary_key=True, autoincrement=False),
+    **MYSQL,
+)
+
 # Covers that have still to be fetched.
 cover_due = Table(
     "cover_due",

@@ -20,6 +20,7 @@ from tidings.editing.acting import shell_actor
 from tidings.editing.audit import find_entries
 from tidings.editing.tables import audit
 from tidings.news.articles import Articles
+from tidings.news.channels import read_channels
 from tidings.news.images import FOLDER, Images
 from tidings.news.tables import article, article_count, author, channel, image
 from tidings.process.clock import now_ms
@@ -54,12 +55,13 @@ def typed(
 
 def count(engine: Engine) -> dict[str, int]:
     """How many rows each table has that the demo touches."""
-    tables = (article, article_count, author, channel, behaviour, exposure, image, reader)
+    tables = (article, article_count, author, behaviour, exposure, image, reader)
     with engine.connect() as conn:
-        return {
+        counted = {
             table.name: conn.scalar(select(func.count()).select_from(table)) or 0
             for table in tables
         }
+        return counted | {"channel": len(read_channels(conn))}
 
 
 def made(action: Action, stamp_ms: int, **values: Any) -> Event:
@@ -125,6 +127,27 @@ def test_the_demo_can_be_loaded_again_once_it_was_removed(typed: Type, engine: E
     assert f"{len(EDITIONS)} editions on sale" in first
     assert typed("demo", "load").output.partition(",")[0] == first.partition(",")[0]
     assert count(engine)["article"] == counted["article"]
+
+
+def test_no_later_article_or_channel_gets_a_number_of_the_demos(
+    typed: Type, engine: Engine, tmp_path: Path
+) -> None:
+    """Readers have seen, saved and hidden those, and hold tokens of theirs."""
+    typed("demo", "load")
+    with engine.connect() as conn:
+        of_demo = set(conn.scalars(select(article.c.id)))
+        channels = {known.channel_id for known in read_channels(conn)}
+    typed("demo", "remove")
+    story = tmp_path / "story.md"
+    story.write_text("# High tide\n\nThe harbour is full.\n")
+
+    typed("channels", "add", "Harbour")
+    created = typed("articles", "create", str(story), "--channel", "harbour")
+
+    assert created.exit_code == 0, created.output
+    with engine.connect() as conn:
+        assert conn.scalars(select(article.c.id)).one() > max(of_demo)
+        assert {known.channel_id for known in read_channels(conn)}.isdisjoint(channels)
 
 
 def test_loading_it_twice_only_gives_its_articles_new_dates(typed: Type, engine: Engine) -> None:

@@ -191,6 +191,11 @@ def _add_to_articles() -> None:
         **MYSQL,
     )
     create_table(
+        "article_number",
+        sa.Column("highest", Id, primary_key=True, autoincrement=False),
+        **MYSQL,
+    )
+    create_table(
         "cover_due",
         sa.Column(
             "article_id",
@@ -225,6 +230,7 @@ def _comment_status(*, is_new: bool) -> None:
 
 def downgrade() -> None:
     op.drop_table("cover_due")
+    op.drop_table("article_number")
     op.drop_table("article_gone")
     op.drop_index("ix_article_image", "article")
     op.drop_index("ix_article_origin_id_url", "article")
