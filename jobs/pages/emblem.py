@@ -17,14 +17,13 @@ from pathlib import Path
 import structlog
 from PIL import Image, ImageDraw, ImageOps
 
+from tidings.importing.pictures import PictureError, decoded
+
 ICON = "favicon.ico"
 LOGO = "logo.png"
-FORMATS = ("PNG", "JPEG", "WEBP")
 # Twice the size of the name on a page, for screens with two pixels for one.
 LOGO_SIZE = (640, 128)
 ICON_SIZES = ((16, 16), (32, 32), (48, 48))
-# As many as a camera makes; decoded they take a hundred megabytes.
-MOST_PIXELS = 25_000_000
 # The colours of `theme.css`.
 PAPER, ACCENT = (255, 255, 255, 255), (138, 28, 28, 255)
 
@@ -38,7 +37,7 @@ def draw_emblem(logo: Path | None) -> Mapping[str, bytes]:
         return {ICON: _draw_icon()}
     try:
         return _read_logo(logo, logo.stat().st_mtime_ns)
-    except (OSError, ValueError, Image.DecompressionBombError) as ex:
+    except (OSError, PictureError) as ex:
         log.warning("logo_unreadable", path=str(logo), error=repr(ex))
         return {ICON: _draw_icon()}
 
@@ -46,16 +45,12 @@ def draw_emblem(logo: Path | None) -> Mapping[str, bytes]:
 @lru_cache(maxsize=1)
 def _read_logo(path: Path, _changed_ns: int) -> Mapping[str, bytes]:
     """Raises:
-    OSError: the file cannot be read, or is no picture of these kinds.
-    ValueError: it has too many pixels.
+    OSError: the file cannot be read.
+    PictureError: it is no picture that can be shown.
+    PicturesBusyError: as `decoded`; the next build tries again.
     """
-    with Image.open(path, formats=FORMATS) as found:
-        if found.width * found.height > MOST_PIXELS:
-            raise ValueError(f"has {found.width} by {found.height} pixels")
-        picture = ImageOps.exif_transpose(found).convert("RGBA")
-    shown = picture.copy()
-    shown.thumbnail(LOGO_SIZE)
-    return {ICON: _as_icon(picture), LOGO: _encode(shown)}
+    with decoded(path.read_bytes(), within=LOGO_SIZE) as picture:
+        return {ICON: _as_icon(picture.convert("RGBA")), LOGO: _encode(picture)}
 
 
 @lru_cache(maxsize=1)

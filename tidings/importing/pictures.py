@@ -71,20 +71,31 @@ def read_picture(data: bytes) -> Picture:
     """
     if len(data) > MAX_BYTES:
         raise PictureError(f"the picture has more than {MAX_BYTES} bytes")
+    written = io.BytesIO()
+    with decoded(data, within=(MAX_WIDTH, MAX_HEIGHT)) as plain:
+        plain.save(written, "WEBP", quality=QUALITY)
+    return Picture(written.getvalue(), *plain.size)
+
+
+@contextmanager
+def decoded(data: bytes, *, within: tuple[int, int]) -> Iterator[Image.Image]:
+    """A picture's pixels, the right way up and no larger than `within`, to be encoded in the block.
+
+    Raises:
+        PictureError: it is of another format, damaged, or larger than 25 million pixels.
+        PicturesBusyError: there was no room to decode it within 10 s.
+    """
     with _turn(), _damage_named():
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(opened)
             # Of a JPEG only as many pixels are decoded as are needed.
-            opened.draft(None, (2 * MAX_WIDTH, 2 * MAX_WIDTH))
+            opened.draft(None, (2 * within[0], 2 * within[0]))
             upright = ImageOps.exif_transpose(opened)
-        mode = "RGBA" if upright.has_transparency_data else "RGB"
-        plain = upright.convert(mode)
-        plain.thumbnail((MAX_WIDTH, MAX_HEIGHT))
-        written = io.BytesIO()
+        plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+        plain.thumbnail(within)
         # A picture of nothing but its pixels: `info` holds EXIF, profiles and comments.
         plain.info.clear()
-        plain.save(written, "WEBP", quality=QUALITY)
-    return Picture(written.getvalue(), *plain.size)
+        yield plain
 
 
 def _check_size(opened: Image.Image) -> None:

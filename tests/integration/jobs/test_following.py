@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import random
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -138,7 +140,18 @@ def test_a_logo_is_made_small_and_stands_in_the_tab(tmp_path: Path) -> None:
         assert (48, 48) in icon.info["sizes"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"<svg/>", b"\x89PNG\r\n\x1a\n" + b"x" * 50])
+def damage_png() -> bytes:
+    """A picture whose second part has no name, which Pillow finds while it decodes the first."""
+    noise = random.Random(1).randbytes(256 * 256 * 3)
+    out = io.BytesIO()
+    Image.frombytes("RGB", (256, 256), noise).save(out, "PNG")
+    first, name, rest = out.getvalue().partition(b"IDAT")
+    return first + name + rest.replace(name, bytes(4), 1)
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"<svg/>", b"\x89PNG\r\n\x1a\n" + b"x" * 50, damage_png()]
+)
 def test_a_logo_that_is_no_picture_leaves_the_sites_own_icon(
     tmp_path: Path, content: bytes | None
 ) -> None:
