@@ -20,6 +20,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from typing import IO
+
+from tidings.process.durable import sync_folder, write_synced
 
 LOCK = ".lock"
 _ASIDE = ".new"
@@ -84,11 +87,7 @@ class SiteFolder:
         if path in self.paths and _read(target) == content:
             return False
         _make_folder(target.parent)
-        with _opened(_aside(target), os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as handle:
-            with open(handle, "wb", closefd=False) as file:
-                file.write(content)
-            os.fchmod(handle, 0o644)
-            os.fsync(handle)
+        write_synced(_aside(target), content, mode=0o644)
         return True
 
     def _publish(self, path: str) -> None:
@@ -121,11 +120,8 @@ class SiteFolder:
             if parent.is_relative_to(self.root)
         }
         for folder in self._touched | parents:
-            with (
-                suppress(FileNotFoundError),
-                _opened(folder, os.O_RDONLY | os.O_DIRECTORY) as handle,
-            ):
-                os.fsync(handle)
+            with suppress(FileNotFoundError):
+                sync_folder(folder)
         self._touched.clear()
 
 
@@ -141,23 +137,23 @@ def open_folder(root: Path, *, patience_s: float = 0.0) -> Iterator[SiteFolder]:
         OSError: it cannot be made or read.
     """
     _make_folder(root)
-    with _opened(root / LOCK, os.O_RDWR | os.O_CREAT) as handle:
+    with (root / LOCK).open("ab") as lock:
         give_up_s = time.monotonic() + patience_s
-        while not _is_locked(handle):
+        while not _is_locked(lock):
             if time.monotonic() >= give_up_s:
                 raise FolderInUseError(f"another build is writing in {root}")
             time.sleep(_LOOK_AGAIN_S)
         try:
             with ThreadPoolExecutor(_WRITERS, thread_name_prefix="pages") as writers:
                 yield SiteFolder(root, writers)
-        except BaseException:
+        except BaseException:  # of any kind; on a full disk what was set aside is in the way
             list(_sweep(root))
             raise
 
 
-def _is_locked(handle: int) -> bool:
+def _is_locked(lock: IO[bytes]) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -188,15 +184,6 @@ def _make_folder(path: Path) -> None:
 
 def _raise(ex: OSError) -> None:
     raise ex
-
-
-@contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    handle = os.open(path, flags | os.O_CLOEXEC, 0o644)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
 
 
 def _read(path: Path) -> bytes | None:

@@ -12,7 +12,6 @@ bytes in a column; every picture that is shown would pass through the database.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import time
@@ -37,6 +36,7 @@ from sqlalchemy import (
 
 from tidings.news.articles import Articles
 from tidings.news.tables import article, image
+from tidings.process.durable import write_synced
 from tidings.store.engine import database_now, transaction
 
 # Below VAR_DIR.
@@ -96,11 +96,7 @@ class Images:
             folder.chmod(0o755)
         unfinished = path.with_name(f".{digest}.{secrets.token_hex(4)}")
         try:
-            with unfinished.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.chmod(0o644)
+            write_synced(unfinished, data, mode=0o644)
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)

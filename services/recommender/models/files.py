@@ -33,6 +33,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tidings.process.durable import sync_folder, write_synced
+
 FORMAT = 1
 # A ranker is 20 KiB; the neighbours of 100,000 articles are 60 MiB.
 MOST_BYTES = 512 * 1024 * 1024
@@ -153,13 +155,12 @@ class ModelFolder:
             }
             manifest = Manifest(FORMAT, now, about, files)
             encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-            _write(unfinished / "manifest.json", encoded)
-            _flush_folder(unfinished)
+            write_synced(unfinished / "manifest.json", encoded)
+            sync_folder(unfinished)
             unfinished.rename(self._path / name)
-            _flush_folder(self._path)
-        except BaseException:
+            sync_folder(self._path)
+        finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-            raise
         return name
 
     def read(self, name: str, kind: Kind) -> Model:
@@ -240,9 +241,9 @@ class ModelFolder:
             self.read(name, kind)
         self._path.mkdir(parents=True, exist_ok=True)
         written = self._path / f"{kind}.in_use.{secrets.token_hex(4)}"
-        _write(written, f"{name}\n".encode())
+        write_synced(written, f"{name}\n".encode())
         written.replace(self._path / f"{kind}.in_use")
-        _flush_folder(self._path)
+        sync_folder(self._path)
 
     def prune(self, keep: int) -> list[str]:
         """Remove all but the newest `keep` of each kind, and what a crash left unfinished.
@@ -290,7 +291,7 @@ def _write_array(path: Path, array: NDArray[Any]) -> ArrayFile:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     data = buffer.getvalue()
-    _write(path, data)
+    write_synced(path, data)
     return ArrayFile(hashlib.sha256(data).hexdigest(), len(data))
 
 
@@ -318,19 +319,3 @@ def _check_numbers(name: str, array: NDArray[Any]) -> None:
         raise BadModelError(f"{name} holds {array.dtype}, no numbers")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise BadModelError(f"{name} holds NaN or infinity")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    """A rename is durable only once its folder is."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
