@@ -39,7 +39,7 @@ from sqlalchemy.types import NullType
 from tidings.news.tables import article, channel
 from tidings.news.visibility import is_published
 from tidings.process.clock import moment
-from tidings.store.metadata import Moment, ReadableMoment
+from tidings.store.metadata import Moment
 
 EPOCH = "1970-01-01"
 # As many as change while a slow transaction is under way.
@@ -96,18 +96,21 @@ def read_mark(conn: Connection) -> str:
     It tells of a change whose transaction was slower than a later one's, and of an article that
     was deleted soon after it changed.
     """
-    mine = article.c
-    stamp = type_coerce(mine.updated_at, ReadableMoment())
-    newest = select(mine.id, mine.status, mine.image, stamp).order_by(
-        mine.updated_at.desc(), mine.id.desc()
-    )
-    names = select(channel.c.id, channel.c.slug, channel.c.name).order_by(channel.c.id)
-    parts = [*conn.execute(newest.limit(_MARKED)), *conn.execute(names)]
+    parts = [row for query in _marked(conn.dialect.name) for row in conn.execute(query)]
     return blake2b(repr(parts).encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 # Once a second, for as long as a process lives: to put such a query together takes as long as to
 # run it.
+
+
+@cache
+def _marked(dialect: str) -> Sequence[Select[Any]]:
+    mine = article.c
+    newest = select(mine.id, mine.status, mine.image, _raw(dialect, mine.updated_at))
+    newest = newest.order_by(mine.updated_at.desc(), mine.id.desc()).limit(_MARKED)
+    names = select(channel.c.id, channel.c.slug, channel.c.name).order_by(channel.c.id)
+    return newest, names
 
 
 @cache
