@@ -4,9 +4,9 @@ A document's seal is a digest of what it would show, so an edition in which one 
 renders the few documents that show it. Channels are cut into pages, and the sitemap into files,
 from the oldest article on: a new one changes the last of them and not all. They come in the order
 in which they can be written one by one without a link that leads nowhere: what is linked to before
-what links, and the home page, where readers come in, at the end.
+what links, the home page after every other page, and the sitemaps at the end.
 
-    [document.path for document in plan(renderer, entries)]  # "index.html" is the last
+    [document.path for document in plan(renderer, entries)]  # "sitemap.xml" is the last
 """
 
 from __future__ import annotations

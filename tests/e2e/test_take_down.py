@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import StartSite
 from tests.lab.sites import TIDINGS, Reader, Site
 
-# Pages are built once a minute, and the machine may be busy.
+# Files follow within seconds, but the machine may be busy.
 PATIENCE_S = 180
 HTML = {"Accept": "text/html"}
 

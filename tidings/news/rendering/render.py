@@ -1,9 +1,9 @@
 """Turns articles into the pages that people read, the same wherever they come from: the files of
-the static site, the gateway, an editor's preview.
+the static site, and the gateway.
 
 Everything in a template is escaped but an article's body, which was sanitised when it came in.
-What a document cannot hold (control characters) is left out. Rejected: one template for readers
-and another for the preview, which shows an editor what no reader will see.
+What a document cannot hold (control characters) is left out. Rejected: templates of the gateway's
+own, by which one address would show two pages, one of them while the gateway is away.
 
     Renderer(Masthead(url="https://news.example")).article(story)  # the whole page, as bytes
 """
