@@ -102,8 +102,9 @@ class Feeds:
         return _document(root)
 
     def _add_entry(self, root: ET.Element, teaser: Teaser) -> None:
-        said = {"xml:lang": teaser.language} if teaser.language else {}
-        entry = ET.SubElement(root, "entry", {name: speakable(tag) for name, tag in said.items()})
+        entry = ET.SubElement(root, "entry")
+        if teaser.language:
+            entry.set("xml:lang", speakable(teaser.language))
         page = self._url(teaser.entry.path)
         _add(entry, "id", self._tag(teaser.entry))
         _add(entry, "title", teaser.title)
