@@ -1,4 +1,4 @@
-"""Gives the demo's articles their covers, and takes the files away again.
+"""Gives the demo's articles their covers.
 
 They are kept as the covers of any source are, so that a visitor of the demo sees what the site does
 with pictures. An article that has a cover keeps it: another way of drawing changes nothing on a
@@ -10,7 +10,8 @@ own on every path.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -45,8 +46,8 @@ def add_covers(
     drawn: Mapping[int, tuple[str, str]],
     *,
     at: datetime,
-) -> int:
-    """Draw a cover for each of these articles that has none; returns how many were drawn.
+) -> None:
+    """Draw a cover for each of these articles that has none.
 
     A site that has no room for more pictures goes without. Files that were written for nothing go
     as all do that no row knows.
@@ -65,23 +66,13 @@ def add_covers(
         have = find_covers(conn, drawn).keys()
     # Drawn and written before the transaction begins: both take longer than a writer may hold it.
     kept = {id_: _draw(shelf.images, *drawn[id_]) for id_ in sorted(drawn.keys() - have)}
-    with transaction(engine) as conn:
-        for number, (article_id, found) in enumerate(kept.items()):
-            try:
-                record_image(conn, found, added_by=COVERS_JOB, at=at, max_bytes=shelf.max_bytes)
-            except ImagesFullError:
-                return number
+    with transaction(engine) as conn, suppress(ImagesFullError):
+        for article_id, found in kept.items():
+            record_image(conn, found, added_by=COVERS_JOB, at=at, max_bytes=shelf.max_bytes)
             set_cover(conn, article_id, found.digest, articles)
-    return len(kept)
 
 
 def _draw(images: Images, channel: str, article_key: str) -> Image:
     drawing = Picture(draw_cover(channel, article_key), WIDTH, HEIGHT)
     images.write(drawing.digest, drawing.data)
     return Image(drawing.digest, WIDTH, HEIGHT, size=len(drawing.data))
-
-
-def remove_covers(engine: Engine, shelf: Shelf, digests: Collection[str]) -> None:
-    """Delete the pictures that no article shows any more."""
-    for digest in digests:
-        shelf.images.remove_unused(engine, digest)

@@ -15,7 +15,7 @@ from time import sleep
 
 from sqlalchemy import Connection, Engine
 
-from tidings.demo.illustrating import Shelf, remove_covers
+from tidings.demo.illustrating import Shelf
 from tidings.demo.load import EDITIONS, source_ids
 from tidings.editing.audit import note
 from tidings.news.articles import Articles
@@ -64,7 +64,8 @@ def remove_demo(engine: Engine, articles: Articles, shelf: Shelf, *, actor: str)
         stood_in = delete_articles(conn, ids, articles)
         unused = [id_ for id_ in stood_in if find_delivering(conn, id_) is None]
         close_empty_channels(conn, unused)
-    remove_covers(engine, shelf, set(covers.values()))
+    for digest in set(covers.values()):
+        shelf.images.remove_unused(engine, digest)
     return f"demo: {len(ids)} articles, {editions} editions and {len(readers)} readers removed"
 
 
