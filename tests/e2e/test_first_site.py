@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from tests.e2e.test_stories import ROOT, lay_out, make_script, read_story
 from tests.lab.browser import Page, open_browser
 from tests.lab.servers import RedisServer, free_port, wait_until
 from tests.lab.sites import start_site
+from tests.lab.web import serve_web
 
 PAGE = ROOT / "docs" / "first-site.md"
 TYPING_TIMEOUT_S = 480
@@ -34,19 +31,6 @@ FEEDS = {
     "boats.atom": ATOM,
     "birds.rss": RSS.format(channel="birds", title="A tern in a hurry"),
 }
-
-
-@contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """The address of a web server that serves the feeds."""
-    folder.mkdir()
-    for name, text in FEEDS.items():
-        (folder / name).write_text(text)
-    handler = partial(SimpleHTTPRequestHandler, directory=folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def type_in(script: str, folder: Path, environment: Mapping[str, str]) -> str:
@@ -86,7 +70,7 @@ def test_a_newcomer_who_follows_the_page_has_a_site(
     named = {"PATH": "/usr/bin:/bin", "TIDINGS_VAR_DIR": str(tmp_path / "var")}
     assert "The Harbour Courier" in type_in(make_script([naming]), tmp_path, named)
     with (
-        serve(tmp_path / "feeds") as feeds,
+        serve_web() as web,
         start_site(
             tmp_path,
             redis_url=redis_url,
@@ -97,29 +81,27 @@ def test_a_newcomer_who_follows_the_page_has_a_site(
         open_browser() as browser,
         browser.page() as page,
     ):
+        for name, text in FEEDS.items():
+            web.serve(f"/{name}", text, "text/xml")
         site.wait_until_ready()
-        environment = {**site.environment, "FEEDS": feeds}
+        environment = {**site.environment, "FEEDS": web.url("")}
         filled = make_script(filling).replace("127.0.0.1:8000", bind)
         type_in(filled, tmp_path, environment)
         reader = site.reader()
         expected = {OWN, "Springs and neaps", "Two masts and a stove", "A tern in a hurry"}
 
-        def shown() -> set[str]:
+        def shown() -> dict[str, int]:
             cards = reader.get("/articles?channel_id=0&article_num=50").json["results"]
-            return {card["title"] for card in cards}
+            return {card["title"]: card["article_id"] for card in cards}
 
-        wait_until(lambda: expected <= shown(), PAGES_TIMEOUT_S, "the articles of all feeds")
-        assert shown() == expected
+        wait_until(lambda: expected <= {*shown()}, PAGES_TIMEOUT_S, "the articles of all feeds")
+        assert {*shown()} == expected
         files = site.settings.site.var_dir / "site" / "articles"
         # The example's pages went with the example, though they were the whole site.
         wait_until(
             lambda: len(list(files.glob("*.html"))) == len(expected), PAGES_TIMEOUT_S, "its pages"
         )
-        (own,) = [
-            card["article_id"]
-            for card in reader.get("/articles?channel_id=0&article_num=50").json["results"]
-            if card["title"] == OWN
-        ]
+        own = shown()[OWN]
         address = f"{site.url}/articles/{own}"
         wait_until(lambda: OWN in titles(page, address), PAGES_TIMEOUT_S, "the article's page")
         assert "The Harbour Courier" in page.run("document.title")
