@@ -86,6 +86,11 @@ def obey(way: str, port: int, cpu: int, orders: Connection) -> None:
         orders.send(len(took) / elapsed_s if verb == "rate" else statistics.median(took) * 1e6)
 
 
+def way_command(*words: str | int) -> list[str]:
+    """How one of these is started."""
+    return [sys.executable, "-m", "bench.rpc_processes", *map(str, words)]
+
+
 def pin(cpu: int) -> None:
     """Spread over two cores, the threads of one interpreter lose a third of their time to each
     other."""
