@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
+from bench.pages import WORDS
 from tests.lab.servers import find_program, start_redis, wait_until
 from tests.lab.sites import TIDINGS, Site, start_site
 from tidings.process.errors import PREFIX
@@ -42,10 +43,6 @@ IMPORT_TIMEOUT_S = 3600
 SITE_TIMEOUT_S = 180
 OUTPUT = Path("var/bench/import.json")
 COMMAND = "from tidings.commands.main import main; main(prog_name='tidings')"
-WORDS = (
-    "tide harbour letter ferry morning council bridge market orchard winter signal garden "
-    "archive river"
-)
 NEWEST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
