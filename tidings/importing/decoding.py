@@ -38,26 +38,34 @@ _ZEROS = (
     (re.compile(rb"[^\0]\0[^\0]", re.DOTALL), "utf-16-le"),
     (re.compile(rb"\0[^\0]\0", re.DOTALL), "utf-16-be"),
 )
-_PROLOG = re.compile(rb"<\?xml[^>]{0,200}?\sencoding\s*=\s*[\"']([\w.:-]{1,40})[\"']", re.ASCII)
+_PROLOG = re.compile(
+    rb"<\?xml[^>]{0,200}?\sencoding\s*=\s*[\"']([\w.:-]{1,40})[\"']", re.ASCII | re.IGNORECASE
+)
 # Names that Python does not know, and those for which the world writes a larger set of characters
 # than the name says. ASCII is read as UTF-8, in which it is the same.
 _LABELS = {
     "ascii": "utf-8",
+    "big5": "big5hkscs",
+    "cn-big5": "big5hkscs",
+    "x-big5": "big5hkscs",
     "gb2312": "gb18030",
+    "gb_2312-80": "gb18030",
     "gbk": "gb18030",
     "shift_jis": "cp932",
-    "x-sjis": "cp932",
     "euc_kr": "cp949",
+    "ks_c_5601-1989": "cp949",
+    "ksc_5601": "cp949",
     "windows-874": "cp874",
     "windows-949": "cp949",
     "windows-31j": "cp932",
-    "x-gbk": "gb18030",
-    "x-mac-cyrillic": "mac-cyrillic",
-    "x-mac-roman": "mac-roman",
-    "iso-8859-8-i": "iso8859-8",
+    "mac-ukrainian": "mac-cyrillic",
+    "koi": "koi8-r",
     "iso8859-1": "cp1252",
     "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
 }
+# "x-" is what a name has before it is registered; "-i" and "-e" say how Hebrew and Arabic run.
+_VARIANT = re.compile(r"(?:x-)*(?:iso-?8859-?(\d\d?)(?:-[ie])?|(.+))")
 # Codecs for whole documents of text. Python has others, such as "idna" and "unicode_escape".
 _CODECS = re.compile(
     r"utf-8|ascii|iso8859-\d\d?|cp(125\d|437|85\d|86\d|874|932|949|950)|koi8-[rtu]|gb18030|gb2312"
@@ -156,6 +164,8 @@ def _codec(label: str) -> str:
     """The codec of a label; empty if there is none, or if the document cannot be in it: UTF-16
     without zeros is none."""
     label = label.strip().lower()
+    if variant := _VARIANT.fullmatch(label):
+        label = f"iso8859-{variant[1]}" if variant[1] else variant[2]
     try:
         name = codecs.lookup(_LABELS.get(label, label)).name
     except (LookupError, ValueError):
