@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,9 +44,16 @@ _ISO = re.compile(
 )
 # Fri, 27 Nov 2026 10:00:00 +0100, and November 27, 2026.
 _NAMED = re.compile(
-    r"(?:[A-Z]{3,9}\.?,?\s+)?(?:(?P<day>\d\d?)[\s-](?P<month>[A-Z]{3,9})\.?,?"
+    r"(?:[A-Z]{3,9}(?:\.?,\s*|\.?\s+))?(?:(?P<day>\d\d?)(?:\s+|-)(?P<month>[A-Z]{3,9})\.?,?"
     r"|(?P<month_>[A-Z]{3,9})\.?\s+(?P<day_>\d\d?),?)"
-    rf"[\s-](?P<year>\d{{4}}|\d\d),?{_TIME}",
+    rf"(?:\s+|-)(?P<year>\d{{4}}|\d\d),?{_TIME}",
+    _FLAGS,
+)
+# 20261127100000, with or without minutes and seconds. Counted from the epoch these digits would be
+# a moment of 1976 or of 2033 and later.
+_DIGITS = re.compile(
+    r"(?P<year>199\d|20[0-4]\d)(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?:(?P<minute>\d\d)"
+    r"(?P<second>\d\d)?)?",
     _FLAGS,
 )
 _MONTHS = (
@@ -156,6 +164,9 @@ def _parse(value: object) -> datetime:
     if not isinstance(value, str):
         raise ValueError(f"expected a date, got {value!r:.60}")
     text = value.strip()
+    if digits := _DIGITS.fullmatch(text):
+        with suppress(ValueError):  # No date: they are counted.
+            return _from_parts(digits.groupdict())
     if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) > DATE_DIGITS:
         return _from_epoch(float(text[:30]))
     for pattern in (_ISO, _NAMED):
