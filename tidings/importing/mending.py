@@ -124,12 +124,13 @@ class _Mender:
 
 
 def _numeric(reference: str) -> str:
-    """The reference, unless XML has no such character."""
+    """The reference, unless XML has no such character. Invisible controls are what HTML takes them
+    for: the letters that Windows has in their places."""
     digits = reference[2:-1]
     code = int(digits[1:], 16) if digits[0] in "xX" else int(digits)
     if code >= 0x110000 or _FORBIDDEN.match(chr(code)):
         return "\ufffd"
-    return reference
+    return unescape(reference) if 0x80 <= code < 0xA0 else reference
 
 
 def _read_prolog(head: str) -> tuple[int, dict[str, str]]:

@@ -30,6 +30,7 @@ def mended(document: str) -> str:
         ("&AMP;&LT;", "&amp;&lt;"),
         ("&#38; &#x26;", "&#38; &#x26;"),
         ("&#0; &#xD800; &#x110000; &#55357;", "\ufffd \ufffd \ufffd \ufffd"),
+        ("It&#146;s &#x85;", "It’s …"),
         ("&#99999999999;", "&amp;#99999999999;"),
         ("&#; &#x; &;", "&amp;#; &amp;#x; &amp;;"),
         ("a\x00b\x0bc\ufffed", "abcd"),
