@@ -100,7 +100,8 @@ def parse_opml(stream: BinaryIO) -> list[Outline]:
         if name.lower() != "outline":
             return
         said = {field.lower(): value.strip() for field, value in attributes.items()}
-        address = said.get("xmlurl") or (said.get("url") if said.get("type") in _FEEDS else "")
+        is_feed = said.get("type", "").lower() in _FEEDS
+        address = said.get("xmlurl") or (said.get("url") if is_feed else "")
         text = said.get("title") or said.get("text") or ""
         if address:
             outlines.append(Outline(parser.CurrentLineNumber, address, text, folders[-1]))
