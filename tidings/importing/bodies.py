@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 
 import nh3
 from markdown_it import MarkdownIt
@@ -63,6 +64,8 @@ _HEADING = re.compile(r"<h([1-6])>.*?</h\1>", re.DOTALL)
 _HTML_START = re.compile(
     r"<(?:p|div|article|section|h[1-6]|ul|ol|table|figure|blockquote)[\s>]", re.IGNORECASE
 )
+# Controls, marks that have no width, and the three kinds of spaces.
+_UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 # A full stop, perhaps a closing quote or bracket, and a space; the ideographic stops need no space.
 _SENTENCE_END = re.compile(r"(?<=[.!?\u2026])[\"'\u201d\u2019)\]]*\s+|(?<=[\u3002\uff01\uff1f])")
 
@@ -104,7 +107,12 @@ def looks_like_html(text: str) -> bool:
 
 def is_blank(body: str) -> bool:
     """True if sanitised HTML shows nothing: no word and no picture."""
-    return "<img" not in body and not _TAG.sub("", body).replace("&nbsp;", "").strip()
+    return "<img" not in body and not is_visible(html.unescape(_TAG.sub("", body)))
+
+
+def is_visible(text: str) -> bool:
+    """False for a text of nothing but spaces and marks that have no width."""
+    return any(unicodedata.category(char) not in _UNSEEN for char in text)
 
 
 def plain_text(markup: str) -> str:

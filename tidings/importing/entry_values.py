@@ -20,11 +20,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from tidings.importing.bodies import plain_text, shorten
+from tidings.importing.bodies import is_visible, plain_text, shorten
 from tidings.importing.bylines import first_author
 from tidings.importing.covers import find_cover
-from tidings.importing.links import http_address
+from tidings.importing.links import http_address, is_page
 from tidings.importing.moments import parse_moment
+from tidings.importing.parsing import ENTRY_BASE
 from tidings.importing.parts import Part, part, parts, text
 from tidings.importing.rows import make_slug
 from tidings.news.channels import FOR_YOU
@@ -54,6 +55,7 @@ class FeedSays:
         language: as written there.
         author: feedparser's dictionary of the feed, with its author.
         repeated: guids that stand on several of its entries.
+        repeated_links: links that do, absolute.
         address: where it came from.
     """
 
@@ -63,6 +65,7 @@ class FeedSays:
     language: str
     author: Part
     repeated: AbstractSet[str]
+    repeated_links: AbstractSet[str]
     address: str | None
 
 
@@ -72,8 +75,9 @@ def entry_values(entry: Any, says: FeedSays) -> dict[str, object]:
     Raises:
         BodyError: its text is too large to be read.
     """
-    body, summary = _body_and_summary(entry)
-    base = _base(entry, says)
+    base = http_address(text(entry, ENTRY_BASE), says.base) or says.base
+    told, summary, body_instead = _body_and_summary(entry)
+    body, body_base = _html(told), http_address(text(told, "base"), says.base) or base
     link = _link(entry, base)
     published = _moment(entry, "published", "created", "updated")
     channel = _channel(says, link)
@@ -82,15 +86,15 @@ def entry_values(entry: Any, says: FeedSays) -> dict[str, object]:
     values: dict[str, object] = {
         "title": title,
         "body_html": body,
-        "body_instead": _instead(link, title),
-        "base": base,
+        "body_instead": body_instead or _instead(link, title),
+        "base": body_base,
         "summary": summary,
         "channel": channel,
         "author": _author(entry, says),
         "published": published,
         "updated": _moment(entry, "updated"),
         "url": link,
-        "cover": _fitting(find_cover(entry, body, base), LENGTHS.cover),
+        "cover": find_cover(entry, body, base=base, body_base=body_base),
         "language": _language(entry) or says.language,
         **_identity(entry, says, link, title, published),
     }
@@ -116,11 +120,11 @@ def _identity(
     entry: Any, says: FeedSays, link: str | None, title: str, published: datetime | None
 ) -> dict[str, object]:
     """What the entry is called. A guid that stands on several entries says nothing, and the link
-    has to do; without one, the title and the date."""
+    has to do; without one, or with one that does too, the title and the date."""
     guid = _SPACE.sub(" ", text(entry, "id")).strip()
     if guid in says.repeated:
         guid = ""
-    if not guid and not link:
+    if not guid and (not link or link in says.repeated_links):
         moment = published.isoformat() if published else ""
         guid = "sha256:" + hashlib.sha256(f"{title}\n{moment}".encode()).hexdigest()
     identity = guid or link or ""
@@ -130,13 +134,19 @@ def _identity(
 
 
 def _author(entry: Any, says: FeedSays) -> dict[str, str] | None:
-    name = first_author(entry) or first_author(says.author)
+    # By RFC 4287, 4.2.1: its own, that of the feed it was taken from, that of the feed it is in.
+    holders = (entry, part(entry, "source"), says.author)
+    name = next((name for holder in holders if (name := first_author(holder))), None)
     # As an object, whose name is one name, whatever stands in it.
     return {"name": name} if name else None
 
 
 def _title(entry: Any) -> str:
-    title = words(part(entry, "title_detail")) or words({"value": text(entry, "title")})
+    written, detail = text(entry, "title"), part(entry, "title_detail")
+    # The detail may be that of a picture in the entry.
+    title = words(detail if text(detail, "value") == written else {"value": written})
+    if not is_visible(title):
+        return ""
     return title if len(title) <= LENGTHS.title else shorten(title, LENGTHS.title)
 
 
@@ -154,23 +164,31 @@ def _instead(link: str | None, title: str) -> str:
 
 def _channel(says: FeedSays, link: str | None) -> str:
     """The feed's name, short enough; where nothing of it can stand in an address, its host."""
-    name = says.channel
+    name = _short_name(says.channel)
     if make_slug(name) in ("", FOR_YOU.slug):
-        name = urlsplit(says.base or link or "").hostname or ""
+        name = _short_name(urlsplit(says.base or link or "").hostname or "")
+    return name
+
+
+def _short_name(name: str) -> str:
     while len(name) > LENGTHS.channel_name or len(make_slug(name)) > LENGTHS.channel_slug:
         name = shorten(name, min(len(name) - 1, LENGTHS.channel_slug))
     return name
 
 
-def _body_and_summary(entry: Any) -> tuple[str, str | None]:
-    """The fullest content there is as HTML, and the summary as text, if it is another text."""
+def _body_and_summary(entry: Any) -> tuple[Part, str | None, str]:
+    """The fullest content there is; the summary as text, if it is another text; and the summary as
+    HTML, for a content of which nothing is left once it is sanitised."""
     described = part(entry, "summary_detail")
-    candidates = [_html(content) for content in parts(entry, "content") if _is_text(content)]
-    if not candidates:
-        return _html(described), None
-    body = max(candidates, key=len)
+    contents = [content for content in parts(entry, "content") if _is_text(content)]
+    if not contents:
+        return described, None, ""
+    told = max(contents, key=lambda content: len(_html(content)))
     summary = shorten(words(described), SUMMARY_CHARS)
-    return body, summary if summary != plain_text(body)[: len(summary)] else None
+    if not summary:
+        return told, None, ""
+    is_other = summary != plain_text(_html(told))[: len(summary)]
+    return told, summary if is_other else None, _html(described)
 
 
 def _is_text(content: Part) -> bool:
@@ -194,16 +212,9 @@ def _details(entry: Any) -> list[Part]:
     return [*parts(entry, "content"), part(entry, "summary_detail"), part(entry, "title_detail")]
 
 
-def _base(entry: Any, says: FeedSays) -> str | None:
-    """What the entry's addresses are relative to: by xml:base, in which feedparser has joined those
-    of all elements around, or else the feed's."""
-    own = next((base for detail in _details(entry) if (base := text(detail, "base"))), "")
-    return http_address(own, says.base) or says.base
-
-
 def _link(entry: Any, base: str | None) -> str | None:
     """The entry's page. A guid stands for it only where it is an address."""
-    links = [link for link in parts(entry, "links") if link.get("rel", "alternate") == "alternate"]
+    links = [link for link in parts(entry, "links") if is_page(text(link, "rel"))]
     pages = [link for link in links if "html" in (text(link, "type") or "text/html")]
     for link in (*pages, *links):
         if address := _fitting(http_address(link.get("href"), base), LENGTHS.url):

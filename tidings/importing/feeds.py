@@ -13,12 +13,10 @@ names that feeds of twenty years use for the same few things.
 
 from __future__ import annotations
 
-import io
+import re
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, BinaryIO
-
-import feedparser
-from feedparser import api as feedparser_api
 
 from tidings.importing.bodies import BodyError
 from tidings.importing.decoding import charset_of, decode
@@ -26,23 +24,18 @@ from tidings.importing.entries import MAX_ENTRY_BYTES, BoundError, CutError, cut
 from tidings.importing.entry_values import FeedSays, entry_values, words
 from tidings.importing.links import http_address
 from tidings.importing.mending import EntityError, mend
+from tidings.importing.parsing import ParserError, parse
 from tidings.importing.parts import part
 from tidings.importing.rows import Place, Reject, Row
 from tidings.importing.survey import Survey, survey
 
 # What lenient parsing takes is at worst a minute for this much, and far more for more.
 MAX_WHOLE_CHARS = 4 * 1024 * 1024
-# Its documented way to choose one; feedparser loads drivers by name.
-feedparser_api.PREFERRED_XML_PARSERS[:] = ["tidings.importing.sax_driver"]
-_HEADERS = {"content-type": "application/xml; charset=utf-8"}
+_EDGE = re.compile(rb"<(/?)(?:[\w.-]+:)?(item|entry|channel|feed|rss|rdf)\b", re.IGNORECASE)
 
 
 class NotAFeedError(ValueError):
     """The document is neither RSS nor Atom, or is one that should not be read."""
-
-
-class _ParserError(Exception):
-    """This part of the document cannot be parsed."""
 
 
 class Feed:
@@ -61,6 +54,8 @@ class Feed:
         self._repeated = found.repeated
         self.title = words({"value": found.title})
         self.link = http_address(found.link, url)
+        base = self.link or url
+        self._repeated_links = {http_address(link, base) or "" for link in found.repeated_links}
         self.language = found.language
         self._own_link = found.link
 
@@ -76,7 +71,7 @@ class Feed:
         entry = 0
         try:
             for group in cut_feed(_utf8(self._stream, self._charset)):
-                parsed = _parse(group.document)
+                parsed = parse(group.document)
                 for number, item in enumerate(parsed.entries):
                     entry += 1
                     # A group that feedparser counts otherwise than expat has no lines.
@@ -90,7 +85,7 @@ class Feed:
             if entry:
                 return
             problem = ""
-        except (CutError, _ParserError) as ex:
+        except (CutError, ParserError) as ex:
             problem = str(ex)
         except BoundError as ex:
             if not entry:
@@ -106,8 +101,9 @@ class Feed:
         """The entries after the first `done`, which strict reading found before it met a
         problem."""
         try:
-            parsed = _parse(self._whole())
-        except _ParserError as ex:
+            whole = self._whole()
+            parsed = parse(whole)
+        except ParserError as ex:
             reason = f"{problem or 'no entry found'}, and {ex}"
             if not done:
                 raise NotAFeedError(reason) from None
@@ -115,12 +111,19 @@ class Feed:
             return
         if not parsed.get("version") and not parsed.entries:
             raise NotAFeedError(f"neither RSS nor Atom{': ' if problem else ''}{problem}")
-        if problem and not done and not parsed.entries:
+        entries = parsed.entries[done:]
+        # Half an entry has not what it is called by, and would come in beside the whole one.
+        half = entries[-1:] if problem and _breaks_off_in_entry(whole) else []
+        entries = entries[: len(entries) - len(half)]
+        if problem and not done and not entries:
             # One that breaks off before its first entry is no feed without entries.
             raise NotAFeedError(f"no entry before it breaks off: {problem}")
         self.title = self.title or words(part(parsed.feed, "title_detail"))
-        for number, item in enumerate(parsed.entries[done:], start=done + 1):
+        for number, item in enumerate(entries, start=done + 1):
             yield self._row(item, parsed, Place(entry=number, feed=self._url), channel)
+        if half:
+            place = Place(entry=done + len(entries) + 1, feed=self._url)
+            yield Reject(place, f"the feed breaks off in this entry: {problem}", None)
 
     def _whole(self) -> bytes:
         pieces: list[str] = []
@@ -129,7 +132,7 @@ class Feed:
             pieces.append(piece)
             length += len(piece)
             if length > MAX_WHOLE_CHARS:
-                raise _ParserError("the feed is too large to be mended")
+                raise ParserError("the feed is too large to be mended")
         return "".join(pieces).encode()
 
     def _row(self, entry: Any, parsed: Any, place: Place, channel: str | None) -> Row | Reject:
@@ -140,6 +143,7 @@ class Feed:
             language=self.language,
             author=parsed.feed,
             repeated=self._repeated,
+            repeated_links=self._repeated_links,
             address=self._url,
         )
         try:
@@ -179,18 +183,11 @@ def read_feed(
     yield from open_feed(stream, content_type=content_type, url=url).rows(channel)
 
 
+def _breaks_off_in_entry(document: bytes) -> bool:
+    """Whether an entry begins that does not end, and after it nothing of the feed does either."""
+    last = deque(_EDGE.finditer(document), maxlen=1)
+    return bool(last) and not last[0][1] and last[0][2].lower() in (b"item", b"entry")
+
+
 def _utf8(stream: BinaryIO, charset: str) -> Iterator[bytes]:
     return (piece.encode() for piece in mend(decode(stream, charset)) if piece)
-
-
-def _parse(document: bytes) -> Any:
-    try:
-        # As a stream: feedparser takes bytes for the name of a file if there is one.
-        return feedparser.parse(
-            io.BytesIO(document),
-            response_headers=dict(_HEADERS),
-            sanitize_html=False,
-            resolve_relative_uris=False,
-        )
-    except Exception as ex:
-        raise _ParserError(f"feedparser failed: {ex!r:.200}") from ex

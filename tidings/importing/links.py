@@ -13,6 +13,9 @@ from urllib.parse import urljoin, urlsplit
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
+# What copying brings along, and what no address begins or ends with.
+_UNSEEN = "\u200b\u200e\u200f\u2060\ufeff"
+_REGISTERED = "http://www.iana.org/assignments/relation/"
 
 
 def http_address(written: object, base: str | None) -> str | None:
@@ -22,7 +25,7 @@ def http_address(written: object, base: str | None) -> str | None:
         written: what stands where an address should.
         base: what a relative one is relative to.
     """
-    if not isinstance(written, str) or not (text := written.strip()):
+    if not isinstance(written, str) or not (text := written.strip().strip(_UNSEEN).strip()):
         return None
     try:
         address = text if _SCHEME.match(text) or not base else urljoin(base, text)
@@ -31,3 +34,9 @@ def http_address(written: object, base: str | None) -> str | None:
     except ValueError:
         return None
     return _SPACE.sub("%20", address) if usable else None
+
+
+def is_page(rel: str) -> bool:
+    """Whether a link of this relation leads to what the entry or the feed is about (RFC 4287,
+    4.2.7.2)."""
+    return rel.strip().lower().removeprefix(_REGISTERED) in ("", "alternate")

@@ -24,6 +24,7 @@ from tidings.importing.bodies import (
     from_html,
     from_markdown,
     is_blank,
+    is_visible,
     looks_like_html,
     summarise,
 )
@@ -126,7 +127,7 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
         RowError: naming the field that is wrong.
     """
     title = _line(values, "title")
-    if not title:
+    if not is_visible(title):
         raise RowError("title: missing")
     slug, name = _channel(values, default_channel)
     url = _link(values, "url", None)
@@ -232,9 +233,9 @@ def _channel(values: Mapping[str, object], default: str | None) -> tuple[str, st
 
 
 def _readable(name: str) -> str:
-    """A channel's name as it is shown. A slug has to become readable; what was written as a name
-    stays as written."""
-    if name.lower() != name:
+    """A channel's name as it is shown. A slug has to become readable; what was written as a name,
+    or in letters that have no capitals, stays as written."""
+    if name.lower() != name or not name.isascii():
         return name
     spaced = name if " " in name else _BETWEEN_WORDS.sub(" ", name).strip()
     return spaced[0].upper() + spaced[1:]
@@ -280,7 +281,7 @@ def _summary_and_body(values: Mapping[str, object], url: str | None) -> tuple[st
         else:
             body = from_html(f"<p>{escape(summary)}</p>")
         if is_blank(body) and instead:
-            body = from_html(instead)
+            body = from_html(instead, base)
     except BodyError as ex:
         raise RowError(f"body: {ex}") from None
     if is_blank(body):

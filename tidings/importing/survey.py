@@ -14,24 +14,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from tidings.importing.links import is_page
+
 # Longer than any field that is kept of a feed or of an entry; the rest of a text is not gathered.
 MAX_TEXT_CHARS = 20_000
-# 100,000 guids are some 10 MB; a feed with more repeats none of those that follow.
-MAX_GUIDS = 200_000
+# 100,000 guids and their links are some 20 MB; a feed with more repeats none of those that follow.
+MAX_NAMES = 400_000
 _ENTRIES = {"item", "entry"}
 _FEEDS = {"channel", "feed"}
 _GUIDS = {"guid", "id"}
 _TOLD = {"title", "link", "language"}
+_GUID, _LINK = "guid", "link"
 
 
 @dataclass(slots=True)
 class Survey:
-    """What a feed says of itself, as it is written there; and the guids that identify nothing."""
+    """What a feed says of itself, as it is written there; and the guids and links that stand on
+    several of its entries, and so identify none."""
 
     title: str = ""
     link: str = ""
     language: str = ""
     repeated: set[str] = field(default_factory=set)
+    repeated_links: set[str] = field(default_factory=set)
 
 
 def survey(pieces: Iterable[bytes]) -> Survey:
@@ -59,6 +64,7 @@ class _Surveyor:
         self.parser.EndElementHandler = self._end
         self._open: list[str] = []
         self._entry_depth = 0
+        self._names: set[tuple[str, str]] = set()
         self._seen: set[int] = set()
         self._text: list[str] = []
         self._room = 0
@@ -68,11 +74,12 @@ class _Surveyor:
         self._open.append(name)
         local = _local(name)
         if self._entry_depth:
-            if local in _GUIDS and len(self._open) == self._entry_depth + 1:
-                self._listen()
+            if len(self._open) == self._entry_depth + 1:
+                self._start_name(local, attributes)
             return
         if local in _ENTRIES and _local(parent) in {*_FEEDS, "rdf"}:
             self._entry_depth = len(self._open)
+            self._names = {(_GUID, " ".join(attributes.get("rdf:about", "").split()))}
             return
         if len(self._open) <= 2 and not self.found.language:
             self.found.language = attributes.get("xml:lang", "")
@@ -89,12 +96,19 @@ class _Surveyor:
             self.parser.CharacterDataHandler = None
             text = " ".join("".join(self._text).split())
             if self._entry_depth:
-                self._count(text)
+                self._names.add((_LINK if local == _LINK else _GUID, text))
             elif _is_told(name, parent) and not getattr(self.found, local):
                 setattr(self.found, local, text)
         if len(self._open) == self._entry_depth:
             self._entry_depth = 0
+            self._count()
         self._open.pop()
+
+    def _start_name(self, local: str, attributes: dict[str, str]) -> None:
+        if local in _GUIDS or (local == _LINK and "href" not in attributes):
+            self._listen()
+        elif local == _LINK and is_page(attributes.get("rel", "")):
+            self._names.add((_LINK, attributes["href"].strip()))
 
     def _listen(self) -> None:
         self._text = []
@@ -107,17 +121,18 @@ class _Surveyor:
             self._room -= len(text)
 
     def _take_link(self, attributes: dict[str, str]) -> None:
-        is_page = attributes.get("rel", "alternate") == "alternate"
-        if is_page and not self.found.link:
+        if is_page(attributes.get("rel", "")) and not self.found.link:
             self.found.link = attributes["href"].strip()
 
-    def _count(self, guid: str) -> None:
-        if not guid or len(self._seen) >= MAX_GUIDS:
-            return
-        digest = hash(guid)
-        if digest in self._seen:
-            self.found.repeated.add(guid)
-        self._seen.add(digest)
+    def _count(self) -> None:
+        for kind, name in self._names:
+            if not name or len(self._seen) >= MAX_NAMES:
+                continue
+            digest = hash((kind, name))
+            if digest in self._seen:
+                repeated = self.found.repeated if kind == _GUID else self.found.repeated_links
+                repeated.add(name)
+            self._seen.add(digest)
 
 
 def _is_told(name: str, parent: str) -> bool:

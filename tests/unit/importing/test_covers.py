@@ -31,6 +31,12 @@ def cover_of(extra: str, body: str = "Words.", document: str = RSS) -> Any:
         '<media:group><media:content url="/a.jpg"/></media:group>',
         '<media:content url="/a.mp4" type="video/mp4"/><media:thumbnail url="/a.jpg"/>',
         '<media:thumbnail url="/a.jpg"/>',
+        '<media:thumbnail url="/s.jpg" width="320"/><media:thumbnail url="/a.jpg" width="640"/>',
+        '<media:content url="/a.jpg" type="jpg"/>',
+        '<media:content url="/a.jpg" width="0" height="0"/>',
+        '<media:content url="/s.svg" type="image/svg+xml"/><media:thumbnail url="/a.jpg"/>',
+        '<media:content url="/s.svg" medium="image"/><media:thumbnail url="/a.jpg"/>',
+        f'<media:content url="/{"s" * 1100}.jpg"/><media:thumbnail url="/a.jpg"/>',
         '<media:content url="/s.jpg" width="300"/><media:content url="/a.jpg" width="900"/>',
         '<media:content url="/icon.png" width="32"/><media:thumbnail url="/a.jpg" width="640"/>',
         '<enclosure url="/a.jpg" type="image/jpeg" length="1"/>',
@@ -53,6 +59,9 @@ def test_an_entry_names_its_picture(extra: str) -> None:
         '<img src="/pixel.gif" width="1" height="1"><img src="/a.jpg">',
         '<img src="/smile.png" width="16"><img src=/a.jpg width="100%">',
         '<img width="600"><img src="https://harbour.example/a.jpg">',
+        '<!-- <img src="/old.jpg"> --><img src="/a.jpg">',
+        '<img src="/pixel.gif" style="width: 1px; height: 1px"><img src="/a.jpg">',
+        '<img src="/logo.svg?v=1"><img src="/a.jpg">',
     ],
 )
 def test_else_it_is_the_first_large_picture_of_the_text(body: str) -> None:
@@ -88,4 +97,6 @@ def test_an_address_with_an_ampersand_stays_as_it_is() -> None:
 
 def test_a_picture_of_half_a_megabyte_of_attributes_costs_no_more_than_its_size() -> None:
     """Looking for an equals sign from each letter of a name would take longer than any test."""
-    assert find_cover({}, f"<img {'a-' * 250_000}><img src='/b.jpg'>", BASE) == BASE + "b.jpg"
+    for costly in (f"<img {'a-' * 250_000}>", "<img src='/b.jpg'>" + "<!--" * 100_000):
+        body = f"{costly}<img src='/b.jpg'>"
+        assert find_cover({}, body, base=None, body_base=BASE) == BASE + "b.jpg"

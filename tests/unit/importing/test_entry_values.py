@@ -68,6 +68,38 @@ def test_an_entry_without_a_word_has_the_name_of_its_feed() -> None:
         make_article(nothing.values)
 
 
+@pytest.mark.parametrize(
+    "title", ["", "\u200b\u200d", "&#160;&#xAD;", "\u2060\ufeff", "&amp;nbsp;"]
+)
+def test_a_title_that_shows_nothing_is_none(title: str) -> None:
+    """Marks without a width are not seen on a card."""
+    body = "<guid>urn:1</guid><description>Low tide.</description>"
+    assert article(f"<title>{title}</title>{body}").title == "Low tide."
+    with pytest.raises(RowError, match="title: missing"):
+        make_article({"title": "\u200b", "body": "Words.", "channel": "Harbour"})
+
+
+@pytest.mark.parametrize(
+    "blank", ["<p> </p>", "<p>&nbsp;</p><br>", "<script>x()</script>", "<iframe src='/v'></iframe>"]
+)
+def test_a_content_that_shows_nothing_gives_way_to_the_description(blank: str) -> None:
+    """However much there is of it before it is sanitised."""
+    made = article(
+        "<title>T</title><link>/1</link><guid>urn:1</guid><description>High tide, &lt;a "
+        f"href='b.html'&gt;at noon&lt;/a&gt;.</description><content:encoded><![CDATA[{blank * 9}]]>"
+        "</content:encoded>"
+    )
+    assert made.body.startswith('High tide, <a href="https://harbour.example/b.html"')
+    assert made.summary == "High tide, at noon."
+
+
+def test_the_words_of_a_picture_in_an_entry_are_not_the_entrys() -> None:
+    """As some feeds have a whole image in each item."""
+    picture = "<image><title>A boat</title><url>/b.jpg</url><link>/boats</link></image>"
+    made = article(f"<title>High tide</title><link>/1</link><guid>urn:1</guid>{picture}")
+    assert (made.title, made.url) == ("High tide", f"{PAGE}1")
+
+
 def test_a_title_of_two_megabytes_is_shortened() -> None:
     """The article is kept."""
     made = article(f"<title>{'tide ' * 400_000}</title><guid>urn:1</guid>")
@@ -130,7 +162,7 @@ def test_decoration_that_is_too_long_costs_no_article() -> None:
     assert long.channel_name.startswith("News News")
 
 
-@pytest.mark.parametrize("name", ["🌊", "For you", ""])
+@pytest.mark.parametrize("name", ["🌊", "For you", "", "🌊" * 300 + "a", f"For you. {'x' * 200}"])
 def test_a_feed_without_a_name_that_can_be_a_channels_has_its_hosts(name: str) -> None:
     """An emoji, the name of all channels together, nothing."""
     [made] = articles((RSS % "<item><title>T</title></item>").replace("Harbour News", name))
@@ -155,6 +187,11 @@ def test_a_feed_without_a_name_that_can_be_a_channels_has_its_hosts(name: str) -
         ("<guid>news-1</guid>", None),
         ("<link>/a.html</link><guid>https://quay.example/a</guid>", PAGE + "a.html"),
         ("<guid>https://quay.example/a</guid><link>/a.html</link>", PAGE + "a.html"),
+        ("<link>\u200bhttps://quay.example/a\ufeff</link>", "https://quay.example/a"),
+        (
+            '<a:link xmlns:a="http://www.w3.org/2005/Atom" href="https://quay.example/a" rel="" />',
+            "https://quay.example/a",
+        ),
         ("<link>javascript:alert(1)</link>", None),
         ("<link>https://[::1</link>", None),
     ],
@@ -240,6 +277,31 @@ def test_a_guid_on_several_entries_identifies_none() -> None:
     assert len({one.guid for one in made[2:]}) == 5
     again = articles(RSS % "".join([*linked, *bare, *dated, own]))
     assert [one.source_id for one in again] == [one.source_id for one in made]
+
+
+def test_what_names_several_entries_identifies_none_in_any_format() -> None:
+    """An rdf:about as a guid; a link, where there is no guid. A guid that one entry has twice is
+    its own all the same."""
+    rdf = (
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+        'xmlns="http://purl.org/rss/1.0/"><channel><title>C</title></channel>%s</rdf:RDF>'
+    )
+    abouts = articles(
+        rdf
+        % "".join(
+            f'<item rdf:about="urn:all"><title>T{n}</title><link>{PAGE}{n}</link></item>'
+            for n in range(3)
+        )
+    )
+    assert [made.source_id for made in abouts] == [f"{PAGE}{n}" for n in range(3)]
+    front = "".join(f"<item><title>T{n}</title><link>/</link></item>" for n in range(3))
+    assert len({made.source_id for made in articles(RSS % front)}) == 3
+    twice = "".join(
+        f"<item><title>T</title><guid>urn:{n}</guid><atom:id "
+        f'xmlns:atom="http://www.w3.org/2005/Atom">urn:{n}</atom:id></item>'
+        for n in range(2)
+    )
+    assert [made.guid for made in articles(RSS % twice)] == ["urn:0", "urn:1"]
 
 
 def test_repeated_guids_are_seen_in_a_feed_that_is_not_well_formed_too() -> None:

@@ -197,6 +197,8 @@ def test_the_default_channel_is_for_rows_that_name_none() -> None:
         ("Go#", "go-sharp", "Go#"),
         ("+ more #1", "more-1", "+ more #1"),
         ("e-mail news", "e-mail-news", "E-mail news"),
+        ("über-news", "uber-news", "über-news"),
+        ("日本-中国", "日本-中国", "日本-中国"),
         (2026, "2026", "2026"),
     ],
 )
