@@ -53,48 +53,17 @@ class Asked(NamedTuple):
 
 
 class Window(IntEnum):
-    """Half-lives of a walk; the value is the power of the 24-hour decay that makes it."""
+    """Half-lives of a walk; the value is the row among the decays."""
 
-    DAY = 1
-    H12 = 2
-    H3 = 8
-    H1 = 24
-    M20 = 72
-    M10 = 144
-
-
-# Each window is a small power of a longer one.
-_ROOTS = {
-    Window.H12: (Window.DAY, 2),
-    Window.H3: (Window.H12, 4),
-    Window.H1: (Window.H3, 3),
-    Window.M20: (Window.H1, 3),
-    Window.M10: (Window.M20, 2),
-}
+    M20 = 0
+    H1 = 1
+    H3 = 2
+    DAY = 3
+    M10 = 4
 
 
-class _Decays:
-    """What clicks weigh now, by window: powers of one decay, which cost a multiplication or three
-    where an exponential costs twenty."""
-
-    def __init__(self, of_day: NDArray[np.float64]) -> None:
-        self._known = {Window.DAY: of_day}
-
-    def at(self, which: NDArray[np.intp]) -> _Decays:
-        """Those of some of the clicks."""
-        return _Decays(self._known[Window.DAY][which])
-
-    def of(self, window: Window) -> NDArray[np.float64]:
-        """(n,), from 0 to 1."""
-        known = self._known.get(window)
-        if known is None:
-            root, power = _ROOTS[window]
-            base = self.of(root)
-            known = base * base
-            for _ in range(power - 2):
-                known = known * base
-            self._known[window] = known
-        return known
+# Those by which what comes later is summed up.
+_SUMMED = slice(Window.M10)
 
 
 class Walk:
@@ -117,46 +86,62 @@ class Walk:
         sessions: Sessions,
         seats: NDArray[np.intp],
     ) -> None:
-        self._sums: dict[Window, NDArray[np.float64]] = {}
-        self._counts: dict[Window, NDArray[np.float64]] = {}
-        self._length = len(asked.session)
-        self._width = self._length + len(asked.earlier)
+        length = len(asked.session)
         walked = np.array([*asked.session, *asked.earlier], np.int32)
         entry = np.concatenate([*entries, _NO_ENTRIES])
-        source = np.repeat(np.arange(self._width), [len(some) for some in entries])
+        source = np.repeat(np.arange(len(walked)), [len(some) for some in entries])
         session, column = entry >> COLUMN_BITS & _ROW_MASK, entry & _COLUMN_MASK
-        articles = sessions.articles[session]
         own = walked[source]
+        # Where each click stands in the tables, were they flat.
+        place = session * DEPTH + column
         # An entry is stale once its session was overwritten, or its click taken back.
-        alive = articles[np.arange(len(entry)), column] == own
+        alive = sessions.articles.ravel()[place] == own
         alive &= sessions.turns[session] == entry >> (COLUMN_BITS + ROW_BITS)
         if not alive.all():
             source, session, column = source[alive], session[alive], column[alive]
-            articles, own = articles[alive], own[alive]
+            own, place = own[alive], place[alive]
         self._source = source
-        self._day = _Decays(_decay(sessions.times[session, column], asked.now_s))
-        ends = np.cumsum(np.bincount(source, minlength=self._width))
-        self._rank = ends[source] - np.arange(len(source))
+        all_times = sessions.times.ravel()
+        self._decays = _decays(_of_day(all_times[place], asked.now_s))
+        # Without clicks there is one source all the same, which found nothing.
+        sizes = np.bincount(source, minlength=max(len(walked), 1))
+        self._ends = sizes.cumsum()
+        found = sizes.nonzero()[0]
+        # By window, of each source: what its clicks weigh together.
+        self._walked = np.zeros((len(Window), len(sizes)))
+        starts = (self._ends - sizes)[found]
+        self._walked[:, found] = np.add.reduceat(self._decays, starts, axis=1)
+        self._places = np.arange(len(sizes)) + 1.0
         contexts = sessions.contexts[session]
         self._other_referrer = (contexts & 15) != asked.context & 15
         # 0 where the whole context is the same, 1 where half of it is, 2 where none is.
         other_device = (contexts >> 4) != asked.context >> 4
         self._strange = other_device.astype(np.intp) + self._other_referrer
 
+        articles = sessions.articles[session]
         cells = _where((articles >= 0) & (articles != own[:, None]))
-        row, there = cells // DEPTH, cells % DEPTH
+        row = cells // DEPTH
+        there = cells - row * DEPTH
+        # In the order of the sources, so that those of the first ones are a slice.
         self._row, self._of = row, source[row]
         self._distance = there - column[row]
         lengths = sessions.lengths[session]
-        if (lengths > DEPTH).any():
+        if lengths.max(initial=0) > DEPTH:
             # Such a session has written over its oldest: its columns are not yet ordinals.
             newest = lengths[row] - 1
             order = (newest - column[row]) % DEPTH - (newest - there) % DEPTH
             self._distance = np.where(newest >= DEPTH, order, self._distance)
-        times = sessions.times[session].ravel()[cells]
-        self._cell_day = _Decays(_decay(times, asked.now_s))
+        self._cell_day = _of_day(all_times[(place - column)[row] + there], asked.now_s)
         self.slots, self._to = _compact(articles.ravel()[cells].astype(np.intp), seats)
         self._seats = seats
+        # The cells of the last click, of those that sessions are likened by, and of the session.
+        self._last, self._liked, self._own = self._of.searchsorted(
+            (min(length, 1), min(length, KNN_ARTICLES), length)
+        ).tolist()
+        ahead = _where(self._distance > 0)
+        self._ahead_to, self._ahead_of = self._to[ahead], self._of[ahead]
+        self._ahead_day = self._cell_day[ahead]
+        self._own_ahead = int(self._ahead_of.searchsorted(length))
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -172,41 +157,42 @@ class Walk:
         self, slots: NDArray[np.intp], signals: Sequence[NDArray[np.float64]]
     ) -> NDArray[np.float64]:
         """These signals at these slots, (n, len(signals)); 0 where nothing was found."""
-        rows = np.zeros((len(signals), len(slots)))
-        if len(self.slots):
-            places = self.places_of(slots)
-            for row, signal in zip(rows, signals, strict=True):
-                row[:] = signal[places]
-            rows[:, places < 0] = 0.0
+        if not len(self.slots):
+            return np.zeros((len(slots), len(signals)))
+        places = self.places_of(slots)
+        rows = np.array([signal.take(places) for signal in signals])
+        rows[:, places < 0] = 0.0
         return rows.T
 
     def sums(self, window: Window) -> NDArray[np.float64]:
-        """Sum over the session of P(later | clicked) / d, d = 1 for the last click.
+        """Sum over the session of P(later | clicked) / d, d = 1 for the last click; not for M10.
 
         P = sum of the decayed later clicks / (that of the article's walked clicks + `PRIOR`).
         """
-        # PERF: the cut and the features ask for the same ones.
-        known = self._sums.get(window)
-        if known is None:
-            weights = self._ahead_day.of(window) * self._shares(window)[self._of[self._ahead]]
-            known = self._sums[window] = self._count(self._ahead, weights)
-        return known
+        row: NDArray[np.float64] = self.all_sums[window]
+        return row
+
+    @cached_property
+    def all_sums(self) -> NDArray[np.float64]:
+        """`sums` by window, (4, n)."""
+        own = slice(self._own_ahead)
+        return np.array([self._count(self._ahead_to[own], one[own]) for one in self._leading])
 
     @cached_property
     def earlier(self) -> NDArray[np.float64]:
         """The same over the reader's earlier sessions, all alike, 3 h."""
-        cells = _where((self._distance > 0) & (self._of >= self._length))
-        shares = 1.0 / (self._walked(Window.H3) + PRIOR)
-        return self._count(cells, self._cell_day.of(Window.H3)[cells] * shares[self._of[cells]])
+        others = slice(self._own_ahead, None)
+        weights = self._leading[Window.H3, others] * self._places[self._ahead_of[others]]
+        return self._count(self._ahead_to[others], weights)
 
     def adjacent(self) -> NDArray[np.float64]:
         """What came straight after the last click, half-life 10 minutes."""
-        walked = float(self._day.of(Window.M10)[self._source == 0].sum())
-        return self._count(self._next, self._next_day.of(Window.M10) / (walked + PRIOR))
+        walked = float(self._walked[Window.M10, 0])
+        return self._count(self._next_to, self._next_decays[Window.M10] / (walked + PRIOR))
 
     def next_share(self, transitions: int) -> NDArray[np.float64]:
         """Of the last so many clicks that followed the last click's article, each one's share."""
-        latest = self._next[-transitions:]
+        latest = self._next_to[-transitions:]
         return self._count(latest, np.full(len(latest), 1.0 / max(len(latest), 1)))
 
     def next_share_of_referrer(self) -> NDArray[np.float64]:
@@ -220,66 +206,61 @@ class Walk:
     def neighbours(self) -> NDArray[np.float64]:
         """Sessions like this one: those that hold one of the last four articles, the nearer in
         time, in context and in the session the more, and in each what came next the most."""
-        near = (self._rank <= KNN_CLICKS) & (self._source < min(KNN_ARTICLES, self._length))
-        alike = self._day.of(Window.M20) * _MISMATCHES[self._strange] / (self._source + 1.0)
-        cells = _where(near[self._row])
+        alike = self._decays[Window.M20] * _MISMATCHES[self._strange] / self._places[self._source]
+        rank = self._ends[self._source] - np.arange(len(self._source))
+        alike *= rank <= KNN_CLICKS
+        cells = slice(self._liked)
         weights = alike[self._row[cells]] * _NEAR[self._distance[cells] + DEPTH]
-        return self._count(cells, weights)
+        return self._count(self._to[cells], weights)
 
     def together(self) -> NDArray[np.float64]:
         """Sum over the session of the decayed sessions that hold both, 3 h, in either order, / d;
         to be divided by the root of the other's count."""
-        cells = _where(self._of < self._length)
-        roots = np.sqrt(self._walked(Window.H3) + 1.0) * (np.arange(self._width) + 1.0)
-        return self._count(cells, self._cell_day.of(Window.H3)[cells] / roots[self._of[cells]])
+        own = slice(self._own)
+        roots = np.sqrt(self._walked[Window.H3] + 1.0) * self._places
+        return self._count(self._to[own], _of_3h(self._cell_day[own]) / roots[self._of[own]])
 
     def because(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
         """For each place in `slots` which walked article led there most; (n,) indices into the
         session, then the earlier ones."""
         among = np.full(len(self), -1, np.intp)
         among[places] = np.arange(len(places))
-        cells = _where((self._distance > 0) & (among[self._to] >= 0))
-        of = self._of[cells]
-        weights = self._cell_day.of(Window.H3)[cells] * self._shares(Window.H3)[of]
-        size = len(places) * self._width
-        table = np.bincount(among[self._to[cells]] * self._width + of, weights, minlength=size)
+        to = among[self._ahead_to]
+        cells = _where(to >= 0)
+        width = len(self._places)
+        table = np.bincount(
+            to[cells] * width + self._ahead_of[cells],
+            self._leading[Window.H3, cells],
+            minlength=len(places) * width,
+        )
         return np.asarray(table.reshape(len(places), -1).argmax(axis=1), np.intp)
 
     @cached_property
-    def _ahead(self) -> NDArray[np.intp]:
-        return _where((self._distance > 0) & (self._of < self._length))
-
-    @cached_property
-    def _ahead_day(self) -> _Decays:
-        return self._cell_day.at(self._ahead)
+    def _leading(self) -> NDArray[np.float64]:
+        """By window, what each later click adds to P / d of its article."""
+        shares = 1.0 / (self._places * (self._walked[_SUMMED] + PRIOR))
+        leading: NDArray[np.float64] = shares.take(self._ahead_of, axis=1)
+        leading *= _decays(self._ahead_day)[_SUMMED]
+        return leading
 
     @cached_property
     def _next(self) -> NDArray[np.intp]:
-        if not self._length:
-            return np.empty(0, np.intp)
-        return _where((self._distance == 1) & (self._of == 0))
+        return _where(self._distance[: self._last] == 1)
 
     @cached_property
-    def _next_day(self) -> _Decays:
-        return self._cell_day.at(self._next)
+    def _next_to(self) -> NDArray[np.intp]:
+        return self._to[self._next]
 
-    def _walked(self, window: Window) -> NDArray[np.float64]:
-        known = self._counts.get(window)
-        if known is None:
-            counts = np.bincount(self._source, self._day.of(window), minlength=self._width)
-            known = self._counts[window] = np.asarray(counts, np.float64)
-        return known
-
-    def _shares(self, window: Window) -> NDArray[np.float64]:
-        return 1.0 / ((np.arange(self._width) + 1.0) * (self._walked(window) + PRIOR))
+    @cached_property
+    def _next_decays(self) -> NDArray[np.float64]:
+        return _decays(self._cell_day[self._next])
 
     def _next_among(self, alike: NDArray[np.bool_]) -> NDArray[np.float64]:
-        weights = self._next_day.of(Window.H1)[alike]
-        return self._count(self._next[alike], weights / (weights.sum() + PRIOR))
+        weights = self._next_decays[Window.H1] * alike
+        return self._count(self._next_to, weights / (weights.sum() + PRIOR))
 
-    def _count(self, cells: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        counts = np.bincount(self._to[cells], weights, minlength=len(self.slots))
-        return np.asarray(counts, np.float64)
+    def _count(self, to: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.bincount(to, weights, len(self.slots)), np.float64)
 
 
 def _where(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -287,12 +268,29 @@ def _where(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     return mask.ravel().nonzero()[0]
 
 
-def _decay(times: NDArray[np.uint32], now_s: float) -> NDArray[np.float64]:
+def _of_day(times: NDArray[np.uint32], now_s: float) -> NDArray[np.float64]:
     """What a click of each moment weighs now, half-life 24 h."""
     # A clock that was set back must not make the past weigh more than now.
     ages = np.maximum(now_s - times, 0.0).astype(np.float32)
-    weights = np.exp2(ages * np.float32(-1.0 / FORGOTTEN_S))
+    # PERF: of single numbers numpy makes eight exponentials at once, and one power of two.
+    weights = np.exp(ages * np.float32(-np.log(2) / FORGOTTEN_S))
     return np.asarray(weights, np.float64)
+
+
+def _of_3h(of_day: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The eighth power."""
+    of_12h = of_day * of_day
+    of_6h = of_12h * of_12h
+    return of_6h * of_6h
+
+
+def _decays(of_day: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What clicks weigh by window, (5, n): powers of one decay, which cost a multiplication or
+    three where an exponential costs more."""
+    of_3h = _of_3h(of_day)
+    of_1h = of_3h * of_3h * of_3h
+    of_20m = of_1h * of_1h * of_1h
+    return np.array([of_20m, of_1h, of_3h, of_day, of_20m * of_20m])
 
 
 def _compact(
