@@ -35,6 +35,9 @@ class Exposures:
     """Folded from the behaviour log, whose events may come out of order.
 
     Bounded: two arrays of 100, and a count for each of the latest 200,000 articles (20 MB at most).
+
+    Attributes:
+        folded: how many batches were.
     """
 
     def __init__(self) -> None:
@@ -42,6 +45,7 @@ class Exposures:
         self._shown_at = np.zeros(MOST_POSITIONS)
         self._clicked_at = np.zeros(MOST_POSITIONS)
         self._period = 0
+        self.folded = 0
         self._showings: dict[int, int] = {}
 
     def fold_batch(self, article_ids: Sequence[int], at_ms: int) -> None:
@@ -52,6 +56,7 @@ class Exposures:
             counts[article_id] = counts.get(article_id, 0) + 1
         if len(counts) > MOST_ARTICLES:
             self._showings = dict(islice(counts.items(), len(counts) // 2, None))
+        self.folded += 1
 
     def fold_click(self, position: int, at_ms: int) -> None:
         """The article at that place was clicked; places past the hundredth are none."""
