@@ -80,7 +80,12 @@ class ReaderState:
         upon."""
         ids = all_ids(self.shown)
         ids.extend(acted.article_id for acted in self.acts)
-        return np.unique(np.frombuffer(ids, dtype=np.int64))
+        # PERF: `np.unique` takes ten times as long.
+        ordered = np.array(ids, dtype=np.int64)
+        ordered.sort()
+        is_first = np.ones(len(ordered), np.bool_)
+        np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+        return ordered[is_first]
 
     @property
     def shown_before(self) -> list[int]:
