@@ -11,8 +11,9 @@ its own file. Rejected: an object a candidate, whose loops in Python cost more t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -100,20 +101,18 @@ class Candidates:
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Candidates:
         """Those of a mask, or of indices in their order."""
         places = which.nonzero()[0] if which.dtype == np.bool_ else which
-        return Candidates(*[column.take(places, axis=0) for column in self._columns()])
+        return Candidates(*[column.take(places, axis=0) for column in _columns_of(self)])
 
     def followed_by(self, others: Candidates) -> Candidates:
         """These and then those, which have neither features nor scores."""
         missing = np.zeros((len(others), self.features.shape[1]), np.float32)
-        mine, theirs = self._columns(), [*others._columns()]
+        mine, theirs = _columns_of(self), [*_columns_of(others)]
         theirs[_FEATURES] = missing
         return Candidates(*map(np.concatenate, zip(mine, theirs, strict=True)))
 
-    def _columns(self) -> list[NDArray[Any]]:
-        return [getattr(self, name) for name in _COLUMNS]
-
 
 _COLUMNS = [field.name for field in fields(Candidates)]
+_columns_of: Callable[[Candidates], tuple[NDArray[Any], ...]] = attrgetter(*_COLUMNS)
 _FEATURES = _COLUMNS.index("features")
 
 

@@ -207,7 +207,7 @@ class Chooser:
             few.scores = ranker.score(few.features)
             # Ties go to the newer article, then to the higher id: the same candidates always come
             # out in the same order.
-            order = np.lexsort((-few.ids, -view.published[few.rows], -few.scores))
+            order = np.lexsort((few.ids, view.published[few.rows], few.scores))[::-1]
             ranked = few.take(order)
         _count(proposals, verdicts)
         if trace is not None:
@@ -239,5 +239,6 @@ def _in_order(source: Source, proposed: Proposed, view: View) -> Candidates:
 
 def _count(proposals: Sequence[tuple[Source, Proposed]], verdicts: NDArray[np.uint8]) -> None:
     for source, proposed in proposals:
-        _proposed(source.name).inc(len(proposed.rows))
+        if len(proposed.rows):
+            _proposed(source.name).inc(len(proposed.rows))
     count_dropped(verdicts)

@@ -43,8 +43,10 @@ def cut(
     value = cheap_blend(slots, walked, signals)
     keep = np.zeros(len(candidates), np.bool_)
     keep[np.argpartition(-value, most)[:most]] = True
+    left = (~keep).nonzero()[0]
+    brought_by = candidates.sources[left]
     for number, places in reserved.items():
-        own = ((candidates.sources == number) & ~keep).nonzero()[0]
+        own = left[brought_by == number]
         if len(own) > places:
             own = own[np.argpartition(-candidates.strengths[own], places)[:places]]
         keep[own] = True
@@ -55,6 +57,6 @@ def cheap_blend(slots: NDArray[np.intp], walked: Walked, signals: Signals) -> ND
     """The blend of each slot, (n,); 0 for an article that is not active."""
     counters = signals.counters
     hot = counters.of(Kind.ALL_5M)[slots]
-    share = counters.of(Kind.ALL_1H)[slots] / counters.total(Kind.ALL_1H)
-    counted = HOT_WEIGHT * hot / max(float(hot.max(initial=0.0)), 1e-9) + SHARE_WEIGHT * share
+    counted = hot * (HOT_WEIGHT / max(float(hot.max(initial=0.0)), 1e-9))
+    counted += counters.of(Kind.ALL_1H)[slots] * (SHARE_WEIGHT / counters.total(Kind.ALL_1H))
     return np.where(slots >= 0, counted, 0.0) + walked.walk.at(slots, [walked.blend])[:, 0]

@@ -42,9 +42,6 @@ class Verdict(IntEnum):
     HIDDEN_CHANNEL = 7
 
 
-_REASONS = [verdict for verdict in Verdict if verdict is not Verdict.FIT]
-
-
 def judge(rows: Rows, question: Question, view: View) -> NDArray[np.uint8]:
     """A `Verdict` for each of these rows of the catalogue."""
     verdicts = judge_seen(rows, question, view)
@@ -55,33 +52,28 @@ def judge(rows: Rows, question: Question, view: View) -> NDArray[np.uint8]:
 
 def judge_seen(rows: Rows, question: Question, view: View) -> NDArray[np.uint8]:
     """The same, though what was seen before may be shown again."""
-    ids = view.ids[rows]
     hidden = question.reader.hidden
     verdicts = np.zeros(len(rows), np.uint8)
-
-    def drop(which: NDArray[np.bool_], verdict: Verdict) -> None:
-        verdicts[which & (verdicts == Verdict.FIT)] = verdict
-
-    drop(view.published[rows] > question.now_ms, Verdict.NOT_VISIBLE)
-    if not is_every_channel(question.channel_id):
-        drop(view.channels[rows] != question.channel_id, Verdict.OTHER_CHANNEL)
-    if len(question.exclude):
-        drop(is_in(question.exclude, ids), Verdict.EXCLUDED)
-    if hidden.articles:
-        drop(is_in(_sorted(hidden.articles), ids), Verdict.HIDDEN)
-    if hidden.authors:
-        drop(is_in(_sorted(hidden.authors), view.authors[rows]), Verdict.HIDDEN_AUTHOR)
+    # The first reason is written last.
     if hidden.channels:
-        drop(is_in(_sorted(hidden.channels), view.channels[rows]), Verdict.HIDDEN_CHANNEL)
+        verdicts[is_in(_sorted(hidden.channels), view.channels[rows])] = Verdict.HIDDEN_CHANNEL
+    if hidden.authors:
+        verdicts[is_in(_sorted(hidden.authors), view.authors[rows])] = Verdict.HIDDEN_AUTHOR
+    if hidden.articles:
+        verdicts[is_in(_sorted(hidden.articles), view.ids[rows])] = Verdict.HIDDEN
+    if len(question.exclude):
+        verdicts[is_in(question.exclude, view.ids[rows])] = Verdict.EXCLUDED
+    if not is_every_channel(question.channel_id):
+        verdicts[view.channels[rows] != question.channel_id] = Verdict.OTHER_CHANNEL
+    verdicts[view.published[rows] > question.now_ms] = Verdict.NOT_VISIBLE
     return verdicts
 
 
 def count_dropped(verdicts: NDArray[np.uint8]) -> None:
     """Tell the metrics how many were dropped for which reason."""
-    numbers = np.bincount(verdicts, minlength=len(Verdict))
-    for verdict in _REASONS:
-        if numbers[verdict]:
-            _dropped(verdict).inc(int(numbers[verdict]))
+    for number, times in enumerate(np.bincount(verdicts).tolist()):
+        if times and number != Verdict.FIT:
+            _dropped(Verdict(number)).inc(times)
 
 
 @cache

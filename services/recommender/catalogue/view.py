@@ -84,9 +84,8 @@ class View:
         """The row of each of these articles, (n,) int32; `NO_ROW` where there is none."""
         wanted = np.asarray(ids, dtype=np.int64)
         if self._row_of is not None:
-            # The first place is no article's, and stands for all that are outside.
-            is_inside = (wanted > 0) & (wanted < len(self._row_of))
-            return self._row_of[np.where(is_inside, wanted, 0)]
+            # The first place and the last are no article's, and stand for all that are outside.
+            return self._row_of.take(wanted, mode="clip")
         places = np.minimum(np.searchsorted(self.ids, wanted), len(self.ids) - 1)
         return np.where(self.ids[places] == wanted, places, NO_ROW).astype(np.int32)
 
@@ -102,10 +101,10 @@ class View:
 
 
 def _table_of(ids: NDArray[np.int64]) -> NDArray[np.int32] | None:
-    """Row by id, (highest id + 1,) int32; None if that would be much larger than the ids are."""
+    """Row by id, (highest id + 2,) int32; None if that would be much larger than the ids are."""
     if len(ids) and not (ids[0] > 0 and ids[-1] < DENSE * len(ids)):
         return None
-    table = np.full(ids[-1] + 1 if len(ids) else 1, NO_ROW, dtype=np.int32)
+    table = np.full(ids[-1] + 2 if len(ids) else 1, NO_ROW, dtype=np.int32)
     table[ids] = np.arange(len(ids), dtype=np.int32)
     return table
 

@@ -55,8 +55,7 @@ class Blend:
         if not len(features):
             return np.empty(0, np.float32)
         some = features[:, self._divided]
-        some = some / np.maximum(some.max(axis=0), np.float32(1e-12))
-        blend = some @ self._weights
+        blend = some @ (self._weights / np.maximum(some.max(axis=0), np.float32(1e-12)))
         blend /= max(float(blend.max()), 1e-12)
         fresh = 1e-6 / (1.0 + features[:, self._age])
         score = blend + features[:, self._plain] @ self._plain_weights + fresh

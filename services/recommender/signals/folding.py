@@ -105,9 +105,9 @@ class Signals:
     def slots_of(self, ids: ArrayLike) -> NDArray[np.intp]:
         """The slot of each article, -1 for one that is not active."""
         asked = np.asarray(ids, np.int64)
-        is_tabled = (asked >= 0) & (asked < TABLED)
-        if is_tabled.all():
-            return self._tabled[asked].astype(np.intp) - 1
+        # Unsigned, what is below 0 is above all.
+        if asked.view(np.uint64).max(initial=0) < TABLED:
+            return np.subtract(self._tabled.take(asked), 1, dtype=np.intp)
         found = map(self._slots.get, asked.tolist(), repeat(-1))
         return np.fromiter(found, np.intp, len(asked))
 
