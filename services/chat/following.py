@@ -13,11 +13,9 @@ import re
 
 from services.chat.hosting import RefusedError
 from tidings.readers.keys import Role
+from tidings.store.metadata import MOST_ID
 from tidings.talk.events import OPERATOR
 
-MOST_ID = 2**63 - 1
-# What a page has open at a time, with room; hello takes as many.
-MOST_TOPICS = 20
 _ARTICLE = re.compile(r"article:[1-9]\d{0,18}", re.ASCII)
 _PRESENCE = re.compile(r"presence:([1-9]\d{0,18})", re.ASCII)
 

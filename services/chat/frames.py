@@ -18,15 +18,16 @@ import msgspec
 from msgspec import Meta
 
 from tidings.readers.tickets import MOST_CHARS
+from tidings.store.metadata import MOST_ID
 
-# As columns hold them.
-_Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Id: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_ID)]
 # A name of the client's own: a UUID has 36 characters.
 _Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 # An article's or a reader's number, and a word before it.
 _Topic: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
-# What a page has open at a time, with room.
-_Topics: TypeAlias = Annotated[tuple[_Topic, ...], Meta(max_length=20)]
+# What a page has open at a time, with room; hello takes as many as a socket may follow.
+MOST_TOPICS = 20
+_Topics: TypeAlias = Annotated[tuple[_Topic, ...], Meta(max_length=MOST_TOPICS)]
 
 
 class _FromClient(

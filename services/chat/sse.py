@@ -22,9 +22,10 @@ import msgspec
 
 from services.chat.closing import Closing, Comeback
 from services.chat.cutting import cut
-from services.chat.following import MOST_TOPICS
+from services.chat.frames import MOST_TOPICS
 from services.chat.framing import frame_message
 from services.chat.hosting import Host, UnavailableError
+from services.chat.outbox import MOST_OWED_BYTES
 from services.chat.sessions import Sessions
 from tidings.http.errors import InvalidRequestError, OverloadedError
 from tidings.http.limits import LimitClass
@@ -33,8 +34,6 @@ from tidings.http.parameters import HeaderParameter, TextParameter, read_paramet
 from tidings.readers.keys import Role
 
 KEEP_ALIVE_S = 15.0
-# As a socket.
-MOST_OWED_BYTES = 256 * 1024
 TYPE = "text/event-stream"
 POS = TextParameter(
     "pos", 64, "the place of the last event that was processed, where a client cannot set a header"

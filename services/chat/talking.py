@@ -22,8 +22,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.chat.changes import RETRY_AFTER_MS, Changes
-from services.chat.following import MOST_TOPICS, read_topic
+from services.chat.following import read_topic
 from services.chat.frames import (
+    MOST_TOPICS,
     Ack,
     ClientFrame,
     Delete,

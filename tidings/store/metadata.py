@@ -87,6 +87,7 @@ class ReadableMoment(Moment):
 
 
 Id = BigInteger().with_variant(Integer, "sqlite")
+MOST_ID = 2**63 - 1
 EventId = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
 LongBytes = LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
 LongText = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")

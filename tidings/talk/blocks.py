@@ -17,13 +17,13 @@ from datetime import datetime
 import msgspec
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select
 
+from tidings.store.metadata import MOST_ID
 from tidings.talk.errors import InvalidError, QuotaError
 from tidings.talk.inboxes import take_turn
 from tidings.talk.tables import reader_block
 
 # Each count of unread messages compares with all of them.
 MOST_BLOCKS = 1000
-MOST_ID = 2**63 - 1
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):

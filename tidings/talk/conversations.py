@@ -21,6 +21,7 @@ import msgspec
 from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
 from tidings.process.clock import milliseconds
+from tidings.store.metadata import MOST_ID
 from tidings.talk import events
 from tidings.talk.blocks import is_blocked_between
 from tidings.talk.errors import (
@@ -42,7 +43,6 @@ MOST_TITLE = 100
 # comes to 50 of them, and a site's operator can revoke its key before the second day.
 MOST_STARTED = 50
 STARTED_WITHIN = timedelta(days=1)
-MOST_ID = 2**63 - 1
 
 
 class ShownConversation(msgspec.Struct, frozen=True, kw_only=True):

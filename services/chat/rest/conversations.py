@@ -18,6 +18,7 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from services.chat.rest.parameters import (
+    CLOSED,
     CONVERSATION,
     LIMIT,
     MAX_BODY_BYTES,
@@ -37,7 +38,6 @@ from tidings.talk.conversations import MOST_TITLE, ShownConversation
 from tidings.talk.members import MOST_MEMBERS
 
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_TITLE)]
-CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class DirectWanted(

@@ -18,7 +18,7 @@ import structlog
 from redis import RedisError
 from sqlalchemy import Connection, Engine
 
-from services.chat.rest.parameters import CONVERSATION, MAX_BODY_BYTES, ReaderId
+from services.chat.rest.parameters import CLOSED, CONVERSATION, MAX_BODY_BYTES, ReaderId
 from tidings.http.bodies import answer_json, read_body
 from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
@@ -28,7 +28,6 @@ from tidings.store.transacting import transact
 from tidings.talk import blocks, joining
 from tidings.talk.members import MOST_MEMBERS, find_members
 
-CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 log = structlog.get_logger(__name__)
 Present = Callable[[Collection[int]], Collection[int]]
 

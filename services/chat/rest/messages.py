@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 
 from services.chat.rest.parameters import (
     BEFORE,
+    CLOSED,
     CONVERSATION,
     LIMIT,
     MAX_BODY_BYTES,
@@ -45,7 +46,6 @@ Body = Annotated[
     str, msgspec.Meta(min_length=1, description=f"at most {MOST_BODY_BYTES} bytes of UTF-8")
 ]
 Cid = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_CID, pattern="^[ -~]*[!-~]$")]
-CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 class MessageWanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ would have to be told one for each gap.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated
 
 import msgspec
@@ -23,6 +24,8 @@ LIMIT = IntParameter("limit", 1, 100, default=50, meaning="how many at most")
 BEFORE = IntParameter("before", 1, MAX_ID, default=MAX_ID, meaning="those below it, newest first")
 CONVERSATION = {"conversation_id": "from POST /conversations"}
 MESSAGE = CONVERSATION | {"seq": "of a message in this conversation"}
+# A conversation that is not the caller's, or what can be none.
+CLOSED = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 ReaderId = Annotated[int, msgspec.Meta(ge=1, le=MOST_READER_ID)]
 Seq = Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)]

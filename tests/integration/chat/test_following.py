@@ -12,8 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import OperationalError
 
-from services.chat.following import MOST_TOPICS
-from services.chat.frames import Subscribe, Typing, Unsubscribe
+from services.chat.frames import MOST_TOPICS, Subscribe, Typing, Unsubscribe
 from services.chat.hub import Hub
 from services.chat.parts import Parts
 from services.chat.positions import Position

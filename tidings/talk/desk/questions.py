@@ -17,11 +17,11 @@ from enum import StrEnum
 
 import msgspec
 
+from tidings.store.metadata import MOST_ID
 from tidings.talk.desk.language import Language, language_of
 
 # A question is a sentence; of a longer text only the beginning is looked at.
 MOST_CHARS = 200
-_MOST_ID = 2**63 - 1
 _ENDS = " \t\n.,;:!?。，；：！？…~～、\"'“”‘’「」《》()（）"
 
 
@@ -182,7 +182,7 @@ def find_channel(written: str, names: Sequence[tuple[str, ...]]) -> int | None:
 def _to_question(subject: Subject, language: Language, found: re.Match[str]) -> Question:
     groups = found.groupdict()
     article_id = int(groups["id"]) if groups.get("id") else None
-    if article_id is not None and not 0 < article_id <= _MOST_ID:
+    if article_id is not None and not 0 < article_id <= MOST_ID:
         return Question(Subject.UNKNOWN, language)
     return Question(subject, language, channel=groups.get("channel") or "", article_id=article_id)
 
