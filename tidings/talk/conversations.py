@@ -324,10 +324,9 @@ def _insert(conn: Connection, values: Mapping[str, Any], reader_id: int, *, now:
 
 
 def _set_mine(conn: Connection, reader_id: int, conversation_id: int, **values: Any) -> None:
+    check_member(conn, reader_id, conversation_id)
     member = conversation_member.c
     mine = and_(member.conversation_id == conversation_id, member.reader_id == reader_id)
-    if conn.scalar(select(member.role).where(mine)) is None:
-        raise NotAMemberError(conversation_id)
     conn.execute(update(conversation_member).where(mine).values(values))
 
 

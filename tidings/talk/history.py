@@ -17,13 +17,15 @@ from sqlalchemy import Connection, Row, Select, and_, select, update
 
 from tidings.process.clock import milliseconds
 from tidings.talk import events
-from tidings.talk.errors import (
-    NoSuchMessageError,
-    NotAMemberError,
-    NotYoursError,
-    TooLateError,
+from tidings.talk.errors import NoSuchMessageError, NotYoursError, TooLateError
+from tidings.talk.members import (
+    Audience,
+    Locked,
+    check_member,
+    find_audience,
+    lock,
+    lock_conversations,
 )
-from tidings.talk.members import Audience, Locked, find_audience, lock, lock_conversations
 from tidings.talk.outbox import put
 from tidings.talk.sending import check_body
 from tidings.talk.tables import conversation_member, message, reader_block
@@ -86,14 +88,7 @@ def find_messages(
     Raises:
         NotAMemberError: it does not exist, or this reader is no member.
     """
-    member = conversation_member.c
-    from_seq = conn.scalar(
-        select(member.from_seq).where(
-            member.conversation_id == conversation_id, member.reader_id == reader_id
-        )
-    )
-    if from_seq is None:
-        raise NotAMemberError(conversation_id)
+    from_seq = check_member(conn, reader_id, conversation_id)
     floor = from_seq if after is None else max(from_seq, after)
     query = select_shown(reader_id).where(
         message.c.conversation_id == conversation_id, message.c.seq > floor

@@ -29,7 +29,6 @@ from tidings.talk.tables import conversation, conversation_member, reader_block
 DESK_ID = 2**51
 # The size of a group; each message is pushed to all of them.
 MOST_MEMBERS = 200
-MOST_LISTED = 200
 # Kinds in which one blocked person ends the conversation; in a group the text is hidden instead.
 BETWEEN_TWO = ("direct", "desk")
 
@@ -170,10 +169,8 @@ def find_audiences(
     return Audiences(members, blocks)
 
 
-def find_members(
-    conn: Connection, reader_id: int, conversation_id: int, *, after_id: int = 0
-) -> list[Member]:
-    """The members of a conversation by reader id, up to MOST_LISTED of them, which is a whole one.
+def find_members(conn: Connection, reader_id: int, conversation_id: int) -> list[Member]:
+    """The members of a conversation, by reader id.
 
     Raises:
         NotAMemberError: it does not exist, or this reader is no member.
@@ -182,27 +179,27 @@ def find_members(
     member = conversation_member.c
     rows = conn.execute(
         select(member.reader_id, member.role, member.read_seq, member.joined_at)
-        .where(member.conversation_id == conversation_id, member.reader_id > after_id)
+        .where(member.conversation_id == conversation_id)
         .order_by(member.reader_id)
-        .limit(MOST_LISTED)
     )
     return [Member(**row._mapping) for row in rows]
 
 
-def check_member(conn: Connection, reader_id: int, conversation_id: int) -> None:
-    """See that a reader may know of a conversation.
+def check_member(conn: Connection, reader_id: int, conversation_id: int) -> int:
+    """See that a reader may know of a conversation; returns the seq after which they see it.
 
     Raises:
         NotAMemberError: it does not exist, or this reader is no member.
     """
     member = conversation_member.c
-    found = conn.scalar(
-        select(member.reader_id).where(
+    from_seq = conn.scalar(
+        select(member.from_seq).where(
             member.conversation_id == conversation_id, member.reader_id == reader_id
         )
     )
-    if found is None:
+    if from_seq is None:
         raise NotAMemberError(conversation_id)
+    return int(from_seq)
 
 
 def share_conversation(conn: Connection, reader_id: int, other_id: int) -> bool:

@@ -17,10 +17,11 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from tidings.store.engine import database_now
-from tidings.talk.errors import InvalidError, NoSuchMessageError, NotAMemberError, QuotaError
+from tidings.talk.errors import InvalidError, NoSuchMessageError, QuotaError
 from tidings.talk.history import delete_unasked
 from tidings.talk.inboxes import take_turn
-from tidings.talk.tables import conversation_member, message, message_report
+from tidings.talk.members import check_member
+from tidings.talk.tables import message, message_report
 
 MOST_REASON = 500
 # More than a person reads and reports in a day; a flood of them hides those that matter.
@@ -66,14 +67,8 @@ def report(
     if len(reason) > MOST_REASON:
         raise InvalidError(f"a reason has at most {MOST_REASON} characters")
     now = take_turn(conn, reader_id)
-    member, said, known = conversation_member.c, message.c, message_report.c
-    from_seq = conn.scalar(
-        select(member.from_seq).where(
-            member.conversation_id == conversation_id, member.reader_id == reader_id
-        )
-    )
-    if from_seq is None:
-        raise NotAMemberError(conversation_id)
+    said, known = message.c, message_report.c
+    from_seq = check_member(conn, reader_id, conversation_id)
     row = conn.execute(
         select(said.sender_id, said.body, said.deleted_at).where(
             said.conversation_id == conversation_id, said.seq == seq, said.seq > from_seq
@@ -102,14 +97,11 @@ def report(
     conn.execute(insert(message_report).values(values))
 
 
-def find_reports(conn: Connection, *, after_id: int = 0, limit: int) -> list[Report]:
+def find_reports(conn: Connection, *, limit: int) -> list[Report]:
     """Reports that are open, the oldest first."""
     known = message_report.c
     rows = conn.execute(
-        select(message_report)
-        .where(known.closed_at.is_(None), known.id > after_id)
-        .order_by(known.id)
-        .limit(limit)
+        select(message_report).where(known.closed_at.is_(None)).order_by(known.id).limit(limit)
     )
     return [
         Report(
