@@ -34,7 +34,17 @@ from tidings.talk.errors import (
 from tidings.talk.history import ShownMessage, select_shown, to_shown
 from tidings.talk.inboxes import take_turn
 from tidings.talk.marks import count_unread_in
-from tidings.talk.members import BETWEEN_TWO, DESK_ID, MOST_MEMBERS, Locked, find_audience, lock
+from tidings.talk.members import (
+    BETWEEN_TWO,
+    DESK_ID,
+    MOST_MEMBERS,
+    Locked,
+    check_member,
+    find_audience,
+    lock,
+    name_pair,
+    read_pair,
+)
 from tidings.talk.outbox import put
 from tidings.talk.tables import conversation, conversation_member, message
 
@@ -290,8 +300,7 @@ def tell_change(
 def _start_between(
     conn: Connection, reader_id: int, other_id: int, *, kind: str
 ) -> ShownConversation:
-    low, high = sorted((reader_id, other_id))
-    key = f"{low}:{high}"
+    key = name_pair(reader_id, other_id)
     known = select(conversation.c.id).where(conversation.c.direct_key == key)
     conversation_id = conn.scalar(known)
     if conversation_id is None:
@@ -384,7 +393,4 @@ def _show(conn: Connection, reader_id: int, rows: Sequence[Row[Any]]) -> list[Sh
 
 
 def _other(direct_key: str | None, reader_id: int) -> int | None:
-    if direct_key is None:
-        return None
-    low, high = map(int, direct_key.split(":"))
-    return high if low == reader_id else low
+    return next((id_ for id_ in read_pair(direct_key) if id_ != reader_id), None)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from tidings.store.engine import database_now
 from tidings.talk import events
 from tidings.talk.errors import NoSuchMessageError, NotAMemberError
-from tidings.talk.members import BETWEEN_TWO
+from tidings.talk.members import read_pair
 from tidings.talk.outbox import put
 from tidings.talk.tables import conversation, conversation_member
 
@@ -68,7 +68,6 @@ def mark_read(conn: Connection, reader_id: int, conversation_id: int, *, seq: in
     mine = and_(member.conversation_id == conversation_id, member.reader_id == reader_id)
     row = conn.execute(
         select(
-            conversation.c.kind,
             conversation.c.last_seq,
             conversation.c.direct_key,
             member.read_seq,
@@ -90,7 +89,7 @@ def mark_read(conn: Connection, reader_id: int, conversation_id: int, *, seq: in
         return int(max(row.read_seq, seq))
     # In a group of 200, telling all of them of each other's marks would cost 40,000 pushes a
     # message; its marks are read with its members.
-    to = row.direct_key.split(":") if row.kind in BETWEEN_TWO else (reader_id,)
+    to = read_pair(row.direct_key) or (reader_id,)
     event = events.Read(conversation_id=conversation_id, reader_id=reader_id, seq=seq)
     put(conn, [events.Entry.of(event, to=to)], now=row.now)
     return seq

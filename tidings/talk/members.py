@@ -106,6 +106,17 @@ class Locked(msgspec.Struct, frozen=True, kw_only=True):
     from_seq: int
 
 
+def name_pair(one_id: int, other_id: int) -> str:
+    """The `direct_key` by which the one conversation of two is found, whoever starts it."""
+    low, high = sorted((one_id, other_id))
+    return f"{low}:{high}"
+
+
+def read_pair(direct_key: str | None) -> Sequence[int]:
+    """The two of a conversation between two; empty of a group, which has no such key."""
+    return [int(id_) for id_ in direct_key.split(":")] if direct_key else ()
+
+
 def lock(conn: Connection, conversation_id: int, reader_id: int) -> Locked:
     """Hold a conversation for the rest of the transaction.
 

@@ -34,7 +34,14 @@ from tidings.talk.errors import (
     TalkError,
     TooLongError,
 )
-from tidings.talk.members import BETWEEN_TWO, DESK_ID, Audiences, find_audiences, lock_conversations
+from tidings.talk.members import (
+    BETWEEN_TWO,
+    DESK_ID,
+    Audiences,
+    find_audiences,
+    lock_conversations,
+    read_pair,
+)
 from tidings.talk.outbox import put
 from tidings.talk.tables import conversation, message
 
@@ -168,7 +175,7 @@ class _Batch:
         return None
 
     def _is_blocked(self, row: Row[Any]) -> bool:
-        return any(self._audiences.of(row.id, id_).hid for id_ in _read_pair(row.direct_key))
+        return any(self._audiences.of(row.id, id_).hid for id_ in read_pair(row.direct_key))
 
     def store(self, conn: Connection) -> None:
         if not self._rows:
@@ -266,12 +273,8 @@ def _find_audiences(
 ) -> Audiences:
     people = {send.sender_id for send in sends}
     for row in locked.values():
-        people.update(_read_pair(row.direct_key))
+        people.update(read_pair(row.direct_key))
     return find_audiences(conn, locked.keys(), people)
-
-
-def _read_pair(direct_key: str | None) -> Sequence[int]:
-    return [int(id_) for id_ in direct_key.split(":")] if direct_key else ()
 
 
 def _digest(send: Send) -> str:
