@@ -23,7 +23,7 @@ from sqlalchemy import Connection, Engine, insert, select
 from tidings.store.by_key import delete_by_key, update_by_key
 from tidings.store.engine import after_commit, database_now, transaction
 from tidings.talk.events import Entry
-from tidings.talk.holds import is_free
+from tidings.talk.holds import has_free, is_free
 from tidings.talk.tables import talk_outbox
 
 # So long a row belongs to the node that wrote or claimed it. Redis answers within milliseconds; a
@@ -77,15 +77,11 @@ def put(conn: Connection, entries: Sequence[Entry], *, now: datetime) -> None:
 def claim(engine: Engine, *, limit: int) -> list[Posted]:
     """Take rows that are due, the oldest first, and keep them from other nodes for HELD.
 
-    Looks first, by an indexed read that takes no lock: most of the time nothing is due. A row that
-    cannot be decoded has no entries; `forget` it as well.
+    A row that cannot be decoded has no entries; `forget` it as well.
     """
     due = talk_outbox.c.due_at
-    with engine.connect() as conn:
-        now = conn.execute(select(database_now(conn))).scalar_one()
-        is_due = is_free(due, now, longest=HELD)
-        if conn.scalar(select(talk_outbox.c.id).where(is_due).limit(1)) is None:
-            return []
+    if not has_free(engine, due, longest=HELD):
+        return []
     with transaction(engine) as conn:
         now = conn.execute(select(database_now(conn))).scalar_one()
         query = select(talk_outbox.c.id, talk_outbox.c.entries).where(

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    Connection,
     Engine,
     Select,
     Table,
@@ -120,11 +119,7 @@ def forget_deserted(engine: Engine, conversation_id: int) -> int:
 
 def _delete(engine: Engine, table: Table, query: Select[Any]) -> int:
     with transaction(engine) as conn:
-        return _delete_found(conn, table, query)
-
-
-def _delete_found(conn: Connection, table: Table, query: Select[Any]) -> int:
-    ids = conn.scalars(query.limit(CHUNK)).all()
-    if ids:
-        delete_by_key(conn, table, ids)
+        ids = conn.scalars(query.limit(CHUNK)).all()
+        if ids:
+            delete_by_key(conn, table, ids)
     return len(ids)
