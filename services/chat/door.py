@@ -7,7 +7,7 @@ that it holds of the request, and the socket's own begins. Rejected: to serve th
 request, which keeps the request's headers and frames in memory for hours.
 
     door = Door(admit=tickets.admit, host=host, sessions=sessions, ...)
-    app = Dispatcher(door.open, rest)
+    chat = Chat(door=door, rest=rest, ...)  # which asks door.open for what comes to /ws
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ that does not exist and one that is another's are told alike. Rejected: HTTP sta
 has none.
 
     try:
-        rename(conn, 7, conversation_id, "Friday")
+        rename(conn, 7, conversation_id, title="Friday")
     except TalkError as ex:
         ex.code, str(ex)  # "not_yours", "only the owner of a group may rename it"
 """

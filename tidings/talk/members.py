@@ -5,7 +5,7 @@ alone: so membership cannot change under a message, and a reader who was removed
 what came after. Rejected: to lock the members' rows, of which a group has two hundred.
 
     row = lock(conn, conversation_id, reader_id)
-    audience = find_audience(conn, row, sender_id=reader_id)
+    audience = find_audience(conn, conversation_id, sender_id=reader_id)
     put(conn, [Entry.of(event, to=audience.to, hid=audience.hid)], now=row.now)
 """
 
