@@ -1,9 +1,8 @@
 // Where a message is written, or another text for one that was sent.
 
-import { button } from "./chat_list.js";
 import { countTooMany } from "./chat_outbox.js";
 import { tooLongWords } from "./chat_words.js";
-import { element } from "./elements.js";
+import { button, element } from "./elements.js";
 
 const HINT = "Enter sends, Shift and Enter begin a new line.";
 

@@ -2,10 +2,9 @@
 // way stand at its end and say so.
 
 import { Composer } from "./chat_composer.js";
-import { button } from "./chat_list.js";
 import { drawMessage, drawWaiting } from "./chat_message.js";
 import { conversationTitle, readerName, stateWords } from "./chat_words.js";
-import { element } from "./elements.js";
+import { button, element } from "./elements.js";
 
 const AT_END_PX = 80;
 

@@ -10,7 +10,7 @@ import {
   stateWords,
 } from "./chat_words.js";
 import { makeSwitches } from "./chat_switches.js";
-import { element, timeAgo } from "./elements.js";
+import { button, element, timeAgo } from "./elements.js";
 
 export class ListView {
   constructor(chat, { go, attempt }) {
@@ -189,10 +189,4 @@ export class ListView {
       element("time", { datetime: at.toISOString() }, timeAgo(at.getTime())),
     );
   }
-}
-
-export function button(words, work, attributes = {}) {
-  const made = element("button", { type: "button", ...attributes }, words);
-  made.addEventListener("click", work);
-  return made;
 }

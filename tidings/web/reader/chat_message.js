@@ -1,8 +1,7 @@
 // One message as it is seen, and what can be done with it.
 
-import { button } from "./chat_list.js";
 import { bodyWords, isDesk, readerName, refusalWords } from "./chat_words.js";
-import { element } from "./elements.js";
+import { button, element } from "./elements.js";
 
 const EDITABLE_MS = 300000;
 const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit" });

@@ -54,7 +54,6 @@ export function makeRest(base) {
     conversations: async () => (await ask(at("/conversations?limit=100"))).results,
     conversation: (id) => ask(of(id)),
     create: (fields) => ask(at("/conversations"), "POST", fields),
-    rename: (id, title) => ask(of(id), "PATCH", { title }),
     messages: async (id, cursor) =>
       (await ask(of(id, `/messages?${new URLSearchParams(cursor)}`))).results,
     post: (id, cid, body) => ask(of(id, "/messages"), "POST", { cid, body }),
@@ -64,7 +63,6 @@ export function makeRest(base) {
     read: (id, seq) => ask(of(id, "/read"), "PUT", { seq }),
     mute: (id, muted) => ask(of(id, "/mute"), muted ? "PUT" : "DELETE"),
     members: async (id) => (await ask(of(id, "/members"))).results,
-    addMembers: (id, readerIds) => ask(of(id, "/members"), "POST", { reader_ids: readerIds }),
     leave: (id) => ask(of(id), "DELETE"),
     blocks: async () => (await ask(at("/reader/blocks"))).results,
     block: (readerId, blocked) => ask(at(`/reader/blocks/${readerId}`), blocked ? "PUT" : "DELETE"),

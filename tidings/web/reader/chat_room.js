@@ -63,8 +63,8 @@ export class Room {
 
   // The `seq` after which one is missing, or null. Every `seq` is somebody's: there are no holes in
   // the history.
-  gap(newest = this.newest) {
-    if (!this.bySeq.size) return newest ? 0 : null;
+  gap() {
+    const { newest } = this;
     for (let seq = this.oldest; seq < newest; seq += 1) if (!this.bySeq.has(seq + 1)) return seq;
     return null;
   }

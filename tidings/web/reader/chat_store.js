@@ -123,7 +123,7 @@ export class Store {
 
   on_message(message) {
     const known = this.conversations.get(message.conversation_id);
-    if (!known) return this.soon("load", COUNT_AFTER_MS, () => this.load());
+    if (!known) return this.count();
     if (message.seq === known.last_seq + 1) {
       if (message.sender_id !== this.readerId && !message.hidden) known.unread += 1;
     } else if (
@@ -177,7 +177,7 @@ export class Store {
   }
 
   on_conversation() {
-    this.soon("load", COUNT_AFTER_MS, () => this.load());
+    this.count();
   }
 
   // Its words come with the list.

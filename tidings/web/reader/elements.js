@@ -10,6 +10,12 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+export function button(words, work, attributes = {}) {
+  const made = element("button", { type: "button", ...attributes }, words);
+  made.addEventListener("click", work);
+  return made;
+}
+
 // The language of an article's own words: its source's, else that of the site, in which its name stands.
 export function said(card) {
   return { lang: card.language ?? document.querySelector(".masthead .name a").lang };
