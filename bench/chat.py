@@ -107,9 +107,10 @@ def _tell(number: int, stacks: dict[str, Seen]) -> None:
         times = f"{of_one.fan_out_ms:.0f} ({min(of_one.all_ms):.0f} to {max(of_one.all_ms):.0f})"
         relayed = of_one.relayed
         one_to_one = f"{relayed['p50_ms']:12.2f}{relayed['p99_ms']:8.1f}" if relayed else ""
+        missed = f"  {of_one.missing} missed" if of_one.missing else ""
         print(
             f"{NAMES[name]:30}{of_one.kib_each:12.1f}{of_one.kernel_kib_each:9.1f}{times:>24}"
-            f"{of_one.cpu_us:14.1f}{one_to_one}",
+            f"{of_one.cpu_us:14.1f}{one_to_one}{missed}",
             flush=True,
         )
 

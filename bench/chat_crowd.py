@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bench.chat_wire import (
@@ -89,6 +89,15 @@ class Crowd:
                 return False
             self.turn(0.01)
         return True
+
+    def paced(self, number: int, per_s: float) -> Iterator[int]:
+        """The numbers from 0 on at this rate; until the next one is due, what comes is read."""
+        began_s = time.monotonic()
+        for n in range(number):
+            due_s = began_s + n / per_s
+            while (left_s := due_s - time.monotonic()) > 0:
+                self.turn(left_s)
+            yield n
 
     def _read(self, link: Link) -> None:
         assert link.sock is not None
@@ -261,11 +270,7 @@ class Crowd:
                 took_ns.append(now_ns - sent_ns[payload[at + 1 : payload.index(b'"', at + 1)]])
 
         self._on_text = see
-        began_s = time.monotonic()
-        for n in range(number):
-            due_s = began_s + n / per_s
-            while (left_s := due_s - time.monotonic()) > 0:
-                self.turn(left_s)
+        for n in self.paced(number, per_s):
             marker = f"burst-{n}"
             sent_ns[marker.encode()] = time.monotonic_ns()
             self.broadcast(marker, body)
@@ -295,11 +300,7 @@ class Crowd:
         self._on_text = see
         numbers = random.Random(7)
         pairs = len(self.links) // 2
-        began_s = time.monotonic()
-        for n in range(int(per_s * seconds)):
-            due_s = began_s + n / per_s
-            while (left_s := due_s - time.monotonic()) > 0:
-                self.turn(left_s)
+        for n in self.paced(int(per_s * seconds), per_s):
             pair = numbers.randrange(pairs)
             marker = f"one-{n}"
             sent[marker.encode()] = time.monotonic_ns()

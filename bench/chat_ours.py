@@ -135,14 +135,11 @@ class OurCrowd(Crowd):
 
         self._on_text = see
         numbers = random.Random(7)
-        began_s = time.monotonic()
-        for n in range(int(per_s * seconds)):
-            due_s = began_s + n / per_s
-            while (left_s := due_s - time.monotonic()) > 0:
-                self.turn(left_s)
+        began = f"{time.monotonic():.3f}"
+        for n in self.paced(int(per_s * seconds), per_s):
             pair = numbers.randrange(len(conversations))
             sender, receiver = 2 * pair + pair % 2, 2 * pair + 1 - pair % 2
-            cid = f"{receiver}-{n}-{began_s:.3f}"
+            cid = f"{receiver}-{n}-{began}"
             sent[cid] = time.monotonic_ns()
             self.write(self.links[sender], self.dialect.send(conversations[pair], cid, BODY))
             if n % 8 == 0:

@@ -153,7 +153,6 @@ class Seen:
     connections: int
     kib_each: float = 0.0
     kernel_kib_each: float = 0.0
-    joined_s: float = 0.0
     all_ms: list[float] = field(default_factory=list)
     delivery_us: list[float] = field(default_factory=list)
     missing: int = 0
@@ -214,7 +213,6 @@ def _join(seen: Seen, server: Server, crowd: Crowd) -> None:
     joined = crowd.ask("connect", number=connections, ports=[server.port])
     assert joined["joined"] == connections, joined
     time.sleep(SETTLE_S)
-    seen.joined_s = joined["seconds"]
     seen.kib_each = (server.rss_kib() - rss_kib) / connections
     seen.kernel_kib_each = (kernel_kib() - in_kernel_kib) / connections / 2
 
