@@ -187,7 +187,7 @@ class Client:
                         self.ledger.acked[cid] = got["conversation_id"], got["seq"]
                         del self._answers[cid]
                         return
-                    if got["code"] not in ("unavailable", "too_many"):
+                    if got["code"] != "unavailable":
                         self.ledger.told[f"error {got['code']}"] += 1
             await asyncio.sleep(self._random.uniform(0.05, 0.3))
 

@@ -21,6 +21,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import psutil
 from redis import Redis
+from sqlalchemy import Engine
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -30,6 +31,7 @@ from tidings.process.errors import PREFIX
 from tidings.process.settings import read_settings
 from tidings.readers.keys import Key
 from tidings.readers.tickets import Tickets
+from tidings.store.engine import make_engine
 from tidings.store.opening import migrate_database
 
 SECRET_KEY = "fedcba9876543210" * 4
@@ -180,6 +182,16 @@ class ChatSite:
         """What the gateway gives a reader, or the holder of a key."""
         with Redis.from_url(self.redis_url) as redis:
             return Tickets([SECRET_KEY.encode()], redis).issue(reader_id, key).text
+
+    @contextmanager
+    def open_engine(self) -> Iterator[Engine]:
+        """Its database, as another process has it."""
+        url = self.environment[f"{PREFIX}DATABASE_URL"]
+        engine = make_engine(read_settings(None, database_url=url).database)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
 
     @contextmanager
     def start_node(self, **values: Any) -> Iterator[ChatNode]:

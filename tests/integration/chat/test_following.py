@@ -23,8 +23,7 @@ from tests.lab.servers import wait_until
 from tests.lab.talk import Talk
 from tests.unit.chat.listeners import Recorder
 from tidings.http.reader_id import HEADER, ReaderSigner
-from tidings.process.settings import read_settings
-from tidings.store.engine import make_engine, transaction
+from tidings.store.engine import transaction
 from tidings.talk.blocks import block
 from tidings.talk.conversations import start_group
 from tidings.talk.joining import leave
@@ -43,10 +42,8 @@ def hub() -> Hub:
 @pytest.fixture
 def site_engine(site: ChatSite) -> Iterator[Engine]:
     """As another process has one."""
-    url = site.environment["TIDINGS_DATABASE_URL"]
-    engine = make_engine(read_settings(None, database_url=url).database)
-    yield engine
-    engine.dispose()
+    with site.open_engine() as engine:
+        yield engine
 
 
 def blocks_the_friend(conn: Connection, watched: int, friend: int, group: int) -> None:

@@ -13,8 +13,6 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.lab.chat import ChatClient, ChatNode, ChatSite
-from tidings.process.settings import read_settings
-from tidings.store.engine import make_engine
 from tidings.store.transacting import transact
 from tidings.talk.blocks import block
 from tidings.talk.conversations import rename, start_direct, start_group
@@ -57,10 +55,8 @@ class CheckedClient(ChatClient):
 @pytest.fixture
 def talk(site: ChatSite) -> Iterator[Engine]:
     """The site's database."""
-    url = site.environment["TIDINGS_DATABASE_URL"]
-    engine = make_engine(read_settings(None, database_url=url).database)
-    yield engine
-    engine.dispose()
+    with site.open_engine() as engine:
+        yield engine
 
 
 def test_every_frame_fits_its_schema(

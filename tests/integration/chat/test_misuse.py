@@ -14,8 +14,7 @@ from tests.lab.chat import SECRET_KEY, ChatClient, ChatNode, ChatSite
 from tests.lab.raw_websocket import connect_raw, say_hello
 from tests.lab.servers import wait_until
 from tidings.http.reader_id import ReaderSigner
-from tidings.process.settings import read_settings
-from tidings.store.engine import make_engine, transaction
+from tidings.store.engine import transaction
 from tidings.talk.conversations import start_direct, start_group
 
 NewReader = Callable[[], int]
@@ -26,10 +25,8 @@ SPEAKERS, SAID_BY_EACH = 8, 15
 @pytest.fixture(scope="module")
 def engine(site: ChatSite) -> Iterator[Engine]:
     """As another process has one."""
-    url = site.environment["TIDINGS_DATABASE_URL"]
-    engine = make_engine(read_settings(None, database_url=url).database)
-    yield engine
-    engine.dispose()
+    with site.open_engine() as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.lab.chat import ChatClient, ChatSite, closed_by, make_chat_site
 from tests.lab.servers import RedisServer, start_mariadb, start_redis, wait_until
-from tidings.process.settings import read_settings
-from tidings.store.engine import make_engine, transaction
+from tidings.store.engine import transaction
 from tidings.talk.conversations import start_direct
 from tidings.talk.history import find_messages
 from tidings.talk.tables import talk_outbox
@@ -40,11 +39,8 @@ def own(own_redis: RedisServer, tmp_path: Path) -> ChatSite:
 @contextmanager
 def opened(site: ChatSite) -> Iterator[Connection]:
     """The site's database, in a transaction."""
-    url = site.environment["TIDINGS_DATABASE_URL"]
-    engine = make_engine(read_settings(None, database_url=url).database)
-    with transaction(engine) as conn:
+    with site.open_engine() as engine, transaction(engine) as conn:
         yield conn
-    engine.dispose()
 
 
 def start_conversation(site: ChatSite) -> int:

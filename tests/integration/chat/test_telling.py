@@ -17,9 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.lab.chat import ANSWER_TIMEOUT_S, SECRET_KEY, ChatClient, ChatNode, ChatSite, closed_by
 from tests.lab.servers import wait_until
 from tidings.http.reader_id import HEADER, ReaderSigner
-from tidings.process.settings import read_settings
 from tidings.readers.keys import Role, add_key, revoke_key
-from tidings.store.engine import make_engine, transaction
+from tidings.store.engine import transaction
 from tidings.talk.blocks import block
 from tidings.talk.conversations import start_direct, start_group
 from tidings.talk.joining import remove_member
@@ -39,10 +38,8 @@ def other(site: ChatSite) -> Iterator[ChatNode]:
 @pytest.fixture(scope="module")
 def engine(site: ChatSite) -> Iterator[Engine]:
     """As the gateway has one: it has no part in the bus."""
-    url = site.environment["TIDINGS_DATABASE_URL"]
-    engine = make_engine(read_settings(None, database_url=url).database)
-    yield engine
-    engine.dispose()
+    with site.open_engine() as engine:
+        yield engine
 
 
 @pytest.fixture
