@@ -102,8 +102,10 @@ class RawSocket:
         return opcode & 0x0F, self._take(length)
 
     def read_message(self) -> dict[str, Any]:
-        """The next text message."""
-        opcode, payload = self.read_frame()
+        """The next text message; a server asks at any moment whether its client is there."""
+        while (got := self.read_frame()) == (PING, b""):
+            pass
+        opcode, payload = got
         assert opcode == TEXT, (opcode, payload)
         message: dict[str, Any] = json.loads(payload)
         return message

@@ -179,7 +179,9 @@ def test_a_letter_may_be_split_over_fragments(
         # A control frame may stand between fragments.
         raw.send(frame(TEXT, message[:at], final=0) + frame(PING, b"?") + frame(CONT, message[at:]))
 
-        assert raw.read_frame() == (PONG, b"?")
+        while (answer := raw.read_frame()) == (PING, b""):
+            pass  # its own question, which comes at any moment
+        assert answer == (PONG, b"?")
         assert raw.read_message() == {"type": "pong", "ref": "é"}
 
 
@@ -269,13 +271,13 @@ def test_a_ticket_comes_before_anything_else(node: ChatNode, bystander: ChatClie
 
 @pytest.fixture(scope="module")
 def hasty(site: ChatSite) -> Iterator[ChatNode]:
-    """A node that waits for little, and for few."""
+    """A node that waits for little, and for few: on a busy machine a client needs a second."""
     with site.start_node(
-        chat_hello_s=0.5,
+        chat_hello_s=2,
         chat_half_open=20,
         chat_connections_per_address=3,
         chat_ping_every_s=0.5,
-        chat_dead_after_s=1.5,
+        chat_dead_after_s=2,
     ) as node:
         yield node
 
@@ -358,7 +360,7 @@ def test_a_client_that_answers_pings_stays(
     site: ChatSite, hasty: ChatNode, new_reader: NewReader
 ) -> None:
     with say_hello(hasty.port, site.ticket(new_reader())) as raw:
-        for _ in range(6):  # twice as long as a silent one lives
+        for _ in range(8):  # twice as long as a silent one lives
             assert raw.read_frame() == (PING, b"")
             raw.send(frame(PONG))
 
