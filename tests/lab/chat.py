@@ -230,6 +230,7 @@ class ChatClient:
         self._url, self._ticket, self._options = url, ticket, options
         self.socket: ClientConnection
         self.welcome: dict[str, Any] = {}
+        self._passed: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         self._connect = connect(
@@ -261,11 +262,14 @@ class ChatClient:
         return frame
 
     def await_type(self, kind: str) -> dict[str, Any]:
-        """The next frame of this type; those before it are passed over."""
-        while True:
-            frame = self.receive()
+        """The next frame of this type. Those of others that come before it are kept until theirs is
+        awaited: an answer and what goes over the bus come in either order."""
+        for place, frame in enumerate(self._passed):
             if frame["type"] == kind:
-                return frame
+                return self._passed.pop(place)
+        while (frame := self.receive())["type"] != kind:
+            self._passed.append(frame)
+        return frame
 
 
 def closed_by(ex: ConnectionClosed) -> int | None:
