@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from tidings.editing.acting import Act, perform, shell_actor
 from tidings.editing.articles import StatusError
 from tidings.editing.fields import FieldError
+from tidings.importing.rows import make_slug
 from tidings.news.articles import ArticleNotFoundError, Articles
 from tidings.news.channels import FOR_YOU, ChannelNotFoundError, read_channels
 from tidings.news.rearranging import ChannelTakenError, ChannelUsedError
@@ -83,6 +84,16 @@ def one_line() -> Iterator[None]:
         yield
     except REFUSALS as ex:
         raise click.ClickException(str(ex)) from None
+
+
+def check_channel_name(name: str | None) -> None:
+    """Raises:
+    BadParameter: `--channel` was given, and can name no channel.
+    """
+    if name is not None and not make_slug(name):
+        raise click.BadParameter(
+            "a channel's name needs a letter or a digit", param_hint="--channel"
+        )
 
 
 def find_channel(conn: Connection, named: str) -> int:

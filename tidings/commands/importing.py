@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import SQLAlchemyError
 
+from tidings.commands.changing import check_channel_name
 from tidings.editing.acting import shell_actor
 from tidings.importing import Format, InputError, Report, import_articles
 from tidings.importing.addresses import FetchRules
 from tidings.importing.events import import_events
 from tidings.importing.loading import OnProgress
-from tidings.importing.rows import make_slug
 from tidings.importing.workspace import FOLDER
 from tidings.news.articles import Articles
 from tidings.process.boot import prepare_var_dir
@@ -62,10 +62,7 @@ def articles(source: str, format_: str | None, channel: str | None, *, restart: 
     JSONL, CSV, RSS, Atom, or an OPML list of feeds, plain or packed. Running it again changes only
     what has changed. Exit code 1: some rows were rejected; the last line says where they are.
     """
-    if channel is not None and not make_slug(channel):
-        raise click.BadParameter(
-            "a channel's name needs a letter or a digit", param_hint="--channel"
-        )
+    check_channel_name(channel)
     settings = load_settings()
     engine = open_database(settings)
     prepare_var_dir(settings)

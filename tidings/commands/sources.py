@@ -13,7 +13,7 @@ import click
 from msgspec import UNSET
 from sqlalchemy import Connection
 
-from tidings.commands.changing import change, one_line
+from tidings.commands.changing import change, check_channel_name, one_line
 from tidings.commands.printing import ID, json_option, print_json, print_rows
 from tidings.editing import sources as editing
 from tidings.editing.acting import Act
@@ -24,7 +24,6 @@ from tidings.importing.opml import ListError, parse_opml
 from tidings.importing.rows import make_slug
 from tidings.importing.visiting import AnswerError, list_channels
 from tidings.importing.visiting import check as check_address
-from tidings.importing.workspace import FOLDER
 from tidings.news.channels import ensure_channels
 from tidings.news.storing import LENGTHS
 from tidings.process.boot import prepare_var_dir
@@ -102,10 +101,7 @@ def add(address: str, channel: str | None, minutes: int | None) -> None:
     lists them. A feed that is followed already takes over the channel and the minutes that are
     given.
     """
-    if channel is not None and not make_slug(channel):
-        raise click.BadParameter(
-            "a channel's name needs a letter or a digit", param_hint="--channel"
-        )
+    check_channel_name(channel)
     wanted = {address: channel} if is_url(address) else _read_list(address, channel)
 
     def work(act: Act) -> list[str]:
@@ -125,10 +121,8 @@ def check(address: str, *, as_json: bool) -> None:
     """Show what would come in from the feed at ADDRESS, and store nothing."""
     settings = load_settings()
     prepare_var_dir(settings)
-    folder = settings.site.var_dir / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        seen = check_address(address, folder=folder, rules=FetchRules.of(settings))
+        seen = check_address(address, folder=settings.site.var_dir, rules=FetchRules.of(settings))
     except (FetchError, AnswerError) as ex:
         raise click.ClickException(f"{address}: {ex}") from None
     if as_json:
