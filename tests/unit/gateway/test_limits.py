@@ -91,7 +91,7 @@ def test_every_resource_that_knows_its_reader_has_a_limit_or_none_to_fear() -> N
     """Trap: a route that is added without a class takes as much as it is asked."""
     root = Path(__file__).parent.parent.parent.parent
     modules = [
-        *(root / "gateway" / "resources").glob("*.py"),
+        *(root / "gateway" / "resources").rglob("*.py"),
         *(root / "services" / "chat").rglob("*.py"),
     ]
     without = [
