@@ -107,7 +107,7 @@ class WorkQueue(Generic[Job]):
         while (job := self._take()) is not None:
             try:
                 self._do(job)
-            except Exception:
+            except Exception:  # a request that fails takes no thread with it
                 log.exception("request_lost")
 
     def _take(self) -> Job | None:
