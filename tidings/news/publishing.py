@@ -35,9 +35,9 @@ from tidings.store.engine import database_now
 PUBLISH_ARTICLE = "publish_article"
 
 
-def publish(conn: Connection, article_id: int, articles: Articles) -> bool:
-    """Show an article now, whether it is a draft, was taken down or waits for its hour; False if
-    it is out.
+def publish(conn: Connection, article_id: int, articles: Articles) -> None:
+    """Show an article now, whether it is a draft, was taken down or waits for its hour; nothing
+    where it is out.
 
     Raises:
         ArticleNotFoundError: there is no such article.
@@ -50,9 +50,8 @@ def publish(conn: Connection, article_id: int, articles: Articles) -> bool:
     keeps = case((article.c.published_at > now, now), else_=article.c.published_at)
     at = now if status in (DRAFT, IN_REVIEW) else keeps
     is_out = is_published() & (article.c.published_at <= now)
-    changed = _change(conn, article_id, ~is_out, status=PUBLISHED, published_at=at)
+    _change(conn, article_id, ~is_out, status=PUBLISHED, published_at=at)
     articles.forget_after(conn, [article_id])
-    return changed
 
 
 def submit(conn: Connection, article_id: int) -> bool:
