@@ -115,12 +115,12 @@ class Act:
             reader_id=self.actor.reader_id,
         )
 
-    def need_editor(self) -> None:
+    def need(self, role: Role) -> None:
         """Raises:
-        NotAllowedError: the actor is no editor.
+        NotAllowedError: the actor's role is smaller.
         """
-        if not self.actor.is_editor:
-            raise NotAllowedError(f"this needs the role {Role.EDITOR.value}")
+        if not self.actor.role.covers(role):
+            raise NotAllowedError(f"this needs the role {role.value}")
 
 
 def perform(engine: Engine, actor: Actor, articles: Articles, work: Callable[[Act], T]) -> T:

@@ -19,15 +19,14 @@ import msgspec
 from msgspec import UNSET
 
 from tidings.editing.acting import Act, NotAllowedError, Seen
-from tidings.editing.audit import find_entries
-from tidings.editing.fields import FieldError, Fields, write
+from tidings.editing.audit import find_changes, find_entries
+from tidings.editing.fields import FieldError, Fields, need_channel, write
 from tidings.editing.records import check_seen, need_own
 from tidings.news import drafting, publishing, removal
-from tidings.news.channels import ChannelNotFoundError
 from tidings.news.listing import Record, read_record
-from tidings.news.rearranging import lock_channel
 from tidings.news.storing import EDITOR_ORIGIN, make_identity
 from tidings.news.visibility import DRAFT, IN_REVIEW, PUBLISHED, SCHEDULED
+from tidings.readers.keys import Role
 from tidings.sources.registry import ensure_key
 
 ARTICLE = "article"
@@ -77,7 +76,7 @@ def create(act: Act, fields: Fields, *, key: str | None = None) -> Record:
         return read_record(act.conn, known)
     if fields.channel_id is UNSET:
         raise FieldError("channel_id", "missing")
-    _check_channel(act, fields.channel_id)
+    need_channel(act.conn, fields.channel_id)
     article_id = drafting.add_draft(
         act.conn,
         write(act.conn, fields),
@@ -103,7 +102,7 @@ def edit(act: Act, article_id: int, fields: Fields, *, seen: Seen = None) -> Rec
     _need_unpublished(act, known)
     channel_id = known.channel_id if fields.channel_id is UNSET else fields.channel_id
     if channel_id != known.channel_id:
-        _check_channel(act, channel_id)
+        need_channel(act.conn, channel_id)
     written = write(act.conn, fields, known)
     drafting.rewrite(act.conn, article_id, written, channel_id=channel_id)
     act.articles.forget_after(act.conn, [article_id])
@@ -236,23 +235,18 @@ def _open(act: Act, article_id: int, seen: Seen) -> Record:
 
 
 def _open_as_editor(act: Act, article_id: int, seen: Seen) -> Record:
-    act.need_editor()
+    act.need(Role.EDITOR)
     return _open(act, article_id, seen)
 
 
 def _close(act: Act, before: Record, verb: str) -> Record:
     """The article as it is now, with an entry of what is different."""
     record = read_record(act.conn, before.article_id)
-    old, new = _noted(before), _noted(record)
-    changed = [name for name in new if old[name] != new[name]]
-    if changed:
-        act.note(
-            "move" if changed == ["channel_id", "channel"] else verb,
-            ARTICLE,
-            record.article_id,
-            before={name: old[name] for name in changed},
-            after={name: new[name] for name in changed},
-        )
+    old, new = find_changes(_noted(before), _noted(record))
+    if new:
+        is_moved = list(new) == ["channel_id", "channel"]
+        done = "move" if is_moved else verb
+        act.note(done, ARTICLE, record.article_id, before=old, after=new)
     return record
 
 
@@ -263,14 +257,6 @@ def _noted(record: Record) -> dict[str, object]:
 def _need_unpublished(act: Act, record: Record) -> None:
     if not act.actor.is_editor and record.status not in (DRAFT, IN_REVIEW):
         raise NotAllowedError(f"article {record.article_id} is {record.status}; editors change it")
-
-
-def _check_channel(act: Act, channel_id: int) -> None:
-    """So that a channel that is being merged gets no article that stays behind."""
-    try:
-        lock_channel(act.conn, channel_id)
-    except ChannelNotFoundError as ex:
-        raise FieldError("channel_id", str(ex)) from None
 
 
 def _check_same(act: Act, article_id: int, asked: str) -> None:

@@ -77,6 +77,14 @@ def note(
     )
 
 
+def find_changes(
+    old: Mapping[str, object], new: Mapping[str, object]
+) -> tuple[dict[str, object], dict[str, object]]:
+    """Of fields as they were and as they are, those that differ: what an entry tells."""
+    changed = [name for name in new if old[name] != new[name]]
+    return {name: old[name] for name in changed}, {name: new[name] for name in changed}
+
+
 def find_entries(
     conn: Connection,
     *,

@@ -15,6 +15,7 @@ from tidings.importing.rows import make_slug
 from tidings.news import drafting, rearranging
 from tidings.news.channels import FOR_YOU, Channel
 from tidings.news.storing import LENGTHS
+from tidings.readers.keys import Role
 from tidings.sources.owning import find_delivering
 from tidings.sources.registry import move_channel
 
@@ -29,7 +30,7 @@ def add(act: Act, name: str) -> Channel:
         FieldError: it cannot be a name.
         ChannelTakenError: there is one of the same slug.
     """
-    act.need_editor()
+    act.need(Role.EDITOR)
     name = _check_name(name)
     opened = rearranging.open_channel(act.conn, make_slug(name), name)
     act.note("add", CHANNEL, opened.channel_id, after={"slug": opened.slug, "name": name})
@@ -61,7 +62,7 @@ def merge(act: Act, channel_id: int, *, into: int, seen: Seen = None) -> int:
         NotAllowedError, StaleRecordError: as elsewhere.
         FieldError: both are the same.
     """
-    act.need_editor()
+    act.need(Role.EDITOR)
     if into == channel_id:
         raise FieldError("into", "expected another channel")
     # In the order of their ids, as two who merge one into the other and back.
@@ -100,7 +101,7 @@ def delete(act: Act, channel_id: int, *, seen: Seen = None) -> None:
 
 
 def _open(act: Act, channel_id: int, seen: Seen) -> Channel:
-    act.need_editor()
+    act.need(Role.EDITOR)
     known = rearranging.lock_channel(act.conn, channel_id)
     check_seen(CHANNEL, channel_id, known, seen)
     return known

@@ -19,8 +19,11 @@ from sqlalchemy import Connection
 
 from tidings.importing.bodies import summarise
 from tidings.importing.rows import NewArticle, RowError, make_article
-from tidings.news.drafting import Written, is_picture
+from tidings.news.channels import ChannelNotFoundError
+from tidings.news.drafting import Written
+from tidings.news.images import find_image
 from tidings.news.listing import Record
+from tidings.news.rearranging import lock_channel
 
 IMAGES = "/images/"
 MOST_LANGUAGE = 16
@@ -66,6 +69,18 @@ class Fields(
     cover: str | UnsetType | None = UNSET
     url: str | UnsetType | None = UNSET
     language: str | UnsetType | None = UNSET
+
+
+def need_channel(conn: Connection, channel_id: int) -> None:
+    """Lock a channel, so that one that is being merged gets nothing that stays behind.
+
+    Raises:
+        FieldError: there is none of this id.
+    """
+    try:
+        lock_channel(conn, channel_id)
+    except ChannelNotFoundError as ex:
+        raise FieldError("channel_id", str(ex)) from None
 
 
 def write(conn: Connection, fields: Fields, known: Record | None = None) -> Written:
@@ -139,7 +154,7 @@ def _find_cover(
     if not named or not named.startswith(IMAGES):
         return address, None
     digest = named.removeprefix(IMAGES)
-    if not is_picture(conn, digest):
+    if find_image(conn, digest) is None:
         raise FieldError("cover", f"there is no picture {named[:100]!r}; POST /images keeps one")
     return named, digest
 

@@ -1,7 +1,9 @@
 """Records as editors read them, and the digest by which a later write says what it had seen.
 
 The digest is of all that is stored but the counters, which readers change all day, and the picture
-that the job `covers` brings, with its moment: an editor who writes meanwhile has lost nothing.
+that the job `covers` brings, with its moment: an editor who writes meanwhile has lost nothing. Of a
+source it is what operators decide: what a look changes (its next hour, its failures) is no part of
+it, or no version would last until it is written back.
 Rejected: a number that each write counts up; a restored backup would give the same one to another
 text.
 
@@ -12,6 +14,7 @@ text.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 from sqlalchemy import Connection
@@ -22,20 +25,32 @@ from tidings.news.channels import FOR_YOU, Channel
 from tidings.news.listing import ListPage, ListPlace, Record
 from tidings.news.storing import EDITOR_ORIGIN
 from tidings.sources.owning import find_key_source
+from tidings.sources.records import Source
 
 _DIGEST_CHARS = 32
+_DECIDED = ("kind", "name", "address", "title", "channel_id", "state", "every_s")
 _NOT_DECIDED = ("counts", "image", "updated_at")
 
 
-def digest(record: Record | Channel) -> str:
+def digest(record: Record | Channel | Source) -> str:
     """Names this version of a record."""
-    fields = record._asdict() if isinstance(record, Record) else msgspec.structs.asdict(record)
-    for name in _NOT_DECIDED:
-        fields.pop(name, None)
+    fields: Mapping[str, object]
+    match record:
+        case Record():
+            fields = {name: v for name, v in record._asdict().items() if name not in _NOT_DECIDED}
+        case Source():
+            fields = read_decided(record)
+        case Channel():
+            fields = msgspec.structs.asdict(record)
     return hashlib.sha256(msgspec.json.encode(fields)).hexdigest()[:_DIGEST_CHARS]
 
 
-def check_seen(noun: str, noun_id: int, record: Record | Channel, seen: Seen) -> None:
+def read_decided(source: Source) -> dict[str, object]:
+    """What operators decide about a source, by name."""
+    return {name: getattr(source, name) for name in _DECIDED}
+
+
+def check_seen(noun: str, noun_id: int, record: Record | Channel | Source, seen: Seen) -> None:
     """Raises:
     StaleRecordError: this version is none of those that were seen.
     """

@@ -91,6 +91,18 @@ def read_text(req: falcon.Request, parameter: TextParameter) -> str:
     return given
 
 
+def read_choice(req: falcon.Request, parameter: TextParameter, choices: Sequence[str]) -> str:
+    """The word that was given, one of these; absent it is empty.
+
+    Raises:
+        InvalidRequestError: it is none of them, or was given twice.
+    """
+    given = read_text(req, parameter)
+    if given and given not in choices:
+        raise InvalidRequestError({parameter.name: f"must be one of {', '.join(choices)}"})
+    return given
+
+
 def read_parameters(
     req: falcon.Request,
     parameters: Sequence[IntParameter] = (),

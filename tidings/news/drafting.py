@@ -19,7 +19,7 @@ from tidings.news.authors import ensure_authors
 from tidings.news.counts import create_counts
 from tidings.news.numbering import take_numbers
 from tidings.news.publishing import PUBLISH_ARTICLE
-from tidings.news.tables import article, article_gone, cover_due, image
+from tidings.news.tables import article, article_gone, cover_due
 from tidings.news.visibility import DRAFT
 from tidings.store import delayed
 from tidings.store.engine import database_now
@@ -118,11 +118,6 @@ def rewrite(conn: Connection, article_id: int, written: Written, *, channel_id: 
 def set_note(conn: Connection, article_id: int, note: str | None) -> None:
     """Keep what the reviewer said."""
     conn.execute(update(article).where(article.c.id == article_id).values(note=note))
-
-
-def is_picture(conn: Connection, digest: str) -> bool:
-    """Whether a picture is kept here under this SHA-256."""
-    return conn.scalar(select(image.c.digest).where(image.c.digest == digest)) is not None
 
 
 def move_all(conn: Connection, channel_id: int, into: int) -> list[int]:

@@ -18,8 +18,20 @@ from msgspec import UNSET
 
 from gateway.feed.ladder import Recommending
 from gateway.resources.articles import ArticleResource, FeedResource
-from gateway.resources.editing.desk import READ_PROBLEMS, WRITE_PROBLEMS, Desk, actor_of
-from gateway.resources.editing.records import ArticleRecord, answer_article, read_ms
+from gateway.resources.editing.desk import (
+    CHANGE_PROBLEMS,
+    READ_PROBLEMS,
+    WRITE_PROBLEMS,
+    Desk,
+    actor_of,
+)
+from gateway.resources.editing.records import (
+    ID,
+    ArticleRecord,
+    answer_article,
+    describe_write,
+    read_ms,
+)
 from gateway.resources.idempotency import IDEMPOTENCY_KEY, read_idempotency_key
 from tidings.editing import articles as verbs
 from tidings.editing import fields as writing
@@ -35,19 +47,18 @@ from tidings.http.parameters import (
     MAX_ID,
     IntParameter,
     TextParameter,
+    read_choice,
     read_id,
     read_parameters,
     read_text,
 )
 from tidings.http.preconditions import IF_MATCH, read_if_match
-from tidings.http.preconditions import PROBLEMS as PRECONDITIONS
 from tidings.news.articles import Articles
 from tidings.news.channels import Channels
 from tidings.news.listing import ListPlace, Record
 from tidings.news.visibility import DRAFT, STATUSES
 from tidings.readers.keys import Role
 
-ID = {"article_id": "from GET /operator/articles"}
 STATUS = TextParameter("status", 16, f"only those of one status: {', '.join(STATUSES)}")
 AUTHOR = TextParameter("author", 128, "only those by an author of this name")
 TEXT = TextParameter("q", 200, "only those with this in their title or summary")
@@ -121,7 +132,7 @@ class FeedDeskResource(FeedResource):
 
         def create(act: Act) -> Record:
             if wanted.publish:
-                act.need_editor()
+                act.need(Role.EDITOR)
             record = verbs.create(act, wanted, key=key)
             # A request that comes again changes nothing of what became of the first one's article.
             is_new = record.status == DRAFT and wanted.publish
@@ -138,30 +149,16 @@ class ArticleDeskResource(ArticleResource):
     needs_role = {"put": Role.AUTHOR, "patch": Role.AUTHOR, "delete": Role.EDITOR}
     limit_class = dict.fromkeys(needs_role, LimitClass.WRITE)
     operations = ArticleResource.operations | {
-        "put": Operation(
-            "Write an article anew: what is left out is emptied",
-            body=Fields,
-            answers=ArticleRecord,
-            path_parameters=ID,
-            headers=(IF_MATCH,),
-            problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
-            is_record=True,
-        ),
-        "patch": Operation(
-            "Change an article: what is left out stays, what is null is emptied",
-            body=Fields,
-            answers=ArticleRecord,
-            path_parameters=ID,
-            headers=(IF_MATCH,),
-            problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
-            is_record=True,
+        "put": describe_write("Write an article anew: what is left out is emptied", Fields),
+        "patch": describe_write(
+            "Change an article: what is left out stays, what is null is emptied", Fields
         ),
         "delete": Operation(
             "Delete an article for good: its source does not bring it back",
             status=HTTPStatus.NO_CONTENT,
             path_parameters=ID,
             headers=(IF_MATCH,),
-            problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
+            problems=CHANGE_PROBLEMS,
         ),
     }
 
@@ -215,9 +212,7 @@ class ArticlesResource:
         asked = read_parameters(
             req, [LIMIT, CHANNEL, SOURCE], texts=[STATUS, AUTHOR, TEXT, AFTER_TEXT]
         )
-        status, reader_id = read_text(req, STATUS), req.context.reader_id
-        if status and status not in STATUSES:
-            raise InvalidRequestError({STATUS.name: f"must be one of {', '.join(STATUSES)}"})
+        status, reader_id = read_choice(req, STATUS, STATUSES), req.context.reader_id
         word = self._desk.cursors.read_text("articles", reader_id, read_text(req, AFTER_TEXT))
         with self._desk.engine.connect() as conn:
             found = records.find_articles(

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.resources.channels import ChannelResource, ChannelsResource
-from gateway.resources.editing.desk import READ_PROBLEMS, WRITE_PROBLEMS, Desk
+from gateway.resources.editing.desk import CHANGE_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, Desk
 from tidings.editing import channels as verbs
 from tidings.editing.records import digest
 from tidings.http.bodies import answer_json, read_body
@@ -25,7 +25,6 @@ from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
 from tidings.http.parameters import MAX_ID, read_id, read_parameters
 from tidings.http.preconditions import IF_MATCH, answer_record, read_if_match
-from tidings.http.preconditions import PROBLEMS as PRECONDITIONS
 from tidings.news.channels import Channel, ChannelNotFoundError, Channels, read_channels
 from tidings.news.listing import list_channels
 from tidings.readers.keys import Role
@@ -102,7 +101,7 @@ class ChannelDeskResource(ChannelResource):
             answers=Channel,
             path_parameters=ID,
             headers=(IF_MATCH,),
-            problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
+            problems=CHANGE_PROBLEMS,
             is_record=True,
         ),
         "delete": Operation(
@@ -110,7 +109,7 @@ class ChannelDeskResource(ChannelResource):
             status=HTTPStatus.NO_CONTENT,
             path_parameters=ID,
             headers=(IF_MATCH,),
-            problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
+            problems=CHANGE_PROBLEMS,
         ),
     }
 
@@ -152,7 +151,7 @@ class MergeResource:
             answers=Merged,
             path_parameters=ID,
             headers=(IF_MATCH,),
-            problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
+            problems=CHANGE_PROBLEMS,
         )
     }
 

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 
 from tidings.editing.acting import Act, Actor, key_actor, perform
 from tidings.http.cursors import Cursors
+from tidings.http.preconditions import PROBLEMS as PRECONDITIONS
 from tidings.news.articles import Articles
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ WRITE_PROBLEMS = (
     HTTPStatus.CONFLICT,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
+# What may come of a change of a record that names the version it was made from.
+CHANGE_PROBLEMS = (*WRITE_PROBLEMS, *PRECONDITIONS)
 READ_PROBLEMS = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,

@@ -14,10 +14,14 @@ from http import HTTPStatus
 import falcon
 import msgspec
 
+from gateway.resources.editing.desk import CHANGE_PROBLEMS
 from tidings.editing.records import digest
-from tidings.http.preconditions import answer_record
+from tidings.http.openapi import Operation
+from tidings.http.preconditions import IF_MATCH, answer_record
 from tidings.news.listing import Record
 from tidings.process.clock import milliseconds
+
+ID = {"article_id": "from GET /operator/articles"}
 
 
 class ArticleRecord(msgspec.Struct, frozen=True):
@@ -74,6 +78,19 @@ def answer_article(
         counts=record.counts,
     )
     answer_record(resp, shown, digest(record), status)
+
+
+def describe_write(summary: str, body: type | None = None) -> Operation:
+    """A write of an article, in the description."""
+    return Operation(
+        summary,
+        body=body,
+        answers=ArticleRecord,
+        path_parameters=ID,
+        headers=(IF_MATCH,),
+        problems=CHANGE_PROBLEMS,
+        is_record=True,
+    )
 
 
 def read_ms(moment: datetime | None) -> int | None:

@@ -16,17 +16,16 @@ import falcon
 import msgspec
 from msgspec import Meta
 
-from gateway.resources.editing.desk import READ_PROBLEMS, WRITE_PROBLEMS, Desk
+from gateway.resources.editing.desk import CHANGE_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, Desk
 from gateway.resources.editing.records import read_ms
 from tidings.editing import sources as verbs
+from tidings.editing.records import digest
 from tidings.http.bodies import answer_json, read_body
 from tidings.http.cursors import AFTER, LIMIT
-from tidings.http.errors import InvalidRequestError
 from tidings.http.limits import LimitClass
 from tidings.http.openapi import Operation
-from tidings.http.parameters import TextParameter, read_id, read_parameters, read_text
+from tidings.http.parameters import TextParameter, read_choice, read_id, read_parameters, read_text
 from tidings.http.preconditions import IF_MATCH, answer_record, read_if_match
-from tidings.http.preconditions import PROBLEMS as PRECONDITIONS
 from tidings.process.clock import milliseconds
 from tidings.readers.keys import Role
 from tidings.sources import records
@@ -122,9 +121,7 @@ class SourcesResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         limit = read_parameters(req, [LIMIT], texts=[AFTER, STATE])[LIMIT.name]
-        state, reader_id = read_text(req, STATE), req.context.reader_id
-        if state and state not in STATES:
-            raise InvalidRequestError({STATE.name: f"must be one of {', '.join(STATES)}"})
+        state, reader_id = read_choice(req, STATE, STATES), req.context.reader_id
         place = self._desk.cursors.read("sources", reader_id, read_text(req, AFTER))
         with self._desk.engine.connect() as conn:
             found = records.find_sources(
@@ -171,7 +168,7 @@ class SourceResource:
             answers=SourceShown,
             path_parameters=ID,
             headers=(IF_MATCH,),
-            problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
+            problems=CHANGE_PROBLEMS,
             is_record=True,
         ),
         "delete": Operation(
@@ -179,7 +176,7 @@ class SourceResource:
             status=HTTPStatus.NO_CONTENT,
             path_parameters=ID,
             headers=(IF_MATCH,),
-            problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
+            problems=CHANGE_PROBLEMS,
         ),
     }
 
@@ -278,7 +275,7 @@ def answer_source(
     resp: falcon.Response, source: Source, status: HTTPStatus = HTTPStatus.OK
 ) -> None:
     """Answer with a source, under the ETag of its version."""
-    answer_record(resp, show_source(source), verbs.digest(source), status)
+    answer_record(resp, show_source(source), digest(source), status)
 
 
 def source_routes(desk: Desk) -> dict[str, object]:

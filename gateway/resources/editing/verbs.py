@@ -16,17 +16,15 @@ import falcon
 import msgspec
 from msgspec import Meta
 
-from gateway.resources.editing.desk import WRITE_PROBLEMS, Desk
-from gateway.resources.editing.records import ArticleRecord, answer_article
+from gateway.resources.editing.desk import Desk
+from gateway.resources.editing.records import answer_article, describe_write
 from tidings.editing import articles as verbs
 from tidings.editing.acting import Act, Seen
 from tidings.http.bodies import read_body
 from tidings.http.errors import InvalidRequestError
 from tidings.http.limits import LimitClass
-from tidings.http.openapi import Operation
 from tidings.http.parameters import read_id, read_parameters
-from tidings.http.preconditions import IF_MATCH, read_if_match
-from tidings.http.preconditions import PROBLEMS as PRECONDITIONS
+from tidings.http.preconditions import read_if_match
 from tidings.news.listing import Record
 from tidings.process.clock import Clock, moment
 from tidings.readers.keys import Role
@@ -72,7 +70,7 @@ class VerbResource:
         self._desk = desk
         self._verb = verb
         self.needs_role = {"post": role}
-        self.operations = {"post": describe_verb(summary)}
+        self.operations = {"post": describe_write(summary)}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, article_id: str) -> None:
         do_verb(self._desk, req, resp, article_id, self._verb)
@@ -88,7 +86,7 @@ class ReviewResource:
         self._desk = desk
         self._decoder = msgspec.json.Decoder(Review)
         self.operations = {
-            "post": describe_verb("Publish what was submitted, or return it to its author", Review)
+            "post": describe_write("Publish what was submitted, or return it to its author", Review)
         }
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, article_id: str) -> None:
@@ -113,7 +111,7 @@ class PublicationResource:
         self._clock = clock
         self._decoder = msgspec.json.Decoder(Publication)
         summary = "Show an article to readers: now, or hidden until a moment and shown then"
-        self.operations = {"post": describe_verb(summary, Publication)}
+        self.operations = {"post": describe_write(summary, Publication)}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, article_id: str) -> None:
         at = read_body(req, self._decoder, self._desk.max_body_bytes).at
@@ -139,19 +137,6 @@ def do_verb(
     read_parameters(req)
     id_, seen = read_id("article_id", article_id), read_if_match(req)
     answer_article(resp, desk.change(req, lambda act: verb(act, id_, seen=seen)))
-
-
-def describe_verb(summary: str, body: type | None = None) -> Operation:
-    """A verb in the description."""
-    return Operation(
-        summary,
-        body=body,
-        answers=ArticleRecord,
-        path_parameters={"article_id": "from GET /operator/articles"},
-        headers=(IF_MATCH,),
-        problems=(*WRITE_PROBLEMS, *PRECONDITIONS),
-        is_record=True,
-    )
 
 
 def verb_routes(desk: Desk, clock: Clock) -> dict[str, object]:
