@@ -39,7 +39,8 @@ def _row(entry: Entry) -> dict[str, object]:
     changes = []
     for name in entry.after or entry.before or {}:
         old, new = (entry.before or {}).get(name), (entry.after or {}).get(name)
-        changes.append(f"{name}: {_short(old)} -> {_short(new)}")
+        if old != new:  # what is new has fields that are empty still
+            changes.append(f"{name}: {_short(old)} -> {_short(new)}")
     return {
         "at": entry.at,
         "actor": entry.actor,
