@@ -111,10 +111,11 @@ def review(article_id: int, note: str | None, *, is_good: bool) -> None:
     if is_good == (note is not None):
         raise click.UsageError("either --publish or --return NOTE")
     if note is None:
-        _publish(article_id)
-        return
-    change(lambda act: editing.send_back(act, article_id, note))
-    click.echo(f"article {article_id} is a draft again")
+        change(lambda act: editing.approve(act, article_id))
+        click.echo(f"article {article_id} is published")
+    else:
+        change(lambda act: editing.send_back(act, article_id, note))
+        click.echo(f"article {article_id} is a draft again")
 
 
 @articles.command()

@@ -77,7 +77,7 @@ def test_an_article_is_written_in_a_file_and_reviewed(typed: Type, tmp_path: Pat
     assert (article["status"], article["channel"]) == ("published", "channel-2")
     assert article["body"] == "<p>The <em>harbour</em> is full.</p>"
     log = rows(typed("audit", "--noun", "article", "--id", 1, "--json"))
-    verbs = ["create", "submit", "return", "edit", "submit", "publish", "move"]
+    verbs = ["create", "submit", "return", "edit", "submit", "approve", "move"]
     assert [entry["verb"] for entry in log] == verbs[::-1]
     assert {entry["actor"] for entry in log} == {f"shell:{getpass.getuser()}"}
 
@@ -117,6 +117,16 @@ def test_a_deleted_article_is_gone_and_stays_in_the_log(typed: Type, newsroom: N
     table = typed("audit").output
     assert "title: Mistake -> -" in table
     assert f"article {id_}" in table
+
+
+def test_the_log_tells_of_a_new_article_what_it_has(typed: Type) -> None:
+    """Not that it has no cover, as it had none before."""
+    typed("articles", "create", "-", "--channel", "1", text=STORY)
+
+    told = typed("audit").output
+
+    assert "title: - -> High tide; " in told
+    assert "- -> -" not in told
 
 
 def test_articles_are_found_by_author_source_and_text(typed: Type, newsroom: Newsroom) -> None:
@@ -159,6 +169,7 @@ def test_channels_are_opened_renamed_merged_and_deleted(typed: Type, newsroom: N
         (("move", "1", "--to", "sea"), "", "there is no channel 'sea'"),
         (("submit", "1"), "", "article 1 is published; it cannot be submitted"),
         (("review", "1", "--return", "No."), "", "article 1 is published; it cannot be returned"),
+        (("review", "1", "--publish"), "", "article 1 is published; it cannot be approved"),
         (("delete", "99"), "", "there is no article 99"),
     ],
 )
