@@ -14,6 +14,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -121,6 +122,7 @@ def make_unit(module: str, node: Definition, owner: str = "") -> Unit:
     return unit
 
 
+@cache
 def read_module(name: str, source: str) -> Module:
     units: dict[str, Unit] = {}
     statements: list[ast.AST] = []
@@ -301,6 +303,7 @@ def public_names(source: str) -> Iterator[tuple[str, Definition]]:
             yield node.name, node
 
 
+@cache
 def routes() -> dict[str, set[str]]:
     """Path → methods, of the apps that production runs; names within braces are left out."""
     origins = Origins("http://127.0.0.1:8000")
