@@ -8,6 +8,8 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 # They are for this Makefile, and not for the one inside a package that pip has to build.
 unexport MAKEFLAGS
+# A program whose compiled modules are not kept compiles them at each start, and the suite starts hundreds.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
