@@ -48,7 +48,7 @@ from gateway.resources.reader import ReaderResource
 from gateway.resources.shop import Shop
 from gateway.resources.site import PreferPages, Site, site_routes
 from tidings.http.cursors import Cursors
-from tidings.http.docs import OpenApiResource, render_docs
+from tidings.http.docs import DocsResource, OpenApiResource
 from tidings.http.door import App, add_routes, make_door
 from tidings.http.health import HealthResource
 from tidings.http.limits import Quotas
@@ -179,10 +179,10 @@ def create_app(
 def _page_routes(routes: Mapping[str, object], chat: ChatAddress, site: Site) -> dict[str, object]:
     pages = dict(read_pages())
     description = describe(routes, ABOUT, version("tidings"))
-    docs = render_docs(pages.pop("docs.html").decode(), description, DESCRIPTION)
+    docs = DocsResource(pages.pop("docs.html").decode(), description, DESCRIPTION)
     return {
         "/": FrontPageResource(pages.pop("index.html"), chat, site.masthead),
-        "/docs": PageResource("docs.html", docs),
+        "/docs": docs,
         DESCRIPTION: OpenApiResource(description),
         **{f"/static/{name}": PageResource(name, content) for name, content in pages.items()},
     }

@@ -1,5 +1,6 @@
-"""A process's routes as data, `openapi.json`, and as a page for people: both made once, from what
-the resources say of themselves.
+"""A process's routes as data, `openapi.json`, and as a page for people: each made once, from what
+the resources say of themselves. The page is made for the first who asks, since that takes longer
+than making all the rest of the app.
 
 Each process describes its own. Rejected: one page of all; the processes do not import each other,
 and one that is upgraded before the other would be described wrongly.
@@ -9,6 +10,7 @@ and one that is upgraded before the other would be described wrongly.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import falcon
@@ -16,6 +18,7 @@ import jinja2
 import msgspec
 
 from tidings.http.caching import SAME_FOR_ALL
+from tidings.http.pages import PageResource
 from tidings.http.problems import AWAY, DEFECT, PROBLEMS
 
 
@@ -32,21 +35,33 @@ class OpenApiResource:
         resp.data = self._data
 
 
-def render_docs(template: str, description: dict[str, Any], data_path: str) -> bytes:
-    """The page for people.
+class DocsResource:
+    """`GET` of the page for people.
 
     Args:
         data_path: where the same is served as data.
     """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    kinds = sorted(
-        {kind.slug: kind for kind in (*PROBLEMS.values(), AWAY, DEFECT)}.values(),
-        key=lambda kind: (kind.status, kind.slug),
-    )
-    return (
-        environment.from_string(template)
-        .render(api=description, kinds=kinds, data_path=data_path)
-        .encode()
-    )
+
+    caching = SAME_FOR_ALL
+
+    def __init__(self, template: str, description: dict[str, Any], data_path: str) -> None:
+        self._template = template
+        self._description = description
+        self._data_path = data_path
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        self._page.on_get(req, resp)
+
+    @cached_property
+    def _page(self) -> PageResource:
+        environment = jinja2.Environment(
+            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        )
+        kinds = sorted(
+            {kind.slug: kind for kind in (*PROBLEMS.values(), AWAY, DEFECT)}.values(),
+            key=lambda kind: (kind.status, kind.slug),
+        )
+        page = environment.from_string(self._template).render(
+            api=self._description, kinds=kinds, data_path=self._data_path
+        )
+        return PageResource("docs.html", page.encode())

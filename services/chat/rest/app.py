@@ -21,7 +21,7 @@ from services.chat.rest.members import Present, member_routes
 from services.chat.rest.messages import message_routes
 from services.chat.rest.notices import notice_routes
 from tidings.http.cursors import Cursors
-from tidings.http.docs import OpenApiResource, render_docs
+from tidings.http.docs import DocsResource, OpenApiResource
 from tidings.http.door import App, add_routes, make_door
 from tidings.http.health import HealthResource
 from tidings.http.limits import Quotas
@@ -95,9 +95,7 @@ def create_rest(
 def _page_routes(routes: Mapping[str, object]) -> dict[str, object]:
     pages = read_pages()
     description = describe(routes, ABOUT, version("tidings"))
-    docs = PageResource(
-        "docs.html", render_docs(pages["docs.html"].decode(), description, DESCRIPTION)
-    )
+    docs = DocsResource(pages["docs.html"].decode(), description, DESCRIPTION)
     return {
         "/chat/docs": docs,
         "/docs": docs,
