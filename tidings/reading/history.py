@@ -99,14 +99,16 @@ class History:
         Raises:
             RedisError: it could not be read.
         """
-        with self._redis.pipeline(transaction=True) as pipe:
+        # A batch that is recorded between the two is in the state and not in its version, so that
+        # `record` finds the version another; a transaction would cost two more commands.
+        with self._redis.pipeline(transaction=False) as pipe:
             pipe.get(VERSION.of(reader_id))
             pipe.hmget(READER.of(reader_id), FIELDS)
             version, raw = pipe.execute()
         state = read_fields(int(version or 0), raw, reader_id)
         if raw[0] is None:
             state = self._restore(reader_id, state)
-        if state.version == state.newest_stamp_ms:
+        if state.version <= state.newest_stamp_ms:
             return state
         # Another batch than ours was the last: a worker of the release before recorded it.
         shown = take_over(self._redis, reader_id, state.shown, self._channels())
