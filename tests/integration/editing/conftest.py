@@ -13,7 +13,9 @@ from tests.lab.newsroom import Clock, Newsroom
 from tidings.editing import audit
 from tidings.editing.acting import Act, Actor, key_actor, perform
 from tidings.editing.fields import Fields
+from tidings.editing.records import read_article
 from tidings.news.articles import ArticleNotFoundError, Articles
+from tidings.news.listing import Record
 from tidings.process.clock import now_ms
 from tidings.readers.keys import Key, Role
 
@@ -40,6 +42,11 @@ class Desk:
             return verb(act, *args, **options)
 
         return perform(self.engine, self.actor(who), self.articles, work)
+
+    def read(self, article_id: int) -> Record:
+        """All that is stored of an article."""
+        with self.engine.connect() as conn:
+            return read_article(conn, self.actor("edith"), article_id)
 
     def log(self, **which: Any) -> list[audit.Entry]:
         """The audit log, the oldest entry first."""
