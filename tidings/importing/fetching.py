@@ -291,6 +291,7 @@ def _user_agent(site_url: str) -> str:
 
 def _read_retry_after(text: str) -> int | None:
     """Seconds or a date (RFC 9110, 10.2.3); None for what is neither."""
+    text = text.strip()
     if text.isascii() and text.isdigit():
         return min(int(text[:10]), MAX_RETRY_AFTER_S)
     try:
