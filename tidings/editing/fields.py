@@ -12,6 +12,7 @@ change, with each rule written twice.
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -46,6 +47,10 @@ class FieldError(ValueError):
         self.reason = reason
 
 
+# What no database can hold is refused by name, before one is asked.
+ChannelId = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
 class Fields(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
@@ -60,7 +65,7 @@ class Fields(
         language: in BCP 47, as `en` or `pt-BR`.
     """
 
-    channel_id: int | UnsetType = UNSET
+    channel_id: ChannelId | UnsetType = UNSET
     title: str | UnsetType = UNSET
     body: str | UnsetType = UNSET
     body_html: str | UnsetType = UNSET

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from tidings.editing.acting import Act, Seen
 from tidings.editing.audit import find_changes
-from tidings.editing.fields import need_channel
+from tidings.editing.fields import ChannelId, need_channel
 from tidings.editing.records import check_seen, read_decided
 from tidings.readers.keys import Role
 from tidings.sources import registry
@@ -31,7 +31,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     many seconds are between two looks."""
 
     title: str | UnsetType = UNSET
-    channel_id: int | UnsetType | None = UNSET
+    channel_id: ChannelId | UnsetType | None = UNSET
     every_s: int | UnsetType = UNSET
     state: Literal["active", "paused"] | UnsetType = UNSET
 

@@ -19,6 +19,7 @@ from msgspec import Meta
 from gateway.resources.editing.desk import CHANGE_PROBLEMS, READ_PROBLEMS, WRITE_PROBLEMS, Desk
 from gateway.resources.editing.records import read_ms
 from tidings.editing import sources as verbs
+from tidings.editing.fields import ChannelId
 from tidings.editing.records import digest
 from tidings.http.bodies import answer_json, read_body
 from tidings.http.cursors import AFTER, LIMIT
@@ -41,7 +42,7 @@ class NewSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title names), and how many seconds are between two looks."""
 
     address: Annotated[str, Meta(min_length=1, max_length=MOST_ADDRESS)]
-    channel_id: int | None = None
+    channel_id: ChannelId | None = None
     every_s: Annotated[int, Meta(ge=SHORTEST_S, le=LONGEST_S)] = EVERY_S
 
 

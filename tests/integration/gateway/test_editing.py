@@ -234,6 +234,8 @@ def test_patch_keeps_what_it_does_not_name_and_put_does_not(editor: Member) -> N
     ("fields", "field"),
     [
         ({"channel_id": 99}, "channel_id"),
+        ({"channel_id": 0}, "channel_id"),
+        ({"channel_id": 10**20}, "channel_id"),
         ({"title": ""}, "title"),
         ({"title": "x" * 513}, "title"),
         ({"body_html": "<p>x</p>"}, "body_html"),

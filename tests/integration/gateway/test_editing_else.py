@@ -139,6 +139,7 @@ def test_a_source_is_added_changed_paused_and_removed(door: Door, operator: Memb
         {"address": ""},
         {"address": ADDRESS, "every_s": 1},
         {"address": ADDRESS, "channel_id": 99},
+        {"address": ADDRESS, "channel_id": 10**20},
         {"every_s": 900},
     ],
 )
