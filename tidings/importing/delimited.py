@@ -117,7 +117,7 @@ class _Lines:
 
 def _read_header(lines: _Lines) -> tuple[str, list[str]]:
     try:
-        header = next(lines, "")
+        header = next((line for line in lines if line.strip()), "")
     except csv.Error as ex:
         raise HeaderError(f"the first line is no header: {ex}") from None
     found = read_columns(header)

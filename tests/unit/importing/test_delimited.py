@@ -35,6 +35,10 @@ def test_spreadsheets_put_a_mark_first_and_like_semicolons() -> None:
     assert read("title\tbody\na\t1,5\n") == expected
 
 
+def test_blank_lines_before_the_header_count_as_lines() -> None:
+    assert read("\n \r\ntitle,body\na,b\n") == [Row(Place(line=4), {"title": "a", "body": "b"})]
+
+
 def test_an_empty_cell_is_an_absent_field() -> None:
     """CSV has no other way to leave a field out. A column without a name is left alone."""
     assert read("title,body,,url\na,,x,\n") == [Row(Place(line=2), {"title": "a"})]
