@@ -36,6 +36,8 @@ FETCHES_AT_ONCE = 8
 # What an outline says to be that names its feed in `url`, as some programs write it.
 _FEEDS = ("rss", "rdf", "atom", "feed")
 
+_FOLLOWED = expat.errors.codes[expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]
+
 
 class ListError(ValueError):
     """The document is not OPML."""
@@ -119,9 +121,11 @@ def parse_opml(stream: BinaryIO) -> list[Outline]:
     try:
         parser.Parse("".join(mend(decode(io.BytesIO(document)))), True)
     except expat.ExpatError as ex:
-        raise ListError(
-            f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}"
-        ) from None
+        # As behind a feed, what stands behind the list is not looked at.
+        if ex.code != _FOLLOWED:
+            raise ListError(
+                f"not well-formed XML, line {ex.lineno}: {expat.ErrorString(ex.code)}"
+            ) from None
     except EntityError as ex:
         raise ListError(str(ex)) from None
     return outlines

@@ -61,6 +61,10 @@ def test_what_is_no_list_is_refused_with_the_reason(document: str, reason: str) 
             "https://a.example/",
         ),
         (
+            '<opml><outline xmlUrl="https://a.example/"/></opml>\n<script>x()</script>',
+            "https://a.example/",
+        ),
+        (
             '<OPML><Outline TYPE="RSS" URL="https://a.example/"/></OPML>',
             "https://a.example/",
         ),
