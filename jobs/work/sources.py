@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
+from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -130,17 +131,18 @@ def _ask_due(context: Context) -> _Done:
         while True:
             _collect(running, rested_at, done)
             is_over = context.stopping.is_set() or time.monotonic() > until
-            due = [] if is_over else _find_due(context)
-            for source in due:
+            left = {host for host, _ in running.values()}
+            left |= {host for host, at in rested_at.items() if at > time.monotonic()}
+            has_room = len(running) < AT_ONCE and not is_over
+            for source in _find_due(context, left) if has_room else ():
                 host = _host(source)
-                is_busy = any(host == other for other, _ in running.values())
-                is_rested = time.monotonic() >= rested_at.get(host, 0.0)
-                if len(running) < AT_ONCE and not is_busy and is_rested:
+                if len(running) < AT_ONCE and host not in left:
                     running[pool.submit(ask, source)] = (host, source)
-            if not running and not due:
-                return done
+                    left.add(host)
             if running:
                 wait(running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+            elif is_over or not left:
+                return done
             else:
                 context.stopping.wait(LOOK_EVERY_S)
 
@@ -158,9 +160,9 @@ def _collect(
             done.add(source, seen)
 
 
-def _find_due(context: Context) -> list[Source]:
+def _find_due(context: Context, left: Collection[str]) -> list[Source]:
     with context.engine.connect() as conn:
-        return find_due(conn, read_now(conn), limit=MOST_DUE)
+        return find_due(conn, read_now(conn), limit=MOST_DUE, besides=left)
 
 
 def _ask(context: Context, source: Source) -> Visit | None:

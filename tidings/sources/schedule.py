@@ -12,6 +12,7 @@ a minute while a stranger's server drips.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,12 +32,28 @@ TIMES_SAID = 3
 MOST_PRUNED = 1000
 
 
-def find_due(conn: Connection, now: datetime, *, limit: int) -> list[Source]:
+def find_due(
+    conn: Connection, now: datetime, *, limit: int, besides: Collection[str] = ()
+) -> list[Source]:
     """Sources that should be asked now: those that failed last come last, so that they never keep
-    the others waiting."""
+    the others waiting.
+
+    Args:
+        conn: to read by.
+        now: by the database's clock.
+        limit: the most there will be.
+        besides: hosts, with their ports, whose sources are left out.
+    """
     query = (
         select(source)
         .where(source.c.kind.in_((FEED, LIST)), source.c.state == ACTIVE, source.c.due_at <= now)
+        .where(
+            *(
+                ~source.c.address.startswith(f"{scheme}://{host}/", autoescape=True)
+                for scheme in ("http", "https")
+                for host in besides
+            )
+        )
         .order_by(source.c.failures, source.c.due_at, source.c.id)
         .limit(limit)
     )

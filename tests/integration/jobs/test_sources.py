@@ -204,6 +204,30 @@ def test_ten_that_fail_keep_no_other_waiting(web: Web, engine: Engine, ask: Ask)
     assert "/hidden" not in web.asked
 
 
+def test_many_of_one_host_hide_no_other(
+    web: Web, engine: Engine, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few are looked at: while one of the host is asked, its others are passed over."""
+    monkeypatch.setattr(sources, "MOST_DUE", 2)
+    other = threading.Event()
+    plain = answer_status(404)
+
+    def wait_for_other(request: BaseHTTPRequestHandler) -> None:
+        assert other.wait(60)
+        plain(request)
+
+    def answer_other(request: BaseHTTPRequestHandler) -> None:
+        other.set()
+        plain(request)
+
+    many = [f"/many{n}" for n in range(4)]
+    web.answers |= dict.fromkeys(many, wait_for_other) | {"/other": answer_other}
+    add(engine, *map(web.url, many), web.url("/other").replace("127.0.0.1", "127.0.0.2"))
+    with pytest.raises(JobFailedError, match="5 sources: 5 failed"):
+        ask()
+    assert web.asked[:2] == ["/many0", "/other"]
+
+
 def test_a_run_fails_if_all_failed(web: Web, engine: Engine, ask: Ask) -> None:
     """With what each of them answered."""
     add(engine, web.url("/a"), web.url("/b"))
