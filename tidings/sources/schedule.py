@@ -16,7 +16,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from tidings.sources.records import ACTIVE, FEED, GONE, LIST, Source, make_source
 from tidings.sources.registry import find_by_address
@@ -136,8 +136,8 @@ def prune_runs(conn: Connection, before: datetime) -> int:
 
 def count_failing(conn: Connection) -> int:
     """How many sources failed as often in a row as operators are told of."""
-    failing = select(source.c.id).where(source.c.state == ACTIVE, source.c.failures >= TIMES_SAID)
-    return len(conn.execute(failing).all())
+    failing = select(func.count()).where(source.c.state == ACTIVE, source.c.failures >= TIMES_SAID)
+    return conn.execute(failing).scalar_one()
 
 
 def _pause_s(usual_s: float, retry_after_s: int | None) -> float:
