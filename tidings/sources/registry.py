@@ -65,20 +65,11 @@ def ensure_feed(
     address = tidy_address(address)
     known = find_by_address(conn, address)
     if known is None:
-        kind = LIST if is_list(address) else FEED
-        return _insert(
-            conn,
-            kind=kind,
-            name=make_name(address),
-            address=address,
-            added_by=added_by,
-            channel_id=channel_id,
-            every_s=LIST_EVERY_S if kind == LIST else every_s,
-            state=state,
+        return _add_feed(
+            conn, address, added_by, channel_id=channel_id, every_s=every_s, state=state
         )
     if known.state == REMOVED or (known.state == UNLISTED and state == ACTIVE):
-        values = {"state": state, "added_by": added_by, "failures": 0}
-        _change(conn, known.source_id, due_at=database_now(conn), **values)
+        _follow_again(conn, known.source_id, added_by, state=state)
     return known.source_id
 
 
@@ -190,27 +181,35 @@ def follow_list(
     Returns:
         How many were added or are followed again, and how many are asked no more.
     """
-    mine = {
-        known.name: known
-        for known in map(
-            make_source, conn.execute(select(source).where(source.c.added_by == added_by))
+    channels = {tidy_address(address): channel_id for address, channel_id in wanted.items()}
+    names = {make_name(address): address for address in channels}
+    query = select(source).where(
+        or_(
+            source.c.added_by == added_by,
+            source.c.name.in_(names),
+            source.c.address.in_(channels),
         )
-        if known.state != REMOVED
-    }
-    names = {make_name(tidy_address(address)): address for address in wanted}
+    )
+    known = [make_source(row) for row in conn.execute(query.order_by(source.c.id.desc()))]
+    by_name = {one.name: one for one in known}
+    # Of several that stand there now, the one of the lowest id.
+    by_address = {one.address: one for one in known}
     came = 0
+    named = set()
     for name, address in names.items():
-        known = mine.get(name)
-        if known is not None and known.state != UNLISTED:
+        found = by_name.get(name) or by_address.get(address)
+        if found is None:
+            _add_feed(conn, address, added_by, channel_id=channels[address])
+            came += 1
             continue
-        other = known or find_by_address(conn, tidy_address(address))
-        if other is None or other.state in (UNLISTED, REMOVED):
-            ensure_feed(conn, address, added_by=added_by, channel_id=wanted[address])
+        named.add(found.source_id)
+        if found.state in (UNLISTED, REMOVED):
+            _follow_again(conn, found.source_id, added_by)
             came += 1
     left = [
-        known.source_id
-        for name, known in mine.items()
-        if name not in names and known.state == ACTIVE
+        one.source_id
+        for one in known
+        if one.added_by == added_by and one.source_id not in named and one.state == ACTIVE
     ]
     if left:
         conn.execute(update(source).where(source.c.id.in_(left)).values(state=UNLISTED))
@@ -271,6 +270,33 @@ def _read_asked(conn: Connection, source_id: int) -> Source:
     if known.kind not in (FEED, LIST):
         raise SourceError(f"source {source_id} is of kind {known.kind}, which is never asked")
     return known
+
+
+def _add_feed(
+    conn: Connection,
+    address: str,
+    added_by: str,
+    *,
+    channel_id: int | None,
+    every_s: int = EVERY_S,
+    state: str = ACTIVE,
+) -> int:
+    kind = LIST if is_list(address) else FEED
+    return _insert(
+        conn,
+        kind=kind,
+        name=make_name(address),
+        address=address,
+        added_by=added_by,
+        channel_id=channel_id,
+        every_s=LIST_EVERY_S if kind == LIST else every_s,
+        state=state,
+    )
+
+
+def _follow_again(conn: Connection, source_id: int, added_by: str, *, state: str = ACTIVE) -> None:
+    values = {"state": state, "added_by": added_by, "failures": 0}
+    _change(conn, source_id, due_at=database_now(conn), **values)
 
 
 def _insert(conn: Connection, **values: Any) -> int:

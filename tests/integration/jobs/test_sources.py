@@ -324,6 +324,20 @@ def test_the_setting_makes_sources_and_what_leaves_it_is_asked_no_more(
     assert titles(engine) == ["About a", "About b"]
 
 
+def test_a_feed_that_is_listed_where_it_moved_to_goes_on(
+    web: Web, engine: Engine, ask: Ask
+) -> None:
+    """It is the same source, by either of its two addresses."""
+    web.serve("/new", feed("1"))
+    old = web.redirect("/old", web.url("/new"), 301)
+    for _ in range(3):
+        ask(feed_urls=old)
+        make_due(engine)
+    for _ in range(3):
+        ask(feed_urls=web.url("/new"))
+        assert known(engine)[web.url("/new")].state == "active"
+
+
 def test_a_feed_that_was_brought_in_once_is_followed_when_it_is_listed(
     web: Web, engine: Engine, ask: Ask
 ) -> None:
