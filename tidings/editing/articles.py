@@ -65,7 +65,7 @@ def create(act: Act, fields: Fields, *, key: str | None = None) -> Record:
     origin_id = (
         EDITOR_ORIGIN
         if actor.key_id is None
-        else ensure_key(act.conn, str(actor.key_id), name=actor.name.removeprefix("key:"))
+        else ensure_key(act.conn, actor.key_id, name=actor.name.removeprefix("key:"))
     )
     asked = hashlib.sha256(msgspec.json.encode(fields)).hexdigest()
     own = uuid.uuid4().hex if key is None else hashlib.sha256(key.encode()).hexdigest()

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import Connection, insert, or_, select, update
 
+from tidings.sources.owning import find_key_source
 from tidings.sources.records import (
     ACTIVE,
     FEED,
@@ -73,15 +74,15 @@ def ensure_feed(
     return known.source_id
 
 
-def ensure_key(conn: Connection, key_id: str, *, name: str) -> int:
+def ensure_key(conn: Connection, key_id: int, *, name: str) -> int:
     """The id of the source of all that an API key creates.
 
     Raises:
         IntegrityError: another transaction added it meanwhile; run this one again.
     """
-    known = conn.scalar(select(source.c.id).where(source.c.name == f"{KEY}:{key_id}"))
+    known = find_key_source(conn, key_id)
     if known is not None:
-        return int(known)
+        return known
     return _insert(
         conn,
         kind=KEY,
