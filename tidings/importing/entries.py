@@ -23,7 +23,8 @@ MAX_ENTRY_BYTES = 2 * 1024 * 1024
 # feedparser's time grows with the square of their number: 80,000 on one element took it three
 # minutes.
 MAX_ATTRIBUTES = 200
-_ENTRIES = {"item", "entry"}
+# What an entry of a feed is called, in RSS and in Atom.
+ENTRIES = frozenset({"item", "entry"})
 _PARENTS = {"channel", "feed", "rdf"}
 
 
@@ -152,7 +153,11 @@ class _Cutter:
             )
         parent = self._open[-1] if self._open else ""
         self._open.append(name)
-        if self._entry_from is None and _local(name) in _ENTRIES and _local(parent) in _PARENTS:
+        if (
+            self._entry_from is None
+            and local_name(name) in ENTRIES
+            and local_name(parent) in _PARENTS
+        ):
             self._entry_from = self._parser.CurrentByteIndex
             self._entry_depth = len(self._open)
             self._found.lines.append(self._parser.CurrentLineNumber)
@@ -197,5 +202,6 @@ class _DoneError(Exception):
     """The feed has ended, whatever follows."""
 
 
-def _local(name: str) -> str:
+def local_name(name: str) -> str:
+    """The name of an element without its prefix, in small letters."""
     return name.rpartition(":")[2].lower()

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from tidings.importing.bodies import is_visible, plain_text, shorten
 from tidings.importing.bylines import first_author
 from tidings.importing.covers import find_cover
-from tidings.importing.links import http_address, is_page
+from tidings.importing.links import SCHEME, http_address, is_page
 from tidings.importing.moments import parse_moment
 from tidings.importing.parsing import ENTRY_BASE
 from tidings.importing.parts import Part, part, parts, text
@@ -36,7 +36,6 @@ SUMMARY_CHARS = 1000
 FIRST_WORDS_CHARS = 100
 # Far more than any title or summary keeps, and too few for more tags than are read.
 _READ_CHARS = 20_000
-_URI = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 # Possessive, as all that reads a stranger's words: what does not match is not tried twice.
 _MARKUP = re.compile(r"</\w++>|<\w[^<>]*+>|&#?\w++;")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -129,7 +128,7 @@ def _identity(
         guid = "sha256:" + hashlib.sha256(f"{title}\n{moment}".encode()).hexdigest()
     identity = guid or link or ""
     # "123" is some other article in some other feed; a URI is the same everywhere.
-    own = None if _URI.match(identity) else says.link or says.address or says.channel
+    own = None if SCHEME.match(identity) else says.link or says.address or says.channel
     return {"guid": guid, "id": identity, "source": own}
 
 

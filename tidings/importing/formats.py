@@ -18,7 +18,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from tidings.importing.addresses import PUBLIC_ONLY, FetchRules
-from tidings.importing.decoding import decode_head, lines_in_utf8
+from tidings.importing.decoding import HEAD_BYTES, decode_head, lines_in_utf8
 from tidings.importing.delimited import HeaderError, read_columns, read_csv
 from tidings.importing.feeds import NotAFeedError, read_feed
 from tidings.importing.inputs import UNREADABLE, Input, InputError, is_url
@@ -26,7 +26,6 @@ from tidings.importing.jsonl import read_jsonl
 from tidings.importing.opml import ListError, Outline, read_opml
 from tidings.importing.rows import Reject, Row
 
-HEAD_BYTES = 64 * 1024
 _FIRST_ELEMENT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 
 
@@ -100,7 +99,6 @@ def read_input(opened: Input, format_: Format, *, channel: str | None) -> Iterat
         opened: at its start.
         format_: how to read it.
         channel: for entries of feeds; rows of other formats name their own.
-        rules: which machines a list of feeds may lead to.
 
     Raises:
         InputError: it is not of this format at all.

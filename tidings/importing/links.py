@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urljoin, urlsplit
 
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+# What a URI begins with.
+SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 # What copying brings along, and what no address begins or ends with.
 _UNSEEN = "\u200b\u200e\u200f\u2060\ufeff"
@@ -28,7 +29,7 @@ def http_address(written: object, base: str | None) -> str | None:
     if not isinstance(written, str) or not (text := written.strip().strip(_UNSEEN).strip()):
         return None
     try:
-        address = text if _SCHEME.match(text) or not base else urljoin(base, text)
+        address = text if SCHEME.match(text) or not base else urljoin(base, text)
         parts = urlsplit(address)
         usable = parts.scheme.lower() in ("http", "https") and parts.hostname
     except ValueError:

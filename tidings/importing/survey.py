@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from tidings.importing.entries import ENTRIES, local_name
 from tidings.importing.links import is_page
 
 # Longer than any field that is kept of a feed or of an entry; the rest of a text is not gathered.
 MAX_TEXT_CHARS = 20_000
 # 100,000 guids and their links are some 20 MB; a feed with more repeats none of those that follow.
 MAX_NAMES = 400_000
-_ENTRIES = {"item", "entry"}
 _FEEDS = {"channel", "feed"}
 _GUIDS = {"guid", "id"}
 _TOLD = {"title", "link", "language"}
@@ -72,12 +72,12 @@ class _Surveyor:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         parent = self._open[-1] if self._open else ""
         self._open.append(name)
-        local = _local(name)
+        local = local_name(name)
         if self._entry_depth:
             if len(self._open) == self._entry_depth + 1:
                 self._start_name(local, attributes)
             return
-        if local in _ENTRIES and _local(parent) in {*_FEEDS, "rdf"}:
+        if local in ENTRIES and local_name(parent) in {*_FEEDS, "rdf"}:
             self._entry_depth = len(self._open)
             self._names = {(_GUID, " ".join(attributes.get("rdf:about", "").split()))}
             return
@@ -91,7 +91,7 @@ class _Surveyor:
 
     def _end(self, name: str) -> None:
         parent = self._open[-2] if len(self._open) > 1 else ""
-        local = _local(name)
+        local = local_name(name)
         if self.parser.CharacterDataHandler is not None and local in (_GUIDS | _TOLD):
             self.parser.CharacterDataHandler = None
             text = " ".join("".join(self._text).split())
@@ -141,7 +141,3 @@ def _is_told(name: str, parent: str) -> bool:
     prefix, _, local = name.lower().rpartition(":")
     around, _, feed = parent.lower().rpartition(":")
     return local in _TOLD and feed in _FEEDS and prefix == around
-
-
-def _local(name: str) -> str:
-    return name.rpartition(":")[2].lower()
