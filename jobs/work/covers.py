@@ -194,11 +194,11 @@ class _Task:
         return picture
 
     def _keep(self, cover: DueCover, picture: Picture) -> Outcome:
-        self._images.write(picture.digest, picture.data)
         found = Image(picture.digest, picture.width, picture.height, len(picture.data))
+        self._images.write(found.digest, picture.data)
         with transaction(self._context.engine) as conn:
             record_image(conn, found, added_by=COVERS_JOB, at=self._now, max_bytes=self._max_bytes)
-            if not keep_cover(conn, cover, picture.digest):
+            if not keep_cover(conn, cover, found.digest):
                 # The article names another one by now, which is due by itself.
                 return Outcome.POSTPONED
             self._articles.forget_after(conn, [cover.article_id])

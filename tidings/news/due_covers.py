@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select, update
 
-from tidings.news.storing import read_database_clock
 from tidings.news.tables import article, cover_due
+from tidings.store.engine import database_now
 
 # Five minutes, half an hour, three hours, most of a day: a server that is away is back by then, and
 # a picture that is not there then never will be.
@@ -57,7 +57,7 @@ def keep_cover(conn: Connection, due: DueCover, digest: str) -> bool:
     changed = conn.execute(
         update(article)
         .where(article.c.id == due.article_id, article.c.cover == due.url)
-        .values(image=digest, updated_at=read_database_clock(conn))
+        .values(image=digest, updated_at=database_now(conn))
     )
     if changed.rowcount:
         give_up_cover(conn, due)
