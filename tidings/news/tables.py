@@ -119,7 +119,7 @@ image = Table(
     "image",
     metadata,
     Column("digest", key_text(64), primary_key=True, comment="SHA-256 of the file, in hex"),
-    Column("type", String(32), nullable=False, comment="image/webp, image/jpeg or image/png"),
+    Column("type", String(32), nullable=False, comment="image/webp"),
     Column("width", Integer, nullable=False),
     Column("height", Integer, nullable=False),
     Column("size", Integer, nullable=False, comment="bytes"),

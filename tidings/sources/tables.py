@@ -10,7 +10,7 @@ source = Table(
     "source",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("kind", String(8), nullable=False, comment="file, editor, key or feed"),
+    Column("kind", String(8), nullable=False, comment="file, editor, key, feed or list"),
     Column(
         "name",
         key_text(191),
@@ -22,7 +22,7 @@ source = Table(
     Column("title", String(128), nullable=False, server_default=""),
     Column("channel_id", Id, ForeignKey("channel.id"), comment="where its articles stand"),
     Column("added_by", String(128), nullable=False),
-    Column("state", String(8), nullable=False, comment="active, paused or gone"),
+    Column("state", String(8), nullable=False, comment="active, paused, unlisted, gone or removed"),
     Column("every_s", Integer, nullable=False, comment="from one look to the next"),
     Column("due_at", Moment, comment="of the next look"),
     Column("etag", String(512)),

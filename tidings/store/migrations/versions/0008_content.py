@@ -33,9 +33,7 @@ def upgrade() -> None:
     create_table(
         "image",
         sa.Column("digest", key_text(64), primary_key=True, comment="SHA-256 of the file, in hex"),
-        sa.Column(
-            "type", sa.String(32), nullable=False, comment="image/webp, image/jpeg or image/png"
-        ),
+        sa.Column("type", sa.String(32), nullable=False, comment="image/webp"),
         sa.Column("width", sa.Integer, nullable=False),
         sa.Column("height", sa.Integer, nullable=False),
         sa.Column("size", sa.Integer, nullable=False, comment="bytes"),
@@ -73,7 +71,7 @@ def _add_sources() -> None:
     create_table(
         "source",
         sa.Column("id", Id, primary_key=True),
-        sa.Column("kind", sa.String(8), nullable=False, comment="file, editor, key or feed"),
+        sa.Column("kind", sa.String(8), nullable=False, comment="file, editor, key, feed or list"),
         sa.Column(
             "name",
             key_text(191),
@@ -89,7 +87,12 @@ def _add_sources() -> None:
             comment="where its articles stand",
         ),
         sa.Column("added_by", sa.String(128), nullable=False),
-        sa.Column("state", sa.String(8), nullable=False, comment="active, paused or gone"),
+        sa.Column(
+            "state",
+            sa.String(8),
+            nullable=False,
+            comment="active, paused, unlisted, gone or removed",
+        ),
         sa.Column("every_s", sa.Integer, nullable=False, comment="from one look to the next"),
         sa.Column("due_at", Moment, comment="of the next look"),
         sa.Column("etag", sa.String(512)),
