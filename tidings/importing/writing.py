@@ -193,12 +193,22 @@ def _find_stored(
         if a.url and identity not in stored and named[a.url] == 1
     }
     own = find_by_url(conn, origin.source_id, wanted)
+    # A site that comes to be encrypted names its articles anew, guids and addresses together.
+    twins = {_twin(url): url for url in wanted if url not in own and _twin(url) not in named}
+    for twin, known in find_by_url(conn, origin.source_id, twins).items():
+        own[twins[twin]] = known
     # What came from this feed before there were sources is a file's by the letter.
     former = {url for url in wanted if url not in own and _host(url) == origin.host}
     for url, known in (own | find_by_url(conn, FILE_ORIGIN, former)).items():
         if known.article_id not in taken and not is_met(known.article_id):
             stored[wanted[url]] = known
     return stored
+
+
+def _twin(address: str) -> str:
+    """The same address with the other scheme."""
+    scheme, colon, rest = address.partition(":")
+    return ("http" if scheme.lower() == "https" else "https") + colon + rest
 
 
 def _host(address: str) -> str:

@@ -91,6 +91,18 @@ def test_a_source_that_numbers_anew_keeps_its_articles(
     assert set(rows) == {make_identity(origin.source_id, f"tag:{n}") for n in range(5)}
 
 
+def test_a_source_that_comes_to_be_encrypted_keeps_its_articles(
+    engine: Engine, stored: Stored, origin: Origin
+) -> None:
+    """Its guids are addresses, and all of them differ; two that stand side by side are two."""
+    plain, secure = (f"{scheme}://sea.example.org/tide" for scheme in ("http", "https"))
+    write(engine, origin, say(plain, url=plain))
+    assert len(write(engine, origin, say(secure, url=secure)).updated) == 1
+    assert [row.url for row in stored.articles().values()] == [secure]
+    written = write(engine, origin, say(plain, url=plain), say(secure, url=secure))
+    assert (len(written.created), len(written.unchanged)) == (1, 1)
+
+
 def test_addresses_that_differ_in_case_are_two(
     engine: Engine, stored: Stored, origin: Origin
 ) -> None:
