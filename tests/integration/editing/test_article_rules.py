@@ -23,8 +23,6 @@ from tidings.news.tables import article
 from tidings.store.delayed_tables import delayed_job
 
 LATER = datetime(2040, 1, 1, tzinfo=UTC)
-
-
 EDITORS_VERBS: dict[str, Callable[[Act, int], object]] = {
     "return": lambda act, id_: articles.send_back(act, id_, ""),
     "publish": articles.publish,
