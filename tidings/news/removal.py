@@ -68,7 +68,10 @@ def close_empty_channels(conn: Connection, ids: Collection[int]) -> None:
     other = channel.alias()
     goes_on = exists().where(other.c.merged_into == channel.c.id)
     is_used = exists().where(article.c.channel_id == channel.c.id)
-    query = select(channel.c.id).where(channel.c.id.in_(sorted(ids)), ~is_used, ~goes_on)
+    wanted = channel.c.id.in_(sorted(ids))
+    # An import locks the channel of what it stores: the look waits for it, and sees the article.
+    conn.execute(select(channel.c.id).where(wanted).order_by(channel.c.id).with_for_update())
+    query = select(channel.c.id).where(wanted, ~is_used, ~goes_on)
     # Read apart: MySQL changes no table that the same statement reads.
     empty = channel.c.id.in_(list(conn.scalars(query)))
     conn.execute(update(channel).where(empty).values(merged_into=DELETED))
