@@ -23,6 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import BinaryIO
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
@@ -147,6 +148,11 @@ class _Asking:
                 if permanent == url and response.status in _FOR_GOOD:
                     permanent = next_url
                 url = next_url
+            except FetchError as ex:
+                # Where a redirect leads that may end; the address itself is not gone for good.
+                if ex.status == HTTPStatus.GONE and url != permanent:
+                    ex.status = HTTPStatus.NOT_FOUND
+                raise
             finally:
                 response.close()
                 self._pools.clear()

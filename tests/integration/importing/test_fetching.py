@@ -308,10 +308,15 @@ class TestRetryAfter:
         assert (caught.value.status, caught.value.retry_after_s) == (429, seconds)
 
     def test_a_refusal_has_its_status(self, web: Web) -> None:
-        """A source that is gone is not asked again; one that cannot be reached has none."""
+        """A source that is gone is not asked again, unless it is gone only where a redirect leads
+        that may end; one that cannot be reached has none."""
         with pytest.raises(FetchError) as caught:
             ask(answer_with(web, "/gone", 410))
         assert (caught.value.status, caught.value.retry_after_s) == (410, None)
+        for status, told in ((301, 410), (302, 404)):
+            with pytest.raises(FetchError, match="410 Gone") as caught:
+                ask(answer_with(web, "/moved", status, Location="/gone"))
+            assert caught.value.status == told
         with pytest.raises(FetchError) as caught:
             ask("http://127.0.0.1:1/")
         assert caught.value.status is None
