@@ -49,6 +49,8 @@ def status_of(site: Site, article_id: int) -> int:
 
 
 @pytest.mark.long
+# A site and many commands; a busy machine takes seconds to start each.
+@pytest.mark.timeout(400)
 def test_what_is_hidden_is_gone_at_once_and_what_is_shown_comes_back(
     new_site: StartSite, tmp_path: Path, database_url: str
 ) -> None:
