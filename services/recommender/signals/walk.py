@@ -151,7 +151,7 @@ class Walk:
         if not len(self.slots):
             return np.full(len(slots), -1, np.intp)
         places = np.minimum(self._seats[slots], len(self.slots) - 1)
-        return np.where((slots >= 0) & (self.slots[places] == slots), places, -1)
+        return np.where(self.slots[places] == slots, places, -1)
 
     def at(
         self, slots: NDArray[np.intp], signals: Sequence[NDArray[np.float64]]

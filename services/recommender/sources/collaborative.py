@@ -40,9 +40,11 @@ class Collaborative:
 
     def __call__(self, question: Question, view: View) -> Proposed:
         neighbours = self._look()
+        if neighbours is None:
+            return NOTHING
         session = session_of(question.reader.acts, question.now_ms)
         read = np.array([*session.clicked, *session.earlier], np.int64)
-        if neighbours is None or not len(read):
+        if not len(read):
             return NOTHING
         near = neighbours.of(read, reading_weights(len(read)), MOST_PROPOSED)
         return Proposed(view.rows_of(near.ids), near.strengths, near.because)
