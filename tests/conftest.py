@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import hypothesis
 import pytest
 import redis
 import structlog
+from pymysql.connections import Connection
 from sqlalchemy import Engine, make_url
 
 from tests.lab.servers import (
@@ -44,6 +46,16 @@ let_children_be_interrupted()
 # A loaded machine is no finding.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
+
+# PyMySQL reads the CA certificates anew for each connection, 30 ms, and the suite's servers have no
+# TLS; what a test says of TLS itself is done as usual.
+_make_context = vars(Connection)["_create_ssl_ctx"]
+_usual_context = cache(lambda: _make_context(None, {}))
+mock.patch.object(
+    Connection,
+    "_create_ssl_ctx",
+    lambda self, given: _make_context(self, given) if given else _usual_context(),
+).start()
 
 MakeSettings = Callable[..., Settings]
 
