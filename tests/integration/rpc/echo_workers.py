@@ -2,9 +2,10 @@
 echoing workers.
 
 An answer's `exposure` is the reader asked for, its `time_stamp` the id of the process that
-answered; reader KILLS kills that process, reader SLOW takes a second and a half. If FOLDER has a
-file `broken`, workers cannot start; while it has `loading`, they come further with their start, and
-while it has `hanging`, they do not. The option `start_s` is how long a master bears that.
+answered; reader KILLS kills that process, reader LEAVES has a thread of it get a SIGTERM, reader
+SLOW takes a second and a half. If FOLDER has a file `broken`, workers cannot start; while it has
+`loading`, they come further with their start, and while it has `hanging`, they do not. The option
+`start_s` is how long a master bears that.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +27,7 @@ from tidings.process.logs import configure_logging
 from tidings.process.settings import read_settings
 from tidings.process.shared_metrics import share_metrics
 
-KILLS, SLOW = 0x6B696C6C, 0x736C6F77  # nobody comes upon these by chance
+KILLS, LEAVES, SLOW = 0x6B696C6C, 0x6C656176, 0x736C6F77  # nobody comes upon these by chance
 
 
 def main(bind: str, count: str, folder: str, *given: str) -> int:
@@ -60,6 +62,8 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
             raise invalid({"request": "there is none"})
         if request.user_id == KILLS:
             os.kill(os.getpid(), signal.SIGKILL)
+        if request.user_id == LEAVES:
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
         if request.user_id == SLOW:
             time.sleep(1.5)
         return ArticleResponse(exposure=str(request.user_id), time_stamp=os.getpid(), recommends=[])

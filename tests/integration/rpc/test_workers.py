@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from tests.integration.rpc.conftest import Connect
-from tests.integration.rpc.echo_workers import KILLS, SLOW
+from tests.integration.rpc.echo_workers import KILLS, LEAVES, SLOW
 from tests.integration.rpc.masters import StartWorkers, Workers, masters
 from tests.integration.rpc.peers import PATIENCE_S
 from tests.lab.servers import wait_until
@@ -318,6 +318,18 @@ def test_a_replaced_worker_does_not_make_its_clients_leave_the_server(
     )  # on the connection that it has; the answer says that the worker leaves
     assert ask(client) != before
     assert not client._balancer._endpoints[0].is_ejected()
+
+
+def test_a_signal_that_does_not_end_the_workers_wait_is_obeyed_all_the_same(
+    start: StartWorkers, connect: Connect
+) -> None:
+    """One that comes just before the wait begins does not end it, nor does one that the kernel
+    gives to another thread, as here."""
+    workers = start(1)
+    told = ask(connect(workers.endpoint), LEAVES)
+
+    wait_until(lambda: told not in workers.pids(), PATIENCE_S, "the worker's end")
+    assert [line["exit_code"] for line in workers.lines("worker_died")] == [0]
 
 
 def test_a_new_worker_that_does_not_start_replaces_nobody(

@@ -238,8 +238,11 @@ class Server(TThreadedServer):  # type: ignore[misc]  # thrift has no annotation
         for fd in (self._wake.fileno(), *doors):
             poller.register(fd, select.POLLIN)
         while not finished():
-            wait_ms = None if until_s is None else max(0.0, (until_s - time.monotonic()) * 1000)
-            for fd, _ in poller.poll(wait_ms):
+            wait_s = _LONGEST_PAUSE_S
+            if until_s is not None:
+                wait_s = min(wait_s, max(0.0, until_s - time.monotonic()))
+            # A signal that comes just before the poll does not end it, and waits until it ends.
+            for fd, _ in poller.poll(wait_s * 1000):
                 if fd in doors:
                     doors[fd]()
                 else:
