@@ -71,7 +71,7 @@ class Step:
 
 
 # Which candidates to show, in order: indices into candidates that have scores.
-Mix = Callable[[Candidates, View, int], NDArray[np.intp]]
+Mix = Callable[[Candidates, View, Question], NDArray[np.intp]]
 
 
 class Reason(NamedTuple):
@@ -165,7 +165,7 @@ class Chooser:
         with self._signals.lock:
             ranked, variant = self._rank(question, view, trace)
             with Step("mix", trace):
-                order = self._mix(ranked, view, question.wanted)
+                order = self._mix(ranked, view, question)
             batch = self._fill_up(ranked.take(order), question, view)
         if trace is not None:
             trace.ranked = ranked

@@ -10,7 +10,6 @@ Rejected: letting each of them put its own together, since what is judged must b
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from services.recommender.catalogue import View
@@ -95,7 +94,13 @@ def make_chooser(
         ),
         ranking=models,
         taste=tastes.columns,
-        mix=partial(mix, prints_of=lambda ids: texts().prints(ids)),
+        mix=lambda candidates, view, question: mix(
+            candidates,
+            view,
+            question.wanted,
+            prints_of=lambda ids: texts().prints(ids),
+            on_trial=tastes.of(question, view).on_trial,
+        ),
         look=look,
     )
 

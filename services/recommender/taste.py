@@ -3,15 +3,15 @@ at the same places of a page.
 
 A click says little by itself: the top of every page is clicked most, by everybody. So each article
 that was seen adds what its place is worth to the expected clicks of its channel and author, and
-what counts is the clicks over the expected ones. Old evidence halves every
-twenty clicks and every six batches. All of it
-is computed when a feed is asked for, from the batches and acts that are read with the request
-anyway: there is no second record to fall behind. Rejected: the share of a channel in the reader's
-clicks. What is not shown cannot be clicked, so a taste that changes is never found: after sixteen
-batches such a profile shows none of the new taste, and this one .94 (`docs/recommender.md`).
+what counts is the clicks over the expected ones. Old evidence halves every twenty clicks and every
+four batches. All of it is computed when a feed is asked for, from the batches and acts that are
+read with the request anyway: there is no second record to fall behind. Rejected: the share of a
+channel in the reader's clicks. What is not shown cannot be clicked, so a taste that changes is
+never found: after sixteen batches such a profile shows none of the new taste, and this one .94
+(`docs/recommender.md`).
 
     tastes = Tastes(exposures, keeper.texts)
-    tastes.of(question, view).of_channels(view.channels[rows])  # from -1.5 to 1.5; 0 is unknown
+    tastes.of(question, view).of_channels(view.channels[rows])  # from -.8 to .8; 0 is unknown
 """
 
 from __future__ import annotations
@@ -24,25 +24,27 @@ from numpy.typing import NDArray
 
 from services.recommender.candidates import Candidates
 from services.recommender.catalogue import View
+from services.recommender.changing import affinity, first_that_holds
 from services.recommender.exposures import Exposures
 from services.recommender.question import Question, disliked
 from services.recommender.sorted_ids import find_in, is_in
 from services.recommender.texts import Profile, Texts
+from services.recommender.trials import places_on_trial
 from tidings.reading.acts import Action
-from tidings.reading.reader_state import Batch, ReaderState
+from tidings.reading.reader_state import Acted, Batch, ReaderState
 
 # Until old evidence counts half. By clicks alone, a taste that has changed is found late: its old
 # channels get no clicks, so that nothing makes the old ones fade (batches until half a batch is of
 # the new taste: 11, and with both 7).
 HALF_LIFE_CLICKS = 20.0
 HALF_LIFE_BATCHES = 4.0
-# More than this says no more: a second liked channel stands beside the first, rather than below it.
-MOST_AFFINITY = 0.8
 # A disliked article, beside being hidden, speaks against its channel and author as much as that
 # many expected clicks that did not come: one alone takes an unknown channel to the lower bound.
 EXPECTED_PER_DISLIKE = 3.0
 # So many of the newest batches are looked at; decay leaves nothing of older ones.
 MOST_BATCHES = 200
+# So many of the newest tell whether the taste has changed: of the one before, a sixteenth is left.
+JUDGED_BATCHES = 16
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
 _NONE: Ids = np.zeros(0, np.int64)
@@ -61,6 +63,7 @@ class Taste:
         clicked_rows: int32, their rows; those that are no longer published are left out of both.
         profile: what they are about together; None if that is not known.
         texts: the vectors that it was made of.
+        on_trial: the places of the next page that are; see `trials`.
     """
 
     channel_ids: Ids
@@ -71,6 +74,7 @@ class Taste:
     clicked_rows: NDArray[np.int32]
     profile: Profile | None
     texts: Texts
+    on_trial: tuple[int, ...]
 
     def of_channels(self, channel_ids: NDArray[np.integer]) -> Floats:
         """The affinity to each of these channels, float32; 0 where nothing is known."""
@@ -111,44 +115,107 @@ def read_taste(
         texts: the vectors of articles.
     """
     batches = _seen(reader)
-    clicks = [act for act in reader.acts if act.action is Action.CLICK]
-    clicked = np.array([act.article_id for act in clicks], np.int64)
-    click_ms = np.array([act.at_ms for act in clicks], np.int64)
     stamps = np.array([batch.stamp_ms for batch in batches], np.int64)
-    weights = _decay(
-        clicks_since=np.arange(len(clicks) - 1, -1, -1),
-        batches_since=len(stamps) - np.searchsorted(stamps, click_ms),
-    )
-    shown, hopes = _expect(batches, clicks_at=click_ms, expected=expected)
+    acts = [act for act in reader.acts if act.action is Action.CLICK]
+    clicks = _weigh_clicks(acts, stamps)
+    shown, shown_on, hopes, batch_weights = _expect(batches, acts, expected)
     dislikes = disliked(reader.acts)
-    ids = np.concatenate([shown, np.fromiter(dislikes, np.int64, len(dislikes)), clicked])
+    # Articles shown, then disliked, then clicked.
+    ids = np.concatenate([shown, np.fromiter(dislikes, np.int64, len(dislikes)), clicks.ids])
     hoped = np.concatenate(
-        [hopes, np.full(len(dislikes), EXPECTED_PER_DISLIKE), np.zeros(len(clicked))]
+        [hopes, np.full(len(dislikes), EXPECTED_PER_DISLIKE), np.zeros(len(acts))]
     )
-    # A click without an exposure says what was read, and not that it was chosen among others.
-    chosen = np.array([act.stamp_ms for act in clicks], np.int64)
     happened = np.concatenate(
-        [np.zeros(len(shown) + len(dislikes)), weights * is_in(stamps, chosen)]
+        [np.zeros(len(shown) + len(dislikes)), clicks.weights * clicks.were_chosen]
     )
+    # A dislike is never forgotten, and belongs to no batch here.
+    came_on = np.concatenate([shown_on, np.full(len(dislikes), len(batches)), clicks.came_on])
     rows = view.rows_of(ids)
     known = rows >= 0
-    clicked_rows = rows[len(ids) - len(clicked) :]
+    channels = np.zeros(len(rows), view.channels.dtype)
+    channels[known] = view.channels[rows[known]]
+    first = _first_that_holds(
+        channels, came_on, hoped=hoped, happened=happened, batch_weights=batch_weights
+    )
+    hoped[came_on < first] = happened[came_on < first] = 0.0
     # What was clicked and then disliked is like nothing that the reader wants.
-    kept = np.array([act.article_id not in dislikes for act in clicks], np.bool_)
+    kept = np.array([act.article_id not in dislikes for act in acts], np.bool_)
+    clicked_rows = rows[len(ids) - len(acts) :]
     led = kept & (clicked_rows >= 0)
+    told = np.where(clicks.came_on < first, 0.0, clicks.weights)[kept].astype(np.float32)
     rows, hoped, happened = rows[known], hoped[known], happened[known]
-    channel_ids, channel_affinities = _affinities(view.channels[rows], happened, hoped)
+    channel_ids, channel_affinities = _affinities(channels[known], happened, hoped)
     author_ids, author_affinities = _affinities(view.authors[rows], happened, hoped)
+    # The page straight after a click is of what was found.
+    earlier = clicks.were_chosen & (clicks.came_on < len(batches) - 1)
     return Taste(
         channel_ids=channel_ids,
         channel_affinities=channel_affinities,
         author_ids=author_ids,
         author_affinities=author_affinities,
-        clicked_ids=clicked[led],
+        clicked_ids=clicks.ids[led],
         clicked_rows=clicked_rows[led],
-        profile=texts.profile(clicked[kept], weights[kept].astype(np.float32)),
+        profile=texts.profile(clicks.ids[kept], told),
         texts=texts,
+        on_trial=places_on_trial(
+            int(earlier.sum()),
+            int((earlier & (clicks.came_on >= first)).sum()),
+            lately=float(clicks.weights[earlier].sum()),
+            affinities=channel_affinities,
+        ),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Clicks:
+    """A reader's clicks, oldest first.
+
+    Attributes:
+        came_on: the batch before each; -1 before the first.
+        weights: what each counts now.
+        were_chosen: whether it was among others of a batch; a click without an exposure says what
+            was read, and not that it was chosen.
+    """
+
+    ids: Ids
+    came_on: NDArray[np.intp]
+    weights: NDArray[np.float64]
+    were_chosen: NDArray[np.bool_]
+
+
+def _weigh_clicks(acts: Sequence[Acted], stamps: Ids) -> _Clicks:
+    at_ms = np.array([act.at_ms for act in acts], np.int64)
+    came_on = np.searchsorted(stamps, at_ms) - 1
+    weights = _decay(
+        clicks_since=np.arange(len(acts) - 1, -1, -1), batches_since=len(stamps) - 1 - came_on
+    )
+    ids = np.array([act.article_id for act in acts], np.int64)
+    chosen = np.array([act.stamp_ms for act in acts], np.int64)
+    return _Clicks(ids, came_on, weights, is_in(stamps, chosen))
+
+
+def _first_that_holds(
+    channels: NDArray[np.integer],
+    came_on: NDArray[np.integer],
+    *,
+    hoped: NDArray[np.float64],
+    happened: NDArray[np.float64],
+    batch_weights: NDArray[np.float64],
+) -> int:
+    """The first batch whose evidence still holds, by the channel and batch of all evidence; -1
+    where all of it does."""
+    number = len(batch_weights)
+    start = max(number - JUDGED_BATCHES, 0)
+    judged = (came_on >= start) & (came_on < number) & (channels != 0)
+    found, columns = np.unique(channels[judged], return_inverse=True)
+    shape = (number - start, len(found))
+    cells = (came_on[judged] - start) * len(found) + columns
+    expected, clicks = (
+        np.bincount(cells, some[judged], shape[0] * shape[1]).astype(np.float64).reshape(shape)
+        for some in (hoped, happened)
+    )
+    first = first_that_holds(expected, clicks, batch_weights[start:])
+    return start + first if first else -1
 
 
 def _seen(reader: ReaderState) -> list[Batch]:
@@ -172,21 +239,24 @@ def _decay(
 
 
 def _expect(
-    batches: Sequence[Batch], *, clicks_at: Ids, expected: NDArray[np.float64]
-) -> tuple[Ids, NDArray[np.float64]]:
-    """The articles of these batches, and the clicks that their places are worth by now."""
-    if not batches:
-        return np.zeros(0, np.int64), np.zeros(0)
-    sizes = np.array([len(batch.article_ids) for batch in batches])
+    batches: Sequence[Batch], clicks: Sequence[Acted], expected: NDArray[np.float64]
+) -> tuple[Ids, NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+    """The articles of these batches, the batch of each, the clicks that their places are worth by
+    now, and what each batch counts now."""
     stamps = np.array([batch.stamp_ms for batch in batches], np.int64)
-    ids = np.concatenate([np.asarray(batch.article_ids, np.int64) for batch in batches])
-    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
-    positions = np.minimum(np.arange(len(ids)) - starts, len(expected) - 1)
+    clicked_ms = np.array([act.at_ms for act in clicks], np.int64)
     weights = _decay(
-        clicks_since=len(clicks_at) - np.searchsorted(clicks_at, stamps),
+        clicks_since=len(clicks) - np.searchsorted(clicked_ms, stamps),
         batches_since=np.arange(len(batches) - 1, -1, -1),
     )
-    return ids, expected[positions] * np.repeat(weights, sizes)
+    if not batches:
+        return np.zeros(0, np.int64), np.zeros(0, np.intp), np.zeros(0), weights
+    sizes = np.array([len(batch.article_ids) for batch in batches])
+    ids = np.concatenate([np.asarray(batch.article_ids, np.int64) for batch in batches])
+    shown_on = np.repeat(np.arange(len(batches)), sizes)
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    positions = np.minimum(np.arange(len(ids)) - starts, len(expected) - 1)
+    return ids, shown_on, expected[positions] * weights[shown_on], weights
 
 
 def _affinities(
@@ -199,10 +269,9 @@ def _affinities(
     named = groups != 0
     ids, places = np.unique(groups[named], return_inverse=True)
     happened, hoped = happened[named], hoped[named]
-    clicks = np.bincount(places, happened, len(ids))
-    expected = np.bincount(places, hoped, len(ids))
-    affinity = np.log((clicks + 1.0) / (expected + 1.0))
-    return ids.astype(np.int64), np.clip(affinity, -MOST_AFFINITY, MOST_AFFINITY).astype(np.float32)
+    clicks = np.bincount(places, happened, len(ids)).astype(np.float64)
+    expected = np.bincount(places, hoped, len(ids)).astype(np.float64)
+    return ids.astype(np.int64), affinity(clicks, expected).astype(np.float32)
 
 
 def _look_up(known: Ids, values: Floats, asked: NDArray[np.integer]) -> Floats:

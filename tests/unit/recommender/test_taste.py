@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from services.recommender.catalogue import View
+from services.recommender.changing import MOST_AFFINITY
 from services.recommender.exposures import Exposures
 from services.recommender.parts import no_texts
 from services.recommender.sources.taste import TasteSource
 from services.recommender.sources.text import TextSource
 from services.recommender.sources.unfamiliar import Unfamiliar
 from services.recommender.sources.untried import FIRST_SHOWINGS, Untried
-from services.recommender.taste import MOST_AFFINITY, Taste, Tastes
+from services.recommender.taste import Taste, Tastes
 from services.recommender.texts import make_texts
 from tests.lab.feeds import MINUTE_MS, NOW_MS, a_view, question
 from tidings.reading.acts import Action
@@ -218,7 +219,7 @@ def test_channels_of_which_nothing_is_known_take_turns_and_those_passed_over_do_
     reader = reader_of([[1, 2, 31]], {0: [1]})
     proposed = source(question(reader), view)
     channels = view.channels[proposed.rows].tolist()
-    assert len(set(channels)) == len(channels) == 10
+    assert len(set(channels)) == len(channels) == 12
     assert not {2} & set(channels)
     later = reader_of([[1, 2, 31], [1, 2, 31]], {0: [1]})
     assert set(view.channels[source(question(later), view).rows].tolist()) != set(channels)
