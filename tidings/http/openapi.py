@@ -99,7 +99,7 @@ class Operation:
         answers: the type of the answer's body; None if it is not JSON.
         takes: the media types of a body that is no JSON.
         problems: the statuses of the problems that are its own, besides those of any operation.
-        path_parameters: name → meaning.
+        path_parameters: name → meaning; each is a number, but `digest`, which is a SHA-256.
         headers: those of the request that matter, besides those that say who calls.
         is_record: the answer has the ETag that a write has to bring back.
         links: the operations that go on from the answer → their parameter → where it stands there.
@@ -307,7 +307,14 @@ def _describe_parameter(parameter: IntParameter | TextParameter) -> dict[str, An
 
 
 def _describe_path(name: str, meaning: str) -> dict[str, Any]:
-    schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
+    schema: dict[str, Any] = {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 1,
+        "maximum": MAX_ID,
+    }
+    if name == "digest":
+        schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
     return {"name": name, "in": "path", "required": True, "description": meaning, "schema": schema}
 
 

@@ -3,6 +3,7 @@ request can be wrong."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -173,6 +174,15 @@ def test_a_header_that_has_to_be_there_is_described_so(door: Door) -> None:
     assert key["in"] == "header"
     assert key["required"] is True
     assert re.fullmatch(key["schema"]["pattern"], "a-key")
+
+
+def test_a_picture_is_named_by_its_digest_and_an_article_by_a_number(door: Door) -> None:
+    paths = read_description(door)["paths"]
+    (digest, *_) = paths["/images/{digest}"]["get"]["parameters"]
+    (article, *_) = paths["/articles/{article_id}"]["get"]["parameters"]
+
+    assert re.fullmatch(digest["schema"]["pattern"], hashlib.sha256().hexdigest())
+    assert (digest["schema"]["type"], article["schema"]["type"]) == ("string", "integer")
 
 
 def test_an_operation_says_who_may_call_it(door: Door) -> None:
