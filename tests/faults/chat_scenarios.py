@@ -25,9 +25,9 @@ from tests.faults import chat_crowds
 from tests.faults.chat_clients import Chatters, Plan
 from tests.faults.chat_ledgers import has_all, violations
 from tests.faults.chat_mutants import Mutant
-from tests.faults.chat_network import CLIENTS, SERVERS, Networks, networks
 from tests.faults.chat_site import ChatSite, start_chat
 from tests.faults.cutter import CommitCutter
+from tests.faults.networks import Networks, networks
 from tests.faults.world import REPOSITORY
 from tests.lab.moved_clock import moved_clock
 from tests.lab.servers import MariaDBServer, RedisServer, wait_until
@@ -272,7 +272,7 @@ def open_site(
     """
     with ExitStack() as stack:
         apart = stack.enter_context(networks(os.getpid())) if scenario.is_apart else None
-        addresses = ["127.0.0.1", *([f"{SERVERS}.1"] if apart else [])]
+        addresses = ["127.0.0.1", *([apart.outside] if apart else [])]
         database, redis = stack.enter_context(_servers(addresses))
         cutter = None
         if scenario.is_cut:
@@ -378,7 +378,7 @@ def _add_second_node(site: ChatSite, scenario: Scenario, apart: Networks | None)
     site.add_node(
         before=apart.inside,
         bind="0.0.0.0",
-        address=f"{CLIENTS}.2",
-        database_url=site.settings["TIDINGS_DATABASE_URL"].replace("127.0.0.1", f"{SERVERS}.1"),
-        redis_url=site.settings["TIDINGS_REDIS_URL"].replace("127.0.0.1", f"{SERVERS}.1"),
+        address=apart.address,
+        database_url=site.settings["TIDINGS_DATABASE_URL"].replace("127.0.0.1", apart.outside),
+        redis_url=site.settings["TIDINGS_REDIS_URL"].replace("127.0.0.1", apart.outside),
     )

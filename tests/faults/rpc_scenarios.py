@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tests.faults.networks import RECOMMENDERS, ends
 from tests.faults.rpc_site import (
     DEADLINE_MS,
     LATE_MS,
@@ -32,7 +33,6 @@ from tests.lab.servers import find_program, wait_until
 from tidings.rpc.calling.policy import Policy
 
 BUSY = 6
-NETWORK = "10.213.77"
 
 # Each returns how often it struck, and the most calls that may cost.
 Fault = Callable[[list[Recommender], float], tuple[int, int]]
@@ -183,19 +183,20 @@ def _two_of(site: Site, workers: int, *, apart: bool) -> Iterator[list[Recommend
         return
     name = f"tidings-{os.getpid()}"
     link = _link_of(name)
+    here, there = ends(os.getpid(), RECOMMENDERS)
     try:
         _ip("netns", "add", name)
         _ip("link", "add", link, "type", "veth", "peer", "name", "inside", "netns", name)
-        _ip("address", "add", f"{NETWORK}.1/30", "dev", link)
+        _ip("address", "add", f"{here}/30", "dev", link)
         _ip("link", "set", link, "up")
         for command in (
-            ("address", "add", f"{NETWORK}.2/30", "dev", "inside"),
+            ("address", "add", f"{there}/30", "dev", "inside"),
             ("link", "set", "inside", "up"),
             ("link", "set", "lo", "up"),
         ):
             _ip("-netns", name, *command)
         yield [
-            site.add(address=f"{NETWORK}.2", namespace=name, workers=workers),
+            site.add(address=there, namespace=name, workers=workers),
             site.add(workers=workers),
         ]
     finally:
