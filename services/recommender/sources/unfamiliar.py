@@ -46,8 +46,8 @@ class Unfamiliar:
         channels = np.fromiter(view.by_channel, np.int64, len(view.by_channel))
         affinities = taste.of_channels(channels)
         if not taste.on_trial:
-            little = np.abs(affinities) < LITTLE_AFFINITY
-            channels, affinities = channels[little], affinities[little] * 0
+            channels = channels[np.abs(affinities) < LITTLE_AFFINITY]
+            affinities = np.zeros(len(channels), np.float32)  # all alike: their turns decide
         # Others in each batch.
         turn = len(question.reader.batches) * MOST_CHANNELS
         turns = (np.arange(len(channels)) - turn) % max(len(channels), 1)
