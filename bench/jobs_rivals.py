@@ -25,6 +25,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from celery import Celery
 from sqlalchemy import Engine, func, select, update
 
+from jobs.static.runs import read_now
 from tidings.process.settings import Settings, load_settings
 from tidings.shop import orders
 from tidings.shop.tables import orders as order_table
@@ -53,7 +54,7 @@ def shop() -> tuple[Settings, Engine]:
 def expire_one(order_id: int) -> None:
     """One transaction for one order."""
     with transaction(shop()[1]) as conn:
-        orders.expire(conn, [order_id])
+        orders.expire(conn, [order_id], read_now(conn))
 
 
 cancel_one = app.task(expire_one, name="expire_one")

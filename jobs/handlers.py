@@ -4,10 +4,12 @@ A handler gets a batch of due rows of its kind inside one transaction and return
 not to be done yet, with their new moments; all others are deleted with the commit. What it does
 must therefore stand in the database: an outside effect would be repeated when the commit fails. One
 that may be lost, such as a cache that forgets, waits for the commit by `after_commit`; one that
-must not be lost is an errand, which is run outside of a transaction. To rename a kind, register the
-new name beside the old one until no row bears the old one.
+must not be lost is an errand, which is run outside of a transaction. What is over by now is judged
+by the moment that comes with the rows: the clock guard has accepted it, and a second reading of the
+database's clock might be an hour off. To rename a kind, register the new name beside the old one
+until no row bears the old one.
 
-    make_handlers(articles, send_refund)["publish_article"](conn, due)
+    make_handlers(articles, send_refund)["publish_article"](conn, due, now)
 """
 
 from __future__ import annotations
@@ -32,14 +34,16 @@ KINDS = (
     refunds.REFUND,
 )
 
-Handler = Callable[[Connection, Sequence[DelayedJob]], Mapping[int, datetime]]
+Handler = Callable[[Connection, Sequence[DelayedJob], datetime], Mapping[int, datetime]]
 
 
-def expire_orders(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+def expire_orders(
+    conn: Connection, due: Sequence[DelayedJob], now: datetime
+) -> Mapping[int, datetime]:
     """Cancel what is unpaid and past its time; warn the readers of what is unpaid and not, and look
     again."""
     job_ids = {int(job.ref): job.id for job in due}
-    early = orders.expire(conn, job_ids)
+    early = orders.expire(conn, job_ids, now)
     return {job_ids[order_id]: expires_at for order_id, expires_at in early.items()}
 
 
@@ -53,12 +57,16 @@ def make_handlers(
         send_refund: gives a payment back; the same one again gives nothing more.
     """
 
-    def publish_articles(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+    def publish_articles(
+        conn: Connection, due: Sequence[DelayedJob], _now: datetime
+    ) -> Mapping[int, datetime]:
         act = Act(conn, job_actor(publishing.PUBLISH_ARTICLE), articles)
         publish_due(act, [int(job.ref) for job in due])
         return {}
 
-    def delete_articles(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+    def delete_articles(
+        conn: Connection, due: Sequence[DelayedJob], _now: datetime
+    ) -> Mapping[int, datetime]:
         removal.delete_articles(conn, [int(job.ref) for job in due], articles)
         return {}
 

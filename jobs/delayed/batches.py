@@ -125,9 +125,10 @@ class Batches:
     def _run_batch(self, kind: str) -> int:
         with transaction(self.engine) as conn:
             now, is_believed = self._read_clock(conn)
-            # Due by the reading that was accepted: the clock may jump before the next statement.
+            # Due, and judged, by the reading that was accepted: the clock may jump before the next
+            # statement.
             due = delayed_due.claim(conn, kind, now, limit=BATCH_ROWS) if is_believed else []
-            done = self._act(conn, kind, due)
+            done = self._act(conn, kind, due, now=now)
         _count_done(kind, done, now)
         return len(due)
 
@@ -137,13 +138,15 @@ class Batches:
         now = read_now(conn)
         return now, self.guard.accepts(now, asked_at_s)
 
-    def _act(self, conn: Connection, kind: str, due: Sequence[DelayedJob]) -> Sequence[DelayedJob]:
+    def _act(
+        self, conn: Connection, kind: str, due: Sequence[DelayedJob], *, now: datetime
+    ) -> Sequence[DelayedJob]:
         """Those that are done with; the others have a later moment."""
         if not due:
             return ()
         handler = self.handlers[kind]
         assert not isinstance(handler, Errand)
-        later = handler(conn, due)
+        later = handler(conn, due, now)
         delayed_due.move(conn, later)
         done = [job for job in due if job.id not in later]
         delayed_due.finish(conn, [job.id for job in done])
@@ -167,7 +170,7 @@ class Batches:
             with transaction(self.engine) as conn:
                 now, is_believed = self._read_clock(conn)
                 due = delayed_due.claim_one(conn, kind, now, job_id=job_id) if is_believed else []
-                done = self._act(conn, kind, due)
+                done = self._act(conn, kind, due, now=now)
             _count_done(kind, done, now)
         except SQLAlchemyError as ex:
             cause = is_passing(ex)

@@ -19,6 +19,7 @@ from jobs.delayed.clock_guard import ClockGuard
 from jobs.delayed.job_store import TableJobStore
 from jobs.engines import make_engines
 from jobs.static.context import Context, make_owner_name
+from jobs.static.runs import read_now
 from tests.lab.handlers import HANDLERS
 from tidings.process.metrics import serve_metrics
 from tidings.process.settings import load_settings
@@ -31,7 +32,9 @@ from tidings.store.engine import database_now, transaction
 from tidings.store.redis import make_redis
 
 
-def expire_unchecked(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+def expire_unchecked(
+    conn: Connection, due: Sequence[DelayedJob], _now: datetime
+) -> Mapping[int, datetime]:
     """Cancels the order that a job names, paid or not: "the job would not be there if it had been
     paid"."""
     ids = [int(job.ref) for job in due]
@@ -55,7 +58,7 @@ class DeletesFirst(Batches):
             due = _claim(conn, kind, delayed_job.c.run_at <= database_now(conn))
             conn.execute(delete(delayed_job).where(delayed_job.c.id.in_([job.id for job in due])))
         with transaction(self.engine) as conn:
-            orders.expire(conn, [int(job.ref) for job in due])
+            orders.expire(conn, [int(job.ref) for job in due], read_now(conn))
         return len(due)
 
 

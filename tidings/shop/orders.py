@@ -267,17 +267,20 @@ def advance(conn: Connection, order_id: int, event: Event) -> bool:
     return True
 
 
-def expire(conn: Connection, order_ids: Iterable[int]) -> dict[int, datetime]:
+def expire(conn: Connection, order_ids: Iterable[int], now: datetime) -> dict[int, datetime]:
     """Cancel those of these orders that are unpaid and past their time, and give their stock back;
     warn the readers of those that are not due yet.
+
+    Args:
+        now: the database's clock as the caller read it before any lock was waited for: an order may
+            be cancelled a little late, never early. Not read again here: a clock that jumps in
+            between would cancel what was only to be warned of.
 
     Returns:
         order id → when it expires, for those that are unpaid but not yet due. The others are done
         with.
     """
     rule = TRANSITIONS[Event.EXPIRE]
-    # Read before the locks are waited for: an order may be cancelled a little late, never early.
-    now = conn.scalar(select(database_now(conn)))
     not_before = case((orders.c.expires_at > now, orders.c.expires_at)).label("not_before")
     columns = (orders.c.id, orders.c.reader_id, not_before)
     query = select_by_key(conn, orders, "id", order_ids, *columns).where(

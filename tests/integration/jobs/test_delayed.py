@@ -16,13 +16,16 @@ from sqlalchemy import Connection, Engine, insert, select, text, update
 
 from jobs.delayed.batches import BATCH_ROWS, Batches
 from jobs.delayed.clock_guard import ClockGuard
+from jobs.handlers import expire_orders
 from jobs.static.runs import read_now
 from tests.faults.backlog import insert_jobs, insert_orders
 from tests.lab.handlers import HANDLERS, UNCACHED
 from tests.lab.servers import NO_RETRY
 from tidings.news import publishing
 from tidings.news.tables import article, channel
-from tidings.shop import stock
+from tidings.shop import orders, stock
+from tidings.shop.orders import ORDER_TIMEOUT
+from tidings.shop.tables import orders as order_table
 from tidings.store import delayed, delayed_rows
 from tidings.store.delayed import DelayedJob
 from tidings.store.delayed_due import MOST_ATTEMPTS
@@ -43,13 +46,26 @@ def rows(engine: Engine) -> list[Any]:
         return list(conn.execute(select(delayed_job).order_by(delayed_job.c.id)))
 
 
+def set_clock(conn: Connection, moment: datetime) -> None:
+    """What the database's clock says from now on, to this connection alone."""
+    # Not for the one who takes it from the pool next.
+    conn.detach()
+    if conn.dialect.name == "sqlite":
+        connection: Any = conn.connection.dbapi_connection
+        connection.create_function("strftime", -1, lambda *_: f"{moment:%Y-%m-%d %H:%M:%S}.000")
+    else:
+        conn.execute(text("SET timestamp = :at"), {"at": moment.timestamp()})
+
+
 class Recorder:
     """A handler that remembers what it was given."""
 
     def __init__(self) -> None:
         self.batches: list[list[DelayedJob]] = []
 
-    def __call__(self, _conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+    def __call__(
+        self, _conn: Connection, due: Sequence[DelayedJob], _now: datetime
+    ) -> Mapping[int, datetime]:
         self.batches.append(list(due))
         return {}
 
@@ -123,7 +139,7 @@ def test_a_backlog_is_drained_batch_by_batch(engine: Engine, make_batches: Any) 
 def test_what_a_handler_puts_off_stays(engine: Engine, make_batches: Any) -> None:
     hour = datetime(2030, 1, 1, tzinfo=UTC)
     schedule(engine, "note", 1, 2)
-    make_batches({"note": lambda _, due: {due[0].id: hour}}).drain("note")
+    make_batches({"note": lambda _conn, due, _now: {due[0].id: hour}}).drain("note")
     (row,) = rows(engine)
     assert (row.ref, row.run_at, row.attempts) == ("1", hour, 0)
 
@@ -131,7 +147,9 @@ def test_what_a_handler_puts_off_stays(engine: Engine, make_batches: Any) -> Non
 def test_one_poisoned_row_delays_nobody_else(engine: Engine, make_batches: Any) -> None:
     done: list[str] = []
 
-    def handler(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+    def handler(
+        conn: Connection, due: Sequence[DelayedJob], _now: datetime
+    ) -> Mapping[int, datetime]:
         if any(job.ref == "13" for job in due):
             raise ValueError("cannot do 13")
         conn.execute(
@@ -158,7 +176,9 @@ def test_after_five_failures_a_row_is_dead_and_no_longer_tried(
 ) -> None:
     tried = []
 
-    def handler(_conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+    def handler(
+        _conn: Connection, due: Sequence[DelayedJob], _now: datetime
+    ) -> Mapping[int, datetime]:
         tried.append(due[0].attempts)
         raise ValueError("never")
 
@@ -174,7 +194,9 @@ def test_after_five_failures_a_row_is_dead_and_no_longer_tried(
 def test_a_handler_that_broke_its_statement_loses_only_its_own_row(
     engine: Engine, make_batches: Any
 ) -> None:
-    def handler(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+    def handler(
+        conn: Connection, due: Sequence[DelayedJob], _now: datetime
+    ) -> Mapping[int, datetime]:
         if any(job.ref == "bad" for job in due):
             conn.execute(text("SELECT no_such_column FROM delayed_job"))
         return {}
@@ -190,7 +212,9 @@ def test_nothing_runs_twice_for_four_daemons(engine: Engine) -> None:
     """A batch may be begun again after a deadlock; what counts is what was committed, and that is
     once each."""
 
-    def handle(conn: Connection, due: Sequence[DelayedJob]) -> Mapping[int, datetime]:
+    def handle(
+        conn: Connection, due: Sequence[DelayedJob], _now: datetime
+    ) -> Mapping[int, datetime]:
         conn.execute(insert(channel), [{"slug": job.ref, "name": "done"} for job in due])
         return {}
 
@@ -245,6 +269,34 @@ def test_nothing_runs_while_the_databases_clock_is_in_doubt(engine: Engine) -> N
     assert Batches(engine, {"note": handler}, guard, threading.Event()).drain("note") == 1
 
 
+@pytest.mark.parametrize("jump", [timedelta(hours=1), -timedelta(hours=1)])
+def test_a_clock_that_jumps_in_a_batch_changes_nothing_for_its_orders(
+    shop: Any, make_batches: Any, jump: timedelta
+) -> None:
+    """Between the claim and its handler, where no guard looks again: an order that was only to be
+    warned of is not cancelled, and one that is over is not warned of."""
+    over = shop.order((1, 2), timeout_s=0)
+    early = shop.order((1, 3), timeout_s=600)
+    with transaction(shop.engine) as conn:
+        conn.execute(update(delayed_job).values(run_at=over.created_at - timedelta(seconds=1)))
+
+    def expire_after_the_jump(
+        conn: Connection, due: Sequence[DelayedJob], now: datetime
+    ) -> Mapping[int, datetime]:
+        set_clock(conn, now + jump)
+        return expire_orders(conn, due, now)
+
+    assert make_batches({ORDER_TIMEOUT: expire_after_the_jump}).drain(ORDER_TIMEOUT) == 2
+    assert [shop.read(order.order_id).status for order in (over, early)] == ["cancelled", "unpaid"]
+    assert [(job.ref, job.run_at) for job in shop.jobs()] == [
+        (str(early.order_id), early.expires_at)
+    ]
+    ended = select(order_table.c.ended_at).where(order_table.c.id == over.order_id)
+    with shop.engine.connect() as conn:
+        ended_at = conn.scalars(ended).one()
+        assert over.expires_at <= ended_at <= read_now(conn)
+
+
 def test_a_batch_that_is_asked_to_stop_begins_nothing(engine: Engine) -> None:
     stopping = threading.Event()
     stopping.set()
@@ -254,8 +306,6 @@ def test_a_batch_that_is_asked_to_stop_begins_nothing(engine: Engine) -> None:
 
 
 def test_unpaid_orders_expire_and_paid_ones_do_not(shop: Any, make_batches: Any) -> None:
-    from tidings.shop import orders
-
     late = shop.order((1, 2), timeout_s=0)
     paid = shop.order((1, 3), timeout_s=0)
     early = shop.order((1, 4), timeout_s=600)

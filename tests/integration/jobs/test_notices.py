@@ -148,7 +148,7 @@ def test_what_is_rolled_back_is_not_told(shop: Shop) -> None:
 
     def die() -> None:
         with transaction(shop.engine) as conn:
-            orders.expire(conn, [order.order_id])
+            orders.expire(conn, [order.order_id], read_now(conn))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

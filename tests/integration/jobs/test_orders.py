@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, update
 
+from jobs.static.runs import read_now
 from tests.lab.shop import ANYBODY
 from tidings.shop import orders, stock
 from tidings.shop.orders import Event, Line
@@ -25,7 +26,7 @@ STOCK = 100
 def expire_all(shop: Any) -> dict[int, Any]:
     with transaction(shop.engine) as conn:
         ids = [int(job.ref) for job in shop.jobs()]
-        return orders.expire(conn, ids)
+        return orders.expire(conn, ids, read_now(conn))
 
 
 def test_an_order_takes_stock_and_promises_its_expiry(shop: Any) -> None:
@@ -197,7 +198,7 @@ def test_paying_cancelling_and_expiring_at_once_has_one_winner(shop: Any) -> Non
         def expire(order: Any = order, start: Any = start) -> bool:
             start.wait()
             with transaction(shop.engine) as conn:
-                orders.expire(conn, [order.order_id])
+                orders.expire(conn, [order.order_id], read_now(conn))
             return bool(shop.read(order.order_id).cancelled_for == "expired")
 
         with ThreadPoolExecutor(3) as pool:

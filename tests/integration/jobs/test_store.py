@@ -40,7 +40,7 @@ class Ran:
         self.refs: list[str] = []
         self.news = threading.Condition()
 
-    def __call__(self, _conn: object, due: Any) -> dict[int, datetime]:
+    def __call__(self, _conn: object, due: Any, _now: datetime) -> dict[int, datetime]:
         with self.news:
             self.refs += [job.ref for job in due]
             self.news.notify_all()

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 from sqlalchemy import select
 
+from jobs.static.runs import read_now
 from tests.integration.shop.conftest import OpenShopfront
 from tests.lab.buyers import Shopfront, Till, at_once, tell
 from tests.lab.shelf import STOCK, Shop
@@ -139,7 +140,7 @@ def test_the_address_is_forgotten_when_the_order_ends(shop: Shop, end: str) -> N
     order = shop.order((1, 1), address=HOME, timeout_s=0)
     with transaction(shop.engine) as conn:
         if end == "expire":
-            orders.expire(conn, [order.order_id])
+            orders.expire(conn, [order.order_id], read_now(conn))
         else:
             orders.advance(conn, order.order_id, orders.Event(end))
 
