@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.servers import RedisServer, start_redis
-from tests.lab.sites import Reader, Site, start_site
+from tests.lab.sites import PATIENT, Reader, Site, start_site
 
 StartSite = Callable[..., AbstractContextManager[Site]]
 
@@ -18,19 +18,10 @@ StartSite = Callable[..., AbstractContextManager[Site]]
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The demo site, for every test that leaves it as it was: each comes as a new reader, and kills
-    nothing.
-
-    A busy machine may take more than the usual half second to choose a feed, and then readers get
-    what is popular, which is right and not what these tests are about.
-    """
+    nothing."""
     with (
         start_redis() as redis,
-        start_site(
-            tmp_path_factory.mktemp("site"),
-            redis_url=redis.url,
-            gateway_deadline_ms=20_000,
-            gateway_recommend_ms=8000,
-        ) as running,
+        start_site(tmp_path_factory.mktemp("site"), redis_url=redis.url, **PATIENT) as running,
     ):
         running.wait_until_ready()
         yield running
@@ -46,4 +37,4 @@ def visitor(site: Site) -> Reader:
 def new_site(tmp_path: Path, redis_server: RedisServer, redis_url: str) -> StartSite:
     """A site of one's own, to break: `with new_site("--no-demo", card_ttl_s=2) as site:
     site.wait_until_ready()`."""
-    return partial(start_site, tmp_path, redis_url=redis_url)
+    return partial(start_site, tmp_path, redis_url=redis_url, **PATIENT)

@@ -17,7 +17,7 @@ def ask(
 ) -> tuple[http.client.HTTPResponse, bytes]:
     """One request on a connection of its own."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection = http.client.HTTPConnection(urlsplit(site.url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(site.url).netloc, timeout=60)
     try:
         connection.request(method, path, body, named)
         answer = connection.getresponse()
@@ -30,7 +30,7 @@ def ask(
     "path", ["/", "/articles", "/articles/1", "/channels", "/static/reader.js"]
 )
 def test_head_is_answered_without_a_body_and_the_connection_goes_on(site: Site, path: str) -> None:
-    connection = http.client.HTTPConnection(urlsplit(site.url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(site.url).netloc, timeout=60)
     for method in ("HEAD", "GET", "HEAD"):
         connection.request(method, path)
         answer = connection.getresponse()

@@ -18,7 +18,7 @@ import pytest
 from tests.lab.examples import make_example
 from tests.lab.relay import Relay, start_relay
 from tests.lab.servers import free_port, spawn, start_redis, wait_until
-from tests.lab.sites import Answer, Site, start_site
+from tests.lab.sites import PATIENT, Answer, Site, start_site
 from tidings.talk.conversations import MOST_STARTED
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,6 +51,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
                 redis_url=redis.url,
                 chat_bind=f"127.0.0.1:{port}",
                 chat_url=f"http://127.0.0.1:{cable.port}",
+                **PATIENT,
             )
         )
         site.wait_until_ready()

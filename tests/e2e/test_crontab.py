@@ -68,7 +68,6 @@ def cron(crontab: str, folder: Path) -> Iterator[None]:
         started.wait()
 
 
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("database_url", ["mariadb"], indirect=True)
 def test_cron_runs_a_job_once_although_two_lines_ask_for_it(
     database_url: str,

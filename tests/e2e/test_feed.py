@@ -27,6 +27,7 @@ from tidings.store.engine import make_engine
 StartSite = Callable[..., AbstractContextManager[Site]]
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 EVERY_S = 0.05
+PATIENCE_S = 120
 
 
 def ids(answer: Answer) -> list[int]:
@@ -107,7 +108,7 @@ def test_a_reader_exhausts_a_channel_and_walks_back_to_the_start(
 
 def wait_for_articles(site: Site, number: int) -> int:
     """The id of the only channel, once the recommender has seen all its articles."""
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up_at:
         channel_ids = [
             channel["channel_id"] for channel in site.reader().get("/channels").json["results"]
@@ -140,7 +141,7 @@ def test_reports_are_in_the_database_within_moments(site: Site, visitor: Reader)
     engine = make_engine(site.settings.database)
     acts: list[Any] = []
     batches: list[Any] = []
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + PATIENCE_S
     while not (acts and batches) and time.monotonic() < give_up_at:
         with engine.connect() as conn:
             acts = list(conn.execute(select(behaviour).where(is_of(behaviour, visitor))))
@@ -177,14 +178,14 @@ def asking(reader: Reader, answers: list[tuple[float, Answer]]) -> Iterator[None
         yield
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(120)
 
 
 def wait_for_step(
     answers: list[tuple[float, Answer]], since: float, step: str, *, gone: bool = False
 ) -> None:
     """Until an answer of after `since` was served from `step`, or with `gone` from another one."""
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + PATIENCE_S
     while time.monotonic() < give_up_at:
         for at, answer in list(answers):
             if at > since and (answer.json["served_from"] == step) != gone:
@@ -217,7 +218,7 @@ def test_a_killed_recommender_costs_no_reader_an_error(new_site: StartSite) -> N
 def test_a_frozen_recommender_costs_no_reader_an_error(new_site: StartSite) -> None:
     """SIGSTOP: its door accepts and no answer comes, which is worse than a closed one."""
     answers: list[tuple[float, Answer]] = []
-    with new_site() as site:
+    with new_site(gateway_recommend_ms=2000) as site:
         site.wait_until_ready()
         with asking(site.reader(), answers):
             wait_for_step(answers, 0, "personal")

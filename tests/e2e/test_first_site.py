@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.test_stories import ROOT, lay_out, make_script, read_story
 from tests.lab.browser import Page, open_browser
 from tests.lab.servers import RedisServer, free_port, wait_until
-from tests.lab.sites import start_site
+from tests.lab.sites import PATIENT, start_site
 from tests.lab.web import serve_web
 
 PAGE = ROOT / "docs" / "first-site.md"
@@ -57,7 +57,7 @@ def titles(page: Page, address: str) -> list[str]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_newcomer_who_follows_the_page_has_a_site(
     tmp_path: Path, redis_server: RedisServer, redis_url: str
 ) -> None:
@@ -77,6 +77,7 @@ def test_a_newcomer_who_follows_the_page_has_a_site(
             gateway_bind=bind,
             site_url=f"http://{bind}",
             fetch_private_addresses=True,
+            **PATIENT,
         ) as site,
         open_browser() as browser,
         browser.page() as page,

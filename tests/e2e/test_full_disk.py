@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.servers import wait_until
-from tests.lab.sites import TIDINGS, Reader, Site, start_site
+from tests.lab.sites import PATIENT, TIDINGS, Reader, Site, start_site
 
 DISK = "24m"
 
@@ -35,7 +35,6 @@ def click_first(reader: Reader) -> int:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(240)
 def test_readers_go_on_reading_while_the_disk_is_full_and_all_is_well_once_it_is_not(
     tmp_path: Path,
 ) -> None:
@@ -48,7 +47,7 @@ def test_readers_go_on_reading_while_the_disk_is_full_and_all_is_well_once_it_is
     as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
     script = f"mount -t tmpfs -o size={DISK} tmpfs {var_dir} && exec {TIDINGS} up"
     command = ["unshare", *as_root, "--mount", "sh", "-c", script]
-    with start_site(tmp_path, command=command, var_dir=var_dir) as site:
+    with start_site(tmp_path, command=command, var_dir=var_dir, **PATIENT) as site:
         site.wait_until_ready()
         wait_until(lambda: '"pages_followed"' in site.output, 60, "the static pages")
         disk = Path(f"/proc/{site.process.pid}/root{var_dir}")

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.lab.servers import find_program
-from tests.lab.sites import Site, start_site
+from tests.lab.sites import PATIENT, Site, start_site
 
 ROOT = Path(__file__).parent.parent.parent
-INSTALL_TIMEOUT_S = 300
+INSTALL_TIMEOUT_S = 900
 
 
 @pytest.fixture
@@ -40,12 +40,12 @@ def clone(tmp_path: Path) -> Path:
 @contextmanager
 def make_run(clone: Path) -> Iterator[Site]:
     # Nobody names a Redis, so it brings its own.
-    with start_site(clone, command=["make", "--no-print-directory", "run"]) as site:
+    with start_site(clone, command=["make", "--no-print-directory", "run"], **PATIENT) as site:
         yield site
 
 
 @pytest.mark.long
-@pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + 600)
 def test_a_fresh_clone_serves_a_feed_and_one_ctrl_c_ends_it_all(clone: Path) -> None:
     """Nothing but Python is there: no virtual environment, no database, no Redis, no data."""
     with make_run(clone) as site:

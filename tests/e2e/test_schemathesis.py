@@ -62,8 +62,7 @@ def ask(
 @pytest.mark.long
 @pytest.mark.timeout(0 if IS_FULL else 2000)
 def test_no_answer_is_a_defect_or_undescribed(new_site: StartSite, tmp_path: Path) -> None:
-    # The time for a request is not what is tested, and a busy machine sheds what comes late.
-    with new_site(payment_provider="sandbox", gateway_deadline_ms=20_000) as site:
+    with new_site(payment_provider="sandbox") as site:
         site.wait_until_ready()
         visitor = site.reader()
         operations = visitor.get("/openapi.json").json["paths"].values()
@@ -80,7 +79,7 @@ def test_no_answer_is_a_defect_or_undescribed(new_site: StartSite, tmp_path: Pat
 @pytest.mark.timeout(0 if IS_FULL else 2000)
 def test_no_answer_to_staff_is_a_defect_or_undescribed(new_site: StartSite, tmp_path: Path) -> None:
     """An operator, who may do everything, does it on a site with the demo's articles."""
-    with new_site(gateway_deadline_ms=20_000) as site:
+    with new_site() as site:
         site.wait_until_ready()
         made = subprocess.run(
             [TIDINGS, "keys", "add", "desk", "--role", "operator"],
@@ -102,7 +101,7 @@ def test_no_answer_to_staff_is_a_defect_or_undescribed(new_site: StartSite, tmp_
 def test_no_answer_of_the_chat_is_a_defect_or_undescribed(
     new_site: StartSite, tmp_path: Path
 ) -> None:
-    with new_site(gateway_deadline_ms=20_000) as site:
+    with new_site() as site:
         site.wait_until_ready()
         chat = f"http://{site.settings.chat.bind}"
         visitor = site.reader()

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.servers import RedisServer, free_port
-from tests.lab.sites import TIDINGS, start_site
+from tests.lab.sites import PATIENT, TIDINGS, start_site
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [
@@ -32,7 +32,7 @@ PAGES = [
 SHELL = ("sh", "bash", "shell")
 BLOCK = re.compile(r"((?:^<!-- .*? -->\n+)*)^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"<!-- (not run:|run with) (.*?) -->", re.DOTALL)
-STORY_TIMEOUT_S = 120
+STORY_TIMEOUT_S = 480
 MOST_NOT_RUN = 14
 # What is typed has to succeed; curl takes a 4xx for a success unless it is told.
 PROLOGUE = """
@@ -105,7 +105,6 @@ def lay_out(folder: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(STORY_TIMEOUT_S + 60)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_can_be_followed_in_order(
     page: Path, tmp_path: Path, redis_server: RedisServer, redis_url: str
@@ -124,6 +123,7 @@ def test_a_page_can_be_followed_in_order(
         site_url=f"http://{bind}",
         order_timeout_s=10,
         payment_provider="sandbox",
+        **PATIENT,
     ) as site:
         site.wait_until_ready()
         script = script.replace("127.0.0.1:8000", site.settings.gateway.bind)

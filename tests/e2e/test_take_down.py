@@ -69,7 +69,6 @@ def wait_for(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(500)
 def test_what_an_editor_takes_down_is_gone_from_every_path(new_site: StartSite) -> None:
     with new_site("--no-demo") as site:
         site.wait_until_ready()

@@ -15,7 +15,7 @@ from tests.lab.browser import Browser, Page, open_browser
 from tests.lab.chat import ChatNode, start_chat_node
 from tests.lab.relay import Relay, start_relay
 from tests.lab.servers import free_port, start_redis, wait_until
-from tests.lab.sites import Site, start_site
+from tests.lab.sites import PATIENT, Site, start_site
 
 # Has a browser talk to the other node: the gateway knows one.
 ELSEWHERE = """
@@ -75,6 +75,7 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talk]:
                 chat_url=f"http://127.0.0.1:{cable.port}",
                 order_timeout_s=5,
                 payment_provider="sandbox",
+                **PATIENT,
             )
         )
         site.wait_until_ready()
@@ -161,7 +162,6 @@ def open_acts(page: Page) -> None:
 
 
 @pytest.mark.parametrize("away_s", [3, pytest.param(60, marks=pytest.mark.long)])
-@pytest.mark.timeout(300)
 def test_two_readers_talk_through_two_nodes_and_one_who_was_offline_misses_nothing(
     browser: Browser, talk: Talk, away_s: int
 ) -> None:

@@ -35,7 +35,7 @@ def test_a_feed_comes_over_tls_and_nobody_else_is_answered(
         )
         endpoint = site.settings.recommender.bind
 
-        with TidingsClient(endpoint, tls=files) as tidings:
+        with TidingsClient(endpoint, tls=files, timeout_ms=20_000) as tidings:
             assert len(tidings.feed(user_id=reader.reader_id).articles) == 10
         for tls in (None, replace(stranger, ca=files.ca)):
             with TidingsClient(endpoint, tls=tls) as refused, pytest.raises(TransportFaultError):

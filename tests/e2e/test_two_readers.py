@@ -13,8 +13,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.lab.browser import Browser, Page, open_browser
 from tests.lab.servers import wait_until
 from tests.lab.sites import Site
@@ -143,7 +141,6 @@ def by_channel(cards: dict[int, dict[str, Any]], ids: list[int]) -> dict[int, li
     return found
 
 
-@pytest.mark.timeout(400)
 def test_reading_five_articles_of_a_channel_changes_that_readers_front_page_alone(
     site: Site, tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ def test_an_old_worker_that_restarts_on_a_compatible_newer_schema_goes_on_servin
         for module, door in doors.items():
             before = site.find(module)
             before.kill()
-            before.wait(10)
+            before.wait(60)
             wait_until(lambda door=door: answers_ready(door), 30, f"{module} to be back")  # type: ignore[misc]
         feed = site.reader().get("/articles?channel_id=0")
         assert site.stop() == 0

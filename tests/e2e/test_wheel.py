@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.lab.servers import find_program, wait_until
-from tests.lab.sites import start_site
+from tests.lab.sites import PATIENT, start_site
 
 ROOT = Path(__file__).parent.parent.parent
-INSTALL_TIMEOUT_S = 300
+INSTALL_TIMEOUT_S = 900
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def run(*command: str) -> str:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(INSTALL_TIMEOUT_S + 120)
+@pytest.mark.timeout(INSTALL_TIMEOUT_S + 600)
 def test_a_wheel_runs_the_whole_site_from_the_root_folder(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +58,7 @@ def test_a_wheel_runs_the_whole_site_from_the_root_folder(
     `/` has a `var` that is no site's, so the site is made in the user's data folder."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     command = ["sh", "-c", f"cd / && exec {installed} up"]
-    with start_site(tmp_path, command=command) as site:
+    with start_site(tmp_path, command=command, **PATIENT) as site:
         site.wait_until_ready()
         var_dir = tmp_path / "data" / "tidings" / "var"
         reader = site.reader()

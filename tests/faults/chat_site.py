@@ -67,7 +67,7 @@ class Node:
 
     def is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.http}/health/ready", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.http}/health/ready", timeout=10) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

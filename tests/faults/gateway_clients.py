@@ -240,7 +240,7 @@ class Running:
         assert self.process.stdout is not None
         self.process.stdin.close()
         answer = self.process.stdout.read()
-        self.process.wait(30)
+        self.process.wait(60)
         return msgspec.json.decode(answer, type=Seen)
 
 

@@ -70,7 +70,7 @@ def equal_orders(trial: Trial) -> None:
                 twin.go_elsewhere()
 
             def order(twin: Reader, key: str = key, gate: threading.Barrier = gate) -> Answer:
-                gate.wait(30)
+                gate.wait(120)
                 return twin.place({SCARCE: 5}, key)
 
             answers = list(pool.map(order, twins))
@@ -117,7 +117,7 @@ def one_product(trial: Trial) -> None:
     def buy(number: int) -> None:
         draw = random.Random(f"{trial.seed}:{number}")
         reader = trial.reader(number)
-        gate.wait(60)
+        gate.wait(120)
         for _ in range(PER_CLIENT):
             answer = reader.place({HOT: draw.randint(1, 3)})
             if answer.status == 201 and draw.random() < 0.5:

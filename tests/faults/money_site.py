@@ -68,7 +68,7 @@ class Shop:
         process.is_wanted = False
         with suppress(ProcessLookupError):
             os.killpg(process.popen.pid, signal.SIGKILL)
-        process.popen.wait(30)
+        process.popen.wait(60)
 
     def start(self, process: Process) -> None:
         """Return when it is up."""
@@ -117,7 +117,7 @@ def open_shop(
 ) -> Iterator[Shop]:
     """A fresh shop on those servers; `settings` by their names, `mistake` as in
     `money_processes`."""
-    with redis.Redis.from_url(redis_server.url, socket_timeout=5) as client:
+    with redis.Redis.from_url(redis_server.url, socket_timeout=30) as client:
         client.flushall()
     url = database.new_database()
     engine = make_engine(read_settings(None, database_url=url).database)

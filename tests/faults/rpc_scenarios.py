@@ -210,4 +210,4 @@ def _link_of(namespace: str) -> str:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run([find_program("ip"), *arguments], check=True, capture_output=True, timeout=10)
+    subprocess.run([find_program("ip"), *arguments], check=True, capture_output=True, timeout=60)

@@ -119,7 +119,7 @@ class Recommender:
             return "rpc_server_started" in self.log.read_text()
         with (
             suppress(OSError),
-            urlopen(f"http://{self.metrics_bind}/health/ready", timeout=1) as answer,
+            urlopen(f"http://{self.metrics_bind}/health/ready", timeout=10) as answer,
         ):
             return bool(answer.status == 200)
         return False
@@ -251,7 +251,7 @@ class Readers:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive(), "a call has no end"
         for client in self._clients:
             client.close()

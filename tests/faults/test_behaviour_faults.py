@@ -20,14 +20,14 @@ import pytest
 from sqlalchemy import text
 
 from tests.lab.servers import wait_until
-from tests.lab.sites import Reader, Site, start_site
+from tests.lab.sites import PATIENT, Reader, Site, start_site
 from tidings.process.clock import now_ms
 from tidings.process.settings import read_secret_keys
 from tidings.reading.acts import Action
 from tidings.reading.tracking import Shown, Tracker
 from tidings.store.engine import make_engine
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.long
 
 SENDERS, EVENTS_PER_REPORT, PER_SECOND = 5, 25, 500
 BETWEEN_KILLS_S = 2.0
@@ -111,7 +111,7 @@ def test_every_acknowledged_act_is_in_sql_once_though_each_process_was_killed(
     tmp_path: Path,
 ) -> None:
     """500 acts a second while Redis, recommender, gateway and daemon are killed in turn."""
-    with start_site(tmp_path) as site:
+    with start_site(tmp_path, **PATIENT) as site:
         site.wait_until_ready()
         tracker = Tracker(read_secret_keys(site.settings.site))
         feed = site.reader().get("/articles?article_num=50").json

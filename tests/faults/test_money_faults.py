@@ -23,7 +23,7 @@ Servers = tuple[MariaDBServer, RedisServer]
 SCALE = 0.1
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

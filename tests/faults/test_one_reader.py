@@ -21,11 +21,11 @@ import pytest
 
 from tests.lab.moved_clock import moved_clock
 from tests.lab.servers import free_port, spawn, wait_until
-from tests.lab.sites import TIDINGS, Site, start_site
+from tests.lab.sites import PATIENT, TIDINGS, Site, start_site
 from tidings.client import Feed, TidingsClient, TidingsError
 from tidings.process.asking import answers_ready
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.long
 
 ARTICLES = 2_000
 READER, OTHERS = 7, range(100, 110)
@@ -80,7 +80,11 @@ def ask_until_served(client: TidingsClient, reader_id: int) -> Feed:
 def test_no_batch_overlaps_and_the_history_is_whole(tmp_path: Path) -> None:
     """Each article comes once, whichever process answered, and the others wait for no one."""
     with start_site(
-        tmp_path, "--no-demo", seen_articles=ARTICLES, history_batches=CLIENTS * BATCHES + 1
+        tmp_path,
+        "--no-demo",
+        seen_articles=ARTICLES,
+        history_batches=CLIENTS * BATCHES + 1,
+        **PATIENT,
     ) as site:
         site.wait_until_ready()
         import_articles(site, tmp_path)

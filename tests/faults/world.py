@@ -144,7 +144,7 @@ class Process:
     def is_up(self, path: str = "/health/ready") -> bool:
         with (
             suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer,
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer,
         ):
             return bool(answer.status == 200)
         return False

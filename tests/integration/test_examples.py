@@ -69,8 +69,6 @@ GIVES_UP_WITHIN_S = 30
 Command = Callable[[str], list[str]]
 every_language = pytest.mark.parametrize("language", COMMANDS)
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def blocks(language: str) -> list[str]:
     """The code blocks of docs/thrift-clients.md that are marked as this language."""

@@ -27,7 +27,7 @@ from typing import Any
 
 from tests.lab.servers import find_program, spawn
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -64,7 +64,7 @@ class Browser:
 
     def command(self, method: str, session: str = "", **parameters: Any) -> dict[str, Any]:
         """Raises:
-        BrowserError: it refused, or did not answer within 30 s.
+        BrowserError: it refused, or did not answer within two minutes.
         """
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
@@ -177,7 +177,7 @@ class Page:
         """Until an expression is true; its value.
 
         Raises:
-            BrowserError: it has not become so within 30 s; with the text of the page.
+            BrowserError: it has not become so within two minutes; with the text of the page.
         """
         give_up_s = time.monotonic() + PATIENCE_S
         while True:

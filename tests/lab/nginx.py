@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 
 from tests.lab.authority import Authority
 from tests.lab.servers import find_program, free_port, spawn, wait_until
@@ -55,7 +55,7 @@ def serve_site(root: Path, folder: Path) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with _running(folder, documented_server(root, port)):
-        wait_until(lambda: _answers(f"{url}/"), 10, "nginx")
+        wait_until(lambda: _answers(f"{url}/"), 30, "nginx")
         yield url
 
 
@@ -72,7 +72,7 @@ class Front:
         return http.client.HTTPSConnection(
             "127.0.0.1",
             self.port,
-            timeout=30,
+            timeout=60,
             source_address=(source, 0),
             context=self.tls,
         )
@@ -118,7 +118,7 @@ def serve_gateway(
     with _running(folder, told + deployed):
         tls = ssl.create_default_context(cafile=str(files.ca))
         front = Front(port, plain_port, tls)
-        wait_until(lambda: _answers(f"http://127.0.0.1:{plain_port}/"), 10, "nginx")
+        wait_until(lambda: _answers(f"http://127.0.0.1:{plain_port}/"), 30, "nginx")
         yield front
 
 
@@ -138,14 +138,14 @@ def _running(folder: Path, server: str) -> Iterator[None]:
         AROUND.format(folder=folder, server=server, user=user, mime_types=MIME_TYPES)
     )
     command = [find_program("nginx"), "-p", str(folder), "-c", str(configuration), "-e", "stderr"]
-    subprocess.run([*command, "-q", "-t"], check=True, timeout=10)
+    subprocess.run([*command, "-q", "-t"], check=True, timeout=60)
     process = spawn(command)
     try:
         yield
     finally:
         # Not SIGKILL: its workers would live on.
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -155,9 +155,9 @@ class _Stay(urllib.request.HTTPRedirectHandler):
 
 def _answers(url: str) -> bool:
     try:
-        urllib.request.build_opener(_Stay).open(url, timeout=2).close()
+        urllib.request.build_opener(_Stay).open(url, timeout=10).close()
     except HTTPError as ex:
         ex.close()
-    except URLError:
+    except OSError:
         return False
     return True

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 FOREVER = float("inf")
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 _processes = multiprocessing.get_context("spawn")
 
 

@@ -29,8 +29,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-START_TIMEOUT_S = 30
-STOP_TIMEOUT_S = 10
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
 NO_RETRY = Retry(NoBackoff(), retries=0)
 # A database lives in memory where there is room for those of a whole run: on a disk each statement
 # that makes a table waits until ten writes have reached it.
@@ -318,8 +318,8 @@ class MariaDBServer(Server):
             "user": "tidings",
             "password": "tidings",
         } | {
-            "connect_timeout": 5,
-            "read_timeout": 30,
+            "connect_timeout": 30,
+            "read_timeout": 60,
             "charset": "utf8mb4",
             "ssl_disabled": True,  # else PyMySQL loads the CA certificates each time: 30 ms
         }

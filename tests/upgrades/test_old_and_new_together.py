@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab.servers import free_port, spawn, start_redis, wait_until
-from tests.lab.sites import TIDINGS, Reader, start_site
+from tests.lab.sites import PATIENT, TIDINGS, Reader, start_site
 from tests.upgrades.test_sites_of_before import SITES, Earlier
 from tidings.process.asking import answers_ready
 
 NEWEST = sorted(path.name for path in SITES.iterdir())[-1]
-pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.long
 
 
 def unpack_programs(name: str, folder: Path) -> Path:
@@ -76,9 +76,10 @@ def test_a_reader_is_served_by_both_versions_as_by_one(tmp_path: Path) -> None:
             "TIDINGS_VAR_DIR": str(earlier.folder / "var"),
             "TIDINGS_DATABASE_URL": f"sqlite:///{tmp_path}/var/tidings.db",
         }
+        environment |= {f"TIDINGS_{name.upper()}": str(PATIENT[name]) for name in PATIENT}
         with (
             old_workers(tree, tmp_path, environment),
-            start_site(tmp_path, "--no-demo", redis_url=redis.url) as site,
+            start_site(tmp_path, "--no-demo", redis_url=redis.url, **PATIENT) as site,
         ):
             site.wait_until_ready()
             old, new = Reader(f"http://{binds['gateway']}"), site.reader()

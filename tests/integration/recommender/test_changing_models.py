@@ -107,7 +107,6 @@ def use(name: str, environ: dict[str, str]) -> None:
     )
 
 
-@pytest.mark.timeout(300)
 def test_a_model_is_changed_under_calls_and_none_of_them_fails(
     endpoint: str, environ: dict[str, str]
 ) -> None:
