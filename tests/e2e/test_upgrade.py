@@ -9,7 +9,7 @@ from tests.e2e.conftest import StartSite
 from tests.lab.servers import wait_until
 from tidings.process.asking import answers_ready
 from tidings.store.engine import make_engine, transaction
-from tidings.store.migrate import schema_reader
+from tidings.store.schema import schema_reader
 
 
 @pytest.mark.long

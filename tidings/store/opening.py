@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tidings.process.errors import PREFIX, CannotStartError
 from tidings.process.settings import Settings
 from tidings.store.engine import make_engine
-from tidings.store.migrate import check_schema, migrate
+from tidings.store.schema import check_schema
 
 
 def open_database(settings: Settings) -> Engine:
@@ -44,6 +44,9 @@ def migrate_database(settings: Settings) -> str:
     Raises:
         CannotStartError: it does not answer, or is newer than this program.
     """
+    # Only now: a program that opens a database needs no Alembic, which is slow to import.
+    from tidings.store.migrate import migrate
+
     with _database_can_be_used(settings):
         _make_private_file(settings)
         engine = make_engine(settings.database)

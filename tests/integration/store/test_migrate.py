@@ -30,7 +30,8 @@ from tidings.store import delayed_tables
 from tidings.store import migrate as migrations
 from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.metadata import metadata
-from tidings.store.migrate import SchemaError, check_schema, migrate, schema_reader
+from tidings.store.migrate import migrate
+from tidings.store.schema import SchemaError, check_schema, known_revisions, schema_reader
 from tidings.talk import tables as talk_tables
 
 # Each module of tables adds its own to the one description of the schema.
@@ -221,6 +222,14 @@ def test_an_upgrade_says_which_programs_can_use_the_schema_from_then_on(engine: 
     oldest = script.get_revision(head).module.min_reader
     with engine.connect() as conn:
         assert conn.execute(schema_reader.select()).all() == [(1, oldest)]
+
+
+def test_the_names_of_the_migrations_are_their_revisions() -> None:
+    """A program at its start reads these names and asks no Alembic."""
+    script = ScriptDirectory(Path(migrations.__file__).with_name("migrations"))
+
+    assert known_revisions() == [found.revision for found in script.walk_revisions()][::-1]
+    assert known_revisions()[-1] == script.get_current_head()
 
 
 def test_each_revision_from_the_fourth_on_names_the_oldest_program_that_can_use_it() -> None:

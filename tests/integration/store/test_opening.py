@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.conftest import MakeSettings
-from tidings.store.migrate import SchemaError
 from tidings.store.opening import open_database
+from tidings.store.schema import SchemaError
 
 
 def test_a_database_with_the_right_schema_is_opened(
