@@ -151,13 +151,14 @@ async def read_as_readers_do(crowd: Crowd) -> None:
         over = asyncio.Event()
         client.requests, client.then = (lambda: page), (lambda _client, _wait_s: over.set())
         client.reopen = over.set  # type: ignore[method-assign]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_S):
-                if client.wire is None:
-                    await client.open()
-                else:
-                    client.ask()
-                await over.wait()
+        if client.wire is None:
+            await client.open()
+        else:
+            client.ask()
+        # The client is not to lose patience in a time that was stolen from the gateway.
+        while not over.is_set() and client.waited_s() < PATIENCE_S:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), PATIENCE_S / 10)
         if client in crowd.waiting:
             client.give_up()
         elif keeps and client.wire is not None:

@@ -25,7 +25,8 @@ from tests.faults.gateway_site import (
     seen_batch,
     start_gateway,
 )
-from tests.faults.gateway_wire import Plan, Seen, in_line_s
+from tests.faults.gateway_wire import Plan, Seen
+from tests.faults.stolen_time import in_line_s
 from tests.lab.sites import UNLIMITED
 from tidings.process.errors import PREFIX
 

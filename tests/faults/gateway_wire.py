@@ -1,9 +1,8 @@
 """One connection to the gateway that counts what comes back, and the crowd that it belongs to.
 
 It looks at nothing of an answer but its head and the last word of its body, since a crowd has to
-cost less than the gateway that it asks. On a machine with other work, what this side overslept, and
-what the gateway's threads stood in line for a core, is told apart from lateness of the gateway's
-own. Rejected: asyncio's streams, which take three times as long for the same.
+cost less than the gateway that it asks. What other programs have stolen is told apart from lateness
+of the gateway's own. Rejected: asyncio's streams, which take three times as long for the same.
 
     client = Client(crowd, lambda: b"GET /channels HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
     await client.open()
@@ -16,10 +15,10 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
-from pathlib import Path
 
 import msgspec
+
+from tests.faults.stolen_time import EVERY_S, StolenTime
 
 # A browser that got no answer in this time has shown its own page for that.
 PATIENCE_S = 5.0
@@ -99,7 +98,7 @@ class Crowd:
         self.seen = Seen()
         self.statuses, self.served_from = Counter[str](), Counter[str]()
         self.is_over = False
-        self.excused_s = 0.0
+        self.stolen = StolenTime(lambda: plan.servers)
         self.tasks: set[asyncio.Task[None]] = set()
         self.waiting: set[Client] = set()
 
@@ -110,24 +109,18 @@ class Crowd:
 
     async def watch_the_clock(self) -> None:
         """Add up how long this process did not look at its sockets, and the gateway had no core."""
-        before_s, waited_s = self.loop.time(), in_line_s(self.plan.servers)
         while True:
-            await asyncio.sleep(0.02)
-            now_s, waited_now_s = self.loop.time(), in_line_s(self.plan.servers)
-            took_s = now_s - before_s
-            slept_s = max(0.0, took_s - 0.04)
-            # Two threads in line at once have lost one time.
-            self.excused_s += max(slept_s, min(took_s, waited_now_s - waited_s))
-            before_s, waited_s = now_s, waited_now_s
+            await asyncio.sleep(EVERY_S)
+            self.stolen.look()
 
-    def note(self, status: int, head: bytes, body: bytes, took_s: float, excused_s: float) -> None:
+    def note(self, status: int, head: bytes, body: bytes, took_s: float, stolen_s: float) -> None:
         """One answer; a late one is an answer of no use."""
         if self.is_over:
             return
         seen = self.seen
         seen.answered += 1
         self.statuses[str(status)] += 1
-        is_late = took_s - excused_s > self.plan.late_s
+        is_late = took_s - stolen_s > self.plan.late_s
         seen.late += took_s > self.plan.late_s
         seen.late_by_gateway += is_late
         seen.served += 200 <= status < 400 and not is_late
@@ -143,12 +136,10 @@ class Crowd:
         """The result. A request that was only just asked is as if it had not been."""
         self.is_over = True
         for client in self.waiting:
-            waited_s = self.loop.time() - client.asked_s
-            is_late = waited_s > self.plan.late_s
+            is_late = self.loop.time() - client.asked_s > self.plan.late_s
             self.seen.asked -= not is_late
             self.seen.late += is_late
-            excused_s = self.excused_s - client.excused_s
-            self.seen.late_by_gateway += waited_s - excused_s > self.plan.late_s
+            self.seen.late_by_gateway += client.waited_s() > self.plan.late_s
         self.seen.statuses, self.seen.served_from = dict(self.statuses), dict(self.served_from)
         return self.seen
 
@@ -175,7 +166,7 @@ class Client(asyncio.Protocol):
         self.wire: asyncio.Transport | None = None
         self.read = bytearray()
         self.asked_s = 0.0
-        self.excused_s = 0.0
+        self.stolen_before_s = 0.0
 
     async def open(self) -> None:
         """Connect, and ask at once."""
@@ -195,9 +186,19 @@ class Client(asyncio.Protocol):
             self.connection_lost(None)
 
     def start_clock(self) -> None:
-        self.asked_s, self.excused_s = self.crowd.loop.time(), self.crowd.excused_s
+        self.asked_s, self.stolen_before_s = self.crowd.loop.time(), self.crowd.stolen.total_s
         self.crowd.seen.asked += 1
         self.crowd.waiting.add(self)
+
+    def waited_s(self) -> float:
+        """Since the last question, without what was stolen."""
+        return self.crowd.loop.time() - self.asked_s - self.stolen_s()
+
+    def stolen_s(self) -> float:
+        """How much was stolen since the last question, where that makes a difference."""
+        if self.crowd.loop.time() - self.asked_s <= self.crowd.plan.late_s:
+            return 0.0
+        return self.crowd.stolen.look() - self.stolen_before_s
 
     def give_up(self) -> None:
         """No answer will come to what was asked last, if anything was."""
@@ -235,7 +236,7 @@ class Client(asyncio.Protocol):
         crowd = self.crowd
         crowd.waiting.discard(self)
         took_s = crowd.loop.time() - self.asked_s
-        crowd.note(status, head, body, took_s, crowd.excused_s - self.excused_s)
+        crowd.note(status, head, body, took_s, self.stolen_s())
         asked_to_wait = RETRY_AFTER.search(head)
         self.then(self, float(asked_to_wait[1]) if asked_to_wait else 0.0)
 
@@ -249,13 +250,3 @@ class Client(asyncio.Protocol):
     def reopen(self) -> None:
         if not self.crowd.is_over:
             self.crowd.run(self.open())
-
-
-def in_line_s(processes: list[int]) -> float:
-    """How long the threads of these processes were ready to run while no core was free."""
-    total_ns = 0
-    for process in processes:
-        for thread in Path(f"/proc/{process}/task").glob("*/schedstat"):
-            with suppress(OSError):  # it has ended
-                total_ns += int(thread.read_text().split()[1])
-    return total_ns / 1e9
