@@ -41,13 +41,15 @@ LINKS_PER_ADDRESS = 500
 READ_BYTES = 65_536
 JOIN_S = 300.0
 ANSWER_S = 60.0
+# What a server has sent before it closed may take a moment to follow what was read.
+CLOSED_S = 3.0
 BODY = "x" * 120
 
 
 class Link:
     """One connection."""
 
-    __slots__ = ("answered", "closed_s", "code", "number", "rest", "seen_ns", "sock")
+    __slots__ = ("answered", "closed_s", "code", "number", "open_s", "rest", "seen_ns", "sock")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -55,7 +57,7 @@ class Link:
         self.rest = b""
         self.answered = False  # the upgrade was
         self.seen_ns = 0
-        self.closed_s = 0.0
+        self.closed_s = self.open_s = 0.0  # it was seen closed, and before that not yet
         self.code = 0
 
 
@@ -70,16 +72,19 @@ class Crowd:
         self._joining: set[int] = set()
         self._failed = Counter[str]()
         self._stalled: list[Link] = []
+        self._looked_s = 0.0
         self._on_text: Callable[[Link, bytes, int], None] = self._ignore
 
     # Reading.
 
     def turn(self, timeout_s: float) -> None:
         """Read what has come, waiting so long for it."""
+        began_s = time.monotonic()
         for fd, _ in self._epoll.poll(timeout_s, 512):
             link = self._by_fd.get(fd)
             if link is not None:
                 self._read(link)
+        self._looked_s = began_s
 
     def turn_until(self, is_done: Callable[[], bool], timeout_s: float) -> bool:
         """Read until it holds; False if it never did."""
@@ -159,7 +164,7 @@ class Crowd:
         self._by_fd.pop(link.sock.fileno(), None)
         link.sock.close()
         link.sock = None
-        link.closed_s = time.monotonic()
+        link.closed_s, link.open_s = time.monotonic(), self._looked_s
         self._joining.discard(link.number)
         self._failed[why] += 1
 
@@ -274,7 +279,7 @@ class Crowd:
             marker = f"burst-{n}"
             sent_ns[marker.encode()] = time.monotonic_ns()
             self.broadcast(marker, body)
-        self.turn_until(lambda: len(took_ns) >= number * len(reading), 20)
+        self.turn_until(lambda: len(took_ns) >= number * len(reading), ANSWER_S)
         self._on_text = self._ignore
         took_ns.sort()
         return {
@@ -319,14 +324,17 @@ class Crowd:
 def _is_open(link: Link) -> bool:
     """Whether the server has not yet closed it, behind what was not read."""
     assert link.sock is not None
-    try:
-        while link.sock.recv(READ_BYTES):
-            pass
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    ends_s = time.monotonic() + CLOSED_S
+    while True:
+        try:
+            if not link.sock.recv(READ_BYTES):
+                return False
+        except BlockingIOError:
+            if time.monotonic() > ends_s:
+                return True
+            time.sleep(0.01)
+        except OSError:
+            return False
 
 
 def make_crowd(dialect: str) -> Crowd:

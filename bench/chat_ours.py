@@ -149,14 +149,16 @@ class OurCrowd(Crowd):
         return {"sent": sent, "acked": acked, "received": received, "errors": dict(errors)}
 
     def ends(self) -> dict[str, Any]:
-        """Wait until the server has closed them all; how many within any one second, and how."""
+        """Wait until the server has closed them all; how, and how many within any one second at
+        least: a link was open when this process looked before, and on a busy machine that may have
+        been long ago."""
         self.turn_until(lambda: all(link.sock is None for link in self.links), ENDS_S)
         ended = [link for link in self.links if link.sock is None]
-        at_s = sorted(link.closed_s for link in ended)
+        at_s = sorted((link.closed_s, link.open_s) for link in ended)
         codes = Counter(link.code for link in ended)
         return {
             "max_per_s": _most_within(at_s, 1.0),
-            "seconds": at_s[-1] - at_s[0] if at_s else 0.0,
+            "seconds": at_s[-1][0] - at_s[0][0] if at_s else 0.0,
             "codes": {str(code): number for code, number in codes.items()},
             "without_bye": len(self.links) - len(self._told),
             "other_codes": len(self.links) - codes[1012],
@@ -202,11 +204,12 @@ class _Heard(msgspec.Struct):
     code: str = ""
 
 
-def _most_within(moments: Sequence[float], span_s: float) -> int:
-    """The most of these sorted moments that lie within one span of that length."""
+def _most_within(ends: Sequence[tuple[float, float]], span_s: float) -> int:
+    """The most of these that lie within one span of that length; of each the last moment at which
+    it can have been, and the first one, sorted."""
     most = first = 0
-    for last, moment in enumerate(moments):
-        while moment - moments[first] > span_s:
+    for last, (latest, _) in enumerate(ends):
+        while first <= last and latest - ends[first][1] > span_s:
             first += 1
         most = max(most, last - first + 1)
     return most

@@ -278,6 +278,10 @@ class Chatters:
         self._thread.join(60)
         self._loop.close()
 
+    def has_tried_to_intrude(self) -> bool:
+        """And was answered."""
+        return bool(self.intruder.turned_away or self.clients[0].ledger.told["let_in"])
+
     def hush(self) -> None:
         """Begin nothing new; what was sent is seen to its end."""
         for client in self.clients:
@@ -302,8 +306,7 @@ class Chatters:
         wrong = 0
         for client in self.clients:
             for conversation_id in sorted(client.ledger.members):
-                told = self._site.ask(
-                    client.node, client.ledger.reader_id, f"/conversations/{conversation_id}"
-                )
+                path = f"/conversations/{conversation_id}"
+                told = self._site.ask_until_answered(client.node, client.ledger.reader_id, path)
                 wrong += told["unread"] != client.ledger.unread(conversation_id)
         return wrong

@@ -315,6 +315,8 @@ def run(name: str, opened: Opened, load_s: float, *, sockets: int, seed: int = 1
     with chatters:
         world.wait_for_answers()
         strikes = SCENARIOS[name].fault(world)
+        with suppress(TimeoutError):  # who is let in, or never heard, is counted below
+            wait_until(chatters.has_tried_to_intrude, SETTLE_S, "a try to intrude")
         chatters.hush()
         with suppress(TimeoutError):  # what is missing is counted below
             wait_until(lambda: has_all(site, chatters.ledgers), SETTLE_S, "every message")

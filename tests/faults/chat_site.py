@@ -170,6 +170,18 @@ class ChatSite:
         except HTTPException as ex:
             raise ConnectionError(f"{node.http} broke off: {ex!r}") from ex
 
+    def ask_until_answered(self, node: Node, reader_id: int, path: str) -> Any:
+        """What a node answers in the end, which a busy machine may keep from it for a while."""
+        answers: list[Any] = []
+
+        def ask() -> bool:
+            with suppress(OSError):
+                answers.append(self.ask(node, reader_id, path))
+            return bool(answers)
+
+        wait_until(ask, START_S, f"an answer to {path}")
+        return answers[0]
+
     def talk(self, reader_ids: Sequence[int]) -> int:
         """A new conversation of these readers."""
         first, *others = reader_ids
