@@ -117,6 +117,7 @@ class Bank:
         self.wrong: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         self._heard_at_s = time.monotonic()
+        self._underway = 0
 
     @property
     def port(self) -> int:
@@ -183,7 +184,9 @@ class Bank:
 
     def _is_quiet(self) -> bool:
         # A callback that is on its way has left the queue.
-        return not self._sandbox._queue and time.monotonic() - self._heard_at_s > 1
+        with self._lock:
+            is_told = not self._underway and time.monotonic() - self._heard_at_s > 1
+        return is_told and not self._sandbox._queue
 
     def _deliver(self, body: bytes) -> bool:
         """Called by the sandbox; whether a gateway took it in."""
@@ -192,8 +195,11 @@ class Bank:
             event = self.events.setdefault(said["event_id"], Event(body, said["payment_id"]))
             if said["type"] == "payment.succeeded":
                 self.books.taken[said["payment_id"]] = said["amount_cents"]
+            self._underway += 1
         answer = self._send(body)
-        self._heard_at_s = time.monotonic()
+        with self._lock:
+            self._underway -= 1
+            self._heard_at_s = time.monotonic()
         if answer is None or answer[0] in COME_AGAIN:
             return False
         status, heard = answer
