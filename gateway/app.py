@@ -10,6 +10,7 @@ stands here: a path that is not in this table is not served.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib.metadata import version
 
 from sqlalchemy import Engine
@@ -178,11 +179,11 @@ def create_app(
 
 def _page_routes(routes: Mapping[str, object], chat: ChatAddress, site: Site) -> dict[str, object]:
     pages = dict(read_pages())
-    description = describe(routes, ABOUT, version("tidings"))
-    docs = DocsResource(pages.pop("docs.html").decode(), description, DESCRIPTION)
+    describing = cache(partial(describe, routes, ABOUT, version("tidings")))
+    docs = DocsResource(pages.pop("docs.html").decode(), describing, DESCRIPTION)
     return {
-        "/": FrontPageResource(pages.pop("index.html"), chat, site.masthead),
+        "/": FrontPageResource(pages.pop("index.html").decode(), chat, site.masthead),
         "/docs": docs,
-        DESCRIPTION: OpenApiResource(description),
+        DESCRIPTION: OpenApiResource(describing),
         **{f"/static/{name}": PageResource(name, content) for name, content in pages.items()},
     }

@@ -11,6 +11,7 @@ then hold the chat's rules about presence, and its writer.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib.metadata import version
 
 from sqlalchemy import Engine
@@ -94,11 +95,11 @@ def create_rest(
 
 def _page_routes(routes: Mapping[str, object]) -> dict[str, object]:
     pages = read_pages()
-    description = describe(routes, ABOUT, version("tidings"))
-    docs = DocsResource(pages["docs.html"].decode(), description, DESCRIPTION)
+    describing = cache(partial(describe, routes, ABOUT, version("tidings")))
+    docs = DocsResource(pages["docs.html"].decode(), describing, DESCRIPTION)
     return {
         "/chat/docs": docs,
         "/docs": docs,
-        DESCRIPTION: OpenApiResource(description),
+        DESCRIPTION: OpenApiResource(describing),
         **{f"/static/{name}": PageResource(name, pages[name]) for name in STYLES},
     }

@@ -101,6 +101,4 @@ def test_every_resource_that_knows_its_reader_has_a_limit_or_none_to_fear() -> N
         if "needs_reader = True" in block and "limit_class = " not in block
     ]
 
-    assert without == ["front_page.py: FrontPageResource(PageResource):"], (
-        "read once, out of memory"
-    )
+    assert without == ["front_page.py: FrontPageResource:"], "read once, out of memory"
