@@ -55,12 +55,17 @@ class Plan(msgspec.Struct):
 
 
 class Seen(msgspec.Struct):
-    """What became of their requests."""
+    """What became of their requests.
+
+    Attributes:
+        excused: of those that were shed, the ones whose time had been stolen from the gateway.
+    """
 
     asked: int = 0
     answered: int = 0
     served: int = 0
     shed: int = 0
+    excused: int = 0
     late: int = 0
     late_by_gateway: int = 0
     unanswered: int = 0
@@ -72,7 +77,8 @@ class Seen(msgspec.Struct):
 
     @property
     def served_share(self) -> float:
-        return self.served / self.asked if self.asked else 0.0
+        judged = self.asked - self.excused
+        return self.served / judged if judged else 0.0
 
     @property
     def late_share(self) -> float:
@@ -127,6 +133,7 @@ class Crowd:
         seen.slowest_s = max(seen.slowest_s, took_s)
         if status in (429, 503):
             seen.shed += 1
+            seen.excused += took_s > self.plan.late_s and not is_late
             seen.without_retry_after += RETRY_AFTER.search(head) is None
         found = re.search(rb'"served_from":"(\w+)"', body[-200:])
         if found:
