@@ -27,6 +27,7 @@ from tests.faults.gateway_site import (
 )
 from tests.faults.gateway_wire import Plan, Seen
 from tests.faults.stolen_time import in_line_s
+from tests.lab.servers import wait_until
 from tests.lab.sites import UNLIMITED
 from tidings.process.errors import PREFIX
 
@@ -193,7 +194,8 @@ def _judge(violations: Counter[str], seen: Seen, who: str) -> None:
 
 def _look_around(reader: Plan) -> None:
     """What a gateway does for the first time takes longer, and more memory."""
-    _read_for(reader, 1.0)
+    pages = ASKED_PER_SECOND / 2
+    wait_until(lambda: _read_for(reader, 1.0).served >= pages, 60, "a household to look around")
 
 
 def _read_for(reader: Plan, load_s: float) -> Seen:

@@ -102,8 +102,8 @@ def victims(site: Site) -> list[psutil.Process]:
     names = ("redis", "services.recommender", "gateway", "jobs")
     return [
         process
-        for process in site.processes()
-        if any(name in part for part in process.cmdline() for name in names)
+        for process, command in site.commands().items()
+        if any(name in part for part in command for name in names)
     ]
 
 

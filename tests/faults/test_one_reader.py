@@ -115,7 +115,7 @@ def test_no_batch_overlaps_and_the_history_is_whole(tmp_path: Path) -> None:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(120)
+                thread.join(300)
 
             with TidingsClient(endpoints[0], timeout_ms=60_000) as client:
                 last = ask_until_served(client, READER)

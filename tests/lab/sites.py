@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import Message
 from http.cookiejar import Cookie, CookieJar
@@ -171,10 +171,18 @@ class Site:
         self._seen.update(found)
         return found
 
+    def commands(self) -> dict[psutil.Process, list[str]]:
+        """Their command lines, but for those that have ended by now."""
+        found = {}
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                found[process] = process.cmdline()
+        return found
+
     def find(self, module: str) -> psutil.Process:
         """The process that runs `python -m MODULE`, such as `services.recommender`; the first one
         if it has workers."""
-        found = [child for child in self.processes() if module in child.cmdline()]
+        found = [child for child, command in self.commands().items() if module in command]
         assert found, f"{module} does not run:\n{self.output[-4000:]}"
         return found[0]
 
@@ -186,8 +194,8 @@ class Site:
 
     def survivors(self) -> list[str]:
         """The command lines of processes that are still there after the end."""
-        gone_or_alive = psutil.wait_procs(self._seen, timeout=STOP_TIMEOUT_S)
-        return [" ".join(process.cmdline()) for process in gone_or_alive[1] if process.is_running()]
+        _, alive = psutil.wait_procs(self._seen, timeout=STOP_TIMEOUT_S)
+        return [" ".join(process.cmdline()) for process in alive if process.is_running()]
 
 
 def make_settings(folder: Path, values: Mapping[str, Any]) -> Settings:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.lab.servers import wait_until
-from tests.lab.sites import Answer, Reader
+from tests.lab.sites import PATIENT, Answer, Reader
 from tidings.commands.main import main
 from tidings.readers.checking import REMEMBERED_S
 
@@ -45,7 +45,7 @@ class Shell:
 @pytest.mark.long
 def test_a_key_opens_the_door_until_it_is_revoked_and_no_second_longer(tmp_path: Path) -> None:
     """Both workers have used it, and neither is told. What they read once they forget."""
-    with start_gateway(tmp_path, gateway_workers=2) as gateway:
+    with start_gateway(tmp_path, gateway_workers=2, **PATIENT) as gateway:
         shell = Shell(gateway)
         answers = [shell.ask() for _ in range(ASKED)]
         assert {answer.json["name"] for answer in answers} == {"importer"}
