@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+
+import psutil
 
 from bench.chat_ours import FIRST_OF_CROWD
 from bench.chat_stacks import CROWD_CORE, SERVER_CORE, SETTLE_S, Crowd, Server, on_core
 from tests.faults.chat_site import ChatSite, Node
+from tests.faults.stolen_time import in_line_s
 
 PAIRS, PER_S = 500, 1000
 SHED_PER_S = 500
@@ -46,7 +50,10 @@ def measure_two_nodes(site: ChatSite, seconds: float) -> dict[str, float]:
             crowd.ask("connect", number=len(readers), ports=[node.port for node in nodes])
             order = {"conversations": conversations, "per_s": PER_S}
             crowd.ask("pairs", **order, seconds=WARM_S)
+            beside = [site.database.pid, site.redis.pid, crowd.process.pid]
+            before = read_cores([node.pid for node in nodes], beside)
             got = crowd.ask("pairs", **order, seconds=seconds)
+            after = read_cores([node.pid for node in nodes], beside)
     finally:
         for node in nodes:
             node.kill()
@@ -64,6 +71,51 @@ def measure_two_nodes(site: ChatSite, seconds: float) -> dict[str, float]:
         "two_node_sent_per_s": len(sent) / seconds,
         "two_node_not_received": len(sent) - len(received),
         "two_node_not_acked": len(sent) - len(acked),
+        **_tell_cores(before, after, len(nodes)),
+    }
+
+
+class Cores(NamedTuple):
+    """Seconds until now.
+
+    Attributes:
+        at_s: of the clock.
+        busy_s: that the cores of the machine ran anything.
+        nodes_s: that the nodes ran.
+        beside_s: that the database, Redis and the clients ran.
+        waited_s: that the nodes were ready to run while no core was free.
+    """
+
+    at_s: float
+    busy_s: float
+    nodes_s: float
+    beside_s: float
+    waited_s: float
+
+
+def read_cores(nodes: Sequence[int], beside: Sequence[int]) -> Cores:
+    """What the cores have done until now, for these processes and for all."""
+    of_nodes, of_others = ([Server(pid, 0) for pid in pids] for pids in (nodes, beside))
+    times = psutil.cpu_times()
+    return Cores(
+        at_s=time.monotonic(),
+        busy_s=sum(times) - times.idle - times.iowait,
+        nodes_s=sum(server.cpu_ns() for server in of_nodes) / 1e9,
+        beside_s=sum(server.cpu_ns() for server in of_others) / 1e9,
+        waited_s=in_line_s([each.pid for server in of_nodes for each in server.processes()]),
+    )
+
+
+def _tell_cores(before: Cores, after: Cores, nodes: int) -> dict[str, float]:
+    """How many cores ran meanwhile, and for whom: where none is free, a message waits for one."""
+    took_s, busy_s, nodes_s, beside_s, waited_s = (
+        then - now for then, now in zip(after, before, strict=True)
+    )
+    return {
+        "two_node_busy_cores": busy_s / took_s,
+        "two_node_others_cores": (busy_s - nodes_s - beside_s) / took_s,
+        "two_node_cores_each": nodes_s / nodes / took_s,
+        "two_node_waited_share": waited_s / nodes / took_s,
     }
 
 
