@@ -220,7 +220,7 @@ def start_chat(
         tree: whose programs run.
     """
     url = database.new_database()
-    engine = make_engine(read_settings(None, database_url=url, database_read_timeout_s=10).database)
+    engine = make_engine(read_settings(None, database_url=url, database_read_timeout_s=60).database)
     migrate(engine)
     values = {
         "database_url": url.replace(f":{database.port}/", f":{database_port or database.port}/"),

@@ -202,7 +202,7 @@ class World:
 
     def _make_engine(self) -> Engine:
         return make_engine(
-            read_settings(None, database_url=self.url, database_read_timeout_s=10).database
+            read_settings(None, database_url=self.url, database_read_timeout_s=60).database
         )
 
     def environment(self, **more: str) -> dict[str, str]:
