@@ -67,9 +67,7 @@ class Tally:
         if count >= _MOST_PENDING:
             hand_over_all()
         elif count == 1 and is_shared():
-            timer = threading.Timer(_LATEST_S, hand_over_all)
-            timer.daemon = True
-            timer.start()
+            _later.hand_over()
 
     def pending(self, name: str, outcome: str) -> list[float]:
         """How long the calls took that are not yet handed over; who appends here sees to it that
@@ -124,6 +122,36 @@ def hand_over_all() -> None:
         source.hand_over()
 
 
+class _Later:
+    """Hands over a while from now, with one timer at a time.
+
+    If each list that was empty started a timer, each hand-over by another would leave one more,
+    until there is a thread for each call.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def hand_over(self) -> None:
+        if not self._is_due.acquire(blocking=False):
+            return
+        timer = threading.Timer(_LATEST_S, self._hand_over_now)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:  # the system has no more threads
+            self._is_due.release()
+
+    def _hand_over_now(self) -> None:
+        # Released first: what comes while the lists are emptied may need the next timer.
+        self._is_due.release()
+        hand_over_all()
+
+    def forget(self) -> None:
+        """In a new process, which has not its parent's timer."""
+        self._is_due = threading.Lock()
+
+
 class _HandOver:
     """Collected first of all, since it is registered before the metrics that it brings up to
     date."""
@@ -137,10 +165,12 @@ class _HandOver:
 
 
 def _forget_all() -> None:
+    _later.forget()
     for source in list(_sources):
         source.forget()
 
 
+_later = _Later()
 _sources: weakref.WeakSet[Tally | Level] = weakref.WeakSet()
 REGISTRY.register(_HandOver())
 os.register_at_fork(after_in_child=_forget_all)

@@ -19,7 +19,7 @@ from tidings.rpc.calling.policy import Policy
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import UserRequest
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 FIRST = 1_000
 
 
@@ -56,7 +56,7 @@ def bystander(endpoint: str) -> Iterator[list[str]]:
         assert process.stdout.readline() == "began\n"
         yield printed
     finally:
-        printed += process.communicate(timeout=60)[0].splitlines()
+        printed += process.communicate(timeout=2 * PATIENCE_S)[0].splitlines()
 
 
 if __name__ == "__main__":

@@ -197,15 +197,16 @@ def test_thousands_of_idle_connections_are_in_nobodys_way(
         workers = start(1, max_connections=CONNECTIONS + 100, idle_timeout_s=300)
         worker = only_worker(workers)
         client = connect(workers.endpoint)
-        with bystander(workers.endpoint) as printed, ExitStack() as idle:
-            host, port = workers.endpoint.split(":")
-            for _ in range(CONNECTIONS):
-                idle.enter_context(socket.create_connection((host, int(port)), PATIENCE_S))
-            wait_until(lambda: worker.num_threads() > CONNECTIONS, 60, "a thread for each")
-            for user_id in range(500):
-                client.call("user_recommend", UserRequest(user_id=user_id + 20))
+        with bystander(workers.endpoint) as printed:
+            with ExitStack() as idle:
+                host, port = workers.endpoint.split(":")
+                for _ in range(CONNECTIONS):
+                    idle.enter_context(socket.create_connection((host, int(port)), PATIENCE_S))
+                wait_until(lambda: worker.num_threads() > CONNECTIONS, 60, "a thread for each")
+                for user_id in range(500):
+                    client.call("user_recommend", UserRequest(user_id=user_id + 20))
+            client.close()
+            wait_until(lambda: worker.num_threads() < 6, 60, "the end of their threads")
         assert was_content(printed), printed[:5]
-        client.close()
-        wait_until(lambda: worker.num_threads() < 6, 60, "the end of their threads")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -93,6 +93,18 @@ def test_where_nobody_can_ask_it_is_handed_over_soon(monkeypatch: pytest.MonkeyP
     wait_until(handed_over, 10, "the count")
 
 
+def test_hand_overs_by_others_leave_no_timers_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trap: each list that was empty would start a timer, and there would be a thread for each
+    call."""
+    tally = Tally(Counter("calls", "x", ["method", "outcome"], registry=CollectorRegistry()))
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "anywhere")
+    before = threading.active_count()
+    for _ in range(100):
+        tally.add("ask", "ok", 0.1)
+        tally.hand_over()
+    assert threading.active_count() <= before + 1
+
+
 def test_a_forked_process_does_not_count_its_parents_calls() -> None:
     """Trap: what is pending at the fork would be handed over by both."""
     registry = CollectorRegistry()

@@ -95,8 +95,10 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
             try:
                 if leave < 0:
                     self._fill(since_s + idle_s)
-                elif not self._fill_within(min(idle_s, _LISTENS_FOR_S)):
-                    # PERF: only one that has been idle for a while pays for watching two things.
+                elif not self.has_spoken or not self._fill_within(min(idle_s, _LISTENS_FOR_S)):
+                    # PERF: only one that has been idle for a while, or has never spoken, pays for
+                    # watching two things. A crowd of thousands that says nothing would wake
+                    # together a second after it came, and its threads crowd out those at work.
                     if not self._poll_either(leave, since_s + idle_s):
                         return False
                     self._fill(time.monotonic() + _LISTENS_FOR_S)
