@@ -13,8 +13,6 @@ from sqlalchemy import Engine, text
 from tidings.shop import stock
 
 OVERDUE_S = 2.0
-# How far a database's clock is set wrong by a fault; what it ended meanwhile bears that time.
-JUMP_S = 3600
 
 
 def read_ledger(path: Path) -> list[dict[str, Any]]:
@@ -42,7 +40,7 @@ def count_overdue(engine: Engine, overdue_s: float = OVERDUE_S) -> int:
 
 
 def check(engine: Engine, ledger: list[dict[str, Any]], dead_daemons: list[str]) -> Counter[str]:
-    """How often each invariant is violated; empty when all hold."""
+    """How often each invariant is violated by a site that came to rest; empty when all hold."""
     found: Counter[str] = Counter()
     with engine.connect() as conn:
 
@@ -61,16 +59,14 @@ def check(engine: Engine, ledger: list[dict[str, Any]], dead_daemons: list[str])
             " WHERE (o.status = 'cancelled') <> (m.n IS NOT NULL) OR m.n <> l.n"
         )
         found["I4"] = ask(
+            # Ended in the future: by a clock that was wrong.
             "SELECT COUNT(*) FROM orders WHERE cancelled_for = 'expired' AND (ended_at < expires_at"
-            " OR (ended_at > UTC_TIMESTAMP(3) + INTERVAL 60 SECOND"
-            f" AND ended_at - INTERVAL {JUMP_S} SECOND < expires_at))"
+            " OR ended_at > UTC_TIMESTAMP(3) + INTERVAL 60 SECOND)"
         )
+        # Not only those that are overdue: one with a moment that is far off was led astray.
         found["I7"] = ask(
-            f"SELECT COUNT(*) FROM delayed_job WHERE state = 'waiting' AND kind = 'order_timeout'"
-            f" AND run_at < UTC_TIMESTAMP(3) - INTERVAL {OVERDUE_S} SECOND"
-        )
-        found["I7"] += ask(
-            "SELECT COUNT(*) FROM delayed_job WHERE state = 'dead' AND kind = 'order_timeout'"
+            "SELECT COUNT(*) FROM delayed_job WHERE state IN ('waiting', 'dead')"
+            " AND kind = 'order_timeout'"
         )
         rows = conn.execute(text("SELECT id, status, cancelled_for, expires_at FROM orders")).all()
         refunded = set(conn.scalars(text("SELECT payment_id FROM refund")))

@@ -33,6 +33,7 @@ from tidings.store.engine import database_now, make_engine, transaction
 from tidings.store.redis import make_redis
 
 PAYERS = 3
+READER_ID = 1
 
 
 class Plan(msgspec.Struct):
@@ -87,7 +88,7 @@ class Shopkeeper:
         key = f"{os.getpid()}-{self._random.getrandbits(64)}"
         started_s = time.monotonic()
         order = orders.place(
-            self._engine, 1, lines, key=key, timeout_s=self._plan.timeout_s, **ANYBODY
+            self._engine, READER_ID, lines, key=key, timeout_s=self._plan.timeout_s, **ANYBODY
         )
         self._tell("placed", order, took_ms=1000 * (time.monotonic() - started_s))
         delayed.hint(self._redis, after_s=self._plan.timeout_s)
@@ -103,7 +104,7 @@ class Shopkeeper:
                 self._news.wait(wait_s if self._later else None)
             _, _, order = heapq.heappop(self._later)
         if self._random.random() < 0.15:
-            if orders.cancel(self._engine, 1, order.order_id).cancelled_for == "by_reader":
+            if orders.cancel(self._engine, READER_ID, order.order_id).cancelled_for == "by_reader":
                 self._tell("cancelled", order)
             return
         self._pay(order)

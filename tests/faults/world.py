@@ -149,6 +149,15 @@ class Process:
             return bool(answer.status == 200)
         return False
 
+    def shows(self, sample: str) -> bool:
+        """Whether a line of its metrics begins so."""
+        with (
+            suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer,
+        ):
+            return f"\n{sample}" in answer.read().decode()
+        return False
+
 
 def _is_up_or_over(daemon: Process) -> bool:
     return daemon.is_up() or not daemon.is_running
