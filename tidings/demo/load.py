@@ -20,7 +20,7 @@ from tidings.demo.illustrating import Shelf, add_covers
 from tidings.demo.readers import Item, simulate
 from tidings.editing.audit import note
 from tidings.importing import import_rows
-from tidings.importing.rows import make_article
+from tidings.importing.rows import name_source_id
 from tidings.news.articles import Articles
 from tidings.news.listing import read_dated
 from tidings.news.storing import find_ids, find_stored
@@ -94,12 +94,12 @@ def read_demo(now: datetime) -> Iterator[dict[str, Any]]:
 
 def source_ids() -> list[str]:
     """What identifies the demo's articles."""
-    return [make_article(row).source_id for row in read_demo(moment(0))]
+    return [name_source_id(row["source"], row["id"]) for row in read_demo(moment(0))]
 
 
 def _find_drawn(engine: Engine, now: datetime) -> dict[int, tuple[str, str]]:
     """Article id → the channel and the id within the demo by which its cover is drawn."""
-    rows = {make_article(row).source_id: row for row in read_demo(now)}
+    rows = {name_source_id(row["source"], row["id"]): row for row in read_demo(now)}
     with engine.connect() as conn:
         stored = find_stored(conn, list(rows))
     return {

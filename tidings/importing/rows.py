@@ -149,6 +149,11 @@ def make_article(values: Mapping[str, object], *, default_channel: str | None = 
     )
 
 
+def name_source_id(source: str, own_id: str) -> str:
+    """The `source_id` of a row that has an `id`; `source` may be empty."""
+    return _bounded(f"{source}:{own_id}" if source else own_id)
+
+
 def make_slug(text: str) -> str:
     """`"Café & Bar"` as `"cafe-bar"`; letters of other scripts stay as they are, with their marks.
 
@@ -309,13 +314,15 @@ def _language(values: Mapping[str, object]) -> str | None:
 def _source_id(values: Mapping[str, object], url: str | None, slug: str, title: str) -> str:
     source = _line(values, "source")
     if own := _line(values, "id"):
-        identity = f"{source}:{own}" if source else own
-    elif url:
-        identity = url
-    elif own := _line(values, "slug"):
-        identity = f"{source or slug}/{own}"
-    else:
-        return _digest(f"{slug}\n{title}")
+        return name_source_id(source, own)
+    if url:
+        return _bounded(url)
+    if own := _line(values, "slug"):
+        return _bounded(f"{source or slug}/{own}")
+    return _digest(f"{slug}\n{title}")
+
+
+def _bounded(identity: str) -> str:
     return identity if len(identity) <= LENGTHS.source_id else _digest(identity)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from sqlalchemy import Engine, func, select
 from tests.lab.newsroom import Clock, Newsroom
 from tidings.commands.demo import load_demo_once
 from tidings.commands.main import main
-from tidings.demo import removal
+from tidings.demo import illustrating, removal
+from tidings.demo.covers import draw_cover
 from tidings.demo.load import EDITIONS
 from tidings.editing.acting import shell_actor
 from tidings.editing.audit import find_entries
@@ -35,6 +37,8 @@ from tidings.store.engine import transaction
 
 Type = Callable[..., Result]
 REAL_READER = 2**52 + 7
+# A cover is always the same one, and to draw them is half of a load.
+_draw_once = cache(draw_cover)
 
 
 @pytest.fixture
@@ -46,6 +50,7 @@ def typed(
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", database_url)
     monkeypatch.setenv(f"{PREFIX}REDIS_URL", redis_url)
     monkeypatch.setattr(removal, "LET_GO_S", 0.01)
+    monkeypatch.setattr(illustrating, "draw_cover", _draw_once)
 
     def run(*words: str) -> Result:
         return CliRunner().invoke(main, words)
