@@ -40,8 +40,8 @@ test-long: system $(VENV)/.dev  ## what takes minutes: faults in short runs, fuz
 coverage: system $(VENV)/.dev  ## the whole suite, and which lines of the programs it ran; takes half as long again
 	@$(BIN)/pytest --cov --cov-report=term $(ARGS)
 
-test-unit: $(VENV)/.dev  ## what needs no server: the fast loop, minutes on two cores
-	@$(BIN)/pytest tests/unit $(SIDE_BY_SIDE) $(ARGS)
+test-unit: $(VENV)/.dev  ## what needs no server: the fast loop
+	@$(BIN)/pytest tests/unit -m 'not long' $(SIDE_BY_SIDE) $(ARGS)
 
 lint: $(VENV)/.dev  ## style, prose, and who may import whom
 	@$(BIN)/ruff check .

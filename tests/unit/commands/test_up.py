@@ -1,11 +1,9 @@
-"""`tidings up`: children kept running, started and stopped in order; and what prevents a start, in
-one line."""
+"""`tidings up`: children kept running, started and stopped in order."""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,11 +18,9 @@ from tidings.commands.up import Child, Site
 from tidings.process.backoff import PAUSES_S, STEADY_AFTER_S
 from tidings.process.errors import CannotStartError
 
-Environment = Callable[..., dict[str, str]]
 MakeChild = Callable[..., Child]
 
 WAIT = "import signal; signal.pause()"
-TIDINGS = [sys.executable, "-c", "from tidings.commands.main import main; main()"]
 
 
 def on_sigterm(reaction: str, mark: Path) -> str:
@@ -232,71 +228,6 @@ class TestSite:
         assert [child.process.poll() is None for child in site.children if child.process] == [
             False
         ] * 3
-
-
-class TestCommand:
-    """`tidings up` where it cannot run: one line, exit code 2, and nothing left running or half
-    made."""
-
-    @pytest.fixture
-    def up(self, tmp_path: Path) -> Callable[[dict[str, str]], str]:
-        """The one line on which the command gives up."""
-
-        def run(environment: dict[str, str]) -> str:
-            done = subprocess.run(
-                [*TIDINGS, "up", "--no-demo"],
-                env=environment,
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            (line,) = done.stderr.splitlines()
-            assert (done.returncode, done.stdout) == (2, "")
-            return line
-
-        return run
-
-    def test_a_misspelt_payment_provider_is_named_before_anything_starts(
-        self, up: Callable[[dict[str, str]], str], environment: Environment, tmp_path: Path
-    ) -> None:
-        line = up(environment(payment_provider="sandbxo"))
-
-        assert "TIDINGS_PAYMENT_PROVIDER: expected one of" in line
-        assert "'sandbxo'" in line
-        assert list(tmp_path.iterdir()) == []
-
-    @pytest.mark.parametrize("setting", ["gateway_bind", "recommender_bind", "jobs_metrics_bind"])
-    def test_a_port_in_use_is_named_before_anything_starts(
-        self,
-        up: Callable[[dict[str, str]], str],
-        environment: Environment,
-        tmp_path: Path,
-        setting: str,
-    ) -> None:
-        """Which setting and which address; no key, no database and no process was made for
-        nothing."""
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            taken = f"127.0.0.1:{listener.getsockname()[1]}"
-            line = up(environment(**{setting: taken}))
-
-        expected = (
-            f"tidings: TIDINGS_{setting.upper()}: cannot listen on {taken}: another "
-            "program listens there"
-        )
-        assert expected == line
-        assert list((tmp_path / "var").iterdir()) == []
-
-    def test_an_unwritable_folder_is_named(
-        self, up: Callable[[dict[str, str]], str], environment: Environment, tmp_path: Path
-    ) -> None:
-        """VAR_DIR below a file can be made by no user, root included."""
-        (tmp_path / "file").touch()
-
-        assert "tidings: TIDINGS_VAR_DIR: cannot write in" in up(
-            environment(var_dir=tmp_path / "file" / "var")
-        )
 
 
 def _runs(pid: int) -> bool:
