@@ -35,9 +35,9 @@ ANSWER_TIMEOUT_S = 60
 # By default a feed is plainer after half a second, and refused after two, which is right, and on a
 # busy machine often so. A test that is not about that gives its site time.
 PATIENT: dict[str, Any] = {
-    "gateway_deadline_ms": 20_000,
-    "gateway_recommend_ms": 8000,
-    "redis_timeout_s": 10,
+    "gateway_deadline_ms": 30_000,
+    "gateway_recommend_ms": 15_000,
+    "redis_timeout_s": 30,
 }
 # All readers of a test come from one address, and faster than people.
 UNLIMITED = {
