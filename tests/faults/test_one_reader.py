@@ -24,6 +24,7 @@ from tests.lab.servers import free_port, spawn, wait_until
 from tests.lab.sites import PATIENT, TIDINGS, Site, start_site
 from tidings.client import Feed, TidingsClient, TidingsError
 from tidings.process.asking import answers_ready
+from tidings.process.deadline import DeadlineExceededError
 
 pytestmark = pytest.mark.long
 
@@ -31,6 +32,7 @@ ARTICLES = 2_000
 READER, OTHERS = 7, range(100, 110)
 CLIENTS, BATCHES, PER_BATCH = 200, 2, 4
 APART_S = 90.0
+REFUSED = "too many requests for this reader at once"
 
 
 @contextmanager
@@ -66,14 +68,25 @@ def import_articles(site: Site, folder: Path) -> None:
     )  # fmt: skip
 
 
-def ask_until_served(client: TidingsClient, reader_id: int) -> Feed:
-    """A fresh batch; a refusal that may be tried again is."""
+def ask_until_served(
+    client: TidingsClient, reader_id: int, unsure: list[Exception] | None = None
+) -> Feed:
+    """A fresh batch; a refusal that may be tried again is.
+
+    Args:
+        unsure: takes in how calls failed of which it is not known whether a batch was recorded.
+    """
+    lost = [] if unsure is None else unsure
     while True:
         try:
             return client.feed(reader_id, article_num=PER_BATCH)
+        except DeadlineExceededError as ex:
+            lost.append(ex)
         except TidingsError as ex:
             if not ex.retryable:
                 raise
+            if REFUSED not in str(ex):
+                lost.append(ex)
             time.sleep(0.05)
 
 
@@ -83,7 +96,7 @@ def test_no_batch_overlaps_and_the_history_is_whole(tmp_path: Path) -> None:
         tmp_path,
         "--no-demo",
         seen_articles=ARTICLES,
-        history_batches=CLIENTS * BATCHES + 1,
+        history_batches=2 * CLIENTS * BATCHES,
         **PATIENT,
     ) as site:
         site.wait_until_ready()
@@ -93,13 +106,15 @@ def test_no_batch_overlaps_and_the_history_is_whole(tmp_path: Path) -> None:
             wait_until(lambda: len(feed_of(site)) == PER_BATCH, 30, "the articles in a feed")
             batches: list[Feed] = []
             errors: list[Exception] = []
+            unsure: list[Exception] = []
 
             def visit(number: int, reader_id: int, visits: int) -> None:
                 endpoint = endpoints[number % len(endpoints)]
                 try:
                     with TidingsClient(endpoint, timeout_ms=60_000) as client:
                         for _ in range(visits):
-                            feed = ask_until_served(client, reader_id)
+                            mine = unsure if reader_id == READER else None
+                            feed = ask_until_served(client, reader_id, mine)
                             if reader_id == READER:
                                 batches.append(feed)
                 except Exception as ex:  # noqa: BLE001 - shown by the assertion below
@@ -118,7 +133,7 @@ def test_no_batch_overlaps_and_the_history_is_whole(tmp_path: Path) -> None:
                 thread.join(300)
 
             with TidingsClient(endpoints[0], timeout_ms=60_000) as client:
-                last = ask_until_served(client, READER)
+                last = ask_until_served(client, READER, unsure)
                 pages = list(client.history(READER, before_ms=last.before_ms))
 
     assert not errors
@@ -127,7 +142,11 @@ def test_no_batch_overlaps_and_the_history_is_whole(tmp_path: Path) -> None:
     ids = [*chain.from_iterable(shown)]
     assert len(ids) == len({*ids})
     recorded = [tuple(article.article_id for article in page.articles) for page in pages]
-    assert sorted(recorded) == sorted(shown)
+    ids = [*chain.from_iterable(recorded)]
+    assert len(ids) == len({*ids})
+    assert {*shown} <= {*recorded}
+    # An answer that a pause of the whole machine has cost may have been recorded before.
+    assert len(recorded) - len(shown) <= len(unsure)
 
 
 def feed_of(site: Site) -> list[int]:
