@@ -25,7 +25,7 @@ IS_LONG = bool(os.environ.get("FULL"))
 # time.
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(10**6))
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
