@@ -86,6 +86,7 @@ class Books:
     charges: dict[int, Charge] = field(default_factory=dict)
     taken: dict[int, int] = field(default_factory=dict)
     refunds_asked: set[int] = field(default_factory=set)
+    refunds_refused: set[int] = field(default_factory=set)
     given_back: dict[int, list[int]] = field(default_factory=dict)
     # Refunds that it was asked for again, and gave nothing more for.
     repeated: int = 0
@@ -243,6 +244,7 @@ class Bank:
             is_first = repayment.payment_id not in self.books.refunds_asked
             self.books.refunds_asked.add(repayment.payment_id)
             if repayment.payment_id % STUBBORN == 0 or (is_first and repayment.payment_id % 2):
+                self.books.refunds_refused.add(repayment.payment_id)
                 raise ProviderUnavailableError("this account is closed")
             given = self.books.given_back.setdefault(repayment.payment_id, [])
             if repayment.amount_cents in given:

@@ -32,8 +32,9 @@ CROWD, PER_CLIENT = 64, 4
 SHOPPERS = 8
 # Operations for each kill; 200 of them see each program killed.
 KILL_EACH = 50
-# Enough for some refunds and for repeated callbacks of every kind.
-IN_PEACE = 120
+# Enough for repeated callbacks of every kind; and until a refund was refused, which some mistakes
+# are about, or for so many times as long.
+IN_PEACE, MORE_IN_PEACE = 120, 10
 
 
 @dataclass
@@ -146,10 +147,13 @@ def _mixed(trial: Trial, number: int, *, is_deadly: bool) -> None:
     done = itertools.count(1)
     killer = threading.Thread(target=_kill_in_turn, args=(trial, number // KILL_EACH))
 
+    def is_too_peaceful(turn: int) -> bool:
+        return turn <= number * MORE_IN_PEACE and not trial.shop.bank.books.refunds_refused
+
     def shop_on(who: int) -> None:
         shopper = Shopper(trial, who)
-        # Longer than asked for, if by then not everything was killed in its turn.
-        while (turn := next(done)) <= number or killer.is_alive():
+        # Longer than asked for, if by then not everything was killed in its turn, or refused.
+        while (turn := next(done)) <= number or killer.is_alive() or is_too_peaceful(turn):
             shopper.act()
             trial.about["operations"] = turn
         shopper.close()
