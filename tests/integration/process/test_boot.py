@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.conftest import MakeSettings
+from tests.lab.programs import run_to_end
 from tests.lab.servers import free_port
 from tidings.process.errors import EXIT_CANNOT_START
 from tidings.store.engine import make_engine, transaction
@@ -51,15 +52,7 @@ def run_recommender(tmp_path: Path) -> RunRecommender:
     code 2."""
 
     def run(environment: dict[str, str]) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "services.recommender"],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = run_to_end([sys.executable, "-m", "services.recommender"], tmp_path, environment)
         (line,) = done.stderr.splitlines()
         assert (done.returncode, done.stdout) == (EXIT_CANNOT_START, "")
         assert line.startswith("recommender: ")
