@@ -2,7 +2,8 @@
 
 A telephone that lost its network sends nothing more, and a connection through a router that forgot
 it looks open for hours. Each socket is asked once in a period, at a moment of its own, so that ten
-thousand answers do not come at once; one that said nothing for two periods and more is closed.
+thousand answers do not come at once; one that said nothing for two periods and more is closed. One
+that has not said hello yet is the door's to give up, with a close that says why.
 Rejected: the keep-alive of TCP, which a proxy answers for a client that is gone.
 
     heartbeat = Heartbeat(door, ping_every_s=25, dead_after_s=60)
@@ -37,7 +38,11 @@ class Heartbeat:
     def beat(self) -> None:
         """Ask the next part, then wait for the moment of the one after it."""
         # Where a session lies in memory is as good as chance.
-        asked = [one for one in self._door.all if (id(one) >> 6) % _PARTS == self._part]
+        asked = [
+            one
+            for one in self._door.all
+            if one.reader_id and (id(one) >> 6) % _PARTS == self._part
+        ]
         for number, session in enumerate(asked, start=1):
             self._ask(session)
             if number % _AT_ONCE == 0:

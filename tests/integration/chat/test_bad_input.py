@@ -277,7 +277,8 @@ def hasty(site: ChatSite) -> Iterator[ChatNode]:
         chat_half_open=20,
         chat_connections_per_address=3,
         chat_ping_every_s=0.5,
-        chat_dead_after_s=2,
+        # Below the time for a hello: who says none is told that, and not that it is silent.
+        chat_dead_after_s=1.5,
     ) as node:
         yield node
 
