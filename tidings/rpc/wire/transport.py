@@ -32,6 +32,8 @@ from tidings.process.listening import BACKLOG, Address, cannot_listen
 
 _CHUNK_BYTES = 16 * 1024
 _LISTENS_FOR_S = 1.0
+# What waits to be read is read at once, however late this process comes to it.
+_IS_THERE_S = 30.0
 _TIMEVAL = struct.Struct("@ll")
 
 
@@ -89,19 +91,25 @@ class SocketTransport(TTransportBase):  # type: ignore[misc]  # thrift has no an
 
     def await_message(self, idle_s: float, leave: int = -1) -> bool:
         """Wait for the first byte of a message; False if the peer closed, or said nothing for
-        `idle_s`, or soon after the descriptor `leave` has become readable."""
+        `idle_s`, or soon after the descriptor `leave` has become readable.
+
+        What came while this process stood still is a message like any other.
+        """
         if self._at == len(self._buffer):
             self.idle_since_s = since_s = time.monotonic()
             try:
                 if leave < 0:
-                    self._fill(since_s + idle_s)
+                    if not self._fill_within(idle_s):
+                        if self.is_quiet():
+                            return False
+                        self._fill(time.monotonic() + _IS_THERE_S)
                 elif not self.has_spoken or not self._fill_within(min(idle_s, _LISTENS_FOR_S)):
                     # PERF: only one that has been idle for a while, or has never spoken, pays for
                     # watching two things. A crowd of thousands that says nothing would wake
                     # together a second after it came, and its threads crowd out those at work.
                     if not self._poll_either(leave, since_s + idle_s):
                         return False
-                    self._fill(time.monotonic() + _LISTENS_FOR_S)
+                    self._fill(time.monotonic() + _IS_THERE_S)
             except TTransportException:
                 return False
             self.idle_since_s = math.inf
