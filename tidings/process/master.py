@@ -279,13 +279,13 @@ class Master:
             if reason and not self._was_ready:
                 raise CannotStartError(reason)
             if slot.current is None:
-                self._start_again(slot, now_s, now_s - worker.started_s)
+                self._start_again(slot, now_s - worker.started_s)
 
-    def _start_again(self, slot: _Slot, now_s: float, lived_s: float) -> None:
+    def _start_again(self, slot: _Slot, lived_s: float) -> None:
         """At once, while clients wait in the queue; later and later for one that dies young."""
         slot.failures = failures_in_a_row(slot.failures, lived_s)
         wait_s = pause_s(slot.failures - 1)
-        slot.restart_at_s = now_s + wait_s
+        slot.restart_at_s = time.monotonic() + wait_s
         if wait_s:
             slot.refuse()
 

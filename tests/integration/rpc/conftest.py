@@ -3,10 +3,14 @@ test."""
 
 from __future__ import annotations
 
+import math
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import structlog
@@ -64,8 +68,12 @@ class Running:
     thread: threading.Thread
 
     def stop(self) -> None:
-        self.server.drain()
-        self.join()
+        """Drain; the drain window is over, however long it was to be."""
+        with mock.patch(
+            "tidings.rpc.serving.server.time", SimpleNamespace(monotonic=lambda: math.inf)
+        ):
+            self.server.drain()
+            self.join()
 
     def join(self) -> None:
         self.thread.join(PATIENCE_S)
@@ -87,21 +95,24 @@ def _logs_to_pytest() -> None:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start a server: `serve(recommend, max_in_flight=1)`."""
+    """Start a server: `serve(recommend, max_in_flight=1)`. Patient, unless told otherwise."""
     started: list[Running] = []
 
     def start(
         recommend: Recommend = echo,
         *,
-        bind: str = "127.0.0.1:0",
+        bind: str | socket.socket = "127.0.0.1:0",
         errors: ErrorTable | None = None,
         tls: Any = None,
         **options: Any,
     ) -> Running:
-        chosen = ServerOptions(**{"drain_window_s": 0, **options})
+        patient = {"drain_window_s": 0, "io_timeout_s": PATIENCE_S, "drain_timeout_s": PATIENCE_S}
+        chosen = ServerOptions(**{**patient, **options})
         server = make_server(
             UserRecommend, Handler(recommend), bind, options=chosen, errors=errors, tls=tls
         )
+        if isinstance(bind, socket.socket):
+            bind = "127.0.0.1:0"
         endpoint = bind if bind.startswith("unix:") else f"{bind.rpartition(':')[0]}:{server.port}"
         thread = threading.Thread(target=server.serve, name="serve")
         thread.start()
@@ -122,7 +133,7 @@ def connect() -> Iterator[Connect]:
         patient = {
             "timeout_ms": PATIENCE_S * 1000,
             "pool_wait_ms": PATIENCE_S * 1000,
-            "connect_timeout_ms": 5000,
+            "connect_timeout_ms": PATIENCE_S * 1000,
         }
         client = make_client(
             UserRecommend,

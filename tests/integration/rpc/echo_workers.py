@@ -3,9 +3,9 @@ echoing workers.
 
 An answer's `exposure` is the reader asked for, its `time_stamp` the id of the process that
 answered; reader KILLS kills that process, reader LEAVES has a thread of it get a SIGTERM, reader
-SLOW takes a second and a half. If FOLDER has a file `broken`, workers cannot start; while it has
-`loading`, they come further with their start, and while it has `hanging`, they do not. The option
-`start_s` is how long a master bears that.
+SLOW has FOLDER/slow made, and takes until FOLDER/slow-ends is there. If FOLDER has a file `broken`,
+workers cannot start; while it has `loading`, they come further with their start, and while it has
+`hanging`, they do not. The option `start_s` is how long a master bears that.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
     from tidings_idl.recommend import UserRecommend
     from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
-    chosen: dict[str, Any] = {"drain_window_s": 0.2, "idle_timeout_s": 3.0}
+    chosen: dict[str, Any] = {"drain_window_s": 0.2, "drain_timeout_s": 60, "io_timeout_s": 60}
     for pair in given:
         name, _, value = pair.partition("=")
         chosen[name] = float(value)
@@ -65,7 +65,9 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
         if request.user_id == LEAVES:
             signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
         if request.user_id == SLOW:
-            time.sleep(1.5)
+            Path(folder, "slow").touch()
+            while not Path(folder, "slow-ends").exists():
+                time.sleep(0.01)
         return ArticleResponse(exposure=str(request.user_id), time_stamp=os.getpid(), recommends=[])
 
     @contextmanager
@@ -87,7 +89,7 @@ def main(bind: str, count: str, folder: str, *given: str) -> int:
             handover=handover,
         )
 
-    master = Master(int(count), bind_for_each(int(count), bind), working, stop_within_s=5)
+    master = Master(int(count), bind_for_each(int(count), bind), working, stop_within_s=90)
     stop_metrics = (
         serve_metrics(metrics_bind.read_text(), master.is_ready) if metrics_bind.exists() else None
     )

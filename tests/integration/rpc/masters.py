@@ -59,6 +59,14 @@ class Workers:
             if line.startswith((f"{name} ", f"{name}{{"))
         )
 
+    def wait_for_slow(self) -> None:
+        """Until a call of reader SLOW has begun."""
+        wait_until((self.folder / "slow").exists, PATIENCE_S, "the slow call")
+
+    def end_slow(self) -> None:
+        """Let the calls of reader SLOW be answered, those to come as well."""
+        (self.folder / "slow-ends").touch()
+
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 

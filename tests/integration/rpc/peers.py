@@ -20,7 +20,8 @@ from thrift.transport.TTransport import TMemoryBuffer, TTransportException
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 from tidings_idl.recommend.UserRecommend import user_recommend_args, user_recommend_result
 
-PATIENCE_S = 10
+# Ends what hangs; below it nothing is decided by time.
+PATIENCE_S = 60
 HEADERS = (THeaderClientType.HEADERS,)
 
 

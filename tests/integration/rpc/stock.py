@@ -40,6 +40,7 @@ class StockClient:
         self._transport = framing(sock)
         self._transport.open()
         self._client: Any = UserRecommend.Client(encoding(self._transport))
+        self.answered: Counter[int] = Counter()
 
     def ask(self, user_id: int) -> int:
         """Which process answers; that the answer is to this question is checked."""
@@ -47,16 +48,15 @@ class StockClient:
         assert answer.exposure == str(user_id)
         return int(answer.time_stamp)
 
-    def ask_until(self, over: threading.Event, failures: list[Exception]) -> Counter[int]:
-        """Call without a pause; what fails is a lost request, and the last of this connection."""
-        answered: Counter[int] = Counter()
+    def ask_until(self, over: threading.Event, failures: list[Exception]) -> None:
+        """Call without a pause, and count who answers; what fails is a lost request, and the last
+        of this connection."""
         while not over.is_set():
             try:
-                answered[self.ask(100 + answered.total())] += 1
+                self.answered[self.ask(100 + self.answered.total())] += 1
             except Exception as ex:  # noqa: BLE001 - the test is about there being none
                 failures.append(ex)
                 break
-        return answered
 
     def close(self) -> None:
         self._transport.close()

@@ -167,16 +167,20 @@ def _send_all(sock: socket.socket, parts: Iterable[bytes], pause_s: float = 0) -
 def test_a_silent_connection_is_closed(serve: Serve) -> None:
     """Trap: accepted sockets wait for ever, each with its thread. A slow handler is not
     idleness."""
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
 
     def slow(request: UserRequest) -> ArticleResponse:
+        entered.set()
         release.wait(PATIENCE_S)
         return echo(request)
 
-    running = serve(slow, idle_timeout_s=0.05)
+    listener = socket.create_server(("127.0.0.1", 0))
     with ExitStack() as stack:
-        busy = stack.enter_context(dialled(running.endpoint))
+        busy = stack.enter_context(dialled("{}:{}".format(*listener.getsockname())))
+        # Before the server begins, so that this one is never silent.
         busy.sendall(request_frame(user_id=5))
+        running = serve(slow, bind=listener, idle_timeout_s=0.05)
+        assert entered.wait(PATIENCE_S)
         idle = [stack.enter_context(dialled(running.endpoint)) for _ in range(20)]
         assert all(is_closed(sock) for sock in idle)
         release.set()
@@ -193,21 +197,25 @@ def test_a_message_that_does_not_end_is_not_waited_for(serve: Serve, part: int) 
 
 def test_a_message_that_trickles_in_is_cut_off(serve: Serve) -> None:
     """Trap: a byte now and then starts each `recv`'s time-out anew."""
-    frame = request_frame(headers={b"padding": b"x" * 500})
+    frame = request_frame(headers={b"padding": b"x" * 5000})
     with dialled(serve(io_timeout_s=0.1).endpoint) as sock, pytest.raises(ConnectionError):
-        _send_all(sock, (bytes([byte]) for byte in frame), pause_s=0.01)  # 5 s for all of it
+        _send_all(sock, (bytes([byte]) for byte in frame), pause_s=0.01)  # 50 s for all of it
 
 
 def test_a_client_that_never_reads_holds_no_thread(serve: Serve) -> None:
     """Trap: a reply that does not fit into the kernel's buffers blocks in `send` for ever."""
-    running = serve(
-        lambda _: ArticleResponse(exposure="x" * 900_000, recommends=[]), io_timeout_s=0.05
-    )
+    asked = threading.Event()
+
+    def recommend(_: UserRequest) -> ArticleResponse:
+        asked.set()
+        return ArticleResponse(exposure="x" * 900_000, recommends=[])
+
+    running = serve(recommend, io_timeout_s=0.05)
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", running.server.port))
         sock.sendall(request_frame() * 8)
-        wait_until(lambda: len(running.server._connections) == 1, PATIENCE_S, "the connection")
+        assert asked.wait(PATIENCE_S)
         wait_until(
             lambda: not running.server._connections, PATIENCE_S, "the connection to be given up"
         )

@@ -27,8 +27,9 @@ from tests.integration.rpc.peers import (
     Script,
     header_frame,
 )
-from tests.lab.servers import free_port
+from tests.lab.servers import free_port, wait_until
 from tidings.process.deadline import Deadline, DeadlineExceededError
+from tidings.rpc.calling.client import Client
 from tidings.rpc.errors import CallerFaultError, ServerFaultError, TransportFaultError
 from tidings_idl.recommend import UserRecommend
 from tidings_idl.recommend.ttypes import Event, ReportRequest, UserRequest
@@ -69,12 +70,9 @@ def test_no_server_can_outlast_the_deadline(connect: Connect, script: Script) ->
     ever."""
     with Peer(script) as peer:
         client = connect(peer.endpoint, timeout_ms=100)
-        started_s = time.monotonic()
 
         with pytest.raises(DeadlineExceededError):
             client.call("user_recommend", NO_ANSWER)
-
-        assert time.monotonic() - started_s < PATIENCE_S / 2
 
 
 def test_a_server_that_never_reads_cannot_outlast_the_deadline(connect: Connect) -> None:
@@ -229,15 +227,14 @@ def test_an_empty_result_is_the_servers_fault(connect: Connect) -> None:
 
 
 def _replies_late(late: threading.Event) -> Script:
-    """The first call of each connection is answered only after `late`; the second at once."""
+    """The second call of each connection is answered only after `late`; the others at once."""
 
     def script(conversation: Conversation) -> None:
-        first = conversation.read_call()
-        if conversation.number == 1:
-            late.wait(PATIENCE_S)
-        conversation.send(first.reply(f"first of connection {conversation.number}"))
-        second = conversation.read_call()
-        conversation.send(second.reply(f"second of connection {conversation.number}"))
+        for which in ("first", "second", "third"):
+            call = conversation.read_call()
+            if which == "second":
+                late.wait(PATIENCE_S)
+            conversation.send(call.reply(f"{which} of connection {conversation.number}"))
         conversation.hold()
 
     return script
@@ -248,6 +245,7 @@ def test_a_late_reply_never_goes_to_the_next_caller(connect: Connect) -> None:
     late = threading.Event()
     with Peer(_replies_late(late)) as peer:
         client = connect(peer.endpoint)
+        assert client.call("user_recommend", NO_ANSWER).exposure == "first of connection 1"
         with pytest.raises(DeadlineExceededError):
             client.call("user_recommend", NO_ANSWER, _soon())
         late.set()
@@ -264,21 +262,22 @@ def test_a_naive_pool_gives_a_late_reply_to_the_next_caller() -> None:
         transport = TSocket(host, int(port))
         transport.open()
         naive = UserRecommend.Client(THeaderProtocol(transport, HEADERS))
+        transport.setTimeout(PATIENCE_S * 1000)
+        assert naive.user_recommend(UserRequest(user_id=1)).exposure == "first of connection 1"
         transport.setTimeout(100)
         with pytest.raises(TTransportException):
-            naive.user_recommend(UserRequest(user_id=1))
+            naive.user_recommend(UserRequest(user_id=2))
         transport.setTimeout(PATIENCE_S * 1000)
         late.set()
 
         assert transport.isOpen(), "it waits for nothing and takes the late bytes for health"
-        assert naive.user_recommend(UserRequest(user_id=2)).exposure == "first of connection 1"
+        assert naive.user_recommend(UserRequest(user_id=3)).exposure == "second of connection 1"
         transport.close()
 
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["in one packet", "a moment later"])
 def test_a_second_reply_spoils_the_connection(connect: Connect, at_once: bool) -> None:
     """Trap: `isOpen` takes the unread byte of a second reply for a sign of life."""
-    sent = threading.Event()
 
     def script(conversation: Conversation) -> None:
         call = conversation.read_call()
@@ -288,15 +287,19 @@ def test_a_second_reply_spoils_the_connection(connect: Connect, at_once: bool) -
         else:
             conversation.send(reply)
             conversation.send(reply)
-        sent.set()
         conversation.hold()
 
     with Peer(script) as peer:
         client = connect(peer.endpoint)
         for number in (1, 2, 3):
             assert client.call("user_recommend", NO_ANSWER).exposure == f"connection {number}"
-            assert sent.wait(PATIENCE_S)
-            sent.clear()
+            wait_until(lambda: not _keeps_a_quiet_one(client), PATIENCE_S, "the second reply")
+
+
+def _keeps_a_quiet_one(client: Client) -> bool:
+    """A connection that could be lent again."""
+    kept = client._balancer._endpoints[0].pool._free[-1]
+    return kept is not None and kept.connection.is_idle()
 
 
 def test_a_reply_inside_a_longer_frame_spoils_the_connection(connect: Connect) -> None:
@@ -317,19 +320,16 @@ def test_a_reply_inside_a_longer_frame_spoils_the_connection(connect: Connect) -
 def test_a_connection_that_the_server_closed_is_replaced_unnoticed(connect: Connect) -> None:
     """Trap: with a maximum age above the server's idle time-out, reuse meets EOF; looking first
     costs one poll."""
-    closed = threading.Event()
 
     def script(conversation: Conversation) -> None:
         conversation.send(conversation.read_call().reply(f"connection {conversation.number}"))
         conversation.sock.shutdown(socket.SHUT_RDWR)
-        closed.set()
 
     with Peer(script) as peer:
         client = connect(peer.endpoint)
         for number in (1, 2):
             assert client.call("user_recommend", NO_ANSWER).exposure == f"connection {number}"
-            assert closed.wait(PATIENCE_S)
-            closed.clear()
+            wait_until(lambda: not _keeps_a_quiet_one(client), PATIENCE_S, "its end")
 
 
 def test_a_request_that_cannot_be_encoded_leaves_nothing_behind(

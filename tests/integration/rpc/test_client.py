@@ -105,8 +105,8 @@ def test_retries_end_with_their_budget(connect: Connect) -> None:
 
 def test_a_server_that_says_it_leaves_is_left(serve: Serve, connect: Connect) -> None:
     """Its replies say so while it drains, so no client is on a connection when it closes."""
-    leaving, staying = serve(drain_window_s=1), serve()
-    client = connect(leaving.endpoint, staying.endpoint, ejection_s=60)
+    leaving, staying = serve(drain_window_s=3600), serve()
+    client = connect(leaving.endpoint, staying.endpoint, ejection_s=3600)
     leaving.server.drain()
     wait_until(lambda: not leaving.server.is_ready(), PATIENCE_S, "the drain")
     for number in range(30):

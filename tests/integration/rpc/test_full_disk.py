@@ -65,14 +65,15 @@ def test_workers_go_on_when_the_disk_of_their_metrics_is_full(
     if shared_memory_too:
         # The count is written a moment after the calls.
         wait_until(lambda: bool(told(workers)), PATIENCE_S, "the warning")
-        assert workers.metric("tidings_rpc_workers_ready") == 2
+        ready = "tidings_rpc_workers_ready"
+        wait_until(lambda: workers.metric(ready) == 2, PATIENCE_S, "the word of both")
         assert told(workers) == sorted(set(told(workers))), "one line of each process"
         assert "Traceback" not in workers.output()
     else:
         seconds = "tidings_rpc_server_call_seconds_count"
         wait_until(lambda: workers.metric(seconds) == 59, PATIENCE_S, "the count")
     assert client.call("user_recommend", UserRequest(user_id=60)).exposure == "60"
-    assert workers.is_ready()
+    wait_until(workers.is_ready, PATIENCE_S, "readiness")
     assert workers.pids() == pids
     assert workers.lines("worker_died") == []
 

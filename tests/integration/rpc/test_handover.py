@@ -6,10 +6,10 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from tests.integration.rpc.conftest import Connect
 from tests.integration.rpc.echo_workers import SLOW
 from tests.integration.rpc.masters import StartWorkers, Workers, masters
 from tests.integration.rpc.peers import PATIENCE_S, dialled, request_frame
-from tests.integration.rpc.stock import DIALECTS, stock_client
+from tests.integration.rpc.stock import DIALECTS, StockClient, stock_client
 from tests.lab.servers import wait_until
 from tidings.process.handover import Handover
 from tidings_idl.recommend.ttypes import UserRequest
@@ -41,6 +41,17 @@ def replace_workers(workers: Workers) -> None:
     )
 
 
+def replace_workers_in_slow_call(workers: Workers) -> None:
+    """The only worker is told to leave while it answers reader SLOW."""
+    before = workers.pids()
+    workers.wait_for_slow()
+    workers.signal(signal.SIGHUP)
+    wait_until(lambda: bool(workers.lines("rpc_server_retiring")), PATIENCE_S, "the successor")
+    assert before < workers.pids()
+    workers.end_slow()
+    wait_until(lambda: not before & workers.pids(), PATIENCE_S, "the end of the first")
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_stock_client_under_load_loses_no_call_when_workers_are_replaced(
     start: StartWorkers, dialect: str
@@ -52,17 +63,26 @@ def test_a_stock_client_under_load_loses_no_call_when_workers_are_replaced(
     with ExitStack() as stack, ThreadPoolExecutor(6) as threads:
         clients = [stack.enter_context(stock_client(workers.endpoint, dialect)) for _ in range(6)]
         loads = [threads.submit(client.ask_until, over, failures) for client in clients]
-        generations = [workers.pids()]
         try:
+            wait_until(partial(have_answered, workers.pids(), clients), PATIENCE_S, "the first")
             for _ in range(3):
                 replace_workers(workers)
-                generations.append(workers.pids())
+                # Each generation has its share, or a failure ends this.
+                wait_until(
+                    lambda: bool(failures) or have_answered(workers.pids(), clients),
+                    PATIENCE_S,
+                    "calls of this generation",
+                )
         finally:
             over.set()
-        answered = sum((load.result(PATIENCE_S) for load in loads), Counter[int]())
+        for load in loads:
+            load.result(PATIENCE_S)
 
     assert failures == []
-    assert all(generation & answered.keys() for generation in generations)
+
+
+def have_answered(generation: set[int], clients: list[StockClient]) -> bool:
+    return any(pid in client.answered for pid in generation for client in clients)
 
 
 def test_it_is_so_on_a_unix_socket(start: StartWorkers, tmp_path: Path) -> None:
@@ -97,10 +117,7 @@ def test_a_call_in_flight_is_answered_by_the_worker_that_began_it(start: StartWo
     with stock_client(workers.endpoint) as client, ThreadPoolExecutor(1) as threads:
         before = client.ask(1)
         pending = threads.submit(client.ask, SLOW)
-        wait_until(
-            lambda: workers.metric("tidings_rpc_server_in_flight") == 1, PATIENCE_S, "the call"
-        )
-        replace_workers(workers)
+        replace_workers_in_slow_call(workers)
         assert pending.result(PATIENCE_S) == before
         assert client.ask(2) != before
 
@@ -111,10 +128,7 @@ def test_requests_that_were_read_ahead_go_along(start: StartWorkers) -> None:
     workers = start(1)
     with dialled(workers.endpoint) as sock:
         sock.sendall(request_frame(SLOW) + request_frame(41) + request_frame(42))
-        wait_until(
-            lambda: workers.metric("tidings_rpc_server_in_flight") == 1, PATIENCE_S, "the call"
-        )
-        replace_workers(workers)
+        replace_workers_in_slow_call(workers)
         received = b""
         while received.count(b"user_recommend") < 3:
             received += sock.recv(4096)

@@ -24,10 +24,13 @@ from tidings_idl.base.ttypes import HealthProbe
 from tidings_idl.recommend.ttypes import ArticleResponse, UserRequest
 
 
-def test_over_the_connection_cap_one_is_told_so(serve: Serve, connect: Connect) -> None:
+def test_over_the_connection_cap_one_is_told_so(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trap: each connection is a thread, without limit. Over the cap the first call gets a
     retryable 503; past the few spare threads for that, the connection is closed at once. Both are
     counted, and health is still answered."""
+    monkeypatch.setattr("tidings.rpc.serving.connections.IDLE_AFTER_S", 3600)
     running = serve(max_connections=2, max_turned_away=1)
     with ExitStack() as stack:
         for _ in range(2):
@@ -58,12 +61,12 @@ def test_over_the_connection_cap_one_is_told_so(serve: Serve, connect: Connect) 
 def test_a_crowd_that_says_nothing_keeps_no_client_out(serve: Serve, connect: Connect) -> None:
     """Trap: 600 connections without a word filled the server until its idle time-out, a minute
     later. A newcomer takes the place of the oldest of them."""
-    running = serve(max_connections=512)
+    running = serve(max_connections=512, idle_timeout_s=3600)
     evicted = _counted("evicted")
     with ExitStack() as stack:
         crowd = [stack.enter_context(dialled(running.endpoint)) for _ in range(600)]
         for user_id in range(1, 6):
-            client = connect(running.endpoint, timeout_ms=2000)
+            client = connect(running.endpoint)
             answer = client.call("user_recommend", UserRequest(user_id=user_id))
             assert answer.exposure == str(user_id)
         assert is_closed(crowd[0])
@@ -149,6 +152,8 @@ def test_without_a_thread_to_spare_the_server_goes_on(
 ) -> None:
     """Trap: "can't start new thread" leaves the accepted socket open, and no answer ever comes on
     it."""
+    # For how long it says so.
+    monkeypatch.setattr("tidings.rpc.serving.server._LONGEST_PAUSE_S", 3600)
     running = serve()
     real, refused = threading.Thread, []
 
@@ -255,7 +260,7 @@ def test_without_file_descriptors_the_server_waits_for_some(child: Child, connec
 
     code, log = child.wait()
     assert code == 0
-    assert 1 <= log.count("rpc_accept_failed") <= 5, log
+    assert 1 <= log.count("rpc_accept_failed") <= 20, log
 
 
 def _is_ready(sock: socket.socket) -> bool:

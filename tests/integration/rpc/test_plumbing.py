@@ -40,15 +40,15 @@ def test_the_budget_reaches_the_handler(serve: Serve, connect: Connect) -> None:
         seen.append(deadline.remaining_ms())
         return echo(request)
 
-    client = connect(serve(recommend).endpoint, timeout_ms=9000)
+    client = connect(serve(recommend, max_budget_ms=1_000_000).endpoint, timeout_ms=900_000)
     client.call("user_recommend", UserRequest())
-    client.call("user_recommend", UserRequest(), Deadline.after_ms(6000))
-    with deadline_scope(Deadline.after_ms(3000)):
-        client.call("user_recommend", UserRequest(), Deadline.after_ms(6000))
+    client.call("user_recommend", UserRequest(), Deadline.after_ms(600_000))
+    with deadline_scope(Deadline.after_ms(300_000)):
+        client.call("user_recommend", UserRequest(), Deadline.after_ms(600_000))
 
-    assert 6000 < seen[0] <= 9000
-    assert 3000 < seen[1] <= 6000
-    assert 0 < seen[2] <= 3000
+    assert 600_000 < seen[0] <= 900_000
+    assert 300_000 < seen[1] <= 600_000
+    assert 0 < seen[2] <= 300_000
 
 
 def test_a_caller_without_a_budget_gets_the_most_allowed(serve: Serve) -> None:
@@ -61,7 +61,7 @@ def test_a_caller_without_a_budget_gets_the_most_allowed(serve: Serve) -> None:
         seen.append(deadline.remaining_ms())
         return echo(request)
 
-    with dialled(serve(recommend, max_budget_ms=4000).endpoint) as sock:
+    with dialled(serve(recommend, max_budget_ms=400_000).endpoint) as sock:
         for budget in (None, b"3600000", b"soon", b"", b"-5", b"9" * 400):
             sock.sendall(
                 request_frame(headers=None if budget is None else {b"deadline-budget-ms": budget})
@@ -69,7 +69,7 @@ def test_a_caller_without_a_budget_gets_the_most_allowed(serve: Serve) -> None:
             sock.recv(4096)
 
     assert len(seen) == 6
-    assert all(3000 < remaining_ms <= 4000 for remaining_ms in seen)
+    assert all(300_000 < remaining_ms <= 400_000 for remaining_ms in seen)
 
 
 def test_headers_belong_to_one_message(serve: Serve) -> None:
@@ -83,7 +83,7 @@ def test_headers_belong_to_one_message(serve: Serve) -> None:
         seen.append(deadline.remaining_ms())
         return echo(request)
 
-    with dialled(serve(recommend, max_budget_ms=9000).endpoint) as sock:
+    with dialled(serve(recommend, max_budget_ms=900_000).endpoint) as sock:
         sock.sendall(request_frame(headers={b"deadline-budget-ms": b"2000"}))
         sock.recv(4096)
         plain = TSocket()

@@ -3,7 +3,6 @@ is in doubt."""
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.rpc.peers import PATIENCE_S, Conversation, Peer
-from tests.lab.servers import wait_until
+from tests.lab.servers import free_port, wait_until
 from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.process.listening import parse_address
 from tidings.rpc.calling.connection import Connection
@@ -32,7 +31,8 @@ def _pool(peer: Peer, **policy: Any) -> Pool:
     address = parse_address(peer.endpoint)
     assert address is not None
     return Pool(
-        address, Policy(**{"pool_wait_ms": PATIENCE_S * 1000, "connect_timeout_ms": 5000, **policy})
+        address,
+        Policy(**{"pool_wait_ms": PATIENCE_S * 1000, "connect_timeout_ms": 30_000, **policy}),
     )
 
 
@@ -88,12 +88,14 @@ def test_an_old_connection_is_replaced(peer: Peer) -> None:
     pool.close()
 
     young = _pool(peer, connection_max_age_s=1000)
-    expiries = []
+    expiries = set()
     for _ in range(10):
+        before_s = time.monotonic()
         lease = young.lease(_later())
         young.discard(lease)
-        expiries.append(lease.expires_s - time.monotonic())
-    assert 900 - 1 < min(expiries) < max(expiries) < 1100
+        assert before_s + 900 <= lease.expires_s <= time.monotonic() + 1100
+        expiries.add(round(lease.expires_s - before_s))
+    assert len(expiries) > 1
 
 
 def test_what_is_idle_can_be_dropped_and_opened_anew(peer: Peer) -> None:
@@ -187,8 +189,7 @@ def test_waiting_for_a_connection_is_bounded_in_number(peer: Peer) -> None:
 
 def test_a_failed_connect_gives_its_place_back() -> None:
     """Otherwise a server that was gone for a minute leaves a pool that is full for ever."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = parse_address(f"127.0.0.1:{listener.getsockname()[1]}")
+    address = parse_address(f"127.0.0.1:{free_port()}")
     assert address is not None
     pool = Pool(address, Policy(pool_size=1))
     for _ in range(3):

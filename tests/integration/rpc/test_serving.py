@@ -198,7 +198,7 @@ def test_a_request_that_has_arrived_is_answered_although_the_drain_began(serve: 
 
 def test_in_the_drain_window_it_serves_on_but_is_not_ready(serve: Serve, connect: Connect) -> None:
     """Clients and balancers see that it is not ready before they can see it gone."""
-    running = serve(drain_window_s=1)
+    running = serve(drain_window_s=3600)
     client = connect(running.endpoint)
     running.server.drain()
     wait_until(lambda: not running.server.is_ready(), PATIENCE_S, "the drain")
@@ -206,7 +206,7 @@ def test_in_the_drain_window_it_serves_on_but_is_not_ready(serve: Serve, connect
     assert client.call("is_healthy", HealthProbe.READINESS) is False
     assert client.call("is_healthy", HealthProbe.LIVENESS) is True
     assert client.call("user_recommend", UserRequest(user_id=5)).exposure == "5"
-    running.join()
+    running.stop()
     with pytest.raises(TransportFaultError, match="cannot connect"):
         client.call("user_recommend", UserRequest(user_id=5))
 
@@ -222,6 +222,7 @@ def test_a_drain_does_not_wait_for_ever(serve: Serve) -> None:
         assert is_closed(sock)
     assert {"event": "rpc_server_stopped", "connections_cut": 1, "log_level": "info"} in logs
     gate.open.set()
+    wait_until(lambda: not running.server._connections, PATIENCE_S, "the end of its thread")
 
 
 def test_drain_may_come_first_and_more_than_once() -> None:
@@ -247,7 +248,7 @@ def test_each_phase_is_one_line(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("user_id", "slow_ms", "level"), [(1, 10_000, "debug"), (1, -1, "info"), (0, 10_000, "error")]
+    ("user_id", "slow_ms", "level"), [(1, 600_000, "debug"), (1, -1, "info"), (0, 600_000, "error")]
 )
 def test_only_slow_and_failed_calls_make_a_line(
     serve: Serve, connect: Connect, user_id: int, slow_ms: int, level: str
@@ -282,7 +283,7 @@ def test_the_cause_of_a_failure_is_logged_and_not_told(
 ) -> None:
     """Trap: "the readers' histories cannot be reached just now" is all that an operator saw of a
     Redis that refused its password."""
-    monkeypatch.setattr(dispatch, "_seldom", SeldomLog(structlog.get_logger()))
+    monkeypatch.setattr(dispatch, "_seldom", SeldomLog(structlog.get_logger(), every_s=3600))
 
     def recommend(_: UserRequest) -> ArticleResponse:
         raise RedisConnectionError("Error 111 connecting to 127.0.0.1:6399")
@@ -293,9 +294,8 @@ def test_the_cause_of_a_failure_is_logged_and_not_told(
         for _ in range(5):
             with pytest.raises(ServerFaultError, match="not just now"):
                 client.call("user_recommend", UserRequest(user_id=1))
-    told = [line for line in lines if line["event"] == "rpc_call_failed"]
+    (told,) = [line for line in lines if line["event"] == "rpc_call_failed"]
 
-    assert 1 <= len(told) < 5
-    assert told[0]["error"] == "not just now"
-    assert told[0]["cause"] == "ConnectionError: Error 111 connecting to 127.0.0.1:6399"
-    assert told[0]["log_level"] == "warning"
+    assert told["error"] == "not just now"
+    assert told["cause"] == "ConnectionError: Error 111 connecting to 127.0.0.1:6399"
+    assert told["log_level"] == "warning"

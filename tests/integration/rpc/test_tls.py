@@ -17,7 +17,6 @@ from tests.integration.rpc.conftest import Connect, Serve, echo
 from tests.integration.rpc.peers import PATIENCE_S, Peer, dialled, is_closed, request_frame
 from tests.lab.authority import Authority
 from tests.lab.servers import wait_until
-from tidings.process.deadline import Deadline, DeadlineExceededError
 from tidings.process.errors import SettingsError
 from tidings.rpc.errors import TransportFaultError
 from tidings.rpc.tls import (
@@ -151,7 +150,7 @@ def test_a_client_without_a_good_certificate_is_refused(
     kind: str,
 ) -> None:
     """At once, before a byte of its request is looked at; the operator sees how many there were."""
-    running = serve(tls=server_context(ours))
+    running = serve(tls=server_context(ours), io_timeout_s=3600)
     good = connect(running.endpoint, tls=client_tls(client_files))
     good.call("user_recommend", UserRequest(user_id=1))
     before = refused()
@@ -168,11 +167,9 @@ def test_a_client_without_a_good_certificate_is_refused(
             replace(Authority(tmp_path, "stranger").sign("gateway.internal"), ca=authority.cert)
         )
     bad = connect(running.endpoint, tls=tls)
-    started_s = time.monotonic()
 
     with pytest.raises(TransportFaultError):
         bad.call("user_recommend", UserRequest(user_id=2))
-    assert time.monotonic() - started_s < 5
     wait_until(lambda: refused() == before + 1, PATIENCE_S, "the count")
     assert good.call("user_recommend", UserRequest(user_id=3)).exposure == "3"
 
@@ -205,12 +202,16 @@ def test_a_handshake_that_does_not_come_is_not_waited_for(
 ) -> None:
     """Silent, or one byte and then silent: its own thread waits, for a while, and accepting goes
     on."""
+    patient = serve(tls=server_context(ours), io_timeout_s=3600)
+    good = connect(patient.endpoint, tls=client_tls(client_files))
+    with dialled(patient.endpoint), dialled(patient.endpoint) as slow:
+        slow.sendall(b"\x16")
+        assert good.call("user_recommend", UserRequest(user_id=1)).exposure == "1"
     running = serve(tls=server_context(ours), io_timeout_s=0.3)
-    good = connect(running.endpoint, tls=client_tls(client_files))
+    wait_until(lambda: len(patient.server._connections) == 1, PATIENCE_S, "the end of the others")
     before = refused()
     with dialled(running.endpoint) as silent, dialled(running.endpoint) as slow:
         slow.sendall(b"\x16")
-        assert good.call("user_recommend", UserRequest(user_id=1)).exposure == "1"
         assert is_closed(silent)
         assert is_closed(slow)
     assert refused() == before + 2
@@ -296,10 +297,9 @@ def test_a_server_that_does_not_shake_hands_costs_no_more_than_a_connection_may(
     """It accepts and says nothing; the connect time-out covers the handshake."""
     with Peer(lambda conversation: conversation.hold()) as peer:
         client = connect(peer.endpoint, tls=client_tls(client_files), connect_timeout_ms=100)
-        started_s = time.monotonic()
-        with pytest.raises((TransportFaultError, DeadlineExceededError)):
-            client.call("user_recommend", UserRequest(user_id=1), Deadline.after_ms(20_000))
-        assert time.monotonic() - started_s < 10
+        # And not by the deadline, which is far away.
+        with pytest.raises(TransportFaultError, match="cannot connect"):
+            client.call("user_recommend", UserRequest(user_id=1))
 
 
 # By choice of an operator.

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -98,7 +99,9 @@ def test_the_metrics_of_all_workers_add_up(start: StartWorkers, connect: Connect
         PATIENCE_S,
         "30 counted calls",
     )
-    assert workers.metric("tidings_rpc_workers_ready") == 2
+    wait_until(
+        lambda: workers.metric("tidings_rpc_workers_ready") == 2, PATIENCE_S, "the word of both"
+    )
 
 
 def test_a_port_that_another_master_serves_is_refused(start: StartWorkers) -> None:
@@ -153,7 +156,7 @@ def test_a_dead_worker_is_started_again_and_its_clients_wait_for_it(
 
 
 def test_a_worker_that_keeps_dying_is_started_less_and_less_often(
-    start: StartWorkers, connect: Connect
+    start: StartWorkers, connect: Connect, tmp_path: Path
 ) -> None:
     """As fast as it dies would keep a core busy with dying. Meanwhile its clients are sent away,
     not kept waiting."""
@@ -163,6 +166,8 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often(
         wait_until(
             partial(has_lines, workers, "rpc_server_started", life), PATIENCE_S, "the next life"
         )
+        if life == 4:  # the fifth begins to serve when it is told to
+            (tmp_path / "loading").touch()
         with pytest.raises(TransportFaultError) as killed:
             ask(client, KILLS)
         assert killed.value.sent
@@ -170,6 +175,7 @@ def test_a_worker_that_keeps_dying_is_started_less_and_less_often(
     with pytest.raises(TransportFaultError, match="refused") as refused:
         ask(client)
     assert not refused.value.sent
+    (tmp_path / "loading").unlink()
     wait_until(lambda: len(workers.lines("rpc_server_started")) == 5, PATIENCE_S, "the fifth life")
     assert ask(client) in workers.pids()
 
@@ -242,7 +248,7 @@ def test_one_ready_worker_is_enough_to_be_ready(start: StartWorkers) -> None:
     wait_until(
         lambda: workers.metric("tidings_rpc_workers_ready") == 1, PATIENCE_S, "the silence of one"
     )
-    assert workers.is_ready()
+    wait_until(workers.is_ready, PATIENCE_S, "the word of the other")
     os.kill(other, signal.SIGSTOP)
     wait_until(lambda: not workers.is_ready(), PATIENCE_S, "the silence of both")
     os.kill(one, signal.SIGCONT)
@@ -253,37 +259,47 @@ def test_one_ready_worker_is_enough_to_be_ready(start: StartWorkers) -> None:
 # Ending, and beginning anew.
 
 
-def load(client: Client, until: threading.Event, failures: list[Exception]) -> Counter[int]:
+def load(
+    client: Client, until: threading.Event, failures: list[Exception], answered: set[int]
+) -> None:
     """Call without a pause; what fails is a lost request."""
-    answered: Counter[int] = Counter()
-    while not until.is_set():
+    for user_id in count(100):
+        if until.is_set():
+            return
         try:
-            answered[ask(client, 100 + sum(answered.values()))] += 1
+            answered.add(ask(client, user_id))
         except Exception as ex:  # noqa: BLE001 - the test is about there being none
             failures.append(ex)
-    return answered
 
 
 def test_a_hang_up_replaces_every_worker_without_a_lost_request(
     start: StartWorkers, connect: Connect
 ) -> None:
     """Under load, with busy and with idle connections, and with the slot's clients in its queue."""
-    workers = start(2, idle_timeout_s=3)
+    workers = start(2)
     before = workers.pids()
-    # As a policy has it: no connection is older than a server's idle time-out when it is used.
+    # Young, so that some are opened meanwhile.
     clients = [connect(workers.endpoint, connection_max_age_s=2) for _ in range(4)]
     now_and_then = connect(workers.endpoint, connection_max_age_s=2)
     slow = connect(workers.endpoint, connection_max_age_s=2)
     done = threading.Event()
     failures: list[Exception] = []
+    answered: set[int] = set()
     with ThreadPoolExecutor(6) as threads:
-        loads = [threads.submit(load, client, done, failures) for client in clients]
+        loads = [threads.submit(load, client, done, failures, answered) for client in clients]
         try:
-            for _ in range(2):
+            pending = threads.submit(ask, slow, SLOW)
+            workers.wait_for_slow()
+            for replaced in (2, 4):
                 generation = workers.pids()
-                pending = threads.submit(ask, slow, SLOW)
                 ask(now_and_then)
                 workers.signal(signal.SIGHUP)
+                wait_until(
+                    lambda number=replaced: has_lines(workers, "rpc_server_retiring", number),  # type: ignore[misc]
+                    PATIENCE_S,
+                    "the end of their service",
+                )
+                workers.end_slow()
                 wait_until(
                     lambda known=generation: (
                         not known & workers.pids() and len(workers.pids()) == 2
@@ -291,14 +307,20 @@ def test_a_hang_up_replaces_every_worker_without_a_lost_request(
                     PATIENCE_S,
                     "the next generation",
                 )
-                assert pending.result(PATIENCE_S) in generation
                 ask(now_and_then)
+                wait_until(
+                    lambda: bool(failures) or bool(workers.pids() & answered),
+                    PATIENCE_S,
+                    "calls of this generation",
+                )
+            assert pending.result(PATIENCE_S) in before
         finally:
+            workers.end_slow()
             done.set()
-        answered = sum((future.result(PATIENCE_S) for future in loads), Counter())
+        for future in loads:
+            future.result(PATIENCE_S)
 
     assert failures == []
-    assert len(answered.keys() - before) >= 2
     assert not workers.lines("worker_died")
 
 
@@ -313,9 +335,7 @@ def test_a_replaced_worker_does_not_make_its_clients_leave_the_server(
     workers.signal(signal.SIGHUP)
     wait_until(lambda: bool(workers.lines("rpc_server_retiring")), PATIENCE_S, "the replacement")
 
-    assert (
-        ask(client) == before
-    )  # on the connection that it has; the answer says that the worker leaves
+    ask(client)  # of the old worker perhaps, which then gives the connection on
     assert ask(client) != before
     assert not client._balancer._endpoints[0].is_ejected()
 
@@ -329,6 +349,7 @@ def test_a_signal_that_does_not_end_the_workers_wait_is_obeyed_all_the_same(
     told = ask(connect(workers.endpoint), LEAVES)
 
     wait_until(lambda: told not in workers.pids(), PATIENCE_S, "the worker's end")
+    wait_until(lambda: bool(workers.lines("worker_died")), PATIENCE_S, "its line")
     assert [line["exit_code"] for line in workers.lines("worker_died")] == [0]
 
 
@@ -360,6 +381,8 @@ def test_a_drain_answers_everybody_and_ends_with_0(start: StartWorkers, connect:
             "8 calls in flight",
         )
         workers.signal(signal.SIGTERM)
+        wait_until(lambda: has_lines(workers, "rpc_server_draining", 2), PATIENCE_S, "the drain")
+        workers.end_slow()
         assert all(future.result(PATIENCE_S) for future in pending)
 
     assert workers.exit_code() == 0
@@ -371,7 +394,7 @@ def test_a_second_generation_ends_the_first(start: StartWorkers) -> None:
     workers = start(1, idle_timeout_s=60)
     host, port = workers.endpoint.split(":")
     with socket.create_connection((host, int(port))):  # says nothing, and stays
-        time.sleep(0.2)
+        wait_until(lambda: workers.metric("tidings_rpc_server_connections") == 1, PATIENCE_S, "it")
         for generation in (2, 3, 4):
             workers.signal(signal.SIGHUP)
             wait_until(
@@ -395,10 +418,11 @@ def test_a_worker_that_loads_is_waited_for_and_one_that_hangs_is_not(
     loading, hanging = tmp_path / "loading", tmp_path / "hanging"
     for flag in (loading, hanging):
         flag.touch()
-    workers = start(1, ready=False, start_s=1.5)
+    # Longer than a busy machine keeps a worker from its next word.
+    workers = start(1, ready=False, start_s=8)
     wait_until(lambda: has_lines(workers, "worker_started", 1), PATIENCE_S, "a worker")
     # Longer than a start without progress may take.
-    time.sleep(4)
+    time.sleep(12)
     assert (workers.lines("worker_hung"), workers.is_ready()) == ([], False)
 
     loading.unlink()
