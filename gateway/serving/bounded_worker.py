@@ -124,6 +124,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
 
     def _turn(self) -> None:
         self.notify()
+        asked_s = time.monotonic()
         # What is ready at once may have been so since the last look; what is waited for is new.
         events, self._readable_s = self.poller.select(0), self._looked_s
         if not events:
@@ -135,10 +136,12 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc] # gunicorn carries no a
             self._guarded(self._shed_late, conn)
         if self._looked_s > self._ticked_s + TICK_S:
             self._ticked_s = self._looked_s
-            self._tick(self._looked_s)
+            # What came while this process stood still may not be among the events yet, and its
+            # client was not late.
+            self._tick(asked_s)
 
     def _tick(self, now_s: float) -> None:
-        """Give up what takes too long."""
+        """Give up what had taken too long by then."""
         if self.alive:
             self.set_accept_enabled(True)
         for conn in self._connections.overdue(now_s):
