@@ -166,7 +166,7 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_client(redis_server: RedisServer) -> Iterator[redis.Redis]:
     """A client of an empty Redis."""
-    with redis.Redis.from_url(redis_server.url, socket_timeout=5, retry=NO_RETRY) as client:
+    with redis.Redis.from_url(redis_server.url, socket_timeout=60, retry=NO_RETRY) as client:
         client.flushall()
         yield client
 

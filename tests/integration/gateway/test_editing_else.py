@@ -14,6 +14,7 @@ from sqlalchemy import Engine, func, select
 
 from gateway.resources.bodies import PICTURE_BYTES
 from tests.integration.gateway.desk import Member
+from tests.lab.newsroom import HOUR_MS
 from tests.unit.gateway.doors import IMAGES_MAX_BYTES, Door, make_door
 from tests.unit.gateway.test_bad_input import problem
 from tidings.news.tables import image
@@ -31,10 +32,11 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def door(engine: Engine, redis_client: Redis, pictures: Path) -> Door:
-    """A gateway with channels 1 and 2, by the database's clock, that keeps pictures."""
+    """A gateway with channels 1 and 2 that keeps pictures, an hour after what the database's clock
+    says, by which all is out that is published meanwhile."""
     door = make_door(engine, redis_client, images=pictures)
     door.newsroom.channels(1, 2)
-    door.clock.now_ms = now_ms() + 1000
+    door.clock.now_ms = now_ms() + HOUR_MS
     return door
 
 

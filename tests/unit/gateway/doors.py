@@ -23,6 +23,7 @@ from tests.conftest import SECRET_KEY
 from tests.lab.histories import make_history, record_batch
 from tests.lab.newsroom import Clock, Newsroom
 from tests.lab.shop import make_open_shop
+from tests.lab.sites import PATIENT
 from tidings.http.cursors import Cursors
 from tidings.http.limits import Quotas
 from tidings.http.origins import Origins
@@ -59,6 +60,8 @@ KEYS = (SECRET_KEY.encode(),)
 READER_ID = 2**52 + 7
 UNLIMITED = Quotas(of_reader={}, key_times=1, address_times=0, new_readers=0)
 WINDOW_S = 60
+DEADLINE_MS: int = PATIENT["gateway_deadline_ms"]
+RECOMMEND_MS: int = PATIENT["gateway_recommend_ms"]
 ADDRESS = "192.0.2.7"
 MAX_BODY_BYTES = 20_000
 IMAGES_MAX_BYTES = 1_000_000
@@ -207,7 +210,8 @@ def make_door(
     engine: Engine,
     redis: Redis,
     *,
-    deadline_ms: int = 2000,
+    deadline_ms: int = DEADLINE_MS,
+    recommend_ms: int = RECOMMEND_MS,
     card_ttl_s: int = 60,
     provider: Provider | None = None,
     shop: Mapping[str, Any] | None = None,
@@ -231,7 +235,7 @@ def make_door(
         articles=articles,
         redis=redis,
         tracker=tracker,
-        recommend_ms=500,
+        recommend_ms=recommend_ms,
         clock=clock,
     )
     app = create_app(
