@@ -39,9 +39,7 @@ class Heartbeat:
         """Ask the next part, then wait for the moment of the one after it."""
         # Where a session lies in memory is as good as chance.
         asked = [
-            one
-            for one in self._door.all
-            if one.reader_id and (id(one) >> 6) % _PARTS == self._part
+            one for one in self._door.all if one.reader_id and (id(one) >> 6) % _PARTS == self._part
         ]
         for number, session in enumerate(asked, start=1):
             self._ask(session)
