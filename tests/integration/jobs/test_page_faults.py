@@ -197,7 +197,7 @@ def test_a_full_disk_leaves_the_last_good_pages_and_what_was_taken_down_goes(
     small_paper.change(7, body=f"<p>{'long ' * 20_000}</p>", updated_at=NOW)
     small_paper.change(8, status="taken_down", updated_at=NOW)
     process = small_paper.build_aside(largest_file=50_000)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert "File too large" in errors
     after = small_paper.files()
     assert after["articles/7.html"] == before["articles/7.html"]

@@ -207,7 +207,7 @@ def test_the_documented_commands_build_the_site(
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=True,
         )
         return done.stdout

@@ -176,14 +176,14 @@ def test_a_job_that_runs_elsewhere_is_busy(engine: Engine, make_context: MakeCon
 
     def work(_run: Run) -> str:
         began.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return ""
 
     job = StaticJob("slow", "30 2 * * *", work)
     (slot,) = find_due(engine, job, "me")
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(run_slot, job, slot, make_context("one"))
-        assert began.wait(10)
+        assert began.wait(60)
         assert run_slot(job, slot, make_context("two")).outcome is Outcome.BUSY
         go_on.set()
         assert first.result().outcome is Outcome.DONE

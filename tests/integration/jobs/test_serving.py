@@ -83,7 +83,7 @@ def test_the_documented_server_sends_each_file_for_what_it_is(
     picture = "ab" * 32
     Images(small_paper.root.parent / "images").write(picture, b"RIFF")
     with serve_site(small_paper.root, tmp_path) as url:
-        with urllib.request.urlopen(f"{url}/images/{picture}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/images/{picture}", timeout=60) as answer:
             assert (answer.read(), answer.headers["Content-Type"]) == (b"RIFF", "image/webp")
             assert "immutable" in answer.headers["Cache-Control"]
         for path, kind in (
@@ -97,7 +97,7 @@ def test_the_documented_server_sends_each_file_for_what_it_is(
             ("/sitemap.xml", "text/xml; charset=utf-8"),
             ("/robots.txt", "text/plain; charset=utf-8"),
         ):
-            with urllib.request.urlopen(url + path, timeout=5) as answer:
+            with urllib.request.urlopen(url + path, timeout=60) as answer:
                 assert (answer.headers["Content-Type"], answer.headers["Cache-Control"]) == (
                     kind,
                     "public, max-age=60",
@@ -105,6 +105,6 @@ def test_the_documented_server_sends_each_file_for_what_it_is(
                 assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         for path in ("/articles/0.html", "/.manifest.json", "/.lock", "/articles/.7.html.new"):
             with pytest.raises(HTTPError, match="404") as caught:
-                urllib.request.urlopen(url + path, timeout=5)
+                urllib.request.urlopen(url + path, timeout=60)
             with caught.value as answer:
                 assert b"There is no such page" in answer.read()

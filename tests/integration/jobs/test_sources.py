@@ -225,7 +225,8 @@ def test_many_of_one_host_hide_no_other(
     add(engine, *map(web.url, many), web.url("/other").replace("127.0.0.1", "127.0.0.2"))
     with pytest.raises(JobFailedError, match="5 sources: 5 failed"):
         ask()
-    assert web.asked[:2] == ["/many0", "/other"]
+    # The two are asked at once.
+    assert sorted(web.asked[:2]) == ["/many0", "/other"]
 
 
 def test_a_run_fails_if_all_failed(web: Web, engine: Engine, ask: Ask) -> None:
