@@ -28,6 +28,7 @@ from sqlalchemy import Engine, insert
 
 from tests.conftest import SECRET_KEY
 from tests.lab.examples import make_example
+from tests.lab.programs import run_to_end
 from tests.lab.servers import find_program, free_port, spawn, start_redis, wait_until
 from tidings.news.tables import article, channel
 from tidings.process.errors import PREFIX
@@ -65,7 +66,12 @@ FIRST_NEED = {
 CHANNEL_ID = 10
 FIRST_ARTICLE_ID = 2**60 + 1
 ARTICLES = 45
-GIVES_UP_WITHIN_S = 30
+# Ends what hangs.
+GIVES_UP_WITHIN_S = 120
+# An example waits two seconds for an answer. On a busy machine one may come later; then it is asked
+# again.
+ATTEMPTS = 5
+TIMED_OUT = re.compile(r"timed? ?out|no answer within", re.IGNORECASE)
 Command = Callable[[str], list[str]]
 every_language = pytest.mark.parametrize("language", COMMANDS)
 
@@ -124,11 +130,12 @@ def recommender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recommende
     port = free_port()
     with (
         start_redis() as redis_server,
-        redis.Redis.from_url(redis_server.url, socket_timeout=5) as redis_client,
+        redis.Redis.from_url(redis_server.url, socket_timeout=60) as redis_client,
     ):
         settings = {
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_server.url,
+            "REDIS_TIMEOUT_S": "30",
             "RECOMMENDER_BIND": f"127.0.0.1:{port}",
             "RECOMMENDER_METRICS_BIND": f"127.0.0.1:{free_port()}",
             "SECRET_KEYS": SECRET_KEY,
@@ -146,14 +153,14 @@ def recommender(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recommende
             wait_until(
                 lambda: listens(port) or process.poll() is not None, 30, "the recommender to listen"
             )
-            policy = Policy(timeout_ms=10_000)
+            policy = Policy(timeout_ms=60_000)
             with make_client(
                 UserRecommend, [f"127.0.0.1:{port}"], policy=policy, caller="tests"
             ) as client:
                 yield Recommender(port, redis_client, client)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(60)
 
 
 def listens(port: int) -> bool:
@@ -210,15 +217,15 @@ def test_a_client_in_another_language_gets_what_ours_gets(
     """A fresh feed, every page before it, an accepted click, a refusal that names the field, the
     server's health."""
     client = command(language)
-    reader_id, twin_id = new_reader_id(), new_reader_id()
-    for _ in range(3):
-        recommender.ask(reader_id)
-        recommender.ask(twin_id)
-
-    arguments = ["127.0.0.1", str(recommender.port), str(reader_id), str(CHANNEL_ID)]
-    done = subprocess.run(
-        [*client, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
+    for _ in range(ATTEMPTS):
+        reader_id, twin_id = new_reader_id(), new_reader_id()
+        for _ in range(3):
+            recommender.ask(reader_id)
+            recommender.ask(twin_id)
+        arguments = ["127.0.0.1", str(recommender.port), str(reader_id), str(CHANNEL_ID)]
+        done = run_to_end([*client, *arguments], ROOT, os.environ)
+        if not TIMED_OUT.search(done.stderr):
+            break
 
     clicked = recommender.last_event()
     (_, shown), *before = recommender.pages(reader_id)
@@ -242,9 +249,7 @@ def test_a_client_in_another_language_gets_what_ours_gets(
 
 @contextmanager
 def nobody() -> Iterator[int]:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port = listener.getsockname()[1]
-    yield port
+    yield free_port()
 
 
 @contextmanager
@@ -312,8 +317,15 @@ def test_every_client_shows_the_message_of_a_declared_error(
     command: Command, recommender: Recommender
 ) -> None:
     commands = {language: command(language) for language in COMMANDS}
+    ended: dict[str, tuple[int, str, str]] = {}
 
-    ended = run_all(commands, "127.0.0.1", str(recommender.port), "7", "99")
+    for _ in range(ATTEMPTS):
+        late = {
+            language: commands[language]
+            for language in COMMANDS
+            if language not in ended or TIMED_OUT.search(ended[language][2])
+        }
+        ended |= run_all(late, "127.0.0.1", str(recommender.port), "7", "99")
 
     assert ended == dict.fromkeys(COMMANDS, (1, "", "client: there is no channel 99\n"))
 
@@ -370,14 +382,10 @@ def test_the_documented_patch_sends_the_deadline(
     assert built.returncode == 0, built.stdout + built.stderr
 
     arguments = ["127.0.0.1", str(recommender.port), "7", str(CHANNEL_ID)]
-    done = subprocess.run(
-        [*command(language), *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    for _ in range(ATTEMPTS):
+        done = run_to_end([*command(language), *arguments], tmp_path, os.environ)
+        if not TIMED_OUT.search(done.stderr):
+            break
 
     assert (done.returncode, done.stdout, done.stderr) == (
         1,

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import Recommender, serve
 from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.sites import PATIENT
 from tidings.process.settings import Settings
 from tidings.store.redis import make_redis
 
@@ -37,7 +38,9 @@ def newsroom(engine: Engine, clock: Clock) -> Newsroom:
 
 @pytest.fixture
 def settings(make_settings: MakeSettings, database_url: str, redis_url: str) -> Settings:
-    return make_settings(database_url=database_url, redis_url=redis_url)
+    return make_settings(
+        database_url=database_url, redis_url=redis_url, redis_timeout_s=PATIENT["redis_timeout_s"]
+    )
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ from tidings_idl.recommend.ttypes import (
 )
 
 READER = 7
+PATIENCE_S = 60
 
 
 @dataclass
@@ -96,7 +97,12 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
     newsroom = Newsroom(engine, clock)
     catalogue = Catalogue(engine, clock, newsroom.read_now)
     # No balancer has to notice that this server leaves.
-    options = ServerOptions(drain_window_s=0, drain_timeout_s=2)
+    options = ServerOptions(
+        drain_window_s=0,
+        drain_timeout_s=PATIENCE_S,
+        io_timeout_s=PATIENCE_S,
+        max_budget_ms=PATIENCE_S * 1000,
+    )
     with mock.patch.object(app, "ServerOptions", return_value=options):
         signals = Signals(sessions=64)
         server = app.make_server(
@@ -111,7 +117,9 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
         )
     thread = threading.Thread(target=server.serve)
     thread.start()
-    policy = Policy(timeout_ms=10_000, pool_size=32)
+    policy = Policy(
+        timeout_ms=PATIENCE_S * 1000, connect_timeout_ms=PATIENCE_S * 1000, pool_size=32
+    )
     try:
         with make_client(
             UserRecommend, (f"127.0.0.1:{server.port}",), policy=policy, caller="tests"
@@ -119,7 +127,7 @@ def serve(settings: Settings, engine: Engine, redis: Redis, clock: Clock) -> Ite
             yield Recommender(client, server, catalogue, newsroom, clock, tracker, signals)
     finally:
         server.drain()
-        thread.join(10)
+        thread.join(2 * PATIENCE_S)
     assert not thread.is_alive()
 
 

@@ -20,7 +20,7 @@ from services.recommender.features import FEATURES
 from services.recommender.models.files import About, Kind, models_of
 from tests.lab.newsroom import Clock, Newsroom
 from tests.lab.servers import free_port, spawn, wait_until
-from tests.lab.sites import TIDINGS
+from tests.lab.sites import PATIENT, TIDINGS
 from tidings.client import TidingsClient, TidingsError
 from tidings.process.asking import answers_ready
 
@@ -60,6 +60,7 @@ def environ(
     return environment(
         database_url=sqlite_url,
         redis_url=redis_url,
+        redis_timeout_s=PATIENT["redis_timeout_s"],
         recommender_bind=f"127.0.0.1:{free_port()}",
         recommender_metrics_bind=f"127.0.0.1:{free_port()}",
         recommender_workers=2,

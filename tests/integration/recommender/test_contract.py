@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Barrier
 
 import pytest
@@ -18,6 +18,7 @@ from services.recommender.sources.latest import LATEST
 from services.recommender.sources.untried import UNTRIED
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import (
+    PATIENCE_S,
     READER,
     Recommender,
     batches,
@@ -27,6 +28,7 @@ from tests.integration.recommender.serving import (
 )
 from tests.lab.newsroom import DAY_MS, HOUR_MS, NOW_MS, SECOND_MS, Clock, Newsroom
 from tests.lab.servers import start_redis
+from tests.lab.sites import PATIENT
 from tidings.reading.acts import TRACKED, Action
 from tidings.reading.tracking import Shown
 from tidings.rpc.errors import CallerFaultError, ExpectedError, ServerFaultError
@@ -151,7 +153,7 @@ def test_calls_at_once_for_one_reader_never_overlap(recommender: Recommender, nu
     at_once = Barrier(number)
 
     def ask(place: int) -> list[int]:
-        at_once.wait(10)
+        at_once.wait(PATIENCE_S)
         return ids_of(recommender.ask(channel_id=place % 2))
 
     with ThreadPoolExecutor(number) as pool:
@@ -272,20 +274,26 @@ def test_a_redis_that_is_away_is_said_to_be_a_passing_thing(
     """503, retryable, and nothing internal in the message, while Redis is dead or frozen; then all
     is well again."""
     newsroom.articles(30)
-    with start_redis("--appendonly", "yes") as server:
-        settings = make_settings(database_url=database_url, redis_url=server.url)
-        with (
-            make_redis(settings.redis) as redis,
-            serve(settings, engine, redis, clock) as recommender,
-        ):
-            first = recommender.ask()
-            server.kill()
-            _assert_unavailable(recommender, first.exposure)
-            server.restart()
-            second = recommender.ask()
-            with server.frozen():
-                _assert_unavailable(recommender, first.exposure)
-            third = recommender.ask()
+    with ExitStack() as stack:
+        server = stack.enter_context(start_redis("--appendonly", "yes"))
+
+        def recommender(redis_timeout_s: float) -> Recommender:
+            settings = make_settings(
+                database_url=database_url, redis_url=server.url, redis_timeout_s=redis_timeout_s
+            )
+            redis = stack.enter_context(make_redis(settings.redis))
+            return stack.enter_context(serve(settings, engine, redis, clock))
+
+        # The second one finds out soon that no answer comes, and also where one was to come.
+        patient, impatient = recommender(PATIENT["redis_timeout_s"]), recommender(0.5)
+        first = patient.ask()
+        server.kill()
+        _assert_unavailable(patient, first.exposure)
+        server.restart()
+        second = patient.ask()
+        with server.frozen():
+            _assert_unavailable(impatient, first.exposure)
+        third = patient.ask()
 
     assert len({*ids_of(first), *ids_of(second), *ids_of(third)}) == 30
 
@@ -307,7 +315,7 @@ def test_two_hundred_clients_of_one_reader_get_disjoint_batches_and_all_are_in_h
     at_once = Barrier(200)
 
     def ask(_: int) -> list[int]:
-        at_once.wait(30)
+        at_once.wait(PATIENCE_S)
         with stock_client(recommender.server.port, TBinaryProtocolAccelerated) as client:
             try:
                 return ids_of(client.user_recommend(UserRequest(user_id=READER)))

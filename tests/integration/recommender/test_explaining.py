@@ -9,7 +9,7 @@ import pytest
 
 from services.recommender.features import FEATURES
 from services.recommender.reasons import KINDS, reason_for
-from tests.integration.recommender.serving import READER, Recommender, ids_of
+from tests.integration.recommender.serving import PATIENCE_S, READER, Recommender, ids_of
 from tests.lab.newsroom import NOW_MS, SECOND_MS
 from tests.lab.servers import free_port
 from tidings import client
@@ -33,6 +33,10 @@ def recommender(recommender: Recommender) -> Recommender:
         recommender.click(reader_id, 1, 2, 3)
         recommender.click(reader_id + 1000, 30)
     return recommender
+
+
+def asking(recommender: Recommender) -> TidingsClient:
+    return TidingsClient(f"127.0.0.1:{recommender.server.port}", timeout_ms=PATIENCE_S * 1000)
 
 
 def explain(recommender: Recommender, **asked: Any) -> ExplainResponse:
@@ -114,7 +118,9 @@ def test_the_client_refuses_too_many_exclusions_before_it_sends_them(
     recommender: Recommender,
 ) -> None:
     """A thousand are taken; the connection stays open for the next call."""
-    with TidingsClient(f"127.0.0.1:{recommender.server.port}") as tidings:
+    with TidingsClient(
+        f"127.0.0.1:{recommender.server.port}", timeout_ms=PATIENCE_S * 1000
+    ) as tidings:
         assert tidings.feed(READER, context=client.Context(exclude=range(2, 1002))).articles
         for call in (tidings.feed, tidings.explain):
             with pytest.raises(client.CallerFaultError, match="at most 1000 articles, got 4097"):
@@ -219,7 +225,9 @@ def test_every_source_has_a_reason_and_no_other_name_has(recommender: Recommende
 
 def test_a_program_in_python_gets_all_of_it_as_plain_data(recommender: Recommender) -> None:
     """Context, reasons, neighbours and an explanation, through `TidingsClient`."""
-    with TidingsClient(f"127.0.0.1:{recommender.server.port}") as tidings:
+    with TidingsClient(
+        f"127.0.0.1:{recommender.server.port}", timeout_ms=PATIENCE_S * 1000
+    ) as tidings:
         story = tidings.explain(READER, article_num=5)
         came = client.Context("tablet", "social", exclude=[30])
         feed = tidings.feed(READER, article_num=40, context=came)

@@ -8,9 +8,9 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import READER, Recommender, serve
 from tests.lab.newsroom import SECOND_MS, Clock
+from tidings.process.settings import Settings
 from tidings.reading.acts import Action
 from tidings.reading.behaviour import Behaviours, fold
 from tidings.reading.events import Target
@@ -18,10 +18,7 @@ from tidings.reading.noting import ReaderNotes
 
 
 @pytest.fixture
-def recommender(
-    make_settings: MakeSettings, engine: Engine, redis_client: Redis, redis_url: str
-) -> Iterator[Recommender]:
-    settings = make_settings(redis_url=redis_url, recommender_bind="127.0.0.1:0")
+def recommender(settings: Settings, engine: Engine, redis_client: Redis) -> Iterator[Recommender]:
     with serve(settings, engine, redis_client, Clock()) as recommender:
         newsroom = recommender.newsroom
         newsroom.channels(1, 2)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from tests.conftest import MakeSettings
 from tests.integration.recommender.serving import Recommender, ids_of, serve
 from tests.lab.newsroom import SECOND_MS, Clock, Newsroom
+from tests.lab.sites import PATIENT
 from tidings.process.settings import Settings
 from tidings.reading.behaviour import fold
 from tidings_idl.recommend.ttypes import Event
@@ -20,7 +21,12 @@ KEPT = 3
 
 @pytest.fixture
 def settings(make_settings: MakeSettings, database_url: str, redis_url: str) -> Settings:
-    return make_settings(database_url=database_url, redis_url=redis_url, history_batches=KEPT)
+    return make_settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        redis_timeout_s=PATIENT["redis_timeout_s"],
+        history_batches=KEPT,
+    )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from services.recommender.catalogue.following import STALE_AFTER_S
-from tests.integration.recommender.serving import READER, Recommender, ids_of
+from tests.integration.recommender.serving import PATIENCE_S, READER, Recommender, ids_of
 from tidings.reading.history import History
 from tidings.reading.reader_state import ReaderState
 
@@ -47,16 +47,16 @@ def test_one_readers_slow_redis_holds_no_other(
     def slow(history: History, reader_id: int) -> ReaderState:
         if reader_id == READER:
             entered.set()
-            release.wait(10)
+            release.wait(PATIENCE_S)
         return read(history, reader_id)
 
     monkeypatch.setattr(History, "read", slow)
     with ThreadPoolExecutor(1) as threads:
         held = threads.submit(recommender.ask)
-        assert entered.wait(10)
+        assert entered.wait(PATIENCE_S)
         try:
             assert ids_of(recommender.ask(user_id=READER + 1)) == [id_]
             assert not held.done()
         finally:
             release.set()
-        assert ids_of(held.result(10)) == [id_]
+        assert ids_of(held.result(PATIENCE_S)) == [id_]

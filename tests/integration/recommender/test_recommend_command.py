@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from services.recommender.commands import recommend as command
 from tests.conftest import MakeSettings
-from tests.integration.recommender.serving import READER, Recommender, ids_of
+from tests.integration.recommender.serving import PATIENCE_S, READER, Recommender, ids_of
 from tests.lab.servers import free_port
 from tidings.news.tables import article
 from tidings.process.errors import CannotStartError
@@ -39,6 +39,7 @@ def run(
         recommender_endpoints=f"127.0.0.1:{recommender.server.port}",
     )
     monkeypatch.setattr(command, "load_settings", lambda: settings)
+    monkeypatch.setattr(command, "TIMEOUT_MS", PATIENCE_S * 1000)
 
     def call(*arguments: str) -> Result:
         return CliRunner().invoke(command.recommend, [str(READER), *arguments])

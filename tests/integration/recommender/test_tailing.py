@@ -112,7 +112,7 @@ def following(tail: Tail) -> Iterator[threading.Thread]:
         yield thread
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(60)
     assert not thread.is_alive()
 
 
@@ -156,7 +156,7 @@ def test_a_click_is_in_the_signals_of_every_worker_within_seconds(site: Site) ->
         site.click(1, 0, 5)
         wait_until(
             lambda: all(5 in site.clicked(signals) for signals, _ in workers),
-            2,
+            10,
             "both workers counted the click",
         )
 
@@ -187,7 +187,7 @@ def test_a_worker_is_not_ready_before_it_has_read_the_log_and_tries_on(site: Sit
         mock.patch.object(tailing, "read_log", side_effect=fail) as reading,
         following(tail),
     ):
-        assert tried.wait(10)
+        assert tried.wait(60)
         assert not tail.is_fresh()
         reading.side_effect = read_log
         wait_until(tail.is_fresh, 10, "the worker is warm")
@@ -262,6 +262,6 @@ def test_a_clock_that_was_far_ahead_and_is_set_right_does_not_spoil_the_signals(
         wait_until(lambda: 3 in site.clicked(signals), 10, "the click of next year is counted")
         site.clock.advance(-365 * 24 * HOUR_MS)
         site.click(4, 0, 2)
-        wait_until(lambda: 2 in site.clicked(signals), 10, "the click of today is counted")
-    assert site.clicked(signals) == {0: 2.0, 1: 1.0, 2: 1.0}
+        expected = {0: 2.0, 1: 1.0, 2: 1.0}
+        wait_until(lambda: site.clicked(signals) == expected, 10, "the clicks of today, as such")
     assert site.told(signals) == site.told(site.warm()[0])

@@ -36,7 +36,7 @@ def test_one_call_of_a_reader_is_served_at_a_time_and_none_is_lost() -> None:
 
     def call(_: int) -> None:
         nonlocal inside
-        at_once.wait(10)
+        at_once.wait(60)
         with turns.of(READER):
             inside += 1
             most.append(inside)
@@ -55,11 +55,11 @@ def test_one_more_than_may_wait_is_refused_and_others_are_not() -> None:
     def call() -> None:
         with turns.of(READER):
             inside.set()
-            go_on.wait(10)
+            go_on.wait(60)
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(call)
-        assert inside.wait(10)
+        assert inside.wait(60)
         second = pool.submit(call)
         while len(turns._queues[READER].calls) < 2:
             pass
@@ -68,8 +68,8 @@ def test_one_more_than_may_wait_is_refused_and_others_are_not() -> None:
         with turns.of(READER + 1):
             pass
         go_on.set()
-        first.result(10)
-        second.result(10)
+        first.result(60)
+        second.result(60)
 
     assert caught.value.hold_back_s > 0
     with turns.of(READER):
@@ -85,7 +85,7 @@ def test_a_turn_that_does_not_come_in_time_is_refused() -> None:
             pass
 
     with turns.of(READER), ThreadPoolExecutor(1) as pool, pytest.raises(ReaderBusyError):
-        pool.submit(wait_for_it).result(10)
+        pool.submit(wait_for_it).result(60)
     assert turns._queues == {}
 
 

@@ -42,7 +42,7 @@ def wire() -> Iterator[tuple[SocketTransport, SocketTransport]]:
     near, far = socket.socketpair()
     ends = SocketTransport(near, LIMITS.message_bytes), SocketTransport(far, LIMITS.message_bytes)
     for end in ends:
-        end.begin_message(time.monotonic() + 10)
+        end.begin_message(time.monotonic() + 60)
     try:
         yield ends
     finally:
