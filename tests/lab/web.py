@@ -74,6 +74,9 @@ def serve_web(bind: str = "127.0.0.1") -> Iterator[Web]:
             """The test's own assertions say what happened."""
 
     class Server(ThreadingHTTPServer):
+        # Clients that come at once are not turned away while this machine does something else.
+        request_queue_size = 128
+
         def handle_error(self, *_args: object) -> None:
             """Clients that go away early are what some tests are about."""
 

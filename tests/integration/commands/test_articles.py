@@ -13,6 +13,7 @@ from sqlalchemy import Engine, update
 
 from tests.conftest import NOWHERE
 from tests.lab.newsroom import HOUR_MS, Clock, Newsroom
+from tests.lab.sites import PATIENT
 from tidings.commands.main import main
 from tidings.news.articles import ArticleNotFoundError, Articles
 from tidings.news.removal import delete_articles
@@ -38,6 +39,7 @@ def typed(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
     """`typed("articles", "list")` at a shell of that site."""
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", database_url)
     monkeypatch.setenv(f"{PREFIX}REDIS_URL", redis_url)
+    monkeypatch.setenv(f"{PREFIX}REDIS_TIMEOUT_S", str(PATIENT["redis_timeout_s"]))
 
     def run(*words: str) -> Result:
         return CliRunner().invoke(main, words)

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, func, select
 
 from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.sites import PATIENT
 from tidings.commands.demo import load_demo_once
 from tidings.commands.main import main
 from tidings.demo import illustrating, removal
@@ -49,6 +50,7 @@ def typed(
     monkeypatch.setenv(f"{PREFIX}VAR_DIR", str(tmp_path))
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", database_url)
     monkeypatch.setenv(f"{PREFIX}REDIS_URL", redis_url)
+    monkeypatch.setenv(f"{PREFIX}REDIS_TIMEOUT_S", str(PATIENT["redis_timeout_s"]))
     monkeypatch.setattr(removal, "LET_GO_S", 0.01)
     monkeypatch.setattr(illustrating, "draw_cover", _draw_once)
 

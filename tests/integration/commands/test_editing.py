@@ -15,6 +15,7 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.sites import PATIENT
 from tidings.commands.main import main
 from tidings.process.clock import now_ms
 from tidings.process.errors import PREFIX
@@ -37,6 +38,7 @@ def typed(
     """`typed("articles", "list")` at a shell of that site; `text` is what it reads."""
     monkeypatch.setenv(f"{PREFIX}DATABASE_URL", database_url)
     monkeypatch.setenv(f"{PREFIX}REDIS_URL", redis_url)
+    monkeypatch.setenv(f"{PREFIX}REDIS_TIMEOUT_S", str(PATIENT["redis_timeout_s"]))
 
     def run(*words: object, text: str = "") -> Result:
         return CliRunner().invoke(main, [str(word) for word in words], input=text)

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from tests.integration.importing.conftest import Stored, make_row, write_jsonl
 from tests.lab.newsroom import NOW_MS, Clock
+from tests.lab.sites import PATIENT
 from tests.lab.web import Web
 from tidings.news.articles import Articles
 from tidings.process.settings import Settings
@@ -60,7 +61,9 @@ def command(environment: Callable[..., dict[str, str]], database_url: str, tmp_p
             [TIDINGS, "import", "articles", *arguments],
             # Its servers are on this machine.
             env=environment(
-                **{"database_url": database_url, "fetch_private_addresses": True} | settings
+                **{"database_url": database_url, "fetch_private_addresses": True}
+                | {"redis_timeout_s": PATIENT["redis_timeout_s"]}
+                | settings
             ),
             cwd=tmp_path,
             input=stdin,
@@ -207,7 +210,7 @@ def test_ctrl_c_stops_it_and_the_next_run_continues(
         assert child.stdout.readline() == b"there\n"
         child.send_signal(signal.SIGINT)
         shown = child.stderr.read()
-        assert child.wait(10) == 130
+        assert child.wait(60) == 130
     assert b"stopped; the same command continues where it was" in shown
     done = command("a.jsonl")
     assert done.returncode == 0
@@ -225,7 +228,7 @@ def test_a_changed_article_is_shown_as_it_is_now(
     """The card that was cached before the import goes with it."""
     articles = Articles(
         engine,
-        make_redis(make_settings(redis_url=redis_url).redis),
+        make_redis(make_settings(redis_url=redis_url, **PATIENT).redis),
         card_ttl_s=300,
         clock=Clock(NOW_MS),
     )

@@ -73,7 +73,7 @@ def killed_at(moment: str, source: Path, folder: Path, env: dict[str, str]) -> I
             yield
         finally:
             child.kill()
-        assert child.wait(10) == -signal.SIGKILL
+        assert child.wait(60) == -signal.SIGKILL
 
 
 @pytest.fixture

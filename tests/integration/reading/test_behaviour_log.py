@@ -88,10 +88,10 @@ def test_a_follower_that_waits_is_woken_by_the_next_entry(
     log: BehaviourLog, redis_client: redis.Redis
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
-        read = pool.submit(read_log, redis_client, BEGINNING, 10, 4000)
+        read = pool.submit(read_log, redis_client, BEGINNING, 10, 30_000)
         log.append([click(7)])
 
-        assert [event.article_id for event in read.result(10).events] == [7]
+        assert [event.article_id for event in read.result(60).events] == [7]
 
 
 def test_only_what_sql_does_not_have_counts_against_the_limit(

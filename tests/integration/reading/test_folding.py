@@ -31,6 +31,7 @@ from tests.integration.reading.reporting import (
 from tests.lab.histories import record_batch
 from tests.lab.newsroom import NOW_MS, Clock, Newsroom
 from tests.lab.servers import spawn, start_redis, wait_until
+from tests.lab.sites import PATIENT
 from tidings.commands.embedded_redis import find_program, redis_command
 from tidings.news.tables import article_count
 from tidings.process.site_folder import redis_socket
@@ -239,16 +240,16 @@ def test_two_consumers_that_hold_the_same_entries_store_them_once(
     def store_slowly(*args: Any, **options: Any) -> Any:
         if current_thread().name.startswith("slow"):
             is_holding.set()
-            go_on.wait(10)
+            go_on.wait(60)
         return store(*args, **options)
 
     monkeypatch.setattr(behaviour_module, "transact", store_slowly)
     with ThreadPoolExecutor(1, thread_name_prefix="slow") as pool:
         slow = pool.submit(fold, newsroom.engine, redis_client, consumer="slow")
-        assert is_holding.wait(10)
+        assert is_holding.wait(60)
         assert fold(newsroom.engine, redis_client, consumer="quick") == 3
         go_on.set()
-        slow.result(10)
+        slow.result(60)
 
     assert [newsroom.counts(article_id)["click"] for article_id in ids] == [1, 1, 1]
 
@@ -260,7 +261,7 @@ def test_a_report_to_a_redis_that_is_away_fails_and_is_safe_to_repeat(
     once."""
     article_id = newsroom.article()
     with start_redis("--appendonly", "yes") as server:
-        client = make_redis(make_settings(redis_url=server.url).redis)
+        client = make_redis(make_settings(redis_url=server.url, **PATIENT).redis)
         behaviours = make_behaviours(client, tracker, clock)
         click = Report(issue(tracker, Action.CLICK, article_id))
         behaviours.report([click])
@@ -287,7 +288,8 @@ def test_the_embedded_redis_does_all_of_it_too(
     forget_the_wait(monkeypatch)
     shown = newsroom.articles(2)
     settings = make_settings()
-    settings = make_settings(redis_url=f"unix://{redis_socket(settings.site.var_dir)}")
+    address = f"unix://{redis_socket(settings.site.var_dir)}"
+    settings = make_settings(redis_url=address, **PATIENT)
     (settings.site.var_dir / "redis").mkdir(parents=True)
     process = spawn(redis_command(find_program(settings), settings))
     client = make_redis(settings.redis)
@@ -318,7 +320,7 @@ def test_the_embedded_redis_does_all_of_it_too(
     finally:
         client.close()
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
     assert [newsroom.counts(article_id)["exposure"] for article_id in shown] == [1, 1]
     assert newsroom.counts(shown[0])["click"] == 1
