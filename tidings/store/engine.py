@@ -29,7 +29,7 @@ from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util.queue import Queue
 
-from tidings.process.deadline import DeadlineExceededError, current_deadline
+from tidings.process.deadline import Deadline, DeadlineExceededError, current_deadline
 from tidings.process.settings import DatabaseSettings
 from tidings.store.metadata import Moment
 from tidings.store.retry import is_passing
@@ -176,24 +176,27 @@ def _begin_sqlite(conn: Any) -> None:
         conn.info["wait_ms"] = told_ms
         conn.exec_driver_sql(f"PRAGMA busy_timeout={told_ms}")
     if writes:
-        _take_sqlite_turn(conn, wait_ms)
+        _take_sqlite_turn(conn, wait_ms, deadline)
     else:
         conn.exec_driver_sql("BEGIN")
 
 
-def _take_sqlite_turn(conn: Any, wait_ms: int) -> None:
+def _take_sqlite_turn(conn: Any, wait_ms: int, deadline: Deadline | None) -> None:
     """Become the one writer. Python waits, since coroutines go on meanwhile: in SQLite's own wait,
-    a node of the chat would answer none of its sockets."""
-    until_s = time.monotonic() + wait_ms / 1000
+    a node of the chat would answer none of its sockets. Pauses are counted, not seconds: while the
+    whole machine stood still, the writer before could not end either."""
+    left_s = wait_ms / 1000
     pause_s = SHORTEST_PAUSE_S
     while True:
         try:
             conn.exec_driver_sql("BEGIN IMMEDIATE")
             return
         except OperationalError as ex:
-            if is_passing(ex) != "lock_wait" or time.monotonic() >= until_s:
+            is_late = deadline is not None and deadline.remaining_ms() <= 0
+            if is_passing(ex) != "lock_wait" or left_s <= 0 or is_late:
                 raise
         time.sleep(pause_s)
+        left_s -= pause_s
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
 

@@ -228,6 +228,33 @@ def test_others_go_on_while_one_waits_for_the_writer_of_sqlite(
     engine.dispose()
 
 
+def test_a_machine_that_stood_still_gave_the_writer_of_sqlite_no_time(
+    make_settings: MakeSettings, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap: who waits wakes first, finds its seconds over, and gives up a lock that the other one
+    has had for a moment."""
+    engine = make_engine(make_settings(database_url=sqlite_url).database)
+    with engine.connect() as conn:
+        conn.execute(select(1))
+    holder = sqlite3.connect(str(make_url(sqlite_url).database), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    stood_still_s = [0.0]
+    monotonic = time.monotonic
+
+    def stand_still(_pause_s: float) -> None:
+        if stood_still_s[0]:
+            holder.execute("ROLLBACK")
+        stood_still_s[0] = 3600.0
+
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + stood_still_s[0])
+    monkeypatch.setattr(time, "sleep", stand_still)
+    with transaction(engine) as conn:
+        assert conn.scalar(select(1)) == 1
+
+    holder.close()
+    engine.dispose()
+
+
 def test_the_wait_for_a_row_that_somebody_holds_is_bounded(
     database_url: str, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
