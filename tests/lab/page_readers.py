@@ -107,25 +107,31 @@ class Journal:
 class Readers:
     """Processes that read; `answers` is complete once they have been stopped."""
 
+    counted: Any
     answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def answered(self) -> int:
+        """How many answers they have by now, all together."""
+        return int(self.counted.value)
 
 
 @contextmanager
 def readers(url: str, paths: Sequence[str], number: int) -> Iterator[Readers]:
     """`number` processes that ask for `paths` at random, as fast as they can, until the end of the
     block."""
-    over = _processes.Event()
+    over, counted = _processes.Event(), _processes.Value("Q")
     pipes, running = [], []
     for seed in range(number):
         mine, theirs = _processes.Pipe(duplex=False)
         process = _processes.Process(
-            target=_read, args=(url, list(paths), seed, over, theirs), daemon=True
+            target=_read, args=(url, list(paths), seed, over, counted, theirs), daemon=True
         )
         process.start()
         theirs.close()
         pipes.append(mine)
         running.append(process)
-    found = Readers()
+    found = Readers(counted)
     try:
         for pipe in pipes:
             pipe.recv()
@@ -150,7 +156,7 @@ def tell(journal: Journal, answers: Sequence[Answer]) -> Counter[str]:
     return verdicts
 
 
-def _read(url: str, paths: list[str], seed: int, over: Any, pipe: Any) -> None:
+def _read(url: str, paths: list[str], seed: int, over: Any, counted: Any, pipe: Any) -> None:
     os.nice(
         10
     )  # readers are elsewhere; where there are two cores they would leave the builder none
@@ -161,6 +167,8 @@ def _read(url: str, paths: list[str], seed: int, over: Any, pipe: Any) -> None:
     while not over.is_set():
         answer = _ask(connection, rng.choice(paths), compressed=rng.random() < 0.25)
         answers.append(answer)
+        with counted.get_lock():
+            counted.value += 1
         if answer.trouble:
             connection.close()
     connection.close()

@@ -15,11 +15,15 @@ from sqlalchemy import update
 from tests.integration.jobs.paper import NOW, Paper
 from tests.lab.nginx import serve_site
 from tests.lab.page_readers import Answer, Journal, readers, tell
+from tests.lab.servers import wait_until
 from tidings.news.images import Images
 from tidings.news.tables import article
 from tidings.store.engine import transaction
 
 EDITIONS = 25
+# Answers after each edition, however slowly readers get them: of three editions in four one reads
+# the home page.
+READ_OF_EACH = 150
 VOLATILE = range(80, 96)
 
 
@@ -51,6 +55,8 @@ def test_no_reader_meets_half_a_page_or_none_or_an_old_one(
         for number in range(1, EDITIONS):
             publish_edition(small_paper, number, rng)
             journal.build(small_paper.build)
+            enough = found.answered + READ_OF_EACH
+            wait_until(lambda enough=enough: found.answered >= enough, 20, "readers of an edition")  # type: ignore[misc]
     assert tell(journal, found.answers) == {}
     assert len({answer.digest for answer in found.answers if answer.path == "index.html"}) > 5
     assert any(answer.digest is None for answer in found.answers), "of what was taken down"
