@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from tests.faults.rpc_site import (
     start_site,
 )
 from tests.lab.servers import find_program, wait_until
+from tidings.process.errors import PREFIX
 from tidings.rpc.calling.policy import Policy
 
 BUSY = 6
@@ -148,12 +149,13 @@ def can_split_networks() -> bool:
 
 def run(name: str, folder: Path, load_s: float, *, workers: int = 1) -> Outcome:
     """Two recommenders of so many workers, and a fault of this name for so long."""
-    with (
-        start_site(folder) as site,
-        _two_of(site, workers, apart=name in NETWORK_FAULTS) as recommenders,
-    ):
+    with ExitStack() as stack:
+        site = stack.enter_context(start_site(folder))
+        # A call ends with its deadline, for which stolen time is an excuse, and not before.
+        site.settings[f"{PREFIX}REDIS_TIMEOUT_S"] = "30"
+        recommenders = stack.enter_context(_two_of(site, workers, apart=name in NETWORK_FAULTS))
         deadline_ms = PATIENT_MS if name in PLANNED else DEADLINE_MS
-        with Readers(recommenders, BUSY, deadline_ms) as readers:
+        with Readers(recommenders, BUSY, deadline_ms, redis_pid=site.redis.pid) as readers:
             wait_until(lambda: readers.seen.answered > 50, 30, "fifty answers")
             faults, may_lose = (FAULTS | NETWORK_FAULTS)[name](recommenders, load_s)
             before = readers.seen.answered

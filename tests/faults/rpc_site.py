@@ -235,11 +235,15 @@ class Readers:
         recommenders: all there are.
         busy: how many threads; no more calls than that, and one, are ever in flight.
         deadline_ms: of each call.
+        redis_pid: of the Redis that the recommenders wait for.
     """
 
-    def __init__(self, recommenders: Sequence[Recommender], busy: int, deadline_ms: int) -> None:
+    def __init__(
+        self, recommenders: Sequence[Recommender], busy: int, deadline_ms: int, *, redis_pid: int
+    ) -> None:
         endpoints = [recommender.bind for recommender in recommenders]
         self._recommenders = recommenders
+        self._always = [os.getpid(), redis_pid]
         self._found, self._found_at_s = list[int](), -math.inf
         self._stolen = StolenTime(self._processes)
         self._deadline_ms = deadline_ms
@@ -275,10 +279,10 @@ class Readers:
             client.close()
 
     def _processes(self) -> list[int]:
-        """This one, and the recommenders' with their workers, as they were within the last second:
-        to look for workers takes a look at every process of the machine."""
+        """This one, Redis, and the recommenders' with their workers, as they were within the last
+        second: to look for workers takes a look at every process of the machine."""
         if time.monotonic() - self._found_at_s > 1:
-            self._found, self._found_at_s = [os.getpid()], time.monotonic()
+            self._found, self._found_at_s = [*self._always], time.monotonic()
             for recommender in self._recommenders:
                 with suppress(psutil.NoSuchProcess):  # it is being started anew
                     workers = [worker.pid for worker in recommender.workers()]
