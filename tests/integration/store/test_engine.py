@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -35,13 +35,20 @@ def ping(engine: Engine) -> None:
         conn.execute(text("SELECT 1"))
 
 
+def answers(engine: Engine) -> bool:
+    with suppress(OperationalError):
+        ping(engine)
+        return True
+    return False
+
+
 @contextmanager
-def took_less_than(limit_s: float) -> Iterator[None]:
-    """Fails if the block took longer. The limits are generous: they tell a bounded wait from an
-    endless one."""
+def took_an_end() -> Iterator[None]:
+    """Fails if the block took longer than a second's wait does on the busiest machine. InnoDB's own
+    wait for a lock takes more, and the others have no end."""
     started_at = time.monotonic()
     yield
-    assert time.monotonic() - started_at < limit_s
+    assert time.monotonic() - started_at < 45
 
 
 def add_reader(engine: Engine, reader_id: int, seen_at: datetime) -> None:
@@ -131,10 +138,10 @@ def test_a_naive_datetime_is_refused(engine: Engine) -> None:
 
 def test_the_databases_clock_is_utc_and_compares_with_moments(engine: Engine) -> None:
     """ "Is it due" is asked of the clock that every process shares."""
-    before = datetime.now(UTC) - timedelta(seconds=1)
+    before = datetime.now(UTC) - timedelta(minutes=10)
     with engine.connect() as conn:
         now = conn.execute(select(database_now(conn))).scalar_one()
-        after = datetime.now(UTC) + timedelta(seconds=1)
+        after = datetime.now(UTC) + timedelta(minutes=10)
         assert before < now < after
         past, future = literal(before, Moment), literal(after, Moment)
         due = select(past < database_now(conn), future < database_now(conn))
@@ -267,7 +274,7 @@ def test_the_wait_for_a_row_that_somebody_holds_is_bounded(
         holder.execute(update(reader).values(last_seen_at=NOON))
 
         with (
-            took_less_than(5),
+            took_an_end(),
             pytest.raises(OperationalError, match=r"(?i)lock"),
             transaction(engine) as waiter,
         ):
@@ -285,7 +292,7 @@ def test_the_wait_for_a_free_connection_is_bounded(
             database_url=database_url, database_pool_size=2, database_pool_timeout_s=0.2
         ).database
     )
-    with engine.connect(), engine.connect(), took_less_than(5), pytest.raises(PoolTimeoutError):
+    with engine.connect(), engine.connect(), took_an_end(), pytest.raises(PoolTimeoutError):
         engine.connect()
 
     ping(engine)
@@ -342,20 +349,19 @@ def test_a_server_that_froze_or_died_is_waited_for_with_an_end_and_used_again(
                 database_pool_timeout_s=1,
             ).database
         )
-        ping(engine)
+        wait_until(lambda: answers(engine), 20, "the first answer")
 
         with server.frozen():
-            with took_less_than(10), pytest.raises(OperationalError):
-                ping(engine)
-            with took_less_than(10), pytest.raises(OperationalError):
-                ping(engine)
-        ping(engine)
+            for _ in range(2):  # on the connection that was there, and on a new one
+                with took_an_end(), pytest.raises(OperationalError):
+                    ping(engine)
+        wait_until(lambda: answers(engine), 20, "an answer once it goes on")
 
         server.kill()
-        with took_less_than(5), pytest.raises(OperationalError):
+        with took_an_end(), pytest.raises(OperationalError):
             ping(engine)
         server.restart()
-        ping(engine)
+        wait_until(lambda: answers(engine), 20, "an answer once it is there again")
         engine.dispose()
 
 

@@ -155,7 +155,7 @@ def test_processes_that_migrate_at_once_all_succeed(
         )
         for _ in range(3)
     ]
-    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
 
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     engine = make_engine(make_settings(database_url=empty_database_url).database)
