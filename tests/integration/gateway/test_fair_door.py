@@ -17,7 +17,9 @@ import pytest
 from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.integration.gateway.raw_http import FEED, GET, Wire, lines, metric
 from tests.lab.servers import wait_until
-from tests.lab.sites import UNLIMITED
+from tests.lab.sites import PATIENT, UNLIMITED
+
+OPEN = {**UNLIMITED, **PATIENT}
 
 DRIPPING = b"GET /channels HTTP/1.1\r\nHost: a\r\nX-Slow: "
 STALLED = (
@@ -33,7 +35,7 @@ THREADS = 2
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewaySite]:
     """Few threads, so that a handful of clients could take them all."""
     folder = tmp_path_factory.mktemp("door")
-    with start_gateway(folder, "", gateway_threads=THREADS, **UNLIMITED) as gateway:
+    with start_gateway(folder, "", gateway_threads=THREADS, **OPEN) as gateway:
         yield gateway
         assert "Traceback" not in gateway.process.log.read_text()
 
@@ -178,7 +180,7 @@ ROOM = 200
 @pytest.fixture
 def small_gateway(tmp_path: Path) -> Iterator[GatewaySite]:
     """One whose worker may open four hundred files, and so has room for two hundred clients."""
-    with start_gateway(tmp_path, "", gateway_threads=THREADS, **UNLIMITED) as gateway:
+    with start_gateway(tmp_path, "", gateway_threads=THREADS, **OPEN) as gateway:
         master, worker = gateway.processes()
         resource.prlimit(master.pid, resource.RLIMIT_NOFILE, (2 * ROOM, 2 * ROOM))
         # The next worker inherits that.
@@ -231,7 +233,7 @@ def test_an_address_holds_so_many_connections_and_no_more(
     tmp_path: Path, opened: Callable[..., list[Wire]]
 ) -> None:
     stranger = own_address()
-    with start_gateway(tmp_path, "", gateway_connections_per_address=3, **UNLIMITED) as gateway:
+    with start_gateway(tmp_path, "", gateway_connections_per_address=3, **OPEN) as gateway:
         address = ("127.0.0.1", gateway.port)
         held = opened(3, address, GET, source=stranger)
         assert [wire.answer().status for wire in held] == [200] * 3
@@ -270,7 +272,7 @@ def test_what_a_stranger_says_of_others_is_not_believed_and_the_log_names_the_se
         folder = tmp_path / (trusted.replace("/", "-") or "nobody")
         folder.mkdir()
         with (
-            start_gateway(folder, "", trusted_proxies=trusted, **UNLIMITED) as gateway,
+            start_gateway(folder, "", trusted_proxies=trusted, **OPEN) as gateway,
             Wire(("127.0.0.1", gateway.port), source=stranger) as wire,
         ):
             answers = [wire.send(request).answer() for _ in range(3)]
@@ -280,8 +282,8 @@ def test_what_a_stranger_says_of_others_is_not_believed_and_the_log_names_the_se
             ignored = metric(gateway, "tidings_http_forwarded_ignored_total")
             assert ignored == (0 if is_secure else 3)
             told = lines(gateway, "forwarded_headers_ignored")
-            assert [line["setting"] for line in told] == (
-                [] if is_secure else ["TIDINGS_TRUSTED_PROXIES"]
+            assert {line["setting"] for line in told} == (
+                set() if is_secure else {"TIDINGS_TRUSTED_PROXIES"}
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,25 +18,36 @@ from tests.lab.servers import wait_until
 from tests.lab.sites import UNLIMITED
 
 
+class Silent:
+    """A recommender that takes calls, and says nothing until it leaves."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self._listener = listener
+
+    def leave(self) -> None:
+        """Who waits for it goes on without it."""
+        self._listener.close()
+
+
 @pytest.fixture
-def silent_recommender() -> Iterator[str]:
-    """It takes calls, and says nothing."""
+def silent() -> Iterator[Silent]:
     with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
+        yield Silent(listener)
 
 
 def busy_gateway(
-    folder: Path, recommender: str, *, deadline_ms: int, recommend_ms: int
+    folder: Path, recommender: Silent, *, deadline_ms: int = 30_000, **settings: object
 ) -> AbstractContextManager[GatewaySite]:
-    """One thread, which a feed keeps busy for `recommend_ms`."""
+    """A feed keeps a thread busy until the recommender leaves, or for almost as long as it may."""
     return start_gateway(
         folder,
         "",
-        recommender_endpoints=recommender,
-        gateway_threads=1,
+        recommender_endpoints=recommender.address,
         gateway_deadline_ms=deadline_ms,
-        gateway_recommend_ms=recommend_ms,
+        gateway_recommend_ms=deadline_ms - 100,
         **UNLIMITED,
+        **settings,
     )
 
 
@@ -45,10 +57,10 @@ def wait_until_at_work(gateway: GatewaySite, count: int) -> None:
 
 
 def test_who_would_wait_too_long_is_told_before_any_work(
-    tmp_path: Path, opened: Callable[..., list[Wire]], silent_recommender: str
+    tmp_path: Path, opened: Callable[..., list[Wire]], silent: Silent
 ) -> None:
-    """One thread, and a feed that waits for the recommender almost as long as it may."""
-    with busy_gateway(tmp_path, silent_recommender, deadline_ms=4000, recommend_ms=3500) as gateway:
+    """One thread, and a feed that waits for the recommender for longer than they may wait."""
+    with busy_gateway(tmp_path, silent, deadline_ms=16_000, gateway_threads=1) as gateway:
         address = ("127.0.0.1", gateway.port)
         (slow,) = opened(1, address, FEED)
         wait_until_at_work(gateway, 1)
@@ -61,6 +73,7 @@ def test_who_would_wait_too_long_is_told_before_any_work(
             assert answer.headers["x-request-id"] == "waits"
             assert answer.json["type"] == "/docs#overloaded"
         # The one that was at work all the time is answered after them, and in its own time.
+        silent.leave()
         assert slow.answer().status == 200
         (line,) = [line for line in lines(gateway, "request") if line["route"] == "/articles"]
         assert line["queue_ms"] < line["duration_ms"]
@@ -77,13 +90,16 @@ def test_who_would_wait_too_long_is_told_before_any_work(
 
 
 def test_the_wait_for_a_thread_is_part_of_the_time_in_log_and_metrics(
-    tmp_path: Path, opened: Callable[..., list[Wire]], silent_recommender: str
+    tmp_path: Path, opened: Callable[..., list[Wire]], silent: Silent
 ) -> None:
-    with busy_gateway(tmp_path, silent_recommender, deadline_ms=8000, recommend_ms=2000) as gateway:
+    with busy_gateway(tmp_path, silent, gateway_threads=1) as gateway:
         address = ("127.0.0.1", gateway.port)
         (slow,) = opened(1, address, FEED)
         wait_until_at_work(gateway, 1)
         (waits,) = opened(1, address, GET)
+        wait_until_at_work(gateway, 2)
+        time.sleep(1)  # the wait itself
+        silent.leave()
 
         assert slow.answer().status == waits.answer().status == 200
 
@@ -96,18 +112,18 @@ def test_the_wait_for_a_thread_is_part_of_the_time_in_log_and_metrics(
 
 
 def test_a_thousand_requests_of_one_address_hold_up_no_other(
-    tmp_path: Path, opened: Callable[..., list[Wire]], silent_recommender: str
+    tmp_path: Path, opened: Callable[..., list[Wire]], silent: Silent
 ) -> None:
     """While the thread is busy, one address queues a hundred requests and another one."""
-    with busy_gateway(
-        tmp_path, silent_recommender, deadline_ms=20_000, recommend_ms=2000
-    ) as gateway:
+    with busy_gateway(tmp_path, silent, gateway_threads=1) as gateway:
         address = ("127.0.0.1", gateway.port)
         (slow,) = opened(1, address, FEED)
         wait_until_at_work(gateway, 1)
         crowd = opened(100, address, _by("192.0.2.1", "crowd"))
         wait_until_at_work(gateway, 101)
         (reader,) = opened(1, address, _by("192.0.2.2", "reader"))
+        wait_until_at_work(gateway, 102)
+        silent.leave()
 
         assert {wire.answer().status for wire in (slow, reader, *crowd)} == {200}
 
@@ -122,17 +138,10 @@ def _by(address: str, request_id: str) -> bytes:
 
 
 def test_a_stopping_gateway_answers_what_it_has_and_says_that_it_goes(
-    tmp_path: Path, silent_recommender: str
+    tmp_path: Path, silent: Silent
 ) -> None:
     with (
-        start_gateway(
-            tmp_path,
-            "",
-            recommender_endpoints=silent_recommender,
-            gateway_deadline_ms=8000,
-            gateway_recommend_ms=3000,
-            **UNLIMITED,
-        ) as gateway,
+        busy_gateway(tmp_path, silent) as gateway,
         Wire(("127.0.0.1", gateway.port)) as busy,
         Wire(("127.0.0.1", gateway.port)) as idle,
     ):
@@ -141,9 +150,10 @@ def test_a_stopping_gateway_answers_what_it_has_and_says_that_it_goes(
         wait_until_at_work(gateway, 1)
 
         gateway.process.send(signal.SIGTERM)
+        assert idle.is_closed()
+        silent.leave()
 
         answer = busy.answer()
         assert answer.status == 200
         assert answer.headers["connection"] == "close"
         assert busy.is_closed()
-        assert idle.is_closed()

@@ -26,6 +26,7 @@ from jobs.pages.build import build_site
 from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.lab.nginx import DEPLOYED, NAME, Front, serve_gateway
 from tests.lab.servers import find_program, wait_until
+from tests.lab.sites import PATIENT
 from tidings.http.problems import AWAY, PROBLEMS, TYPE_PREFIX
 from tidings.news.images import Images
 from tidings.news.rendering.masthead import Masthead
@@ -88,7 +89,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     pages = folder / "pages"
     (folder / "front").mkdir()
     with (
-        start_gateway(folder) as gateway,
+        start_gateway(folder, **PATIENT) as gateway,
         serve_gateway(f"127.0.0.1:{gateway.port}", pages, folder / "front") as front,
     ):
         engine = make_engine(read_settings(None, database_url=gateway.database_url).database)
@@ -115,7 +116,7 @@ def test_the_gateway_counts_by_the_address_that_nginx_saw(
     with ExitStack() as stack:
         if is_socket:
             bind = f"unix:{tmp_path}/door"
-            gateway = stack.enter_context(start_gateway(tmp_path, gateway_bind=bind))
+            gateway = stack.enter_context(start_gateway(tmp_path, gateway_bind=bind, **PATIENT))
             front = stack.enter_context(serve_gateway(bind, door.pages, tmp_path))
             door = Door(front, gateway, door.pages)
         left = [
@@ -133,7 +134,7 @@ def test_the_gateway_counts_by_the_address_that_nginx_saw(
 
 
 def test_plain_http_is_sent_to_https_with_its_method(door: Door) -> None:
-    with socket.create_connection(("127.0.0.1", door.front.plain_port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", door.front.plain_port), timeout=60) as plain:
         request = f"POST /behaviors?a=b HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 0\r\n\r\n"
         plain.sendall(request.encode())
         head = plain.recv(4096).decode()
@@ -155,7 +156,7 @@ def test_clients_that_send_slowly_cost_the_gateway_nothing(door: Door) -> None:
     with ExitStack() as stack:
         for number in range(100):
             wire = stack.enter_context(
-                socket.create_connection(("127.0.0.1", door.front.port), timeout=10)
+                socket.create_connection(("127.0.0.1", door.front.port), timeout=60)
             )
             slow = stack.enter_context(door.front.tls.wrap_socket(wire, server_hostname=NAME))
             head = f"POST /behaviors HTTP/1.1\r\nHost: {NAME}\r\nContent-Type: application/json\r\n"
@@ -381,6 +382,7 @@ def test_a_restart_of_the_gateway_costs_answers_that_may_be_asked_again(door: Do
     readers = [threading.Thread(target=keep_reading, args=(number,)) for number in range(10, 14)]
     for reader in readers:
         reader.start()
+    wait_until(lambda: bool(answers), 20, "the first answer")
     door.gateway.process.kill(signal.SIGTERM)
     wait_until(lambda: answers[-1].status == 502, 20, "an answer of nginx's own")
     assert door.ask("GET", "/articles/1.html").status == 200

@@ -23,11 +23,13 @@ from sqlalchemy import Engine
 
 from tests.conftest import NOWHERE, MakeSettings
 from tests.lab.newsroom import Clock, Newsroom
+from tests.lab.programs import run_to_end
 from tests.lab.servers import free_port, spawn, wait_until
-from tests.lab.sites import Reader
+from tests.lab.sites import PATIENT, Reader
 from tidings.store.engine import make_engine
 
 Environment = Callable[..., dict[str, str]]
+RECOMMEND_MS = 500
 
 
 class Process:
@@ -64,7 +66,7 @@ class Process:
 
     def wait(self) -> int:
         assert self.process is not None
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -108,7 +110,8 @@ def start_gateway(
 ) -> Iterator[Callable[..., Running]]:
     with ExitStack() as stack:
 
-        def start(**values: Any) -> Running:
+        def start(**settings: Any) -> Running:
+            values = {**PATIENT, **settings}
             port, metrics_port, thrift = free_port(), free_port(), f"127.0.0.1:{free_port()}"
             env = environment(
                 gateway_bind=f"127.0.0.1:{port}",
@@ -136,14 +139,7 @@ def start_gateway(
 def refusal(env: dict[str, str]) -> str:
     """What a gateway that refuses to start says, after checking that it is one line and exit code
     2."""
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway"],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = run_to_end([sys.executable, "-m", "gateway"], Path.cwd(), env)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("gateway: ")]
@@ -246,17 +242,17 @@ def test_a_missing_codec_is_named(
     assert "fastbinary" in refusal(env)
 
 
-def test_killed_recommender_no_reader_notices_and_all_is_well_again_within_5_s(
+def test_killed_recommender_no_reader_notices_and_all_is_well_again(
     start_gateway: Callable[..., Running],
 ) -> None:
-    site = start_gateway()
+    site = start_gateway(gateway_recommend_ms=RECOMMEND_MS)
     _follow_the_recommender(site, site.recommender.kill, site.recommender.start)
 
 
-def test_frozen_recommender_no_reader_notices_and_all_is_well_again_within_5_s(
+def test_frozen_recommender_no_reader_notices_and_all_is_well_again(
     start_gateway: Callable[..., Running],
 ) -> None:
-    site = start_gateway()
+    site = start_gateway(gateway_recommend_ms=RECOMMEND_MS)
     _follow_the_recommender(
         site,
         lambda: site.recommender.send_all(signal.SIGSTOP),
@@ -283,15 +279,18 @@ def _follow_the_recommender(
     assert ask() == "latest"
     site.recommender.start()
     wait_until(lambda: ask() == "personal", 20, "the recommender")
+    seen.clear()
     seconds.clear()
     take_away()
-    away_until_s = time.monotonic() + 3
-    while time.monotonic() < away_until_s:
+
+    def is_away() -> bool:
         assert ask() in ("personal", "cached")
-    assert seen[-1] == "cached"
+        return seen.count("cached") >= 30
+
+    wait_until(is_away, 40, "thirty pages without it")
     # Waiting out the recommender's half second is for the first three and one a second, not for
     # everybody.
-    assert statistics.median(seconds) < 0.5
+    assert statistics.median(seconds) < RECOMMEND_MS / 1000
     bring_back()
     wait_until(lambda: ask() == "personal", 20, "the ladder to be climbed again")
 
@@ -329,9 +328,8 @@ def test_silent_and_trickling_clients_keep_nobody_out(
             stack.enter_context(socket.create_connection(("127.0.0.1", site.port)))
             for _ in range(50)
         ]
-        started_s = time.monotonic()
+        # With two threads it would wait for two minutes, and gives up after one.
         assert site.reader().get("/articles?channel_id=1").status == 200
-        assert time.monotonic() - started_s < 5
 
         for one in silent[:2]:
             one.sendall(b"GET /articles HTTP/1.1\r\nHost: x\r\nX-Slow: ")
@@ -375,7 +373,7 @@ def test_a_worker_that_dies_is_replaced(start_gateway: Callable[..., Running]) -
     os.kill(pid, signal.SIGKILL)
 
     wait_until(
-        lambda: _worker_pids(site) not in ([], [pid]) and site.is_ready(), 10, "a new worker"
+        lambda: _worker_pids(site) not in ([], [pid]) and site.is_ready(), 30, "a new worker"
     )
     assert site.reader().get("/articles?channel_id=1").status == 200
 

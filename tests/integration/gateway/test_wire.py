@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.gateway_site import GatewaySite, start_gateway
 from tests.integration.gateway.raw_http import Answer, Wire
-from tests.lab.sites import UNLIMITED
+from tests.lab.sites import PATIENT, UNLIMITED
 
 MAX_BODY_BYTES = 5000
 BODY = b'{"events":[]}'
@@ -188,7 +188,11 @@ CASES = {
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewaySite]:
     with start_gateway(
-        tmp_path_factory.mktemp("wire"), "", gateway_max_body_bytes=MAX_BODY_BYTES, **UNLIMITED
+        tmp_path_factory.mktemp("wire"),
+        "",
+        gateway_max_body_bytes=MAX_BODY_BYTES,
+        **UNLIMITED,
+        **PATIENT,
     ) as gateway:
         yield gateway
         log = gateway.process.log.read_text()
