@@ -206,7 +206,7 @@ def test_an_edited_article_is_never_away_for_a_moment(
             assert catalogue.refresh() == 1
     finally:
         stop.set()
-        reader.join(10)
+        reader.join(60)
 
     assert missed == []
 
@@ -237,7 +237,7 @@ def test_it_keeps_itself_fresh_and_survives_a_look_that_fails(
     id_ = newsroom.article()
     wait_until(lambda: id_ in catalogue.view().ids, 10, "the article to appear")
     stop.set()
-    keeper.join(10)
+    keeper.join(60)
 
     assert not keeper.is_alive()
 
