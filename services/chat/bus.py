@@ -40,6 +40,9 @@ MOST_AT_ONCE = 500
 LEFT_WHEN_FULL = MOST_AT_ONCE + 100
 # Of the time that Redis may take to answer: a wait for news must end before it does.
 BLOCK_SHARE = 0.5
+# And no longer, however patient a node is with Redis: one that hears nothing for five seconds is
+# not ready, and that nothing was said must not be taken for that.
+LONGEST_BLOCK_S = 0.5
 # Eight megabytes at most, of messages as long as they may be.
 KEPT_AT_ONCE = 500
 _RUN_ID = re.compile(rb"run_id:(\w+)")
@@ -139,18 +142,18 @@ class Bus:
 
     def _read(self) -> None:
         """What came, and the epoch that it came in, by one round trip."""
-        block_ms = int(self._timeout_s * 1000 * BLOCK_SHARE)
+        block_ms = int(min(self._timeout_s * BLOCK_SHARE, LONGEST_BLOCK_S) * 1000)
         after = _text(self._last)
         found, epoch = self._ask(
             ("XREAD", "COUNT", MOST_AT_ONCE, "BLOCK", block_ms, "STREAMS", BUS.of(), after),
             ("GET", BUS_EPOCH.of()),
         )
         if epoch != self._kept_epoch:
-            return self._begin_anew("flushed")
+            return self._begin_anew("flushed", self._run_id)
         rows = _rows(found)
         # So many at once are a backlog, and its beginning may have been cut off.
         if len(rows) == MOST_AT_ONCE and not self._ask(("XRANGE", BUS.of(), after, after))[0]:
-            return self._begin_anew("behind")
+            return self._begin_anew("behind", self._run_id)
         self._heard_s = time.monotonic()
         if rows:
             self._last = read_id(rows[-1][0])
@@ -165,20 +168,25 @@ class Bus:
         )
         found = _RUN_ID.search(run)
         run_id = found[1] if found else b""
-        if run_id != self._run_id or epoch != self._kept_epoch or not kept:
-            reason = "restarted" if self._run_id else "start"
-            self._run_id = run_id
-            self._begin_anew(reason)
+        if self._last == NOWHERE:
+            self._begin_anew("start", run_id)
+        elif run_id != self._run_id:
+            self._begin_anew("restarted", run_id)
+        elif epoch != self._kept_epoch:
+            self._begin_anew("flushed", run_id)
+        elif not kept:
+            self._begin_anew("behind", run_id)
 
-    def _begin_anew(self, reason: str) -> None:
+    def _begin_anew(self, reason: str, run_id: bytes) -> None:
         """Take a place at the end, by an entry of its own: so it is one that exists, in a stream
-        that was empty too."""
+        that was empty too. If it fails, it is begun again for the same reason."""
         _, epoch, place = self._ask(
             ("SET", BUS_EPOCH.of(), secrets.token_hex(8), "NX"),
             ("GET", BUS_EPOCH.of()),
             ("XADD", BUS.of(), "*", "begins", secrets.token_hex(4)),
         )
         rows = self._read_back(place.decode())
+        self._run_id = run_id
         self._kept_epoch = epoch
         self._last = read_id(place)
         self._heard_s = time.monotonic()

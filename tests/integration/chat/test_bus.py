@@ -9,9 +9,11 @@ from unittest import mock
 
 import pytest
 from redis import Redis, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 
 from services.chat import bus as bus_module
+from services.chat.app import STALE_S
 from services.chat.bus import Bus
 from services.chat.hub import BusEntry
 from services.chat.positions import Position
@@ -55,7 +57,7 @@ def joined(redis: Redis, *, most_kept: int = 100) -> Iterator[tuple[Bus, Followe
     follower = Follower()
     bus = Bus(redis, follower, most_kept=most_kept, most_kept_bytes=1 << 20)
     try:
-        bus.read()
+        wait_until(lambda: has_read(bus), 30, "the bus")
         yield bus, follower
     finally:
         bus.close()
@@ -72,7 +74,7 @@ def has_read(bus: Bus) -> bool:
 
 @pytest.fixture
 def redis(make_settings: MakeSettings, redis_url: str) -> Redis:
-    return make_redis(make_settings(redis_url=redis_url).redis)
+    return make_redis(make_settings(redis_url=redis_url, redis_timeout_s=30).redis)
 
 
 def test_every_node_hears_everything_in_one_order(redis: Redis) -> None:
@@ -136,10 +138,52 @@ def test_a_redis_that_starts_again_begins_anew_since_it_may_have_forgotten_some(
             server.restart()
             with pytest.raises((RedisError, OSError)):
                 bus.read()
-            bus.read()
+            wait_until(lambda: has_read(bus), 30, "the bus")
 
     assert [reason for reason, _ in follower.starts] == ["start", "restarted"]
     assert follower.positions[0].epoch != follower.positions[1].epoch
+
+
+def test_a_bus_that_was_flushed_while_its_connection_was_lost_was_not_restarted(
+    redis: Redis,
+) -> None:
+    """Clients and operators are told which of the two it was."""
+    with joined(redis) as (bus, follower):
+        bus.close()
+        redis.flushall()
+        bus.read()
+
+    assert [reason for reason, _ in follower.starts] == ["start", "flushed"]
+
+
+def test_a_bus_that_was_cut_off_while_its_connection_was_lost_is_ahead_of_the_node(
+    redis: Redis,
+) -> None:
+    with joined(redis) as (bus, follower):
+        bus.append(rows(1))
+        bus.close()
+        redis.xtrim(BUS.of(), maxlen=1, approximate=False)
+        bus.read()
+
+    assert [reason for reason, _ in follower.starts] == ["start", "behind"]
+
+
+def test_a_node_that_reaches_the_bus_at_its_second_try_starts(redis: Redis) -> None:
+    tries = mock.patch.object(Bus, "_read_back", side_effect=[RedisConnectionError, []])
+    with tries, joined(redis) as (_, follower):
+        pass
+
+    assert [reason for reason, _ in follower.starts] == ["start"]
+
+
+def test_a_quiet_bus_keeps_a_node_ready_however_patient_it_is_with_redis(
+    make_settings: MakeSettings, redis_url: str
+) -> None:
+    patient = make_redis(make_settings(redis_url=redis_url, redis_timeout_s=3600).redis)
+    with joined(patient) as (bus, _):
+        bus.read()
+
+    assert 2 * bus_module.LONGEST_BLOCK_S < STALE_S
 
 
 def test_a_node_that_was_too_slow_for_the_bus_begins_anew(redis: Redis) -> None:
