@@ -88,8 +88,8 @@ class Session:
     """
 
     __slots__ = (
-        *("_owner", "_fragments", "_is_closing", "_is_joined", "_outbox", "_pace", "_protocol"),
-        *("_sock", "heard_s", "key_id", "place", "reader_id", "role"),
+        *("_owner", "_fragments", "_has_said_hello", "_is_closing", "_is_joined", "_outbox"),
+        *("_pace", "_protocol", "_sock", "heard_s", "key_id", "place", "reader_id", "role"),
     )
 
     def __init__(
@@ -101,7 +101,7 @@ class Session:
         self._outbox = Outbox(sock)
         self._pace = Pace()
         self._fragments: list[bytes] | None = None
-        self._is_closing = self._is_joined = False
+        self._has_said_hello = self._is_closing = self._is_joined = False
         self.heard_s = time.monotonic()
         self.place = place
         self.reader_id = 0
@@ -143,10 +143,14 @@ class Session:
         self.push(PING)
 
     def give_up(self, *, late: bool) -> None:
-        """It did not say hello in time, or did not leave in time, or its place is needed."""
+        """It did not say hello in time, or did not leave in time, or its place is needed.
+
+        One whose ticket is being looked at has said it: it waits for Redis, and no longer than
+        that may take.
+        """
         if self._is_closing:
             self._outbox.abort()
-        else:
+        elif not (late and self._has_said_hello):
             self.close(Closing.NO_HELLO if late else Closing.BUSY)
 
     # What it says.
@@ -250,6 +254,7 @@ class Session:
         if self.reader_id:
             self.close(Closing.BAD_FRAME)
             return
+        self._has_said_hello = True
         try:
             admission = self._owner.admit(hello.ticket)
         except TicketRefusedError as ex:

@@ -28,6 +28,7 @@ from tidings.process.metrics import serve_metrics_on
 # 700 new ones would take a third of a core.
 _GC_THRESHOLDS = (50_000, 20, 100)
 _LOOK_S = 0.1
+_SPARE_S = 2.0
 # A client that takes nothing of an answer for so long is gone. Sockets have the heartbeat.
 STALLED_S = 60.0
 
@@ -66,8 +67,8 @@ class ChatWorker(GeventWorker):  # type: ignore[misc] # gunicorn carries no anno
             self._shedding = gevent.spawn(self.wsgi.stop)
 
     def timeout_ctx(self) -> gevent.Timeout:
-        """To ask, or to ask again."""
-        return gevent.Timeout(self._hello_s, False)
+        """To ask again. The first time the door is quicker, which counts those it gives up."""
+        return gevent.Timeout(self._hello_s + _SPARE_S, False)
 
     def handle(self, listener: Any, client: GreenSocket, addr: Any) -> None:
         """A connection, from its first byte until gunicorn is done with it."""

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.lab.servers import ServerError, free_port, spawn, wait_until
+from tests.lab.sites import PATIENT
 from tidings.process.asking import answers_ready
 from tidings.process.errors import PREFIX
 from tidings.process.settings import read_settings
@@ -37,6 +39,8 @@ from tidings.store.opening import migrate_database
 SECRET_KEY = "fedcba9876543210" * 4
 START_TIMEOUT_S = 60
 ANSWER_TIMEOUT_S = 30
+# A client of a busy machine is late for no fault of its own. A test that is about a limit sets it.
+_PATIENT = {**PATIENT, "chat_hello_s": 30}
 _open = build_opener(ProxyHandler({})).open
 
 
@@ -195,7 +199,7 @@ class ChatSite:
 
     @contextmanager
     def start_node(self, **values: Any) -> Iterator[ChatNode]:
-        """A node of this site, with settings of its own such as `chat_hello_s=0.5`."""
+        """A node of this site, patient but for settings of its own such as `chat_hello_s=0.5`."""
         own = {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
         with start_chat_node({**self.environment, **own}, self.folder) as node:
             yield node
@@ -213,6 +217,7 @@ def make_chat_site(folder: Path, redis_url: str, database_url: str = "") -> Chat
         "redis_url": redis_url,
         "secret_keys": SECRET_KEY,
         "log_format": "json",
+        **{name: str(value) for name, value in _PATIENT.items()},
     }
     migrate_database(read_settings(None, **values))
     own = {f"{PREFIX}{name.upper()}": value for name, value in values.items()}
@@ -261,15 +266,26 @@ class ChatClient:
         frame: dict[str, Any] = json.loads(self.socket.recv(timeout_s))
         return frame
 
-    def await_type(self, kind: str) -> dict[str, Any]:
-        """The next frame of this type. Those of others that come before it are kept until theirs is
-        awaited: an answer and what goes over the bus come in either order."""
+    def await_type(self, *kinds: str) -> dict[str, Any]:
+        """The next frame of these types. Those of others that come before it are kept until theirs
+        is awaited: an answer and what goes over the bus come in either order."""
         for place, frame in enumerate(self._passed):
-            if frame["type"] == kind:
+            if frame["type"] in kinds:
                 return self._passed.pop(place)
-        while (frame := self.receive())["type"] != kind:
+        while (frame := self.receive())["type"] not in kinds:
             self._passed.append(frame)
         return frame
+
+    def say(self, conversation_id: int, body: str, cid: str) -> dict[str, Any]:
+        """Send a message, and again while it cannot be stored in time; the answer, once it is."""
+        frame = {"type": "send", "conversation_id": conversation_id, "body": body, "cid": cid}
+        while True:
+            self.send(frame)
+            answer = self.await_type("ack", "error")
+            if answer["type"] == "ack":
+                return answer
+            assert answer["code"] == "unavailable", answer
+            time.sleep(answer["retry_after_ms"] / 1000)
 
 
 def closed_by(ex: ConnectionClosed) -> int | None:

@@ -271,23 +271,25 @@ def test_a_ticket_comes_before_anything_else(node: ChatNode, bystander: ChatClie
 
 @pytest.fixture(scope="module")
 def hasty(site: ChatSite) -> Iterator[ChatNode]:
-    """A node that waits for little, and for few: on a busy machine a client needs a second."""
+    """A node that waits for little, and for few, and yet longer than a busy machine may stop a
+    client for."""
     with site.start_node(
-        chat_hello_s=2,
+        chat_hello_s=6,
         chat_half_open=20,
         chat_connections_per_address=3,
         chat_ping_every_s=0.5,
-        # Below the time for a hello: who says none is told that, and not that it is silent.
-        chat_dead_after_s=1.5,
+        chat_dead_after_s=8,
     ) as node:
         yield node
 
 
 def test_a_client_that_does_not_ask_is_cut_off(hasty: ChatNode) -> None:
+    before = hasty.count("tidings_chat_refused_total", reason="slow")
     with connect_raw(hasty.port) as raw:
         raw.send(request()[:-2])
 
         assert raw.has_ended()
+    assert hasty.count("tidings_chat_refused_total", reason="slow") == before + 1
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(site: ChatSite, hasty: ChatNode) -> None:
@@ -348,22 +350,20 @@ def test_an_address_behind_a_proxy_holds_no_more_than_its_share(
         assert shake(stack, "192.0.2.7").split()[1] == "101"
 
 
-def test_a_client_that_is_silent_is_found_dead(
+def test_a_client_that_is_silent_is_found_dead_and_one_that_answers_pings_is_not(
     site: ChatSite, hasty: ChatNode, new_reader: NewReader
 ) -> None:
-    """It does not answer pings, as a telephone that lost its network."""
-    with say_hello(hasty.port, site.ticket(new_reader())) as raw:
-        assert raw.read_frame() == (PING, b"")
-        assert raw.read_close() == 1001
-
-
-def test_a_client_that_answers_pings_stays(
-    site: ChatSite, hasty: ChatNode, new_reader: NewReader
-) -> None:
-    with say_hello(hasty.port, site.ticket(new_reader())) as raw:
-        for _ in range(8):  # twice as long as a silent one lives
-            assert raw.read_frame() == (PING, b"")
-            raw.send(frame(PONG))
+    """The silent one is like a telephone that lost its network."""
+    with (
+        say_hello(hasty.port, site.ticket(new_reader())) as silent,
+        say_hello(hasty.port, site.ticket(new_reader())) as answering,
+    ):
+        for _ in range(20):  # two a second: longer than a silent one lives
+            assert answering.read_frame() == (PING, b"")
+            answering.send(frame(PONG))
+        assert silent.read_frame() == (PING, b"")
+        assert silent.read_close() == 1001
+        assert answering.read_frame() == (PING, b"")
 
 
 def test_a_client_that_does_not_leave_is_cut_off(

@@ -70,8 +70,8 @@ def test_a_process_that_stops_lets_go_of_so_many_a_second(
         clients = [
             stack.enter_context(ChatClient(node.url, site.ticket(new_reader()))) for _ in range(40)
         ]
-        node.terminate()
         began_s = time.monotonic()
+        node.terminate()
         byes = [client.await_type("bye")["retry_after_ms"] for client in clients]
         took_s = time.monotonic() - began_s
         assert not node.is_ready()
