@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
+from services.chat import changes as changes_module
 from services.chat.parts import Parts, make_parts
 from services.chat.sessions import Sessions
 from tests.conftest import MakeSettings
@@ -57,12 +58,18 @@ def stranger(chat: ChatRest) -> Reader:
 
 
 @pytest.fixture
-def parts(engine: Engine, make_settings: MakeSettings, redis_url: str) -> Iterator[Parts]:
-    """A node that has reached its bus."""
+def parts(
+    engine: Engine,
+    make_settings: MakeSettings,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Parts]:
+    """A node that has reached its bus, and has time for what it is asked."""
+    monkeypatch.setattr(changes_module, "DONE_WITHIN_MS", 60_000)
     parts = make_parts(
         engine=engine,
         own_engine=engine,
-        redis=make_redis(make_settings(redis_url=redis_url).redis),
+        redis=make_redis(make_settings(redis_url=redis_url, redis_timeout_s=30).redis),
         sessions=Sessions(),
         make_desk=mock.MagicMock(),
         sweep_every_s=60,

@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, select, update
 
+from services.chat import answering as answering_module
 from services.chat.answering import Answering
 from services.chat.desk import MOST_BUSY, Desk
 from tests.conftest import NOWHERE, MakeSettings
@@ -114,7 +115,12 @@ def make_answering(engine: Engine, redis: Redis, client: object, clock: Clock) -
 
 
 class TestWithARecommender:
-    """On SQLite, since what is asked of the database is asked on both elsewhere."""
+    """On SQLite, since what is asked of the database is asked on both elsewhere; and with time."""
+
+    @pytest.fixture(autouse=True)
+    def patient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("CALL_MS", "ANSWER_MS"):
+            monkeypatch.setattr(answering_module, name, 60_000)
 
     @pytest.fixture
     def database_url(self, sqlite_url: str) -> str:
@@ -122,7 +128,7 @@ class TestWithARecommender:
 
     @pytest.fixture
     def settings(self, make_settings: MakeSettings, sqlite_url: str, redis_url: str) -> Settings:
-        return make_settings(database_url=sqlite_url, redis_url=redis_url)
+        return make_settings(database_url=sqlite_url, redis_url=redis_url, redis_timeout_s=30)
 
     @pytest.fixture
     def clock(self) -> Clock:

@@ -67,7 +67,7 @@ def start(make_settings: MakeSettings, redis_url: str, monkeypatch: pytest.Monke
     for name in ("LOOK_EVERY_S", "WRITE_EVERY_S", "GONE_AFTER_S"):
         monkeypatch.setattr(presence_module, name, 0.0)
     monkeypatch.setattr(publisher_module, "_IDLE_S", 0.001)
-    redis = make_redis(make_settings(redis_url=redis_url).redis)
+    redis = make_redis(make_settings(redis_url=redis_url, redis_timeout_s=30).redis)
     nodes: list[Node] = []
 
     def start() -> Node:

@@ -49,6 +49,18 @@ def start(node: ChatNode) -> str:
     return f"/conversations/{made.json['conversation_id']}/messages"
 
 
+def store(node: ChatNode, path: str, wanted: Any) -> Answer:
+    """Send a message, and again while it cannot be stored in time; the answer, once it is."""
+    answers: list[Answer] = []
+
+    def is_stored() -> bool:
+        answers.append(ask(node, ANN, "POST", path, wanted))
+        return answers[-1].status == 201
+
+    wait_until(is_stored, 60, "a message that is stored")
+    return answers[-1]
+
+
 def test_what_is_done_over_http_is_told_at_the_sockets_of_every_node(tmp_path: Path) -> None:
     with start_redis() as redis:
         site = make_chat_site(tmp_path, redis.url)
@@ -58,7 +70,7 @@ def test_what_is_done_over_http_is_told_at_the_sockets_of_every_node(tmp_path: P
             ChatClient(two.url, site.ticket(BEN)) as ben,
         ):
             path = start(one)
-            sent = ask(one, ANN, "POST", path, {"cid": "c", "body": "helo"})
+            sent = store(one, path, {"cid": "c", "body": "helo"})
             ask(one, ANN, "PATCH", f"{path}/1", {"body": "hello"})
             ask(one, ANN, "PUT", path.replace("messages", "read"), {"seq": 1})
             ask(one, ANN, "DELETE", f"{path}/1")
@@ -84,11 +96,10 @@ def test_while_redis_is_away_messages_are_written_and_read_over_http(tmp_path: P
         with site.start_node() as node:
             path = start(node)
             redis.stop()
-            sent = ask(node, ANN, "POST", path, {"cid": "c", "body": "hello"})
+            store(node, path, {"cid": "c", "body": "hello"})
             read = ask(node, BEN, "GET", path)
             people = ask(node, BEN, "GET", path.replace("messages", "members"))
 
-    assert sent.status == 201
     assert [one["body"] for one in read.json["results"]] == ["hello"]
     assert {one["here"] for one in people.json["results"]} == {None}
 
@@ -103,12 +114,8 @@ def test_while_the_database_is_away_a_caller_is_told_when_to_come_back(tmp_path:
             database.kill()
             refused = [ask(node, ANN, "POST", path, wanted), ask(node, ANN, "GET", path)]
             database.start()
-
-            def is_stored() -> bool:
-                return ask(node, ANN, "POST", path, wanted).status == 201
-
-            wait_until(is_stored, 60, "a message that is stored")
-            again = ask(node, ANN, "POST", path, wanted)
+            store(node, path, wanted)
+            again = store(node, path, wanted)
             read = ask(node, BEN, "GET", path)
 
     assert [(one.status, one.json["type"]) for one in refused] == [
@@ -127,10 +134,19 @@ def test_who_is_refused_stands_in_the_log_of_the_chat(tmp_path: Path) -> None:
             path = start(node)
             foreign = ask(node, 2**52 + 3, "GET", path)
             status, _ = node.get("/conversations")
-            lines = [json.loads(line) for line in node.output.splitlines() if line[:1] == "{"]
+
+            def read_lines() -> list[dict[str, Any]]:
+                whole = node.output.rpartition("\n")[0]
+                return [json.loads(line) for line in whole.splitlines() if line[:1] == "{"]
+
+            def read_told() -> list[dict[str, Any]]:
+                return [line for line in read_lines() if "problem" in line]
+
+            wait_until(lambda: len(read_told()) >= 2, 30, "both requests to be written down")
+            lines, told = read_lines(), read_told()
 
     assert (foreign.status, status) == (404, 401)
-    told = [line for line in lines if line["event"] == "request"][-2:]
+    assert {line["event"] for line in told} == {"request"}
     assert [(line["status"], line["problem"]) for line in told] == [
         (404, "unknown-conversation"),
         (401, "reader-needed"),

@@ -4,6 +4,7 @@ the node is away in between. On SQLite and on MariaDB."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -25,6 +26,7 @@ from tests.conftest import MakeSettings
 from tidings.process.clock import moment
 from tidings.store.engine import make_engine, transaction
 from tidings.store.redis import make_redis
+from tidings.talk import outbox as outbox_module
 from tidings.talk.conversations import start_direct
 from tidings.talk.outbox import telling
 from tidings.talk.sending import MOST_SENDS, Refused, Send, Sent, send_many
@@ -70,15 +72,18 @@ class Node:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing waits for news that the test does not bring."""
+    """Nothing waits for news that the test does not bring, and a round may take its time: none of
+    its rows is another node's before `make_due`."""
     for module in (publisher_module, writer_module):
         monkeypatch.setattr(module, "_IDLE_S", 0.001)
     monkeypatch.setattr(publisher_module, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(writer_module, "STORED_WITHIN_MS", 60_000)
+    monkeypatch.setattr(outbox_module, "HELD", timedelta(minutes=10))
 
 
 @pytest.fixture
 def node(engine: Engine, make_settings: MakeSettings, redis_url: str) -> Iterator[Node]:
-    node = Node(engine, make_redis(make_settings(redis_url=redis_url).redis))
+    node = Node(engine, make_redis(make_settings(redis_url=redis_url, redis_timeout_s=30).redis))
     yield node
     node.bus.close()
 
