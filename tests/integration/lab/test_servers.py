@@ -45,7 +45,7 @@ def test_a_server_dies_with_the_suite_however_that_ends(
     assert psutil.pid_exists(pid)
 
     suite.send_signal(number)
-    suite.wait(10)
+    suite.wait(60)
 
     wait_until(lambda: not psutil.pid_exists(pid), 10, "the server to end")
     suite.stdout.close()
