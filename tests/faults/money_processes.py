@@ -119,21 +119,23 @@ def believes_callbacks() -> None:
 
 
 def writes_behind() -> None:
-    """Answers that an order is cancelled, and writes it down when there are five of them."""
+    """Answers that an order is cancelled, and writes it down when five others have been since."""
     from msgspec.structs import replace
 
     from tidings.shop import orders
 
     cancel = orders.cancel
-    waiting: list[tuple[Any, ...]] = []
+    waiting: dict[int, tuple[Any, int]] = {}
 
     def cancel_later(engine: Any, reader_id: int, order_id: int) -> Any:
         with engine.connect() as conn:
             order = orders.read_order(conn, reader_id, order_id)
-        waiting.append((engine, reader_id, order_id))
-        if len(waiting) % 5 == 0:
-            for one in waiting[-5:]:
-                cancel(*one)
+        if order.status != "unpaid":
+            return cancel(engine, reader_id, order_id)
+        waiting[order_id] = (engine, reader_id)
+        if len(waiting) > 5:
+            first_id = next(iter(waiting))
+            cancel(*waiting.pop(first_id), first_id)
         return replace(order, status="cancelled", cancelled_for="by_reader")
 
     put(orders, cancel=cancel_later)
