@@ -19,6 +19,7 @@ from services.chat.bodies import TimedBody
 from services.chat.counts import LOOP_BLOCKED
 from services.chat.desk import make_desk
 from services.chat.door import Door
+from services.chat.giving_way import give_way
 from services.chat.heartbeat import Heartbeat
 from services.chat.parts import OWN_CONNECTIONS, make_parts
 from services.chat.rest.app import create_rest
@@ -103,9 +104,12 @@ def create_chat(settings: Settings) -> Chat:
     proxies = Proxies(settings.gateway.trusted_proxies)
     engine, sessions = make_engine(settings.database), Sessions()
     own_database = settings.database.model_copy(update={"pool_size": OWN_CONNECTIONS})
+    own_engine = make_engine(own_database)
+    give_way(engine)
+    give_way(own_engine)
     parts = make_parts(
         engine=engine,
-        own_engine=make_engine(own_database),
+        own_engine=own_engine,
         redis=redis,
         sessions=sessions,
         make_desk=partial(make_desk, settings, redis),
