@@ -61,11 +61,18 @@ def serve_site(root: Path, folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """nginx in front of a gateway."""
+    """nginx in front of a gateway.
+
+    Attributes:
+        tls_of_threads: for a client that reads in one thread and writes in another. In TLS 1.3 the
+            server goes on about the session after the handshake, and OpenSSL, which is no two
+            threads' at once, never sends what is written while the other thread reads that.
+    """
 
     port: int
     plain_port: int
     tls: ssl.SSLContext
+    tls_of_threads: ssl.SSLContext
 
     def connect(self, source: str = "127.0.0.1") -> http.client.HTTPSConnection:
         """A connection of a client that comes from `source`."""
@@ -116,8 +123,9 @@ def serve_gateway(
     )
     told = "set_real_ip_from 127.0.0.1; real_ip_header X-Test-Address;\n"
     with _running(folder, told + deployed):
-        tls = ssl.create_default_context(cafile=str(files.ca))
-        front = Front(port, plain_port, tls)
+        tls, of_threads = (ssl.create_default_context(cafile=str(files.ca)) for _ in range(2))
+        of_threads.maximum_version = ssl.TLSVersion.TLSv1_2
+        front = Front(port, plain_port, tls, of_threads)
         wait_until(lambda: _answers(f"http://127.0.0.1:{plain_port}/"), 30, "nginx")
         yield front
 

@@ -64,7 +64,7 @@ class Whole:
             f"wss://{NAME}:{self.front.port}/ws",
             ticket,
             sock=socket.create_connection(("127.0.0.1", self.front.port), timeout=30),
-            ssl=self.front.tls,
+            ssl=self.front.tls_of_threads,
             origin=origin,
             **options,
         )
