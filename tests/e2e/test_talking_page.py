@@ -192,6 +192,27 @@ def test_two_readers_talk_through_two_nodes_and_one_who_was_offline_misses_nothi
         wait_for_words(other, *everything)
 
 
+def test_a_conversation_is_opened_though_a_message_comes_while_it_is_clicked(
+    browser: Browser, talk: Talk
+) -> None:
+    """The list shows the message, and the link that is held down is still that link."""
+    with visit(browser, talk) as one, visit(browser, talk, node=talk.other) as other:
+        begin(one, number(other))
+        write(one, "one")
+        said = "document.querySelector('.conversations .said')?.textContent"
+        other.wait_for(f"{said}?.endsWith('one')", "the first message in the list")
+        other.run("document.querySelector('.conversations a').focus()")
+
+        def hear_more() -> None:
+            write(one, "two")
+            other.wait_for(f"{said}.endsWith('two')", "the second message in the list")
+            assert other.run("document.activeElement.matches('.conversations a')")
+
+        other.click(".conversations a", meanwhile=hear_more)
+
+        wait_for_words(other, "one", "two")
+
+
 def test_what_was_written_offline_outlives_a_reload(browser: Browser, talk: Talk) -> None:
     with visit(browser, talk) as one, visit(browser, talk, node=talk.other) as other:
         begin(one, number(other))

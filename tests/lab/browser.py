@@ -20,7 +20,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -197,8 +197,12 @@ class Page:
         )
         return found
 
-    def click(self, selector: str) -> None:
-        """With the mouse, in the middle of it, where it has been scrolled to."""
+    def click(self, selector: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """With the mouse, in the middle of it, where it has been scrolled to.
+
+        Args:
+            meanwhile: what happens while the button is held down.
+        """
         x, y = self.run(
             f"""(() => {{
                 const it = document.querySelector({json.dumps(selector)});
@@ -207,10 +211,10 @@ class Page:
                 return [box.x + box.width / 2, box.y + box.height / 2];
             }})()"""
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self.command(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+        at = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        self.command("Input.dispatchMouseEvent", type="mousePressed", **at)
+        meanwhile()
+        self.command("Input.dispatchMouseEvent", type="mouseReleased", **at)
 
     def scroll_to_end(self) -> None:
         self.run("window.scrollTo(0, document.documentElement.scrollHeight)")

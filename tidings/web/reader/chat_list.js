@@ -10,7 +10,7 @@ import {
   stateWords,
 } from "./chat_words.js";
 import { makeSwitches } from "./chat_switches.js";
-import { button, element, timeAgo } from "./elements.js";
+import { arrange, button, element, timeAgo } from "./elements.js";
 
 export class ListView {
   constructor(chat, { go, attempt }) {
@@ -18,6 +18,7 @@ export class ListView {
     this.state = element("p", { class: "line-state", role: "status" });
     this.again = button("Connect again", () => chat.connectAgain());
     this.conversations = element("ul", { class: "conversations" });
+    this.rows = new Map();
     this.notices = element("ul", { class: "notices" });
     this.readAll = button("Mark all as read", () => attempt(() => this.readNotices()), {
       class: "notices-all",
@@ -126,10 +127,11 @@ export class ListView {
     this.me.textContent = news.readerId
       ? `Your own number is ${news.readerId}. Others reach you by it.`
       : "";
-    this.conversations.replaceChildren(
-      ...(store.list.length
-        ? store.list.map((each) => this.conversation(each))
-        : [this.empty("You have no conversations yet.")]),
+    const rows = store.list.map((each) => this.conversation(each));
+    this.rows = new Map(rows.map((row, at) => [store.list[at].conversation_id, row]));
+    arrange(
+      this.conversations,
+      rows.length ? rows : [this.empty("You have no conversations yet.")],
     );
     this.notices.replaceChildren(
       ...(store.notices.length
@@ -143,6 +145,7 @@ export class ListView {
     return element("li", { class: "hint" }, this.chat.store.isLoaded ? words : "");
   }
 
+  // A row stays the same element, so that one that is pressed or has the focus outlives what comes.
   conversation(each) {
     const { readerId } = this.chat.store;
     const { last, unread, muted } = each;
@@ -169,15 +172,12 @@ export class ListView {
           timeAgo(new Date(last.at).getTime()),
         ),
       );
-    return element(
-      "li",
-      {},
-      element(
-        "a",
-        { href: `#/messages/${each.conversation_id}`, class: unread ? "has-unread" : "" },
-        ...parts,
-      ),
-    );
+    const href = `#/messages/${each.conversation_id}`;
+    const row = this.rows.get(each.conversation_id) ?? element("li", {}, element("a", { href }));
+    const link = row.firstElementChild;
+    link.className = unread ? "has-unread" : "";
+    link.replaceChildren(...parts);
+    return row;
   }
 
   notice(each) {

@@ -10,6 +10,15 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// Makes these the children, in this order. Those that are in their places are not touched.
+export function arrange(parent, wanted) {
+  for (const [at, each] of wanted.entries()) {
+    const there = parent.children[at];
+    if (there !== each) parent.insertBefore(each, there ?? null);
+  }
+  while (parent.children.length > wanted.length) parent.lastElementChild.remove();
+}
+
 export function button(words, work, attributes = {}) {
   const made = element("button", { type: "button", ...attributes }, words);
   made.addEventListener("click", work);
