@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from tests.lab.servers import wait_until
+
 FOREVER = float("inf")
 TIMEOUT_S = 60
 _processes = multiprocessing.get_context("spawn")
@@ -110,10 +112,10 @@ class Readers:
     counted: Any
     answers: list[Answer] = field(default_factory=list)
 
-    @property
-    def answered(self) -> int:
-        """How many answers they have by now, all together."""
-        return int(self.counted.value)
+    def wait_for(self, more: int) -> None:
+        """Until they have so many answers more, all together."""
+        enough = self.counted.value + more
+        wait_until(lambda: self.counted.value >= enough, TIMEOUT_S, "the readers' answers")
 
 
 @contextmanager

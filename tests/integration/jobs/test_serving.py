@@ -15,7 +15,6 @@ from sqlalchemy import update
 from tests.integration.jobs.paper import NOW, Paper
 from tests.lab.nginx import serve_site
 from tests.lab.page_readers import Answer, Journal, readers, tell
-from tests.lab.servers import wait_until
 from tidings.news.images import Images
 from tidings.news.tables import article
 from tidings.store.engine import transaction
@@ -55,8 +54,7 @@ def test_no_reader_meets_half_a_page_or_none_or_an_old_one(
         for number in range(1, EDITIONS):
             publish_edition(small_paper, number, rng)
             journal.build(small_paper.build)
-            enough = found.answered + READ_OF_EACH
-            wait_until(lambda enough=enough: found.answered >= enough, 20, "readers of an edition")  # type: ignore[misc]
+            found.wait_for(READ_OF_EACH)
     assert tell(journal, found.answers) == {}
     assert len({answer.digest for answer in found.answers if answer.path == "index.html"}) > 5
     assert any(answer.digest is None for answer in found.answers), "of what was taken down"

@@ -295,7 +295,7 @@ def test_a_hang_up_replaces_every_worker_without_a_lost_request(
                 ask(now_and_then)
                 workers.signal(signal.SIGHUP)
                 wait_until(
-                    lambda number=replaced: has_lines(workers, "rpc_server_retiring", number),  # type: ignore[misc]
+                    partial(has_lines, workers, "rpc_server_retiring", replaced),
                     PATIENCE_S,
                     "the end of their service",
                 )
